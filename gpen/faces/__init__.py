@@ -1,0 +1,1 @@
+"""Photo to faces and back: detection, selection, alignment, masks, pasting."""

@@ -1,0 +1,33 @@
+"""A detected face."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, eq=False)
+class Face:
+    """One face in a photo, in pixels of that photo; pixel centres lie at integer coordinates.
+
+    box: (x0, y0, x1, y1). score: 0 to 1. landmarks: float64 (5, 2), in the order left eye, right eye,
+    nose, left and right mouth corner, left and right as seen in the picture.
+    """
+
+    box: tuple[float, float, float, float]
+    score: float
+    landmarks: NDArray[np.float64]
+
+    @property
+    def width(self) -> float:
+        return self.box[2] - self.box[0]
+
+    @property
+    def height(self) -> float:
+        return self.box[3] - self.box[1]
+
+    @property
+    def center(self) -> tuple[float, float]:
+        return (self.box[0] + self.box[2]) / 2, (self.box[1] + self.box[3]) / 2

@@ -1,0 +1,197 @@
+"""Every user-facing option, declared once: default, range, step, label and help text.
+
+The command line, the ComfyUI nodes, the SD-WebUI panels and the API are built from
+:data:`OPTIONS`; none of them holds a default or a range of its own.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from .errors import OptionError
+
+DETECTORS = ("auto", "yunet", "retinaface_resnet50", "retinaface_mobile0.25")
+PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option as a user sees it. ``minimum``, ``maximum`` and ``step`` are None unless it is a number."""
+
+    name: str
+    default: bool | int | float | str
+    label: str
+    help: str
+    group: str
+    minimum: float | None = None
+    maximum: float | None = None
+    step: float | None = None
+    choices: tuple[str, ...] = ()
+    advanced: bool = False
+
+    @property
+    def kind(self) -> type:
+        """The type of every valid value: bool, int, float or str."""
+        return type(self.default)
+
+    def check(self, value: object) -> bool | int | float | str:
+        """Return ``value`` as this option's type; OptionError when it is not one of its values."""
+        checked = self._typed(value)
+        if self.choices and checked not in self.choices:
+            raise OptionError(
+                f"{self.label} is {value!r}, which is not one of its choices: {', '.join(self.choices)}."
+            )
+        if self.minimum is not None and self.maximum is not None:
+            number = float(checked)
+            if not (math.isfinite(number) and self.minimum <= number <= self.maximum):
+                raise OptionError(
+                    f"{self.label} is {value!r}; it has to lie between {self.minimum:g} and {self.maximum:g}."
+                )
+        return checked
+
+    def _typed(self, value: object) -> bool | int | float | str:
+        if self.kind is bool and isinstance(value, bool):
+            return value
+        if self.kind is str and isinstance(value, str):
+            return value
+        if self.kind in (int, float) and isinstance(value, int | float) and not isinstance(value, bool):
+            if self.kind is float:
+                return float(value)
+            if math.isfinite(value) and int(value) == value:
+                return int(value)
+        wanted = {bool: "yes or no", int: "a whole number", float: "a number", str: "text"}[self.kind]
+        raise OptionError(f"{self.label} is {value!r}, which is not {wanted}.")
+
+
+def _option(default: Any, label: str, help: str, group: str, **more: Any) -> Any:
+    return field(default=default, metadata={"label": label, "help": help, "group": group, **more})
+
+
+@dataclass(frozen=True)
+class Options:
+    """Values for every option. Building one checks each value and raises OptionError on a bad one."""
+
+    precision: str = _option(
+        "auto",
+        "Precision",
+        "Number format of the network. auto: the fastest that is safe on the device, float32 on a CPU.",
+        "model",
+        choices=PRECISIONS,
+        advanced=True,
+    )
+    detector: str = _option(
+        "auto",
+        "Face detector",
+        "What finds the faces. auto: RetinaFace ResNet-50 where a GPU and its weights are there, else YuNet.",
+        "detection",
+        choices=DETECTORS,
+    )
+    detection_threshold: float = _option(
+        0.7,
+        "Detection threshold",
+        "Faces found with a lower score are left out. Lower it when a face is missed, raise it when "
+        "something that is no face is restored.",
+        "detection",
+        minimum=0.05,
+        maximum=1.0,
+        step=0.05,
+    )
+    select: str = _option(
+        "all",
+        "Faces",
+        "Which of the detected faces are restored: all, the largest, or the most central one.",
+        "selection",
+        choices=("all", "largest", "central"),
+    )
+    only_faces: str = _option(
+        "",
+        "Only these faces",
+        "Numbers of the faces to restore, counted from left to right from 0, such as 0,2,5-7. "
+        "Empty: no restriction.",
+        "selection",
+    )
+    min_face_size: int = _option(
+        0,
+        "Smallest face",
+        "Faces whose box is narrower or lower than this many pixels of the photograph are left alone.",
+        "selection",
+        minimum=0,
+        maximum=4096,
+        step=1,
+        advanced=True,
+    )
+    template: str = _option(
+        "gpen",
+        "Alignment",
+        "Where the landmarks lie in the crop. gpen: as the published weights were trained. ffhq: a tighter "
+        "crop, as facexlib and facefusion cut it.",
+        "alignment",
+        choices=("gpen", "ffhq"),
+        advanced=True,
+    )
+    mask: str = _option(
+        "ellipse",
+        "Mask",
+        "Where the restored face replaces the photograph. ellipse: fitted to the landmarks. box: nearly the "
+        "whole crop. parsed: skin, features and hair found by a face-parsing network (needs its weights).",
+        "mask",
+        choices=("ellipse", "box", "parsed"),
+    )
+    feather: float = _option(
+        0.1,
+        "Feather",
+        "Width of the soft edge of the mask, as a fraction of the face's height.",
+        "mask",
+        minimum=0.0,
+        maximum=0.5,
+        step=0.01,
+        advanced=True,
+    )
+    strength: float = _option(
+        1.0,
+        "Strength",
+        "How much of the restored face is laid over the original: 0 changes nothing, 1 replaces it.",
+        "blending",
+        minimum=0.0,
+        maximum=1.0,
+        step=0.05,
+    )
+    color_match: bool = _option(
+        False,
+        "Match colours",
+        "Gives the restored face the mean and spread of the original's colours (in Lab, inside the mask).",
+        "blending",
+        advanced=True,
+    )
+    upscale: float = _option(
+        1.0,
+        "Upscale",
+        "Enlarges the photograph; faces are pasted at the new size, so more of a large network's detail stays.",
+        "blending",
+        minimum=1.0,
+        maximum=4.0,
+        step=0.5,
+    )
+    max_megapixels: float = _option(
+        200.0,
+        "Largest picture",
+        "Pictures with more megapixels than this, before or after enlarging, are refused before they are "
+        "decoded.",
+        "limits",
+        minimum=0.1,
+        maximum=10000.0,
+        step=1.0,
+        advanced=True,
+    )
+
+    def __post_init__(self) -> None:
+        for name, option in OPTIONS.items():
+            object.__setattr__(self, name, option.check(getattr(self, name)))
+
+
+OPTIONS: dict[str, Option] = {
+    f.name: Option(name=f.name, default=f.default, **f.metadata)  # type: ignore[arg-type]
+    for f in fields(Options)
+}
