@@ -1,0 +1,89 @@
+"""Files that appear whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+# What file systems without fsync, or without hard links, answer.
+_UNSUPPORTED = {
+    getattr(errno, name)
+    for name in ("EINVAL", "ENOTSUP", "EOPNOTSUPP", "ENOSYS", "EPERM", "EACCES", "EMLINK")
+    if hasattr(errno, name)
+}
+
+
+@contextmanager
+def atomic_path(path: Path, *, overwrite: bool = True) -> Iterator[Path]:
+    """Give a temporary path beside ``path``, which becomes ``path`` when the block ends without an error.
+
+    The caller creates, writes and closes the temporary file. Its name starts with a dot, ends with the
+    suffix of ``path`` and is used by nobody else. After any exception, KeyboardInterrupt included, it is
+    removed and ``path`` is as it was.
+
+    With ``overwrite=False`` a ``path`` that exists raises FileExistsError, at the start and again at the
+    end if it appeared in between. Every other OSError (full disk, no permission, no such folder) passes
+    through: the caller knows what was being written and says so.
+    """
+    path = Path(path)
+    if not overwrite and os.path.lexists(path):
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
+    # Not built from the target's name, which may already be as long as the file system allows.
+    temporary = path.with_name(f".gpen-{os.getpid()}-{secrets.token_hex(6)}{path.suffix}")
+    try:
+        yield temporary
+        with suppress(OSError):
+            shutil.copymode(path, temporary)  # a private file stays private
+        _sync(temporary)
+        if overwrite:
+            temporary.replace(path)
+        else:
+            _rename_new(temporary, path)
+        _sync_folder(path.parent)
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def _rename_new(temporary: Path, path: Path) -> None:
+    """Rename, or FileExistsError. POSIX's rename overwrites, a hard link does not; on Windows neither."""
+    if os.name == "nt":
+        temporary.rename(path)
+        return
+    try:
+        os.link(temporary, path)
+    except OSError as error:
+        if isinstance(error, FileExistsError) or error.errno not in _UNSUPPORTED:
+            raise
+        if os.path.lexists(path):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path)) from None
+        temporary.replace(path)
+
+
+def _sync(path: Path) -> None:
+    """Put the bytes on the disk before the name: a crash must not leave a whole name and no content."""
+    mode = path.stat().st_mode
+    descriptor = os.open(path, (os.O_RDWR if mode & 0o200 else os.O_RDONLY) | getattr(os, "O_BINARY", 0))
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _UNSUPPORTED:
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name == "nt":
+        return
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
