@@ -1,0 +1,150 @@
+"""Picture files to Pictures."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+from ..errors import PhotoError
+from . import pillow, png, tiff
+from .exif import clean_exif, exif_from_tiff, read_orientation, turned, without_orientation
+from .picture import Picture, Samples, from_samples
+from .sniff import HEAD, check_size, damaged, picture_format, unsupported
+from .tags import HEIGHT, WIDTH, Directory, first_directory
+
+READABLE_SUFFIXES = frozenset(
+    {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".tif", ".tiff", ".bmp", ".gif"}
+)
+# A file may have this many bytes more than its pixels could ever need.
+_SPARE = 1 << 28
+
+
+def read_picture(path: Path, max_megapixels: float) -> Picture:
+    """Read a PNG, JPEG, WebP, TIFF, BMP or GIF file, whatever its name is, and turn it upright.
+
+    A picture of more than ``max_megapixels`` is refused before it is decoded. CMYK becomes sRGB, palettes
+    become RGB, a transparent colour becomes alpha. PhotoError when there is no such file, when it is damaged,
+    or when it is none of these: the text says what was found and what to do.
+    """
+    path = Path(path)
+    try:
+        data, kind = _bytes_of(path, max_megapixels)
+        with pillow.own_settings():
+            return _decoded(data, kind, path, max_megapixels)
+    except PhotoError:
+        raise
+    except MemoryError:
+        raise PhotoError(
+            f"{path} does not fit into memory. Close other programs, or make the picture smaller."
+        ) from None
+    except Exception as error:  # decoders raise anything at all on damaged files
+        raise damaged(path, str(error).rstrip(".") or type(error).__name__) from error
+
+
+def _bytes_of(path: Path, max_megapixels: float) -> tuple[bytes, str]:
+    try:
+        with path.open("rb") as file:
+            head = file.read(HEAD)
+            kind = picture_format(head, path)
+            most = int(max_megapixels * 1e6 * 8) + _SPARE
+            data = head + file.read(most)
+    except FileNotFoundError:
+        raise PhotoError(f"{path} does not exist. Check the name and the folder.") from None
+    except IsADirectoryError:
+        raise PhotoError(f"{path} is a folder, not a picture. Name a file in it.") from None
+    except PermissionError:
+        what = "is a folder, not a picture" if path.is_dir() else "may not be read by this user"
+        raise PhotoError(f"{path} {what}. Name a file that can be opened.") from None
+    except OSError as error:
+        raise PhotoError(f"{path} cannot be read: {error.strerror or error}.") from error
+    except ValueError as error:  # a name with a zero byte
+        raise PhotoError(f"{str(path)!r} cannot be the name of a file: {error}.") from error
+    if len(data) > most:
+        raise PhotoError(
+            f"{path} has more bytes than a picture of {max_megapixels:g} megapixels can have. "
+            "If it is one, save it again with an image editor."
+        )
+    return data, kind
+
+
+def _decoded(data: bytes, kind: str, path: Path, max_megapixels: float) -> Picture:
+    if kind == "PNG":
+        return _png(data, path, max_megapixels)
+    if kind == "TIFF":
+        return _tiff(data, path, max_megapixels)
+    if kind == "WEBP":  # Pillow's decoder takes memory for the whole picture when it opens it
+        check_size(path, *_webp_size(data), max_megapixels)
+    with pillow.open_image(data, kind) as image:
+        check_size(path, image.width, image.height, max_megapixels)
+        exif, orientation = clean_exif(image.info.get("exif"))
+        samples, converted = pillow.decode(image, path)
+        icc = None if converted else image.info.get("icc_profile")
+        return _picture(samples, orientation, kind, icc, exif, image.info.get("dpi"))
+
+
+def _png(data: bytes, path: Path, max_megapixels: float) -> Picture:
+    header = png.read_header(data)
+    check_size(path, header.width, header.height, max_megapixels)
+    chunks = png.read_chunks(data)
+    if chunks.frames > 1:
+        what = f"is animated ({chunks.frames} frames)"
+        raise unsupported(path, what, "Save its frames as single files and use those.")
+    if header.depth == 16:
+        samples = png.decode_16(chunks)
+    else:
+        with pillow.open_image(chunks.bare, "PNG") as image:
+            samples, _ = pillow.decode(image, path)
+    samples = png.with_key(samples, chunks)
+    exif, orientation = clean_exif(chunks.exif)
+    return _picture(samples, orientation, "PNG", chunks.icc, exif, chunks.dpi)
+
+
+def _tiff(data: bytes, path: Path, max_megapixels: float) -> Picture:
+    page: Directory = first_directory(data)
+    check_size(path, page.integer(WIDTH), page.integer(HEIGHT), max_megapixels)
+    page = tiff.only_page(data, path)
+    icc = tiff.icc_of(page)
+    if tiff.is_plain(page):
+        samples = tiff.decode(page)
+    else:
+        # Some versions of Pillow turn TIFF files upright by themselves.
+        with pillow.open_image(without_orientation(page), "TIFF") as image:
+            check_size(path, image.width, image.height, max_megapixels)
+            samples, converted = pillow.decode(image, path)
+            icc = None if converted else icc
+    exif, orientation = clean_exif(exif_from_tiff(page))[0], read_orientation(page)
+    return _picture(samples, orientation, "TIFF", icc, exif, tiff.resolution(page))
+
+
+def _picture(
+    samples: Samples,
+    orientation: int,
+    kind: str,
+    icc: bytes | None,
+    exif: bytes | None,
+    dpi: tuple[float, float] | None,
+) -> Picture:
+    space = pillow.profile_space(icc)
+    # A profile for other channels than the file's would turn its colours into nonsense.
+    fits = space == b"RGB" or (space == b"GRAY" and samples.shape[2] < 3)
+    if dpi is not None:
+        dpi = (float(dpi[0]), float(dpi[1]))
+        dpi = dpi if all(1 <= number <= 65535 for number in dpi) else None
+    if dpi is not None and orientation >= 5:
+        dpi = (dpi[1], dpi[0])
+    return from_samples(
+        turned(samples, orientation), icc=icc if fits else None, exif=exif, format=kind, dpi=dpi
+    )
+
+
+def _webp_size(data: bytes) -> tuple[int, int]:
+    kind = data[12:16]
+    if kind == b"VP8X" and len(data) >= 30:
+        return int.from_bytes(data[24:27], "little") + 1, int.from_bytes(data[27:30], "little") + 1
+    if kind == b"VP8L" and len(data) >= 25 and data[20] == 0x2F:
+        (bits,) = struct.unpack("<I", data[21:25])
+        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    if kind == b"VP8 " and len(data) >= 30 and data[23:26] == b"\x9d\x01\x2a":
+        width, height = struct.unpack("<HH", data[26:30])
+        return width & 0x3FFF, height & 0x3FFF
+    raise ValueError("its header is incomplete")

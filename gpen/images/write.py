@@ -1,0 +1,155 @@
+"""Pictures to picture files, whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import io
+import logging
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from ..errors import PhotoError
+from ..files.atomic import atomic_path
+from . import pillow
+from .exif import sized_exif
+from .picture import Picture, Samples, to_samples
+from .png import write_png
+from .tiff import write_tiff
+
+_FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF"}
+WRITABLE_SUFFIXES = frozenset(_FORMATS)
+_NAMES = "PNG (.png), JPEG (.jpg), WebP (.webp) or TIFF (.tif)"
+_QUALITY = 95
+_LONGEST_SIDE = {"JPEG": 65500, "WEBP": 16383}
+_LONGEST_EXIF = 65533 - 6  # bytes in one JPEG segment
+
+_log = logging.getLogger(__name__)
+
+
+def can_write(suffix: str) -> bool:
+    """Whether a file whose name ends with ``suffix`` (such as .png, in any case) can be written."""
+    return suffix.lower() in WRITABLE_SUFFIXES
+
+
+def write_picture(path: Path, picture: Picture, *, quality: int | None = None) -> None:
+    """Write the picture in the format of the path's suffix, with its profile, EXIF block and resolution.
+
+    PNG and TIFF keep 16 bits, grey and alpha, and lose nothing. JPEG has 8 bits, full colour resolution and
+    no alpha; WebP has 8 bits and RGB. ``quality``, 1 to 100, is for these two: 95 when it is None; WebP is
+    without loss at 100. Values outside 0 to 1 are clipped. The file appears whole, or what was there stays:
+    PhotoError when the suffix is none of these, the picture does not fit the format or holds NaN, or the
+    file cannot be written.
+    """
+    path = Path(path)
+    kind = _FORMATS.get(path.suffix.lower())
+    if kind is None:
+        raise PhotoError(f"{path} cannot be written: pictures are written as {_NAMES}. Change its ending.")
+    if quality is not None and not 1 <= quality <= 100:
+        raise PhotoError(f"The quality is {quality}; it has to lie between 1 and 100.")
+    samples = _samples(path, picture, kind)
+    try:
+        exif = sized_exif(picture.exif, picture.width, picture.height)
+        with atomic_path(path) as temporary, temporary.open("xb") as file:
+            _encode(file, samples, picture, kind, exif, quality or _QUALITY)
+    except OSError as error:
+        raise PhotoError(_why(path, error)) from error
+    except MemoryError:
+        raise PhotoError(f"{path} cannot be written: there is not enough memory to pack it.") from None
+    except ValueError as error:
+        raise PhotoError(f"{path} cannot be written: {str(error).rstrip('.')}.") from error
+
+
+def _samples(path: Path, picture: Picture, kind: str) -> Samples:
+    longest = _LONGEST_SIDE.get(kind)
+    if longest and max(picture.width, picture.height) > longest:
+        raise PhotoError(
+            f"{path} cannot be written: the picture has {picture.width} × {picture.height} pixels, and "
+            f"{kind} allows {longest} on a side. Write it as PNG or TIFF."
+        )
+    bits = picture.bits if kind in ("PNG", "TIFF") else 8
+    # An alpha channel that is opaque everywhere says nothing, and no format needs it to be refused.
+    see_through = picture.alpha is not None and not bool((picture.alpha >= 1 - 0.5 / (2**bits - 1)).all())
+    if kind == "JPEG" and see_through:
+        raise PhotoError(
+            f"{path} cannot be written: the picture is transparent in places, and JPEG knows no "
+            "transparency. Write it as PNG, WebP or TIFF."
+        )
+    try:
+        return to_samples(
+            picture,
+            bits=bits,
+            grey=picture.grey and kind != "WEBP",
+            alpha=picture.alpha is not None and kind != "JPEG",
+        )
+    except ValueError as error:
+        raise PhotoError(
+            f"{path} cannot be written: the picture holds values that are no numbers ({error}). "
+            "If a network made them, run it with precision fp32."
+        ) from None
+    except MemoryError:
+        raise PhotoError(f"{path} cannot be written: there is not enough memory.") from None
+
+
+def _encode(
+    file: IO[bytes], samples: Samples, picture: Picture, kind: str, exif: bytes | None, quality: int
+) -> None:
+    if kind == "PNG":
+        write_png(file, samples, picture.icc, exif, picture.dpi)
+    elif kind == "TIFF":
+        write_tiff(file, samples, picture.icc, exif, picture.dpi)
+    else:
+        # Into memory first: Pillow hides why writing to a file failed.
+        file.write(_with_pillow(samples, picture, kind, exif, quality))
+
+
+def _with_pillow(samples: Samples, picture: Picture, kind: str, exif: bytes | None, quality: int) -> bytes:
+    from PIL import Image
+
+    image = Image.fromarray(samples[..., 0] if samples.shape[2] == 1 else np.ascontiguousarray(samples))
+    icc = picture.icc
+    if icc and image.mode != "L" and pillow.profile_space(icc) == b"GRAY":
+        image, icc = _grey_to_srgb(image, icc), None
+    options: dict[str, Any] = {"quality": quality}
+    if icc:
+        options["icc_profile"] = icc
+    if kind == "JPEG":
+        options["subsampling"] = 0
+        if picture.dpi:
+            options["dpi"] = tuple(round(number) for number in picture.dpi)
+        if exif and len(exif) > _LONGEST_EXIF:
+            _log.warning("The EXIF block has %d bytes, more than JPEG allows, and is left out.", len(exif))
+            exif = None
+    else:
+        options |= {"lossless": quality == 100, "exact": True}
+    if exif:
+        options["exif"] = b"Exif\0\0" + exif
+    packed = io.BytesIO()
+    image.save(packed, kind, **options)
+    return packed.getvalue()
+
+
+def _grey_to_srgb(image: Any, icc: bytes) -> Any:
+    """WebP knows no grey: the profile of a grey picture means nothing there, so its colours are converted."""
+    from PIL import Image
+
+    converted = pillow.to_srgb(image.getchannel(0), icc)
+    if image.mode == "RGBA":
+        converted.putalpha(image.getchannel(3))
+    assert isinstance(converted, Image.Image)
+    return converted
+
+
+def _why(path: Path, error: OSError) -> str:
+    folder = path.parent
+    full = {getattr(errno, name, None) for name in ("ENOSPC", "EDQUOT")}
+    if error.errno in full:
+        return f"{path} cannot be written: the disk is full. Make room, or write to another disk."
+    if error.errno == errno.ENOENT or error.errno == errno.ENOTDIR:
+        return f"{path} cannot be written: the folder {folder} does not exist. Create it first."
+    if error.errno == errno.EISDIR or path.is_dir():
+        return f"{path} cannot be written: there is a folder of that name. Choose another name."
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return f"{path} cannot be written: this user may not write in {folder}. Choose another folder."
+    return f"{path} cannot be written: {error.strerror or error}."
