@@ -168,7 +168,7 @@ class Options:
     upscale: float = _option(
         1.0,
         "Upscale",
-        "Enlarges the photograph; faces are pasted at the new size, so more of a large network's detail stays.",
+        "Enlarges the photograph; faces are pasted at the new size, so that more of their detail stays.",
         "blending",
         minimum=1.0,
         maximum=4.0,

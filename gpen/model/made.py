@@ -4,10 +4,10 @@ They are no trained model. Tests use them to see every mistake as a number; the 
 sharpening ones, and says so.
 
 How it works. The 1 x 1 convolution ``ecd0`` puts +R, -R, +G, -G, +B, -B into its first six channels. They
-reach the last ToRGB through the concatenation at the largest level, two leaky ReLUs with gain sqrt(2) later:
-x becomes 2x where it is positive and 0.08x where it is negative, so the difference of a pair's two
-channels is 2.08x. The last ToRGB adds those differences up through a 3 x 3 colour matrix; everything else that
-reaches the picture is multiplied by zero.
+reach the last ToRGB through the concatenation at the largest level, two leaky ReLUs with gain sqrt(2)
+later: x becomes 2x where it is positive and 0.08x where it is negative, so the difference of a pair's two
+channels is 2.08x. The last ToRGB adds those differences up through a 3 x 3 colour matrix; everything else
+that reaches the picture is multiplied by zero.
 
 With a filter, the last styled convolution reads the six channels instead, and the last ToRGB reads its
 output: one more leaky ReLU, after which the difference of a pair is sqrt(2) x 1.2 times the filtered value.
@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from ..errors import CheckpointError
-from .network import LEAKY_GAIN, LEAKY_SLOPE, GPEN
+from .network import GPEN, LEAKY_GAIN, LEAKY_SLOPE
 from .spec import Spec
 
 PAIR_GAIN = LEAKY_GAIN**2 * (1 + LEAKY_SLOPE**2)
@@ -115,7 +115,7 @@ def _write_rgb(
     matrix: Sequence[Sequence[float]],
     bias: Sequence[float],
 ) -> None:
-    """Let ToRGB ``last`` turn the pairs that begin at channel ``first`` into the picture; silence the others."""
+    """Let ToRGB ``last`` make the picture of the pairs from channel ``first`` on; silence the others."""
     for name in list(weights):
         if ".to_rgb" in name and name.endswith(("conv.weight", ".bias")) and "modulation" not in name:
             weights[name] = torch.zeros_like(weights[name])

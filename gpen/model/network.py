@@ -15,7 +15,9 @@ squares that they sum.
 
 from __future__ import annotations
 
+import itertools
 import math
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -96,7 +98,7 @@ class _EncoderInput(nn.Sequential):
         super().__init__(_EqualizedConv(3, out_channels, 1), _Bias(out_channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        conv, activate = self
+        conv, activate = cast("tuple[_EqualizedConv, _Bias]", tuple(self))
         out = F.conv2d(x, conv.weight * (conv.scale * LEAKY_GAIN), activate.bias * LEAKY_GAIN)
         return F.leaky_relu_(out, LEAKY_SLOPE)
 
@@ -108,7 +110,7 @@ class _EncoderDown(nn.Sequential):
         super().__init__(_Kernel(), _EqualizedConv(in_channels, out_channels, 3), _Bias(out_channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        blur, conv, activate = self
+        blur, conv, activate = cast("tuple[_Kernel, _EqualizedConv, _Bias]", tuple(self))
         x = fir.blur(x, blur.kernel, padding=2)
         out = F.conv2d(x, conv.weight * (conv.scale * LEAKY_GAIN), activate.bias * LEAKY_GAIN, stride=2)
         return F.leaky_relu_(out, LEAKY_SLOPE)
@@ -136,9 +138,9 @@ class _ModulatedConv(nn.Module):
             self.blur = _Kernel(gain=4.0)
 
     def forward(self, x: Tensor, style: Tensor, bias: Tensor, gain: float = 1.0) -> Tensor:
-        """gain x (modulated convolution of x) + bias. x (N, C, H, W), style float32 (N, style_dim), bias (out,).
+        """Return gain x (modulated convolution of x) + bias.
 
-        Doubles height and width where the layer upsamples.
+        x: (N, C, H, W), style: float32 (N, style_dim), bias: (out channels,). Doubles height and width where the layer upsamples.
         """
         modulation = self.modulation(style)
         weight = self.weight[0].float() * (self.scale * gain)
@@ -179,14 +181,16 @@ class _Injection(nn.Module):
 class _StyledConv(nn.Module):
     """Modulated convolution, the encoder's map concatenated behind it, bias and leaky ReLU over both."""
 
-    def __init__(self, in_channels: int, out_channels: int, style_dim: int, *, upsample: bool = False) -> None:
+    def __init__(
+        self, in_channels: int, out_channels: int, style_dim: int, *, upsample: bool = False
+    ) -> None:
         super().__init__()
         self.conv = _ModulatedConv(in_channels, out_channels, 3, style_dim, upsample=upsample)
         self.noise = _Injection()
         self.activate = _Bias(2 * out_channels)
 
     def forward(self, x: Tensor, style: Tensor, encoded: Tensor | None) -> Tensor:
-        """x (N, C, H, W) to (N, 2 out, H', W'); ``encoded`` (N, out, H', W'), None where there is none."""
+        """Map (N, C, H, W) to (N, 2 out, H', W'); ``encoded``: (N, out, H', W'), None where there is none."""
         bias = self.activate.bias * LEAKY_GAIN
         channels = len(bias) // 2
         generated = self.conv(x, style, bias[:channels], LEAKY_GAIN)
@@ -243,7 +247,7 @@ class _Generator(nn.Module):
             self.to_rgbs.append(_ToRGB(2 * channels, dim))
 
     def forward(self, code: Tensor, encoded: list[Tensor]) -> Tensor:
-        """code float32 (N, style_dim); encoded: the encoder's maps, largest first; consumed from the end."""
+        """Code: float32 (N, style_dim). encoded: the encoder's maps, largest first; emptied from the end."""
         style = self.style(code)
         bottom = encoded.pop()
         x = self.input.input.expand(len(code), -1, -1, -1)
@@ -272,7 +276,7 @@ class GPEN(nn.Module):
         self.generator = _Generator(spec)
         channels = [spec.channels(size) for size in spec.encoder_sizes]
         self.ecd0 = nn.Sequential(_EncoderInput(channels[0]))
-        for i, (above, below) in enumerate(zip(channels, channels[1:], strict=False), start=1):
+        for i, (above, below) in enumerate(itertools.pairwise(channels), start=1):
             self.add_module(f"ecd{i}", nn.Sequential(_EncoderDown(above, below)))
         features = channels[-1] * BOTTOM_SIZE**2
         self.final_linear = nn.Sequential(_ActivatedLinear(features, spec.style_dim))

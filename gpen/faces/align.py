@@ -1,0 +1,59 @@
+"""Where a face lies in the network's square: templates and the similarity that leads there."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import FaceError
+from .face import Face
+from .resample import Image, Matrix, warp
+
+TEMPLATES: dict[str, NDArray[np.float64]] = {
+    # The published GPEN code and the authors' product, for every size.
+    "gpen": np.array(
+        [(0.39461, 0.47438), (0.60436, 0.47322), (0.50015, 0.59367), (0.41398, 0.71646), (0.58768, 0.71550)]
+    ),
+    # facexlib and facefusion; faces come out 1 / 0.89 larger.
+    "ffhq": np.array(
+        [(0.37692, 0.46865), (0.62286, 0.46913), (0.50124, 0.61332), (0.39309, 0.72541), (0.61150, 0.72490)]
+    ),
+}
+"""Landmarks as fractions of the crop: left eye, right eye, nose, left and right mouth corner."""
+
+
+def crop_matrix(face: Face, size: int, template: str) -> Matrix:
+    """2 x 3 matrix that maps pixels of the photo to pixels of a ``size`` x ``size`` crop.
+
+    The similarity that fits all five landmarks best to the template, whose point t lies at t x size in the
+    crop (the published convention). Raises FaceError where the landmarks coincide or are not numbers.
+    """
+    return similarity(face.landmarks, TEMPLATES[template] * size)
+
+
+def similarity(source: NDArray[np.float64], target: NDArray[np.float64]) -> Matrix:
+    """Least-squares similarity without reflection that maps points (N, 2) to points (N, 2), as 2 x 3 matrix.
+
+    Source: Umeyama, "Least-squares estimation of transformation parameters between two point patterns",
+    1991; in the plane its solution is a linear regression of complex numbers.
+    """
+    from_center, to_center = source.mean(axis=0), target.mean(axis=0)
+    from_points = (source - from_center) @ (1, 1j)
+    to_points = (target - to_center) @ (1, 1j)
+    spread = float(np.sum(np.abs(from_points) ** 2))
+    factor = np.vdot(from_points, to_points) / spread if spread > 0 else 0
+    if not np.isfinite(factor) or abs(factor) == 0 or not np.isfinite(abs(1 / factor)):
+        raise FaceError(
+            "A face's five landmarks coincide or are not finite numbers, so the face cannot be aligned. "
+            "Correct or remove it in the faces file."
+        )
+    linear = np.array([[factor.real, -factor.imag], [factor.imag, factor.real]])
+    return np.hstack([linear, (to_center - linear @ from_center)[:, None]])
+
+
+def cut(photo: Image, matrix: Matrix, size: int) -> Image:
+    """The crop: ``photo`` (H, W, 3) resampled once to (size, size, 3), clipped to [0, 1].
+
+    What lies beyond the photo is its mirror image.
+    """
+    return np.clip(warp(photo, matrix, (size, size)), 0, 1)

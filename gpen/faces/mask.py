@@ -1,0 +1,92 @@
+"""Where the restored face counts: soft masks in the crop, from 0 (the photograph) to 1 (the restored face).
+
+Lengths follow the face, not the pixels: the feather is a fraction of the face's height, from hairline to
+chin, which is taken as 2.8 times the distance between the eyes and the mouth.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import OptionError
+from .resample import Image
+
+SIZE = 512
+"""Height and width of every mask; the size at which face-parsing networks work."""
+
+FACE_HEIGHT = 2.8
+"""Hairline to chin, in distances between the middle of the eyes and the middle of the mouth."""
+SEMI_AXES = (1.15, 1.55)
+"""Half the ellipse's width and height in the same unit, with room for the feather."""
+CENTER = 0.35
+"""The ellipse's centre on the way from the eyes to the mouth."""
+PROPORTION = 0.868
+"""Distance between the eyes over that from eyes to mouth in GPEN's template: a frontal face."""
+MARGIN = 26 / 512
+"""Border of the crop that the published code clears before it feathers."""
+SMALLEST_FEATHER = 0.01
+
+
+def face_mask(
+    shape: str, landmarks: NDArray[np.float64], feather: float, parsed: Image | None = None
+) -> Image:
+    """Mask (SIZE, SIZE) of the kind that option "mask" names; 0 on the border of the crop.
+
+    landmarks: (5, 2) in the crop, as fractions of its size. feather: width of the soft edge as a fraction of
+    the face's height. parsed: (SIZE, SIZE), 1 where a parser saw face; needed for "parsed" only.
+    """
+    eyes, mouth = landmarks[:2].mean(axis=0) * SIZE, landmarks[3:].mean(axis=0) * SIZE
+    unit = float(np.linalg.norm(mouth - eyes))
+    width = max(feather, SMALLEST_FEATHER) * FACE_HEIGHT * unit
+    if shape == "ellipse":
+        mask = _ellipse(landmarks * SIZE, eyes, mouth, unit, width)
+    elif shape == "box":
+        mask = _smoothstep((_distance_to_border() - MARGIN * SIZE) / width)
+    elif shape == "parsed" and parsed is not None:
+        mask = _parsed(parsed, width)
+    else:
+        raise OptionError(f"There is no mask {shape!r} here; a parsed mask needs a face parser.")
+    # Whatever the shape, nothing may end abruptly at the border of the crop.
+    return mask * _smoothstep(_distance_to_border() / (MARGIN * SIZE))
+
+
+def _ellipse(
+    points: NDArray[np.float64],
+    eyes: NDArray[np.float64],
+    mouth: NDArray[np.float64],
+    unit: float,
+    width: float,
+) -> Image:
+    between_eyes = float(np.linalg.norm(points[1] - points[0])) / PROPORTION
+    # In a profile the eyes are close together; the head is as wide as ever.
+    semi_x, semi_y = SEMI_AXES[0] * max(unit, between_eyes), SEMI_AXES[1] * unit
+    down = (mouth - eyes) / unit
+    center = eyes + CENTER * (mouth - eyes)
+    y, x = np.mgrid[:SIZE, :SIZE].astype(np.float32)
+    x, y = x - np.float32(center[0]), y - np.float32(center[1])
+    along_x = (x * down[1] - y * down[0]) / semi_x
+    along_y = (x * down[0] + y * down[1]) / semi_y
+    radius = np.sqrt(along_x**2 + along_y**2)
+    # Distance to the ellipse to first order: (1 - r) / |gradient of r|.
+    slope = np.sqrt((along_x / semi_x) ** 2 + (along_y / semi_y) ** 2) / np.maximum(radius, 1e-6)
+    return _smoothstep((1 - radius) / np.maximum(slope, 1e-6) / width)
+
+
+def _parsed(parsed: Image, width: float) -> Image:
+    inside = np.where(_distance_to_border() >= MARGIN * SIZE, parsed, 0).astype(np.float32)
+    # A step blurred by a Gaussian rises from 2 % to 98 % over four standard deviations.
+    return np.asarray(cv2.GaussianBlur(inside, (0, 0), width / 4), dtype=np.float32)
+
+
+def _distance_to_border() -> Image:
+    """Distance of each pixel to the nearest side of the crop; 0 on the outermost pixels."""
+    steps = np.arange(SIZE, dtype=np.float32)
+    near = np.minimum(steps, SIZE - 1 - steps)
+    return np.minimum(near[:, None], near[None, :])
+
+
+def _smoothstep(x: Image) -> Image:
+    x = np.clip(x, 0, 1)
+    return np.asarray(x * x * (3 - 2 * x), dtype=np.float32)
