@@ -1,0 +1,154 @@
+"""The unfinished file of a download: kept between attempts, written by one process at a time."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import secrets
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from io import FileIO
+from pathlib import Path
+
+if sys.platform == "win32":
+    import msvcrt
+else:
+    import fcntl
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where the bytes of a part came from.
+
+    validator: the strong ETag or the Last-Modified date that the server gave, by which it can tell that
+    its file is still the same. total: bytes of the whole file. Each is None where the server did not say.
+    """
+
+    address: str
+    validator: str | None
+    total: int | None
+
+
+class Part:
+    """The bytes downloaded so far, in the file ``path``, and beside it a note where they came from."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.note = path.with_name(path.name + ".json")
+
+    def size(self) -> int:
+        """Bytes on disk; 0 where there is no part."""
+        try:
+            return self.path.stat().st_size
+        except FileNotFoundError:
+            return 0
+
+    def origin(self) -> Origin | None:
+        """Where the part came from; None where nothing, or nothing sensible, is noted."""
+        try:
+            origin = Origin(**json.loads(self.note.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError):
+            return None
+        sensible = (
+            isinstance(origin.address, str)
+            and isinstance(origin.validator, str | None)
+            and isinstance(origin.total, int | None)
+        )
+        return origin if sensible else None
+
+    def begin(self, origin: Origin) -> None:
+        """Empty the part and note where what follows comes from. Raises OSError."""
+        self.note.unlink(missing_ok=True)
+        self.path.write_bytes(b"")
+        self.note.write_text(json.dumps(asdict(origin)), encoding="utf-8")
+
+    def append(self) -> FileIO:
+        """Open the part for :func:`write`. Raises OSError."""
+        # Unbuffered, so that a full disk shows when a chunk is written and not when the file is closed.
+        return self.path.open("ab", buffering=0)
+
+    def finish(self, target: Path) -> None:
+        """Put the bytes on the disk, then give them their final name. Raises OSError."""
+        with self.path.open("rb+") as file:
+            try:
+                os.fsync(file.fileno())
+            except OSError as error:
+                if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS):
+                    raise
+        self.path.replace(target)
+        with suppress(OSError):
+            self.note.unlink(missing_ok=True)
+
+    def discard(self) -> None:
+        """Remove the part and its note, as far as that is possible."""
+        for path in (self.note, self.path):
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
+
+
+def write(file: FileIO, data: bytes) -> None:
+    """Write all of ``data`` to an unbuffered file. Raises OSError."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[file.write(rest) :]
+
+
+@contextmanager
+def claim(folder: Path, name: str) -> Iterator[Part]:
+    """Give the part ``<name>.part`` in ``folder``, which nobody else writes until the block ends.
+
+    While another process or thread has it, a part of our own takes its place, which is removed at the
+    end: both downloads succeed, and the slower one replaces equal bytes.
+    """
+    lock = folder / f"{name}.part.lock"
+    descriptor = _lock(lock)
+    if descriptor is None:
+        own = Part(folder / f"{name}.{os.getpid()}-{secrets.token_hex(4)}.part")
+        try:
+            yield own
+        finally:
+            own.discard()
+        return
+    try:
+        yield Part(folder / f"{name}.part")
+    finally:
+        _unlock(descriptor, lock)
+
+
+# The operating system drops these locks when their process dies, so none is ever stale. The lock file is
+# removed too; whoever opened it before that finds that it is no longer the file of that name.
+
+
+def _lock(path: Path) -> int | None:
+    for _ in range(10):
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        except OSError:
+            return None
+        try:
+            if sys.platform == "win32":
+                msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+                return descriptor
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(descriptor), path.stat()):
+                return descriptor
+        except FileNotFoundError:
+            pass
+        except OSError:
+            os.close(descriptor)
+            return None
+        os.close(descriptor)
+    return None
+
+
+def _unlock(descriptor: int, path: Path) -> None:
+    # An open file cannot be removed on Windows; elsewhere it has to be removed while it is locked.
+    if sys.platform == "win32":
+        os.close(descriptor)
+    with suppress(OSError):
+        path.unlink()
+    if sys.platform != "win32":
+        os.close(descriptor)
