@@ -26,6 +26,7 @@ class Resource:
     modified: str | None = None
     ranges: bool = True
     heeds_if_range: bool = True
+    wrong_start: int = 0
     length: bool = True
     cuts: list[int] = field(default_factory=list)
     gate: threading.Event | None = None
@@ -87,7 +88,7 @@ def _answer(handler: BaseHTTPRequestHandler, request: Request, resource: Resourc
         if start >= len(body):
             body, status = b"", 416
         else:
-            extra["Content-Range"] = f"bytes {start}-{len(body) - 1}/{len(body)}"
+            extra["Content-Range"] = f"bytes {start + resource.wrong_start}-{len(body) - 1}/{len(body)}"
             body, status = body[start:], 206
     request.status = status
     handler.send_response(status)

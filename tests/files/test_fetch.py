@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import itertools
 import os
@@ -10,12 +11,15 @@ import re
 import shutil
 import socket
 import threading
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 import pytest
 
 from gpen.errors import FilesError
 from gpen.files import fetch as module
+from gpen.files import part
 from gpen.files.fetch import fetch
 
 BODY = b"PK\x03\x04" + random.Random(1).randbytes(400_000)
@@ -63,8 +67,10 @@ def test_a_wrong_hash_leaves_nothing(site, tmp_path, published, failure):
 
 def test_a_wrong_size_is_noticed_before_the_transfer(site, tmp_path, published, failure):
     url = site.add("/f", BODY)
-    text = failure(published(url, size=5), tmp_path)
+    seen = []
+    text = failure(published(url, size=5), tmp_path, on_progress=lambda *step: seen.append(step))
     assert "400,004 bytes, but the published file has 5" in text
+    assert seen == []
     assert names(tmp_path) == []
 
 
@@ -235,3 +241,36 @@ def test_a_part_that_cannot_be_written(site, tmp_path, published, failure):
     (tmp_path / f"{NAME}.part").mkdir()
     text = failure(published(site.add("/f", BODY)), tmp_path)
     assert f"cannot be saved in {tmp_path}" in text
+
+
+def test_the_bytes_are_on_the_disk_before_the_name(site, tmp_path, monkeypatch, published):
+    seen = []
+    monkeypatch.setattr(part.os, "fsync", lambda descriptor: seen.append(names(tmp_path)))
+    fetch(published(site.add("/f", BODY)), tmp_path)
+    assert [NAME in files for files in seen] == [False]
+
+
+@pytest.mark.parametrize(
+    ("number", "fails"), [(errno.ENOSPC, True), (errno.EIO, True), (errno.EINVAL, False)]
+)
+def test_a_disk_that_cannot_keep_the_bytes(site, tmp_path, monkeypatch, published, failure, number, fails):
+    def broken(descriptor):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(part.os, "fsync", broken)
+    entry = published(site.add("/f", BODY))
+    if fails:
+        text = failure(entry, tmp_path)
+        assert str(tmp_path) in text
+        assert ("is full" in text) == (number == errno.ENOSPC)
+    else:
+        assert fetch(entry, tmp_path).read_bytes() == BODY
+
+
+def test_another_opener(tmp_path, published, failure):
+    class Offline(urllib.request.OpenerDirector):
+        def open(self, *args, **kwargs):
+            raise urllib.error.URLError("downloads are switched off here")
+
+    text = failure(published("https://example.invalid/f"), tmp_path, opener=Offline())
+    assert "no connection (downloads are switched off here)" in text

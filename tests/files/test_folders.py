@@ -201,6 +201,11 @@ def test_find_network_says_what_is_missing(tmp_path):
         find_network("GPEN-BFR-2048", [tmp_path])
     with pytest.raises(FilesError, match=r"There is no file .*nowhere.*x.pth"):
         find_network(str(tmp_path / "nowhere" / "x.pth"), [tmp_path])
+    _file(tmp_path / "folder", "x.pth")
+    with pytest.raises(FilesError, match="There is no file"):  # and not the file of that name elsewhere
+        find_network(str(tmp_path / "nowhere" / "x.pth"), [tmp_path / "folder"])
+    with pytest.raises(FilesError, match="There is no file"):
+        find_network("nowhere/GPEN-BFR-2048", [tmp_path])
     with pytest.raises(FilesError, match="is a folder"):
         find_network(str(tmp_path), [tmp_path])
     with pytest.raises(FilesError, match="yunet is a detector"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 import random
 import threading
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from gpen.errors import FilesError
 from gpen.files import fetch as module
+from gpen.files import part
 from gpen.files.fetch import fetch
 
 BODY = b"PK\x03\x04" + random.Random(1).randbytes(400_000)
@@ -66,8 +68,8 @@ def test_a_changed_file_is_downloaded_anew(site, tmp_path, published, failure):
 
 @pytest.mark.parametrize(
     "change",
-    [{"etag": '"v2"'}, {"body": bytes(reversed(BODY)) + b"longer"}],
-    ids=["other etag", "other length"],
+    [{"etag": '"v2"'}, {"body": bytes(reversed(BODY)) + b"longer"}, {"wrong_start": 1}],
+    ids=["other etag", "other length", "other start"],
 )
 def test_a_server_that_ignores_if_range_does_not_mix_two_files(site, tmp_path, published, failure, change):
     url = site.add("/f", BODY, cuts=[100_000, 0])
@@ -116,12 +118,24 @@ def test_a_part_longer_than_the_file_is_dropped(site, tmp_path, published, failu
     assert [request.status for request in site.requests[-2:]] == [416, 200]
 
 
-@pytest.mark.parametrize("note", [b"", b"{", b"[1, 2, 3]", b'{"address": 1, "validator": 2, "total": "x"}'])
-def test_a_damaged_note_is_no_obstacle(site, tmp_path, note, published):
+@pytest.mark.parametrize(
+    "note",
+    [
+        "",
+        "{",
+        "[1, 2, 3]",
+        '{"address": "URL"}',
+        '{"address": "URL", "validator": 2, "total": 9}',
+        '{"address": "URL", "validator": "x", "total": "9"}',
+        '{"address": 1, "validator": "x", "total": 9}',
+    ],
+)
+def test_a_damaged_note_is_no_obstacle(site, tmp_path, published, note):
     url = site.add("/f", BODY)
     (tmp_path / f"{NAME}.part").write_bytes(b"what is this")
-    (tmp_path / f"{NAME}.part.json").write_bytes(note)
+    (tmp_path / f"{NAME}.part.json").write_text(note.replace("URL", url))
     assert fetch(published(url), tmp_path).read_bytes() == BODY
+    assert "Range" not in site.requests[0].headers
     assert names(tmp_path) == [NAME]
 
 
@@ -222,3 +236,23 @@ def test_where_nothing_can_be_locked_the_download_works_all_the_same(site, tmp_p
     assert names(tmp_path) == [f"{NAME}.part.lock"]
     assert fetch(published(url), tmp_path).read_bytes() == BODY
     assert names(tmp_path) == [NAME, f"{NAME}.part.lock"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="an open file cannot be removed there")
+def test_a_lock_on_a_file_that_was_just_removed_does_not_count(tmp_path, monkeypatch):
+    lock = tmp_path / "x.part.lock"
+    flock, calls = part.fcntl.flock, []
+
+    def removed_in_between(descriptor, operation):
+        calls.append(descriptor)
+        if len(calls) == 1:
+            lock.unlink()
+        flock(descriptor, operation)
+
+    monkeypatch.setattr(part.fcntl, "flock", removed_in_between)
+    with part.claim(tmp_path, "x") as claimed:
+        assert claimed.path == tmp_path / "x.part"
+        assert len(calls) == 2
+        with part.claim(tmp_path, "x") as other:
+            assert other.path != claimed.path
+    assert names(tmp_path) == []
