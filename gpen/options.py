@@ -76,7 +76,7 @@ class Options:
     precision: str = _option(
         "auto",
         "Precision",
-        "Number format of the network. auto: the fastest that is safe on the device, float32 on a CPU.",
+        "Number format of the network. auto: float32, as the weights are published. Less takes less memory.",
         "model",
         choices=PRECISIONS,
         advanced=True,

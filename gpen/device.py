@@ -1,0 +1,114 @@
+"""Where and in which precision a network runs, what memory it takes, and what to do when that is short."""
+
+from __future__ import annotations
+
+import logging
+
+import torch
+from torch import Tensor
+
+from .errors import GpenError, OutOfMemoryError
+from .model.checkpoint import Model
+from .model.spec import Spec
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+_MEGABYTE = 1 << 20
+_log = logging.getLogger(__name__)
+
+
+def pick_device(name: str = "auto") -> torch.device:
+    """The device called ``name``; "auto": the first GPU that PyTorch can use, else the CPU.
+
+    Raises GpenError where PyTorch knows no such device or cannot use it here.
+    """
+    if name == "auto":
+        return _best_device()
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError, ValueError) as error:
+        raise GpenError(
+            f"PyTorch cannot use the device {name!r} here ({_first_line(error)}). Use auto or cpu."
+        ) from error
+    return device
+
+
+def pick_dtype(precision: str) -> torch.dtype:
+    """The number format that option "precision" names; "auto" is float32, as the weights are published."""
+    return torch.float32 if precision == "auto" else DTYPES[precision]
+
+
+def memory_estimate(spec: Spec, dtype: torch.dtype, batch: int = 1) -> int:
+    """Bytes that one call of the network takes at its peak, its weights not counted.
+
+    The encoder's maps wait for the generator, and at the largest level the input of the second convolution,
+    its output and their concatenation exist at once. Every modulated weight is made anew, in float32 too.
+    """
+    encoder = sum(spec.channels(size) * size**2 for size in spec.encoder_sizes)
+    level = max(spec.channels(size) * size**2 for size in spec.generator_sizes)
+    wide = max(spec.channels(size) for size in spec.generator_sizes)
+    itemsize = torch.empty((), dtype=dtype).element_size()
+    return batch * itemsize * (encoder + 6 * level) + 3 * 4 * 9 * 2 * wide**2
+
+
+def run_within_memory(model: Model, pictures: Tensor) -> Tensor:
+    """Call the model; where memory runs out, retry with smaller batches and then in bfloat16.
+
+    pictures and result: as :class:`~gpen.model.checkpoint.Model` takes and gives them. The model stays in the
+    precision that worked. Raises OutOfMemoryError when nothing helped.
+    """
+    try:
+        return model(pictures)
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        _log.info("Out of memory at a batch of %d in %s: %s", len(pictures), model.dtype, _first_line(error))
+    # Outside of the handler, whose traceback would keep the tensors of the failed call alive.
+    _release(model.device)
+    if len(pictures) > 1:
+        half = len(pictures) // 2
+        return torch.cat([run_within_memory(model, part) for part in (pictures[:half], pictures[half:])])
+    if model.device.type != "cpu" and model.dtype == torch.float32:
+        _log.warning("%s does not fit into memory in float32; it goes on in bfloat16.", model.spec.title)
+        model.network.to(torch.bfloat16)
+        return run_within_memory(model, pictures)
+    needed = memory_estimate(model.spec, model.dtype) // _MEGABYTE
+    advice = (
+        "a smaller network" if model.device.type == "cpu" else "a smaller network, or the CPU (--device cpu)"
+    )
+    raise OutOfMemoryError(
+        f"{model.spec.title} needs about {needed} MB of free memory on {model.device} for one face, besides "
+        f"its weights, and there is less. Close other programs that use it, or choose {advice}."
+    )
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether ``error`` is one of the ways in which PyTorch's backends say that memory ran out."""
+    if isinstance(error, torch.cuda.OutOfMemoryError | MemoryError):
+        return True
+    text = str(error).lower()
+    return isinstance(error, RuntimeError) and any(
+        sign in text for sign in ("out of memory", "can't allocate memory", "not enough memory")
+    )
+
+
+def _best_device() -> torch.device:
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    if hasattr(torch, "xpu") and torch.xpu.is_available():
+        return torch.device("xpu")
+    if torch.backends.mps.is_available():
+        return torch.device("mps")
+    return torch.device("cpu")
+
+
+def _release(device: torch.device) -> None:
+    empty_cache = getattr(getattr(torch, device.type, None), "empty_cache", None)
+    if empty_cache is not None:
+        empty_cache()
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0][:200] if lines else type(error).__name__

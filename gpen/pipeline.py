@@ -1,0 +1,230 @@
+"""The pipeline: a photo goes in, its faces come out restored, the rest as it was."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from .device import run_within_memory
+from .errors import FaceError, GpenError, OptionError, PhotoError
+from .faces.align import crop_matrix, cut
+from .faces.detect import FaceDetector
+from .faces.face import Face
+from .faces.mask import face_mask
+from .faces.paste import Canvas, match_colors
+from .faces.resample import Image, Matrix, apply, compose, scaling
+from .faces.select import select_faces
+from .model.checkpoint import Model
+from .options import Options
+
+DEFAULTS = Options()
+
+
+class Parser(Protocol):
+    """What tells face from background in a crop, as :class:`gpen.faces.parsing.FaceParser` does."""
+
+    def parse(self, crop: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Crop (S, S, 3), RGB, [0, 1], to (512, 512): 1 where there is face, else 0."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class RestoredFace:
+    """One restored face.
+
+    number: its place among all detected faces, from left to right, from 0. matrix: 2 x 3, pixels of the
+    original photo to pixels of the crop before. before: float32 (in_size, in_size, 3), after: (out_size,
+    out_size, 3), RGB, [0, 1]; None where crops are not kept.
+    """
+
+    number: int
+    face: Face
+    matrix: Matrix
+    before: Image | None
+    after: Image | None
+
+
+@dataclass(frozen=True, eq=False)
+class SkippedFace:
+    """A detected face that was left as it was, and why."""
+
+    number: int
+    face: Face
+    reason: str
+
+
+@dataclass(frozen=True, eq=False)
+class Restoration:
+    """What became of a photo.
+
+    photo: float32 (H, W, 3), RGB, [0, 1], enlarged where that was asked for. mask: float32 (H, W), how much
+    of each pixel is restored face; photo equals the input (enlarged) wherever it is 0. faces: the restored
+    ones, skipped: the others; both by number.
+    """
+
+    photo: Image
+    mask: Image
+    faces: list[RestoredFace] = field(default_factory=list)
+    skipped: list[SkippedFace] = field(default_factory=list)
+
+    @property
+    def summary(self) -> str:
+        """One sentence for people."""
+        found = len(self.faces) + len(self.skipped)
+        if not found:
+            return "No face was found; the photograph is unchanged."
+        if not self.faces:
+            return f"None of {_count(found)} was chosen; the photograph is unchanged."
+        left = f", {len(self.skipped)} left as they were" if self.skipped else ""
+        return f"{_count(len(self.faces))} restored{left}."
+
+
+OnProgress = Callable[[int, int, RestoredFace | None], bool | None]
+"""Called with the number of faces done, the number to do, and the face just done (None before the first).
+
+Returning False stops: the faces done so far are kept. An exception that it raises passes through.
+"""
+
+
+def restore(
+    photo: Image,
+    model: Model,
+    detector: FaceDetector | Sequence[Face],
+    options: Options = DEFAULTS,
+    *,
+    on_progress: OnProgress | None = None,
+    region: NDArray[np.float32] | None = None,
+    background: Image | None = None,
+    parser: Parser | None = None,
+    keep_crops: bool = True,
+) -> Restoration:
+    """Restore the faces of a photo, which is not changed.
+
+    photo: float32 (H, W, 3), RGB, [0, 1]. detector: finds the faces, or the faces themselves, which are
+    numbered from left to right. region: (H, W), restores only faces whose centre lies where it is above 0.5.
+    background: the enlarged photo (H', W', 3) that faces are pasted into; its size then takes the place of
+    option "upscale". parser: needed for the parsed mask. keep_crops: whether the result holds each face's
+    crops, which takes 24 bytes for every pixel of a crop.
+
+    Raises GpenError, or a subclass, for everything a user can cause.
+    """
+    _check(photo, region, background, options, parser)
+    if isinstance(detector, Sequence):
+        faces = sorted(detector, key=lambda face: face.center)
+    else:
+        faces = detector.detect(photo, options.detection_threshold)
+    height, width = photo.shape[:2]
+    reasons = select_faces(faces, options, (width, height), region)
+    canvas_photo = background if background is not None else enlarge(photo, options.upscale)
+    canvas = Canvas(canvas_photo)
+    to_photo = scaling(width / canvas_photo.shape[1], height / canvas_photo.shape[0])
+
+    chosen = [number for number in range(len(faces)) if number not in reasons]
+    restored: list[RestoredFace] = []
+    going = on_progress is None or on_progress(0, len(chosen), None) is not False
+    for done, number in enumerate(chosen, start=1):
+        if not going:
+            reasons[number] = "stopped before this face"
+            continue
+        try:
+            matrix = crop_matrix(faces[number], model.spec.in_size, options.template)
+        except FaceError as error:
+            reasons[number] = str(error)
+            continue
+        before = cut(photo, matrix, model.spec.in_size)
+        after = restore_crop(model, before)
+        landmarks = (apply(matrix, faces[number].landmarks) + 0.5) / model.spec.in_size
+        parsed = parser.parse(after) if options.mask == "parsed" and parser is not None else None
+        mask = face_mask(options.mask, landmarks, options.feather, parsed)
+        if options.color_match:
+            after = match_colors(after, before, mask)
+        to_after = scaling(model.spec.out_size / model.spec.in_size)
+        canvas.add(after, compose(to_after, compose(matrix, to_photo)), mask)
+        kept = (before, after) if keep_crops else (None, None)
+        restored.append(RestoredFace(number, faces[number], matrix, *kept))
+        if on_progress is not None:
+            going = on_progress(done, len(chosen), restored[-1]) is not False
+    result, mask = canvas.blend(options.strength)
+    skipped = [SkippedFace(number, faces[number], reasons[number]) for number in sorted(reasons)]
+    return Restoration(result, mask, restored, skipped)
+
+
+def restore_crop(model: Model, crop: Image) -> Image:
+    """Run the network on one crop: float32 (in_size, in_size, 3) to (out_size, out_size, 3), RGB, [0, 1].
+
+    Raises GpenError where the network's output is not finite.
+    """
+    low, high = model.value_range
+    tensor = torch.from_numpy(crop).permute(2, 0, 1)[None] * (high - low) + low
+    out = run_within_memory(model, tensor)[0]
+    picture = ((out - low) / (high - low)).permute(1, 2, 0).cpu().contiguous().numpy()
+    if not np.isfinite(picture).all():
+        raise GpenError(
+            f"{model.path.name} returned values that are no numbers, in {model.dtype}. Use the precision "
+            "fp32; if that does not help, the weight file is damaged: get it again."
+        )
+    return np.asarray(np.clip(picture, 0, 1), dtype=np.float32)
+
+
+def enlarge(photo: Image, factor: float) -> Image:
+    """Photo (H, W, 3) or (H, W) enlarged by ``factor`` with Lanczos interpolation, clipped to [0, 1]."""
+    if factor == 1:
+        return photo
+    size = (round(photo.shape[1] * factor), round(photo.shape[0] * factor))
+    enlarged = cv2.resize(photo, size, interpolation=cv2.INTER_LANCZOS4)
+    return np.asarray(np.clip(enlarged, 0, 1), dtype=np.float32)
+
+
+def _check(
+    photo: Image,
+    region: NDArray[np.float32] | None,
+    background: Image | None,
+    options: Options,
+    parser: Parser | None,
+) -> None:
+    if photo.dtype != np.float32 or photo.ndim != 3 or photo.shape[2] != 3 or 0 in photo.shape:
+        raise PhotoError(
+            f"The photo is {photo.dtype} of the shape {photo.shape}; it has to be float32 (H, W, 3), RGB, "
+            "0 to 1."
+        )
+    height, width = photo.shape[:2]
+    if region is not None and region.shape != (height, width):
+        raise PhotoError(
+            f"The mask of the region has the shape {region.shape}, the photo is {height} high and {width} "
+            "wide."
+        )
+    if background is None:
+        megapixels = height * width * options.upscale**2 / 1e6
+        if megapixels > options.max_megapixels:
+            raise PhotoError(
+                f"The picture would have {megapixels:.1f} megapixels after enlarging, more than the "
+                f"{options.max_megapixels:g} allowed. Choose a smaller upscale, or a larger limit."
+            )
+    else:
+        _check_background(background, height, width)
+    if options.mask == "parsed" and parser is None:
+        raise OptionError("The parsed mask needs a face parser, and there is none. Choose ellipse or box.")
+
+
+def _check_background(background: Image, height: int, width: int) -> None:
+    if background.dtype != np.float32 or background.ndim != 3 or background.shape[2] != 3:
+        raise PhotoError(
+            f"The background is {background.dtype} of the shape {background.shape}; it has to be float32 "
+            "(H, W, 3), RGB, 0 to 1."
+        )
+    tall, wide = background.shape[0] / height, background.shape[1] / width
+    if abs(tall - wide) > 1 / min(height, width) * max(tall, wide, 1):
+        raise PhotoError(
+            f"The background is {background.shape[1]} x {background.shape[0]}, the photo {width} x {height}: "
+            "their proportions differ. The background has to be the same picture, enlarged."
+        )
+
+
+def _count(faces: int) -> str:
+    return "1 face" if faces == 1 else f"{faces} faces"
