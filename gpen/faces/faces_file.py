@@ -1,0 +1,268 @@
+"""Faces in a JSON file: detect once, correct by hand, restore.
+
+One entry per photograph, in the units of :class:`Face`::
+
+    {"format": "gpen-faces", "version": 1, "photos": [
+      {"path": "group.png", "width": 1328, "height": 568, "faces": [
+        {"box": [x0, y0, x1, y1], "score": 0.93, "landmarks": [[x, y], [x, y], [x, y], [x, y], [x, y]]}
+    ]}]}
+
+In a file written by hand ``box`` and ``score`` may be left out.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+
+from ..errors import FaceError
+from ..files.atomic import atomic_path
+from .face import Face
+
+FORMAT = "gpen-faces"
+VERSION = 1
+_LARGEST_FILE = 256 << 20
+_LANDMARKS = ("left eye", "right eye", "nose", "left mouth corner", "right mouth corner")
+
+
+@dataclass(frozen=True)
+class PhotoFaces:
+    """The faces of one photo. ``path``: as the user knows the photo, with / between folders."""
+
+    path: str
+    width: int
+    height: int
+    faces: tuple[Face, ...]
+
+
+def write_faces(path: Path, entries: Iterable[PhotoFaces]) -> None:
+    """Write the file, whole or not at all. Numbers are rounded to two decimals. FaceError when it fails."""
+    photos = ",\n".join(map(_photo_text, entries))
+    text = f'{{\n  "format": "{FORMAT}",\n  "version": {VERSION},\n  "photos": [\n{photos}\n  ]\n}}\n'
+    try:
+        with atomic_path(Path(path), overwrite=True) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise FaceError(f"The faces cannot be written to {path}: {error.strerror or error}.") from error
+
+
+def read_faces(path: Path) -> list[PhotoFaces]:
+    """Return what the file holds; FaceError names the file, photo, face and field that are wrong."""
+    content = _load(Path(path))
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise FaceError(
+            f'{path} is not a file of faces: it does not begin with "format": "{FORMAT}". '
+            '"gpen detect --json" writes such files.'
+        )
+    if content.get("version") != VERSION or isinstance(content.get("version"), bool):
+        raise FaceError(
+            f"{path} has version {_shown(content.get('version'))}; only version {VERSION} can be read here."
+        )
+    photos = content.get("photos")
+    if not isinstance(photos, list):
+        raise FaceError(f'{path}: "photos" is {_shown(photos)} instead of a list.')
+    return [_read_photo(photo, _Place(f"{path}, photo {i}")) for i, photo in enumerate(photos)]
+
+
+class FacesFromFile:
+    """The faces of a file, by photograph. Raises what :func:`read_faces` raises."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path)
+        self.entries = read_faces(self.path)
+
+    def faces_for(self, photo: str | Path, width: int, height: int) -> list[Face]:
+        """Return the faces of the photo of that path and size, sorted from left to right.
+
+        The entry is the one of the same path, else the one that agrees in the most trailing parts of it
+        (at least the file's name), else the only one in the file. FaceError when none or several fit, or
+        when the entry is for a photo of another size.
+        """
+        entry = self._entry(str(photo))
+        if (entry.width, entry.height) != (width, height):
+            raise FaceError(
+                f"{self.path} lists {entry.path} with {entry.width} x {entry.height} pixels, but {photo} has "
+                f"{width} x {height}. Detect its faces again, or use the photograph they were detected in."
+            )
+        return sorted(entry.faces, key=lambda face: face.center)
+
+    def _entry(self, photo: str) -> PhotoFaces:
+        wanted = _parts(photo)
+        agreeing = [_common_end(_parts(entry.path), wanted) for entry in self.entries]
+        same = [entry for entry in self.entries if _parts(entry.path) == wanted]
+        most = max(agreeing, default=0)
+        fitting = same or [entry for entry, n in zip(self.entries, agreeing, strict=True) if 0 < n == most]
+        fitting = fitting or (self.entries if len(self.entries) == 1 else [])
+        if len(fitting) == 1:
+            return fitting[0]
+        if fitting:
+            raise FaceError(
+                f"{self.path} has {len(fitting)} entries that may be {photo}: "
+                f"{', '.join(entry.path for entry in fitting[:3])}. Give each its full path."
+            )
+        raise FaceError(f"{self.path} has no entry for {photo}. It lists {len(self.entries)} photographs.")
+
+
+class _Place:
+    """Where in the file something is, for the error."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def fail(self, what: str) -> NoReturn:
+        raise FaceError(f"{self.text}: {what}")
+
+    def number(self, value: object, name: str) -> float:
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            try:
+                number = float(value)
+            except OverflowError:
+                number = math.inf
+            if math.isfinite(number):
+                return number
+        return self.fail(f"{name} is {_shown(value)} instead of a number.")
+
+    def numbers(self, value: object, count: int, name: str) -> list[float]:
+        if not isinstance(value, list) or len(value) != count:
+            self.fail(f"{name} is {_shown(value)} instead of a list of {count} numbers.")
+        return [self.number(item, f"number {i} of {name}") for i, item in enumerate(value)]
+
+    def size(self, value: object, name: str) -> int:
+        if isinstance(value, int) and not isinstance(value, bool) and 0 < value < 1 << 31:
+            return value
+        return self.fail(f'"{name}" is {_shown(value)} instead of a whole number of pixels.')
+
+
+def _read_photo(photo: object, place: _Place) -> PhotoFaces:
+    if not isinstance(photo, dict):
+        place.fail(f"it is {_shown(photo)} instead of an object with path, width, height and faces.")
+    path = photo.get("path")
+    if not isinstance(path, str) or not path:
+        place.fail(f'"path" is {_shown(path)} instead of the path of a photograph.')
+    place = _Place(f"{place.text} ({path})")
+    width, height = (place.size(photo.get(name), name) for name in ("width", "height"))
+    faces = photo.get("faces")
+    if not isinstance(faces, list):
+        place.fail(f'"faces" is {_shown(faces)} instead of a list.')
+    read = [
+        _read_face(face, width, height, _Place(f"{place.text}, face {i}")) for i, face in enumerate(faces)
+    ]
+    return PhotoFaces(path, width, height, tuple(read))
+
+
+def _read_face(face: object, width: int, height: int, place: _Place) -> Face:
+    if not isinstance(face, dict):
+        place.fail(f"it is {_shown(face)} instead of an object with box, score and landmarks.")
+    points = face.get("landmarks")
+    if not isinstance(points, list) or len(points) != len(_LANDMARKS):
+        place.fail(f'"landmarks" is {_shown(points)} instead of five points [x, y]: {", ".join(_LANDMARKS)}.')
+    landmarks = np.array(
+        [place.numbers(p, 2, f"the {name}") for p, name in zip(points, _LANDMARKS, strict=True)]
+    )
+    for (x, y), name in zip(landmarks, _LANDMARKS, strict=True):
+        if not (-width <= x <= 2 * width and -height <= y <= 2 * height):
+            place.fail(
+                f"the {name} is at {x:g}, {y:g}, far outside the photograph of {width} x {height} pixels."
+            )
+    if np.ptp(landmarks, axis=0).max() < 1:
+        place.fail("all its landmarks are in the same place.")
+    score = place.number(face.get("score", 1.0), '"score"')
+    if not 0 <= score <= 1:
+        place.fail(f'"score" is {score:g}; it has to lie between 0 and 1.')
+    if face.get("box") is None:
+        box = _box_around(landmarks)
+    else:
+        x0, y0, x1, y1 = place.numbers(face["box"], 4, '"box"')
+        if not (x0 < x1 and y0 < y1):
+            place.fail(f'"box" is {_shown(face["box"])}; it has to be [left, top, right, bottom].')
+        box = (x0, y0, x1, y1)
+    return Face(box, score, landmarks)
+
+
+def _box_around(landmarks: np.ndarray[Any, np.dtype[np.float64]]) -> tuple[float, float, float, float]:
+    """The box a detector would have given a face with these landmarks, whichever way it lies."""
+    eyes, mouth = landmarks[:2].mean(axis=0), landmarks[3:].mean(axis=0)
+    tall = float(np.linalg.norm(eyes - mouth))
+    reach = max(tall, float(np.linalg.norm(landmarks[1] - landmarks[0])))
+    up = (eyes - mouth) / tall if tall else np.array([0.0, -1.0])
+    # What the detectors' boxes measure on average, in units of ``reach``.
+    x, y = (eyes + mouth) / 2 + 0.18 * reach * up
+    wide, high = reach * (1.05 * np.abs(up[::-1]) + 1.33 * np.abs(up))
+    return (float(x - wide), float(y - high), float(x + wide), float(y + high))
+
+
+def _load(path: Path) -> Any:
+    def refuse(constant: str) -> NoReturn:
+        raise ValueError(f"it contains {constant}, which is no number")
+
+    try:
+        if path.stat().st_size > _LARGEST_FILE:
+            raise FaceError(f"{path} is too large to be a file of faces.")
+        # Notepad writes a byte order mark.
+        return json.loads(path.read_text(encoding="utf-8-sig"), parse_constant=refuse)
+    except OSError as error:
+        raise FaceError(f"The file of faces {path} cannot be read: {error.strerror or error}.") from error
+    except (ValueError, RecursionError) as error:
+        raise FaceError(
+            f"{path} is not a file of faces, or was damaged when it was edited: {error}."
+        ) from error
+
+
+def _photo_text(entry: PhotoFaces) -> str:
+    faces = ",\n".join(map(_face_text, entry.faces))
+    return (
+        f'    {{\n      "path": {_json(entry.path)},\n      "width": {entry.width},\n'
+        f'      "height": {entry.height},\n      "faces": ['
+        + (f"\n{faces}\n      ]" if faces else "]")
+        + "\n    }"
+    )
+
+
+def _face_text(face: Face) -> str:
+    points = [[_rounded(v) for v in point] for point in face.landmarks]
+    return (
+        f'        {{\n          "box": {_json([_rounded(v) for v in face.box])},\n'
+        f'          "score": {_json(_rounded(face.score))},\n'
+        f'          "landmarks": {_json(points)}\n        }}'
+    )
+
+
+def _rounded(value: float) -> float:
+    if not math.isfinite(value):
+        raise FaceError("A face whose box, score or landmarks are not finite numbers cannot be written.")
+    return round(float(value), 2) + 0.0  # + 0.0 turns -0.0 into 0.0
+
+
+def _json(value: object) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # a file name that is not Unicode
+        return json.dumps(value)
+    return text
+
+
+def _parts(path: str) -> list[str]:
+    return [part for part in path.replace("\\", "/").split("/") if part not in ("", ".")]
+
+
+def _common_end(a: list[str], b: list[str]) -> int:
+    count = 0
+    for x, y in zip(reversed(a), reversed(b), strict=False):
+        if x != y:
+            break
+        count += 1
+    return count
+
+
+def _shown(value: object) -> str:
+    if value is None:
+        return "missing"
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 60 else text[:57] + "…"

@@ -1,0 +1,162 @@
+"""Faces that are not upright: photographs scanned sideways, tilted heads.
+
+The detectors see a lying face, but put its landmarks where they would be were it upright, and are less
+sure of it. So every find that is not beyond doubt is looked at again, turned.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from .tiles import COLUMNS, Finder, Image, Rows, find_at_every_size
+
+# A frontal face: left eye, right eye, nose, mouth corners. Only its shape matters, not its size.
+_FRONTAL = np.array([-0.62 - 0.59j, 0.62 - 0.59j, 0.0 + 0.13j, -0.54 + 0.70j, 0.55 + 0.69j])
+_FRONTAL = _FRONTAL - _FRONTAL.mean()
+_BEYOND_DOUBT = 0.82
+_CLEARLY = 0.05
+_FAINT = 0.3
+_LOOK = 160
+_TILTS = (90, 270, 180, 30, -30)
+
+
+@dataclass
+class _Scan:
+    rows: Rows
+    evidence: float
+    tilt: int
+    """By how many degrees to the left the picture should be turned for most of its faces to be upright."""
+
+
+def find_at_every_turn(finder: Finder, image: Image, threshold: float, turn: bool = True) -> Rows:
+    """Return the faces of a picture, each once, in no particular order.
+
+    A picture in which no face is upright is searched turned by 90, 270 and 180 degrees; one whose faces
+    mostly look tilted is searched that way round. The turn whose faces fit best wins. Landmarks keep the
+    face's own order: "left" is what is left when the face is upright. With ``turn`` False the picture
+    and its faces are taken as they are.
+    """
+    if not turn:
+        return find_at_every_size(finder, image, threshold)
+    best = _scan(finder, image, threshold)
+    if len(best.rows) and not best.tilt:
+        return best.rows
+    for tilt in (best.tilt,) if len(best.rows) else (90, 270, 180):
+        turned, back = _turned(image, tilt)
+        scan = _scan(finder, turned, threshold)
+        if scan.evidence > best.evidence:
+            best = _Scan(_turned_back(scan.rows, back), scan.evidence, 0)
+    return best.rows
+
+
+def _turned(image: Image, tilt: int) -> tuple[Image, NDArray[np.float64]]:
+    """Turn a picture to the left, whole; with the 2×3 matrix from its edge coordinates to the image's."""
+    height, width = image.shape[:2]
+    cos, sin = np.round(np.cos(np.radians(tilt)), 12), np.round(np.sin(np.radians(tilt)), 12)
+    wide = round(abs(cos) * width + abs(sin) * height)
+    tall = round(abs(sin) * width + abs(cos) * height)
+    turn = np.array([[cos, -sin], [sin, cos]])
+    back = np.column_stack([turn, (width / 2, height / 2) - turn @ (wide / 2, tall / 2)])
+    if tilt % 90 == 0:
+        return np.rot90(image, tilt // 90).copy(), back
+    centres = back.copy()
+    centres[:, 2] += turn @ (0.5, 0.5) - 0.5
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    return cv2.warpAffine(image, centres, (wide, tall), flags=flags), back  # type: ignore[return-value]
+
+
+def _turned_back(rows: Rows, back: NDArray[np.float64]) -> Rows:
+    """Map faces with the matrix. Boxes stay boxes of about their size: a quarter turn's are exact."""
+    turn, shift = back[:, :2], back[:, 2]
+    middle = (rows[:, 0:2] + rows[:, 2:4]) / 2 @ turn.T + shift
+    half = (rows[:, 2:4] - rows[:, 0:2]) / 2
+    if abs(turn[0, 1]) > abs(turn[0, 0]):
+        half = half[:, ::-1]
+    landmarks = (rows[:, 5:].reshape(-1, 2) @ turn.T + shift).reshape(-1, 10)
+    return np.concatenate([middle - half, middle + half, rows[:, 4:5], landmarks], axis=1)
+
+
+def _scan(finder: Finder, image: Image, threshold: float) -> _Scan:
+    rows = find_at_every_size(finder, image, threshold)
+    kept, total, votes = [], 0.0, dict.fromkeys((0, *_TILTS), 0)
+    for row in rows:
+        evidence = _evidence(row)
+        tilt = 0
+        if evidence < _BEYOND_DOUBT:
+            seen = _look_again(finder, image, row, threshold)
+            if seen is None:
+                continue
+            tilt, row[5:] = seen
+        kept.append(row)
+        total += evidence
+        votes[tilt] += 1
+    tilt = max(votes, key=lambda tilt: votes[tilt])
+    return _Scan(np.reshape(kept, (-1, COLUMNS)), total, tilt if 2 * votes[tilt] > len(kept) else 0)
+
+
+def _evidence(row: Rows) -> float:
+    """How much this find is an upright face: its score, less for a distorted or a turned face. 0 to 1."""
+    points = row[5::2] + 1j * row[6::2]
+    points = points - points.mean()
+    size = float(np.linalg.norm(points))
+    if size == 0:
+        return 0.0
+    along = complex(np.vdot(_FRONTAL, points)) / float(np.linalg.norm(_FRONTAL)) ** 2
+    distortion = float(np.linalg.norm(points - along * _FRONTAL)) / size
+    upright = along.real / abs(along) if along else 0.0
+    return float(row[4]) * max(0.0, 1 - 2 * distortion) * max(0.0, upright)
+
+
+def _look_again(
+    finder: Finder, image: Image, row: Rows, threshold: float
+) -> tuple[int, NDArray[np.float64]] | None:
+    """Return the turn (degrees, to the left) at which this face is upright, and its landmarks (10,).
+
+    None when no turn shows a face at all: what was found looked like one at one size only.
+    """
+    look, corner, scale = _look(image, row)
+    best_tilt, best_landmarks, best = 0, row[5:].copy(), _evidence(row)
+    score = 0.0
+    for tilt in (0, *_TILTS):
+        turned, back = _turned(look, tilt)
+        middle = np.array(turned.shape[1::-1]) / 2
+        for seen in _central(finder(turned, _FAINT), middle):
+            score = max(score, float(seen[4]))
+            evidence = _evidence(seen) - (_CLEARLY if tilt else 0.0)
+            if evidence > best:
+                best = evidence
+                if tilt:
+                    best_tilt = tilt
+                    best_landmarks = _turned_back(seen[None], back)[0, 5:] / scale + np.tile(corner, 5)
+    return None if score < threshold - _CLEARLY else (best_tilt, best_landmarks)
+
+
+def _look(image: Image, row: Rows) -> tuple[Image, tuple[int, int], float]:
+    """Return a square of twice the face's size around it, its corner in the image, and its scale."""
+    side = max(4, round(2 * max(row[2] - row[0], row[3] - row[1])))
+    x, y = (round(float(row[i] + row[i + 2] - side) / 2) for i in (0, 1))
+    height, width = image.shape[:2]
+    inside = image[max(y, 0) : y + side, max(x, 0) : x + side]
+    square = cv2.copyMakeBorder(
+        inside,
+        max(-y, 0),
+        max(y + side - height, 0),
+        max(-x, 0),
+        max(x + side - width, 0),
+        cv2.BORDER_REPLICATE,
+    )
+    how = cv2.INTER_AREA if side > _LOOK else cv2.INTER_CUBIC
+    look = cv2.resize(square, (_LOOK, _LOOK), interpolation=how)
+    return look, (x, y), _LOOK / side  # type: ignore[return-value]
+
+
+def _central(rows: Rows, middle: NDArray[np.float64]) -> Rows:
+    """The finds that can be the face the square was cut around."""
+    off = np.abs((rows[:, 0:2] + rows[:, 2:4]) / 2 - middle).max(axis=1)
+    wide = rows[:, 2] - rows[:, 0]
+    central = np.isfinite(rows).all(axis=1) & (off < 0.15 * _LOOK) & (wide > 0.2 * _LOOK)
+    return np.asarray(rows[central])
