@@ -1,0 +1,329 @@
+"""Walks a pickle without running it.
+
+Unpickling calls whatever the file names. This walker has no way to call anything: it builds plain dicts,
+lists, tuples, strings and numbers, and writes down every name that the pickle mentions. What a weight file
+needs (tensors, storages, OrderedDict, argparse.Namespace) becomes a description; every other name that
+would be called is collected in ``Walked.code``, for the caller to refuse.
+"""
+
+from __future__ import annotations
+
+import pickletools
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from .pickle_terms import ITEM_SIZES, NAMES, STORAGES, Name, NamespaceRef, Opaque, StorageRef, TensorRef
+
+MAX_PICKLE_BYTES = 16 << 20
+"""The pickle of a weight file has some 100 bytes per tensor; this is room for a hundred thousand."""
+
+MAX_STEPS = 2_000_000
+
+MAX_DIMENSIONS = 8
+
+# The opcodes that PyTorch's own restricted reader (weights_only) understands.
+_READABLE = frozenset(
+    "PROTO STOP MARK NONE NEWTRUE NEWFALSE BININT BININT1 BININT2 LONG1 BINFLOAT BINUNICODE SHORT_BINSTRING "  # noqa: SIM905
+    "EMPTY_DICT EMPTY_LIST EMPTY_TUPLE EMPTY_SET TUPLE TUPLE1 TUPLE2 TUPLE3 APPEND APPENDS SETITEM SETITEMS "
+    "BINGET LONG_BINGET BINPUT LONG_BINPUT GLOBAL REDUCE NEWOBJ BUILD BINPERSID".split()
+)
+
+
+class PickleError(Exception):
+    """The pickle is damaged, or holds what no weight file holds. The text continues "the file …"."""
+
+
+class Stream(Protocol):
+    """What ``pickletools.genops`` reads from."""
+
+    def read(self, size: int, /) -> bytes: ...
+    def readline(self) -> bytes: ...
+
+
+@dataclass
+class Walked:
+    """What the pickle describes.
+
+    value: dicts, lists, tuples, numbers, strings and pickle_terms. storages: by key.
+    code: names that unpickling would import or call. namespace: whether there is an argparse.Namespace.
+    unreadable: an opcode that PyTorch's safe reader does not know.
+    """
+
+    value: Any = None
+    storages: dict[str, StorageRef] = field(default_factory=dict)
+    code: list[str] = field(default_factory=list)
+    namespace: bool = False
+    unreadable: str | None = None
+
+
+def walk(stream: Stream) -> Walked:
+    """Walk one pickle, up to its end; ``stream`` then stands behind it. PickleError when it is damaged."""
+    walker = _Walker()
+    try:
+        for name, argument in _operations(stream):
+            if name == "STOP":
+                walker.walked.value = walker.stack.pop()
+                return walker.walked
+            walker.step(name, argument)
+    except PickleError:
+        raise
+    # Damaged input fails in every way that popping, unpacking and looking up can fail.
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError, MemoryError, OSError) as e:
+        raise PickleError("has a damaged table of contents") from e
+    raise PickleError("has a table of contents that ends too early")
+
+
+def _operations(stream: Stream) -> Iterator[tuple[str, Any]]:
+    for steps, (opcode, argument, _) in enumerate(pickletools.genops(stream)):  # type: ignore[arg-type]
+        if steps > MAX_STEPS:
+            raise PickleError("has a table of contents far longer than any weight file's")
+        yield opcode.name, argument
+
+
+class _Walker:
+    """The stack machine of pickle, without the opcodes' effects."""
+
+    def __init__(self) -> None:
+        self.walked = Walked()
+        self.stack: list[Any] = []
+        self.marks: list[int] = []
+        self.memo: dict[int, Any] = {}
+
+    def step(self, name: str, argument: Any) -> None:
+        if name not in _READABLE and self.walked.unreadable is None:
+            self.walked.unreadable = name
+        handler = getattr(self, f"_{name.lower()}", None)
+        if handler is not None:
+            handler(argument)
+        elif argument is None or name in ("PERSID", "EXT1", "EXT2", "EXT4"):
+            raise PickleError(f"uses the pickle instruction {name}, which no weight file needs")
+        else:
+            self.stack.append(argument)
+
+    def _since_mark(self) -> list[Any]:
+        start = self.marks.pop()
+        items = self.stack[start:]
+        del self.stack[start:]
+        return items
+
+    # Instructions without a value
+
+    def _proto(self, _: Any) -> None:
+        pass
+
+    _frame = _proto
+
+    def _mark(self, _: Any) -> None:
+        self.marks.append(len(self.stack))
+
+    def _pop(self, _: Any) -> None:
+        self.stack.pop()
+
+    def _pop_mark(self, _: Any) -> None:
+        self._since_mark()
+
+    # Memo
+
+    def _put(self, index: Any) -> None:
+        self.memo[int(index)] = self.stack[-1]
+
+    _binput = _long_binput = _put
+
+    def _memoize(self, _: Any) -> None:
+        self.memo[len(self.memo)] = self.stack[-1]
+
+    def _get(self, index: Any) -> None:
+        self.stack.append(self.memo[int(index)])
+
+    _binget = _long_binget = _get
+
+    # Values
+
+    def _none(self, _: Any) -> None:
+        self.stack.append(None)
+
+    def _newtrue(self, _: Any) -> None:
+        self.stack.append(True)
+
+    def _newfalse(self, _: Any) -> None:
+        self.stack.append(False)
+
+    def _empty_tuple(self, _: Any) -> None:
+        self.stack.append(())
+
+    def _empty_list(self, _: Any) -> None:
+        self.stack.append([])
+
+    def _empty_dict(self, _: Any) -> None:
+        self.stack.append({})
+
+    def _empty_set(self, _: Any) -> None:
+        self.stack.append(Opaque("set"))
+
+    def _bytearray8(self, _: Any) -> None:
+        self.stack.append(Opaque("bytearray"))
+
+    def _tuple(self, _: Any) -> None:
+        self.stack.append(tuple(self._since_mark()))
+
+    def _tuple1(self, _: Any, count: int = 1) -> None:
+        items = tuple(self.stack[-count:])
+        if len(items) < count:
+            raise IndexError
+        del self.stack[-count:]
+        self.stack.append(items)
+
+    def _tuple2(self, _: Any) -> None:
+        self._tuple1(None, 2)
+
+    def _tuple3(self, _: Any) -> None:
+        self._tuple1(None, 3)
+
+    def _list(self, _: Any) -> None:
+        self.stack.append(self._since_mark())
+
+    def _dict(self, _: Any) -> None:
+        items = self._since_mark()
+        self.stack.append({})
+        self._set(items)
+
+    def _append(self, _: Any) -> None:
+        item = self.stack.pop()
+        self._extend([item])
+
+    def _appends(self, _: Any) -> None:
+        self._extend(self._since_mark())
+
+    def _additems(self, _: Any) -> None:
+        self._since_mark()
+
+    def _frozenset(self, _: Any) -> None:
+        self._since_mark()
+        self._empty_set(None)
+
+    def _extend(self, items: list[Any]) -> None:
+        if isinstance(self.stack[-1], list):
+            self.stack[-1].extend(items)
+
+    def _setitem(self, _: Any) -> None:
+        value, key = self.stack.pop(), self.stack.pop()
+        self._set([key, value])
+
+    def _setitems(self, _: Any) -> None:
+        self._set(self._since_mark())
+
+    def _set(self, items: list[Any]) -> None:
+        target = self.stack[-1]
+        if not isinstance(target, dict):
+            return
+        for key, value in zip(items[::2], items[1::2], strict=True):
+            # Hashing a tuple nested a million deep overflows the C stack: keys are plain, or pairs of plain.
+            parts = key if isinstance(key, tuple) else (key,)
+            if not all(isinstance(part, str | int | float | bytes | None) for part in parts):
+                raise PickleError("has a table of contents with keys that no weight file has")
+            target[key] = value
+
+    # Names, and what would be calls
+
+    def _global(self, argument: Any) -> None:
+        module, _, name = str(argument).partition(" ")
+        module = {"__builtin__": "builtins", "copy_reg": "copyreg", "torch.cuda": "torch"}.get(module, module)
+        full = f"{module}.{name}"
+        if full not in NAMES and full not in STORAGES:
+            self._refuse(full)
+        self.walked.namespace |= full == "argparse.Namespace"
+        self.stack.append(Name(full))
+
+    def _refuse(self, name: str) -> None:
+        if name not in self.walked.code:
+            self.walked.code.append(name)
+
+    def _stack_global(self, _: Any) -> None:
+        name, module = self.stack.pop(), self.stack.pop()
+        self._global(f"{module} {name}")
+
+    def _inst(self, argument: Any) -> None:
+        arguments = tuple(self._since_mark())
+        self._global(argument)
+        self._call(self.stack.pop(), arguments)
+
+    def _obj(self, _: Any) -> None:
+        called, *arguments = self._since_mark()
+        self._call(called, tuple(arguments))
+
+    def _reduce(self, _: Any) -> None:
+        arguments, called = self.stack.pop(), self.stack.pop()
+        self._call(called, arguments)
+
+    _newobj = _reduce
+
+    def _newobj_ex(self, _: Any) -> None:
+        _keywords, arguments, called = self.stack.pop(), self.stack.pop(), self.stack.pop()
+        self._call(called, arguments)
+
+    def _build(self, _: Any) -> None:
+        state, target = self.stack.pop(), self.stack[-1]
+        if isinstance(target, NamespaceRef) and isinstance(state, dict):
+            target.values.update(state)
+        elif isinstance(target, TensorRef | Name):
+            raise PickleError("changes a tensor after making it, which no weight file does")
+
+    def _binpersid(self, _: Any) -> None:
+        kind, storage, key, _location, length, *view = self.stack.pop()
+        dtype = STORAGES.get(storage.full)
+        if kind not in ("storage", b"storage") or dtype is None or any(view):
+            raise PickleError("keeps its numbers in a way that only very old or unusual programs do")
+        if not isinstance(key, str) or type(length) is not int or length < 0:
+            raise ValueError
+        ref = StorageRef(key, dtype, length)
+        if self.walked.storages.setdefault(ref.key, ref) != ref:
+            raise PickleError("describes the same numbers in two ways")
+        self.stack.append(ref)
+
+    def _call(self, called: Any, arguments: Any) -> None:
+        """Push a description of what ``called(*arguments)`` would have made."""
+        self.stack.append(self._describe(called, arguments))
+
+    def _describe(self, called: Any, arguments: Any) -> Any:
+        name = called.full if isinstance(called, Name) else getattr(called, "name", "?")
+        if name in ("torch._utils._rebuild_tensor_v2", "torch._utils._rebuild_tensor"):
+            storage, offset, shape, stride, *_ = arguments
+            return _tensor(storage, offset, shape, stride, storage.dtype)
+        if name == "torch._utils._rebuild_tensor_v3":
+            storage, offset, shape, stride, _, _, dtype, *_ = arguments
+            return _tensor(storage, offset, shape, stride, dtype.full.removeprefix("torch."))
+        if name in ("torch._utils._rebuild_parameter", "torch._utils._rebuild_parameter_with_state"):
+            return arguments[0]
+        if name == "torch._tensor._rebuild_from_type_v2":
+            rebuild, _, inner, _ = arguments
+            return self._describe(rebuild, inner)
+        if name in ("collections.OrderedDict", "collections.Counter") and isinstance(arguments, tuple):
+            return self._ordered_dict(*arguments)
+        if name == "argparse.Namespace" and arguments == ():
+            return NamespaceRef()
+        if name == "torch.Size":
+            return arguments[0]
+        harmless = name in ("torch.device", "builtins.set", "builtins.complex")
+        if harmless or (name == "_codecs.encode" and arguments[1:] == ("latin1",)):
+            return Opaque(name)
+        self._refuse(name)
+        return Opaque(name)
+
+    def _ordered_dict(self, items: Any = ()) -> dict[Any, Any]:
+        made: dict[Any, Any] = {}
+        pairs = items.items() if isinstance(items, dict) else items
+        self.stack.append(made)
+        self._set([part for key, value in pairs for part in (key, value)])
+        self.stack.pop()
+        return made
+
+
+def _tensor(storage: Any, offset: Any, shape: Any, stride: Any, dtype: str) -> TensorRef:
+    if not (isinstance(storage, StorageRef) and dtype in ITEM_SIZES and len(shape) == len(stride)):
+        raise ValueError
+    if len(shape) > MAX_DIMENSIONS:
+        raise PickleError(f"declares a tensor of {len(shape)} dimensions")
+    if not all(type(n) is int and 0 <= n < 1 << 63 for n in (offset, *shape, *stride)):
+        raise PickleError("declares a tensor with an impossible shape")
+    return TensorRef(storage, offset, tuple(shape), tuple(stride), dtype)
