@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 # Black-point compensation: without it shadows of a print profile come out as flat grey.
 _BLACK_POINT = 0x2000
+# No precalculated table: for grey it is coarse, and off by ten levels where the profile's curve is steep.
+_EXACT = 0x0100
 _RELATIVE = 1
 _NOT_PIXELS = {
     "I": "32-bit whole numbers",
@@ -115,7 +117,7 @@ def to_srgb(image: Image, icc: bytes) -> Image:
         ImageCms.createProfile("sRGB"),
         renderingIntent=_RELATIVE,  # type: ignore[arg-type]
         outputMode="RGB",
-        flags=_BLACK_POINT,  # type: ignore[arg-type]
+        flags=_BLACK_POINT | (_EXACT if image.mode == "L" else 0),  # type: ignore[arg-type]
     )
     assert converted is not None
     return converted

@@ -227,7 +227,7 @@ def _straight(samples: Samples) -> Samples:
     top = np.iinfo(samples.dtype).max
     for row in samples:
         alpha = row[:, -1:].astype(np.uint64)
-        colour = (row[:, :-1] * np.uint64(top) + alpha // 2) // np.maximum(alpha, 1)
+        colour = (row[:, :-1].astype(np.uint64) * np.uint64(top) + alpha // 2) // np.maximum(alpha, 1)
         row[:, :-1] = np.where(alpha > 0, np.minimum(colour, top), 0)
     return samples
 

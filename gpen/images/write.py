@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import logging
+import os
 from pathlib import Path
 from typing import IO, Any
 
@@ -148,7 +149,7 @@ def _why(path: Path, error: OSError) -> str:
         return f"{path} cannot be written: the disk is full. Make room, or write to another disk."
     if error.errno == errno.ENOENT or error.errno == errno.ENOTDIR:
         return f"{path} cannot be written: the folder {folder} does not exist. Create it first."
-    if error.errno == errno.EISDIR or path.is_dir():
+    if error.errno == errno.EISDIR or os.path.isdir(path):  # noqa: PTH112 -- it never raises
         return f"{path} cannot be written: there is a folder of that name. Choose another name."
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return f"{path} cannot be written: this user may not write in {folder}. Choose another folder."

@@ -1,0 +1,440 @@
+"""What cannot be read or written is refused in a sentence, and nothing is left behind."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import re
+import struct
+import subprocess
+import sys
+import textwrap
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from gpen.errors import PhotoError
+from gpen.images import Picture, read_picture, write_picture
+
+ALL = ["PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF"]
+SUFFIXES = [".png", ".jpg", ".webp", ".tif"]
+
+
+def image(width: int = 60, height: int = 50) -> Image.Image:
+    samples = np.random.default_rng(3).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    return Image.fromarray(samples)
+
+
+def saved(kind: str, picture: Image.Image | None = None, **more: Any) -> bytes:
+    file = io.BytesIO()
+    (picture or image()).save(file, kind, **more)
+    return file.getvalue()
+
+
+def refused(path: Path, data: bytes | None = None, limit: float = 1) -> str:
+    if data is not None:
+        path.write_bytes(data)
+    with pytest.raises(PhotoError) as caught:
+        read_picture(path, limit)
+    sentence = str(caught.value)
+    assert str(path) in sentence
+    assert sentence.endswith(".")
+    return sentence
+
+
+# --- size
+
+
+def png_header(width: int, height: int) -> bytes:
+    body = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + body + struct.pack(">I", zlib.crc32(body))
+
+
+def huge(kind: str) -> bytes:
+    """Only a header, of 40000 × 30000 pixels (WebP: 16000 × 15000), and not one pixel."""
+    if kind == "PNG":
+        return png_header(40000, 30000)
+    data = saved(kind)
+    if kind == "JPEG":
+        frame = data.index(b"\xff\xc0")
+        scan = data.index(b"\xff\xda")
+        return data[: frame + 5] + struct.pack(">HH", 30000, 40000) + data[frame + 9 : scan + 14]
+    if kind == "TIFF":
+        entry = struct.Struct("<HHII")
+        tags = [(256, 4, 1, 40000), (257, 4, 1, 30000), (258, 3, 1, 8), (262, 3, 1, 1), (273, 4, 1, 8)]
+        return (
+            b"II*\0\x08\0\0\0" + struct.pack("<H", 5) + b"".join(entry.pack(*tag) for tag in tags) + bytes(4)
+        )
+    if kind == "BMP":
+        return data[:18] + struct.pack("<ii", 40000, 30000) + data[26:54]
+    if kind == "GIF":
+        return data[:6] + struct.pack("<HH", 40000, 30000) + data[10:]
+    size = struct.pack("<I", 15999)[:3] + struct.pack("<I", 14999)[:3]
+    return b"RIFF" + struct.pack("<I", 22) + b"WEBPVP8X" + struct.pack("<II", 10, 0) + size
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_too_large_is_refused_by_the_header(tmp_path: Path, kind: str) -> None:
+    sentence = refused(tmp_path / "a", huge(kind), limit=200.5)
+    found = "16000 × 15000" if kind == "WEBP" else "40000 × 30000"
+    assert f"{found} pixels" in sentence
+    assert re.search(r"(240|1200) megapixels", sentence)
+    assert "“Largest picture” (--max-megapixels) allows 200.5" in sentence
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_the_limit_counts_pixels(tmp_path: Path, kind: str) -> None:
+    (tmp_path / "a").write_bytes(saved(kind))
+    assert read_picture(tmp_path / "a", 0.003).photo.shape == (50, 60, 3)
+    assert "60 × 50" in refused(tmp_path / "a", limit=0.002999)
+
+
+@pytest.mark.parametrize("lossless", [True, False])
+def test_the_limit_in_simple_webp_files(tmp_path: Path, lossless: bool) -> None:
+    data = saved("WEBP", lossless=lossless)
+    assert data[12:16] == (b"VP8L" if lossless else b"VP8 ")
+    assert "60 × 50" in refused(tmp_path / "a", data[:40], limit=0.0029)
+
+
+def test_a_flood_of_pixels_takes_no_memory(tmp_path: Path) -> None:
+    """Half a megabyte that unpacks to half a gigabyte is refused without ever being unpacked whole."""
+    pytest.importorskip("resource")
+    packer = zlib.compressobj(1)
+    body = b"".join(packer.compress(bytes(1 << 20)) for _ in range(500)) + packer.flush()
+    data = png_header(20000, 10000)
+    for kind, part in ((b"IDAT", body), (b"IEND", b"")):
+        data += struct.pack(">I", len(part)) + kind + part + struct.pack(">I", zlib.crc32(kind + part))
+    (tmp_path / "a.png").write_bytes(data)
+    code = """
+        import resource, sys
+        from pathlib import Path
+        from gpen.images import read_picture
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        try:
+            read_picture(Path(sys.argv[1]), 199)
+        except Exception as error:
+            print(type(error).__name__, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+    """
+    run = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code), str(tmp_path / "a.png")],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(__file__).parents[2],
+    )
+    name, grown = run.stdout.split()
+    assert name == "PhotoError"
+    assert int(grown) < (100_000 << 10 if sys.platform == "darwin" else 100_000)
+
+
+# --- damage
+
+
+@pytest.mark.parametrize("kind", ALL)
+@pytest.mark.parametrize("part", [0.02, 0.3, 0.6, 0.97])
+def test_truncated(tmp_path: Path, kind: str, part: float) -> None:
+    data = saved(kind)
+    assert "damaged or incomplete" in refused(tmp_path / "a", data[: max(12, int(len(data) * part))])
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+@pytest.mark.parametrize("part", [0.1, 0.5, 0.99])
+def test_truncated_with_16_bits(tmp_path: Path, suffix: str, part: float) -> None:
+    photo = np.random.default_rng(4).random((50, 60, 3)).astype(np.float32)
+    write_picture(tmp_path / f"a{suffix}", Picture(photo, bits=16))
+    data = (tmp_path / f"a{suffix}").read_bytes()
+    assert "damaged or incomplete" in refused(tmp_path / f"a{suffix}", data[: int(len(data) * part)])
+
+
+def test_a_wrong_checksum(tmp_path: Path) -> None:
+    data = bytearray(saved("PNG"))
+    data[data.index(b"IDAT") + 500] ^= 1
+    assert "checksum" in refused(tmp_path / "a.png", bytes(data))
+    data = bytearray(saved("PNG"))
+    data[17] ^= 1
+    assert "checksum of its header" in refused(tmp_path / "a.png", bytes(data))
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_a_png_file_that_ends_properly_but_has_too_few_rows(tmp_path: Path, bits: int) -> None:
+    data = png_header(60, 50)[:24] + bytes([bits]) + png_header(60, 50)[25:29]
+    data += struct.pack(">I", zlib.crc32(data[12:29]))
+    pixels = zlib.compress(bytes((1 + 60 * 3 * bits // 8) * 49))
+    for kind, part in ((b"IDAT", pixels), (b"IEND", b"")):
+        data += struct.pack(">I", len(part)) + kind + part + struct.pack(">I", zlib.crc32(kind + part))
+    assert "pixels are missing" in refused(tmp_path / "a.png", data)
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_noise_never_escapes_as_another_error(tmp_path: Path, kind: str) -> None:
+    data = saved(kind)
+    rng = np.random.default_rng(5)
+    for _ in range(150):
+        noisy = bytearray(data)
+        for at in rng.integers(4, min(len(data), 400), 6):
+            noisy[at] = rng.integers(256)
+        (tmp_path / "a").write_bytes(bytes(noisy))
+        try:
+            found = read_picture(tmp_path / "a", 1)
+        except PhotoError:
+            continue
+        assert found.photo.shape[2] == 3
+
+
+def test_zero_pixels(tmp_path: Path) -> None:
+    assert "0 × 30" in refused(tmp_path / "a.png", png_header(0, 30))
+
+
+def test_tiff_directories_that_go_round_in_circles(tmp_path: Path) -> None:
+    data = bytearray(saved("TIFF"))
+    (first,) = struct.unpack_from("<I", data, 4)
+    (count,) = struct.unpack_from("<H", data, first)
+    struct.pack_into("<I", data, first + 2 + 12 * count, first)
+    (tmp_path / "a.tif").write_bytes(bytes(data))
+    assert read_picture(tmp_path / "a.tif", 1).photo.shape == (50, 60, 3)
+
+
+# --- other things than pictures
+
+FOREIGN = {
+    "empty": (b"", "is empty"),
+    "html": (b"\n <!DOCTYPE html><html><body>Not found</body></html>", "is a web page"),
+    "html without doctype": (b"<HTML><head></head>", "is a web page"),
+    "svg": (b'<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg"/>', "SVG drawing"),
+    "lfs": (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\n", "Git LFS pointer"),
+    "heic": (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "HEIC"),
+    "avif": (b"\0\0\0\x18ftypavif\0\0\0\0mif1avif", "AVIF"),
+    "video": (b"\0\0\0\x18ftypisom\0\0\0\0isommp42", "video"),
+    "psd": (b"8BPS\0\1" + bytes(20), "Photoshop"),
+    "pdf": (b"%PDF-1.7", "PDF"),
+    "zip": (b"PK\x03\x04" + bytes(20), "ZIP archive"),
+    "text": (b"hello", "not a picture"),
+    "zeros": (bytes(5000), "not a picture"),
+}
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_files_that_are_no_pictures(tmp_path: Path, name: str) -> None:
+    data, expected = FOREIGN[name]
+    assert expected in refused(tmp_path / "a.jpg", data)
+
+
+def test_no_such_file_and_folders(tmp_path: Path) -> None:
+    assert "does not exist" in refused(tmp_path / "a.png")
+    (tmp_path / "b.png").mkdir()
+    assert "is a folder" in refused(tmp_path / "b.png")
+    with pytest.raises(PhotoError, match="name of a file"):
+        read_picture(Path("a\0.png"), 1)
+
+
+@pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() == 0, reason="everything is allowed to this user"
+)
+def test_a_file_that_may_not_be_read(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(saved("PNG"))
+    (tmp_path / "a.png").chmod(0)
+    assert "may not be read" in refused(tmp_path / "a.png")
+
+
+# --- pictures of kinds that are not restored
+
+
+@pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP"])
+def test_animations(tmp_path: Path, kind: str) -> None:
+    frames = [image().rotate(90 * number) for number in range(3)]
+    sentence = refused(tmp_path / "a", saved(kind, frames[0], save_all=True, append_images=frames[1:]))
+    assert "animated (3 frames)" in sentence
+    assert "Save its frames" in sentence
+
+
+def test_several_pages(tmp_path: Path) -> None:
+    data = saved("TIFF", save_all=True, append_images=[image(), image()])
+    assert "3 pages" in refused(tmp_path / "a.tif", data)
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        (np.float32, "floating-point numbers with 32 bits"),
+        (np.float16, "floating-point numbers with 16 bits"),
+        (np.uint32, "32 bits per channel"),
+        (np.int16, "signed numbers with 16 bits"),
+    ],
+)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_numbers_that_are_not_understood(tmp_path: Path, kind: Any, expected: str, channels: int) -> None:
+    tifffile = pytest.importorskip("tifffile")
+    samples = np.zeros((9, 7, 3) if channels == 3 else (9, 7), kind)
+    tifffile.imwrite(tmp_path / "a.tif", samples, photometric="rgb" if channels == 3 else "minisblack")
+    sentence = refused(tmp_path / "a.tif")
+    assert expected in sentence
+    assert "8 or 16 bits per channel" in sentence
+
+
+def test_lab_and_raw_files(tmp_path: Path) -> None:
+    assert "Lab" in refused(tmp_path / "a.tif", saved("TIFF", Image.new("LAB", (9, 7))))
+    tifffile = pytest.importorskip("tifffile")
+    samples = np.zeros((9, 7), np.uint16)
+    tifffile.imwrite(tmp_path / "a.tif", samples, photometric="cfa", extratags=[(33421, 3, 2, (2, 2), True)])
+    assert "raw file" in refused(tmp_path / "a.tif")
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((9, 7, 4), np.uint16), photometric="separated")
+    assert "CMYK colours with 16 bits" in refused(tmp_path / "a.tif")
+
+
+# --- writing
+
+
+def old_and_new(folder: Path, suffix: str) -> tuple[Path, Picture]:
+    path = folder / f"a{suffix}"
+    path.write_bytes(b"the old file")
+    return path, Picture(np.random.default_rng(6).random((50, 60, 3)).astype(np.float32))
+
+
+def assert_untouched(path: Path) -> None:
+    assert path.read_bytes() == b"the old file"
+    assert list(path.parent.iterdir()) == [path]
+
+
+class Half:
+    """A file that takes some bytes, and then fails."""
+
+    def __init__(self, file: Any, mistake: BaseException) -> None:
+        self.file, self.mistake, self.left = file, mistake, 60
+
+    def write(self, data: bytes) -> int:
+        self.file.write(data[: self.left])
+        self.left -= len(data)
+        if self.left < 0:
+            self.file.flush()
+            raise self.mistake
+        return len(data)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.file, name)
+
+    def __enter__(self) -> Half:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.file.close()
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO])
+def test_a_disk_that_fills_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str, number: int
+) -> None:
+    path, picture = old_and_new(tmp_path, suffix)
+    opened = Path.open
+
+    def failing(self: Path, *arguments: Any, **more: Any) -> Any:
+        file = opened(self, *arguments, **more)
+        return Half(file, OSError(number, os.strerror(number))) if self.name.startswith(".gpen") else file
+
+    monkeypatch.setattr(Path, "open", failing)
+    expected = "disk is full" if number == errno.ENOSPC else re.escape(os.strerror(number))
+    with pytest.raises(PhotoError, match=expected):
+        write_picture(path, picture)
+    monkeypatch.undo()
+    assert_untouched(path)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_control_c(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str) -> None:
+    path, picture = old_and_new(tmp_path, suffix)
+    opened = Path.open
+
+    def failing(self: Path, *arguments: Any, **more: Any) -> Any:
+        file = opened(self, *arguments, **more)
+        return Half(file, KeyboardInterrupt()) if self.name.startswith(".gpen") else file
+
+    monkeypatch.setattr(Path, "open", failing)
+    with pytest.raises(KeyboardInterrupt):
+        write_picture(path, picture)
+    monkeypatch.undo()
+    assert_untouched(path)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("mistake", [MemoryError(), ValueError("too odd"), OSError("encoder error -2")])
+def test_an_encoder_that_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str, mistake: Exception
+) -> None:
+    path, picture = old_and_new(tmp_path, suffix)
+
+    def fail(*_: object, **__: object) -> None:
+        raise mistake
+
+    for name in ("write_png", "write_tiff", "_with_pillow"):
+        monkeypatch.setattr(f"gpen.images.write.{name}", fail)
+    with pytest.raises(PhotoError, match="cannot be written"):
+        write_picture(path, picture)
+    assert_untouched(path)
+
+
+def test_a_rename_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, picture = old_and_new(tmp_path, ".png")
+
+    def fail(*_: object) -> None:
+        raise PermissionError(errno.EACCES, "in use")
+
+    monkeypatch.setattr(Path, "replace", fail)
+    with pytest.raises(PhotoError, match="may not write in"):
+        write_picture(path, picture)
+    assert_untouched(path)
+
+
+def test_killed_in_the_middle(tmp_path: Path) -> None:
+    """No clean-up can run, and still the old file is whole."""
+    path, _ = old_and_new(tmp_path, ".tif")
+    code = """
+        import os, sys
+        from pathlib import Path
+        import numpy as np
+        import gpen.files.atomic
+        from gpen.images import Picture, write_picture
+        gpen.files.atomic._sync = lambda path: os._exit(9)
+        write_picture(Path(sys.argv[1]), Picture(np.zeros((50, 60, 3), np.float32)))
+    """
+    root = Path(__file__).parents[2]
+    run = subprocess.run([sys.executable, "-c", textwrap.dedent(code), str(path)], check=False, cwd=root)
+    assert run.returncode == 9
+    assert path.read_bytes() == b"the old file"
+
+
+def test_folders_that_are_not_there_or_in_the_way(tmp_path: Path) -> None:
+    _, picture = old_and_new(tmp_path, ".png")
+    with pytest.raises(PhotoError, match=r"folder .* does not exist. Create it"):
+        write_picture(tmp_path / "no" / "a.png", picture)
+    (tmp_path / "folder.png").mkdir()
+    with pytest.raises(PhotoError, match="there is a folder of that name"):
+        write_picture(tmp_path / "folder.png", picture)
+    with pytest.raises(PhotoError, match="cannot be written"):
+        write_picture(tmp_path / "a.png" / "b.png", picture)
+    with pytest.raises(PhotoError, match="cannot be written"):
+        write_picture(tmp_path / ("n" * 300 + ".png"), picture)
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["a.png", "folder.png"]
+
+
+@pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() == 0, reason="everything is allowed to this user"
+)
+def test_a_folder_that_may_not_be_written(tmp_path: Path) -> None:
+    folder = tmp_path / "locked"
+    folder.mkdir(mode=0o500)
+    with pytest.raises(PhotoError, match="may not write in"):
+        write_picture(folder / "a.png", Picture(np.zeros((4, 4, 3), np.float32)))
+
+
+def test_importing_is_cheap() -> None:
+    code = (
+        "import sys, gpen.images; print([n for n in ('cv2', 'PIL', 'torch', 'tifffile') if n in sys.modules])"
+    )
+    root = Path(__file__).parents[2]
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root)
+    assert run.stdout.strip() == "[]"
