@@ -190,14 +190,12 @@ def _check(
 ) -> None:
     if photo.dtype != np.float32 or photo.ndim != 3 or photo.shape[2] != 3 or 0 in photo.shape:
         raise PhotoError(
-            f"The photo is {photo.dtype} of the shape {photo.shape}; it has to be float32 (H, W, 3), RGB, "
-            "0 to 1."
+            f"The photo is {photo.dtype} of the shape {photo.shape}; it has to be float32 (H, W, 3), RGB, 0 to 1."
         )
     height, width = photo.shape[:2]
     if region is not None and region.shape != (height, width):
         raise PhotoError(
-            f"The mask of the region has the shape {region.shape}, the photo is {height} high and {width} "
-            "wide."
+            f"The mask of the region has the shape {region.shape}, the photo is {height} high and {width} wide."
         )
     if background is None:
         megapixels = height * width * options.upscale**2 / 1e6

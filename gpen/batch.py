@@ -1,0 +1,213 @@
+"""Photographs in files restored into files."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .draw import Numbered, draw_faces, side_by_side
+from .errors import GpenError, PhotoError
+from .faces.detect import FaceDetector
+from .faces.face import Face
+from .faces.faces_file import FacesFromFile
+from .faces.resample import Image
+from .files.atomic import atomic_path
+from .images import Picture, read_picture, write_picture
+from .jobs import Job
+from .model.checkpoint import Model
+from .options import Options
+from .pipeline import OnProgress, Parser, Restoration, SkippedFace, enlarge, restore
+
+DONE, UNCHANGED, THERE, FAILED = "restored", "unchanged", "already there", "failed"
+
+
+@dataclass(frozen=True)
+class Extras:
+    """What is written besides the results, and how."""
+
+    compare: bool = False
+    save_faces: bool = False
+    overwrite: bool = False
+    quality: int | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Entry:
+    """What became of one photograph. status: one of the constants of this module. Holds no pictures."""
+
+    job: Job
+    status: str
+    message: str
+    seconds: float = 0.0
+    faces: tuple[Numbered, ...] = ()
+    skipped: tuple[SkippedFace, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """The photograph's entry in a report."""
+        return {
+            "path": str(self.job.photograph.path),
+            "output": str(self.job.target),
+            "status": self.status,
+            "message": self.message,
+            "faces": [_face_json(number, face) for number, face in self.faces],
+            "skipped": [_face_json(left.number, left.face) | {"why": left.reason} for left in self.skipped],
+            "seconds": round(self.seconds, 3),
+        }
+
+
+class Restorer:
+    """Restores photographs one after the other with the same model, faces and options."""
+
+    def __init__(
+        self,
+        model: Model,
+        faces: FaceDetector | FacesFromFile,
+        options: Options,
+        parser: Parser | None = None,
+        extras: Extras | None = None,
+    ) -> None:
+        self._model = model
+        self._faces = faces
+        self._options = options
+        self._parser = parser
+        self._extras = extras or Extras()
+
+    def run(self, job: Job, on_progress: OnProgress | None = None) -> Entry:
+        """Restore one photograph; what goes wrong with it is in the entry, and its files are not written.
+
+        The result itself is written last: where it is there, everything else is.
+        """
+        if job.target.exists() and not self._extras.overwrite:
+            return Entry(job, THERE, f"{job.target} is there already; --overwrite restores it anew.")
+        start = time.perf_counter()
+        try:
+            restoration = self._restore(job, on_progress)
+        except GpenError as error:
+            return Entry(job, FAILED, str(error), time.perf_counter() - start)
+        return Entry(
+            job,
+            DONE if restoration.faces else UNCHANGED,
+            restoration.summary,
+            time.perf_counter() - start,
+            tuple((face.number, face.face) for face in restoration.faces),
+            tuple(restoration.skipped),
+        )
+
+    def _restore(self, job: Job, on_progress: OnProgress | None) -> Restoration:
+        source, extras = job.photograph.path, self._extras
+        picture = read_picture(source, self._options.max_megapixels)
+        restoration = restore(
+            picture.photo,
+            self._model,
+            self._find(job, picture),
+            self._options,
+            on_progress=on_progress,
+            parser=self._parser,
+            keep_crops=extras.save_faces,
+        )
+        _make_folder(job.target.parent)
+        if extras.save_faces:
+            _save_faces(job, restoration)
+        if extras.compare:
+            self._save_comparison(job, picture.photo, restoration)
+        if not restoration.faces:
+            self._write_unchanged(job, picture, restoration)
+        else:
+            self._write(job, picture, restoration)
+        return restoration
+
+    def _find(self, job: Job, picture: Picture) -> FaceDetector | list[Face]:
+        if isinstance(self._faces, FacesFromFile):
+            return self._faces.faces_for(job.photograph.name, picture.width, picture.height)
+        return self._faces
+
+    def _save_comparison(self, job: Job, photo: Image, restoration: Restoration) -> None:
+        factor = self._options.upscale
+        faces = [(face.number, _scaled(face.face, factor)) for face in restoration.faces]
+        before = draw_faces(enlarge(photo, factor), faces)
+        after = draw_faces(restoration.photo, faces, boxes=False)
+        drawing = side_by_side([before, after], ["before", f"after ({self._model.spec.title})"])
+        path = job.target.parent / f"{job.label}_compare.png"
+        write_picture(path, Picture((drawing / 255).astype(np.float32)))
+
+    def _write(self, job: Job, picture: Picture, restoration: Restoration) -> None:
+        alpha = picture.alpha
+        if alpha is not None:
+            alpha = enlarge(alpha, self._options.upscale)
+        result = dataclasses.replace(picture, photo=restoration.photo, alpha=alpha)
+        write_picture(job.target, result, quality=self._extras.quality)
+
+    def _write_unchanged(self, job: Job, picture: Picture, restoration: Restoration) -> None:
+        """Copy the file where nothing was done to it: encoding it again could only lose something."""
+        source = job.photograph.path
+        same_format = source.suffix.lower() == job.target.suffix.lower()
+        if not same_format or self._options.upscale != 1:
+            self._write(job, picture, restoration)
+            return
+        try:
+            with atomic_path(job.target) as temporary:
+                shutil.copyfile(source, temporary)
+        except OSError as error:
+            raise PhotoError(f"{job.target} cannot be written: {error.strerror or error}.") from error
+
+
+def write_report(path: Path, entries: Sequence[Entry]) -> None:
+    """Write one entry per photograph as JSON; those that were there already keep what an earlier run said.
+
+    PhotoError when the file cannot be written.
+    """
+    earlier = _earlier_entries(path)
+    content = []
+    for entry in entries:
+        before = earlier.get(str(entry.job.photograph.path)) if entry.status == THERE else None
+        content.append(before or entry.as_json())
+    try:
+        _make_folder(path.parent)
+        with atomic_path(path) as temporary:
+            temporary.write_text(json.dumps({"photographs": content}, indent=2) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise PhotoError(f"The report {path} cannot be written: {error.strerror or error}.") from error
+
+
+def _earlier_entries(path: Path) -> dict[str, dict[str, Any]]:
+    try:
+        photographs = json.loads(path.read_text(encoding="utf-8"))["photographs"]
+        return {entry["path"]: entry for entry in photographs}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def _face_json(number: int, face: Face) -> dict[str, Any]:
+    return {
+        "number": number,
+        "box": [round(v, 2) for v in face.box],
+        "score": round(face.score, 4),
+        "landmarks": [[round(float(x), 2), round(float(y), 2)] for x, y in face.landmarks],
+    }
+
+
+def _save_faces(job: Job, restoration: Restoration) -> None:
+    for face in restoration.faces:
+        for when, crop in (("before", face.before), ("after", face.after)):
+            assert crop is not None
+            write_picture(job.target.parent / f"{job.label}_face{face.number:02d}_{when}.png", Picture(crop))
+
+
+def _scaled(face: Face, factor: float) -> Face:
+    x0, y0, x1, y1 = ((v + 0.5) * factor - 0.5 for v in face.box)
+    return Face((x0, y0, x1, y1), face.score, (face.landmarks + 0.5) * factor - 0.5)
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise PhotoError(f"The folder {folder} cannot be made: {error.strerror or error}.") from error

@@ -1,0 +1,232 @@
+"""The command line: what the arguments are, and which function each command calls."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from .errors import GpenError, OptionError
+from .options import OPTIONS, Option, Options
+
+Command = Callable[[argparse.Namespace], int]
+
+OK, FAILED, MISUSED, INTERRUPTED = 0, 1, 2, 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run ``gpen`` with these arguments (those of the process by default) and return its exit code.
+
+    0: all went well. 1: something failed, which was said. 2: the arguments are wrong. 130: interrupted.
+    """
+    arguments = _parser().parse_args(argv)
+    logging.basicConfig(level=logging.INFO if arguments.verbose else logging.WARNING, format="gpen: %(message)s")
+    command: Command = arguments.command
+    try:
+        return command(arguments)
+    except OptionError as error:
+        print(f"gpen: {error}", file=sys.stderr)
+        return MISUSED
+    except GpenError as error:
+        print(f"gpen: {error}", file=sys.stderr)
+        return FAILED
+    except KeyboardInterrupt:
+        print("gpen: stopped; what is finished stays.", file=sys.stderr)
+        return INTERRUPTED
+
+
+def options_from(arguments: argparse.Namespace) -> Options:
+    """The product's options among the arguments. Raises OptionError on a bad value."""
+    return Options(**{name: getattr(arguments, name) for name in OPTIONS if hasattr(arguments, name)})
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="gpen", description="Restores faces in photographs with GPEN, up to 2048 x 2048 per face."
+    )
+    parser.add_argument("-v", "--verbose", action="store_true", help="say more about what is done")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    _add_restore(commands)
+    _add_detect(commands)
+    _add_convert(commands)
+    _add_inspect(commands)
+    _add_models(commands)
+    _add_download(commands)
+    return parser
+
+
+def _add_restore(commands: Any) -> None:
+    parser = _command(commands, "restore", "restore the faces of photographs", _restore)
+    parser.add_argument("paths", nargs="+", metavar="PATH", help="photographs, folders or patterns such as *.jpg")
+    parser.add_argument(
+        "-o",
+        "--output",
+        required=True,
+        type=Path,
+        metavar="OUT",
+        help="folder for the results, or a file for one",
+    )
+    parser.add_argument("--model", metavar="FILE|NAME", help="weight file or name (default: the best one on disk)")
+    parser.add_argument("--faces", type=Path, metavar="FILE", help="take the faces from what gpen detect wrote")
+    parser.add_argument("--compare", action="store_true", help="also write before and after side by side")
+    parser.add_argument("--save-faces", action="store_true", help="also write each face before and after")
+    parser.add_argument("--report", type=Path, metavar="FILE", help="write what became of each photograph as JSON")
+    parser.add_argument("--overwrite", action="store_true", help="restore also what is there already")
+    parser.add_argument("--quality", type=int, metavar="N", help="of JPEG and WebP files, 1 to 100 (default: 95)")
+    _add_places(parser)
+    _add_options(parser, list(OPTIONS))
+
+
+def _add_detect(commands: Any) -> None:
+    parser = _command(commands, "detect", "find the faces of photographs", _detect)
+    parser.add_argument("paths", nargs="+", metavar="PATH", help="photographs, folders or patterns such as *.jpg")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the faces, to correct and to restore")
+    parser.add_argument("--draw", action="store_true", help="write each photograph with its faces numbered")
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        default=Path(),
+        metavar="DIR",
+        help="folder for --draw (default: this one)",
+    )
+    _add_places(parser)
+    _add_options(parser, ["detector", "detection_threshold", "max_megapixels"])
+
+
+def _add_convert(commands: Any) -> None:
+    parser = _command(commands, "convert", "convert weight files to .safetensors", _convert)
+    parser.add_argument("path", type=Path, help="a weight file, or a folder of them")
+    parser.add_argument("-o", "--output", type=Path, metavar="OUT", help="file or folder (default: beside the file)")
+    parser.add_argument("--half", action="store_true", help="write float16, half as large")
+    parser.add_argument("--overwrite", action="store_true", help="replace files that are there")
+
+
+def _add_inspect(commands: Any) -> None:
+    parser = _command(commands, "inspect", "say what a weight file is", _inspect)
+    parser.add_argument("path", type=Path, metavar="FILE", help="a weight file")
+
+
+def _add_models(commands: Any) -> None:
+    parser = _command(commands, "models", "list what is published and what is on disk", _models)
+    _add_places(parser, device=False)
+
+
+def _add_download(commands: Any) -> None:
+    parser = _command(commands, "download", "download a published file", _download)
+    parser.add_argument("name", metavar="NAME", help="as gpen models lists it")
+    parser.add_argument("--accept-licence", action="store_true", help="do not ask whether the licence is accepted")
+    parser.add_argument("-o", "--output", type=Path, metavar="DIR", help="folder (default: the first searched one)")
+    _add_places(parser, device=False)
+
+
+def _command(commands: Any, name: str, help: str, run: Command) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(name, help=help, description=f"{help.capitalize()}.")
+    parser.set_defaults(command=run)
+    return parser
+
+
+def _add_places(parser: argparse.ArgumentParser, *, device: bool = True) -> None:
+    parser.add_argument(
+        "--models-path",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="folder to search for weights first; may be given several times",
+    )
+    if device:
+        parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps, xpu (default: auto)")
+
+
+def _add_options(parser: argparse.ArgumentParser, names: Sequence[str]) -> None:
+    groups: dict[str, Any] = {}
+    for name in names:
+        option = OPTIONS[name]
+        group = groups.setdefault(option.group, parser.add_argument_group(option.group))
+        flag = "--" + name.replace("_", "-")
+        # Left out, an option is not in the namespace at all: its default is declared elsewhere.
+        more: dict[str, Any] = {"default": argparse.SUPPRESS, "help": _help(option), "dest": name}
+        if option.kind is bool:
+            group.add_argument(flag, action=argparse.BooleanOptionalAction, **more)
+        elif option.choices:
+            group.add_argument(flag, choices=option.choices, **more)
+        else:
+            metavar = {int: "N", float: "X", str: "TEXT"}[option.kind]
+            group.add_argument(flag, type=option.kind, metavar=metavar, **more)
+
+
+def _help(option: Option) -> str:
+    span = "" if option.minimum is None else f"; {option.minimum:g} to {option.maximum:g}"
+    default = {True: "yes", False: "no", "": "none"}.get(option.default, option.default)
+    if option.kind is not bool and isinstance(option.default, int | float):
+        default = f"{option.default:g}"
+    return f"{option.help} (default: {default}{span})".replace("%", "%%")
+
+
+# Commands import what they need when they run: gpen --help needs neither PyTorch nor OpenCV.
+
+
+def _restore(arguments: argparse.Namespace) -> int:
+    options = options_from(arguments)
+    from .batch import Extras
+    from .photo_commands import restore
+
+    return restore(
+        arguments.paths,
+        arguments.output,
+        options,
+        model=arguments.model,
+        faces=arguments.faces,
+        report=arguments.report,
+        extras=Extras(arguments.compare, arguments.save_faces, arguments.overwrite, arguments.quality),
+        folders=arguments.models_path,
+        device=arguments.device,
+    )
+
+
+def _detect(arguments: argparse.Namespace) -> int:
+    options = options_from(arguments)
+    from .photo_commands import detect
+
+    return detect(
+        arguments.paths,
+        options,
+        json=arguments.json,
+        draw=arguments.draw,
+        output=arguments.output,
+        folders=arguments.models_path,
+        device=arguments.device,
+    )
+
+
+def _convert(arguments: argparse.Namespace) -> int:
+    from .weight_commands import convert
+
+    return convert(arguments.path, output=arguments.output, half=arguments.half, overwrite=arguments.overwrite)
+
+
+def _inspect(arguments: argparse.Namespace) -> int:
+    from .weight_commands import inspect
+
+    return inspect(arguments.path)
+
+
+def _models(arguments: argparse.Namespace) -> int:
+    from .weight_commands import models
+
+    return models(arguments.models_path)
+
+
+def _download(arguments: argparse.Namespace) -> int:
+    from .weight_commands import download
+
+    return download(
+        arguments.name,
+        accept_licence=arguments.accept_licence,
+        output=arguments.output,
+        folders=arguments.models_path,
+    )

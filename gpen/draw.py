@@ -1,0 +1,68 @@
+"""Pictures that show what was done: numbered faces, before and after side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from .faces.face import Face
+from .faces.resample import Image
+
+Drawing = NDArray[np.uint8]
+"""(H, W, 3), RGB."""
+
+Numbered = tuple[int, Face]
+
+_FONT = cv2.FONT_HERSHEY_SIMPLEX
+_YELLOW, _BLACK, _WHITE = (255, 214, 10), (0, 0, 0), (255, 255, 255)
+
+
+def draw_faces(photo: Image, faces: Iterable[Numbered], *, boxes: bool = True) -> Drawing:
+    """Photo (H, W, 3), [0, 1], with a number above each face and, if asked for, its box and landmarks."""
+    drawing = np.ascontiguousarray(np.rint(np.clip(photo, 0, 1) * 255).astype(np.uint8))
+    height, width = drawing.shape[:2]
+    for number, face in faces:
+        line = max(1, round(face.height / 60))
+        x0, y0, x1, y1 = (round(v) for v in face.box)
+        if boxes:
+            cv2.rectangle(drawing, (x0, y0), (x1, y1), _YELLOW, line, cv2.LINE_AA)
+            for x, y in face.landmarks:
+                cv2.circle(drawing, (round(x), round(y)), line, _YELLOW, -1, cv2.LINE_AA)
+        size = float(np.clip(face.height / 4, 10, max(10, height / 20)))
+        (wide, tall), below = _text_size(str(number), size)
+        left = int(np.clip(x0, 0, max(0, width - wide - 2)))
+        bottom = int(np.clip(y0 - 2, tall + below + 2, max(tall + below + 2, height)))
+        cv2.rectangle(drawing, (left, bottom - tall - below - 2), (left + wide + 2, bottom), _YELLOW, -1)
+        _text(drawing, str(number), (left + 1, bottom - below), size, _BLACK)
+    return drawing
+
+
+def side_by_side(pictures: Sequence[Drawing], captions: Sequence[str]) -> Drawing:
+    """Pictures of one size next to each other, each under its caption (ASCII)."""
+    height, width = pictures[0].shape[:2]
+    size = float(np.clip(height / 25, 10, 60))
+    while size > 6 and max(_text_size(caption, size)[0][0] for caption in captions) > width - 8:
+        size -= 1
+    (_, tall), below = _text_size("Ag", size)
+    columns = []
+    for picture, caption in zip(pictures, captions, strict=True):
+        strip = np.zeros((tall + below + 12, width, 3), np.uint8)
+        _text(strip, caption, (4, tall + 6), size, _WHITE)
+        columns.append(np.vstack([strip, picture]))
+    gap = np.zeros((columns[0].shape[0], max(2, width // 200), 3), np.uint8)
+    joined = [columns[0]]
+    for column in columns[1:]:
+        joined += [gap, column]
+    return np.hstack(joined)
+
+
+def _text_size(text: str, size: float) -> tuple[tuple[int, int], int]:
+    (wide, tall), below = cv2.getTextSize(text, _FONT, size / 22, max(1, round(size / 14)))
+    return (int(wide), int(tall)), int(below)
+
+
+def _text(drawing: Drawing, text: str, origin: tuple[int, int], size: float, color: tuple[int, int, int]) -> None:
+    cv2.putText(drawing, text, origin, _FONT, size / 22, color, max(1, round(size / 14)), cv2.LINE_AA)
