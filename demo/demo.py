@@ -1,0 +1,111 @@
+"""`make demo`: spoils a portrait, restores its face, and writes a before/after picture.
+
+The portrait is NASA's photograph of the astronaut Eileen Collins, in the public domain, which scikit-image
+ships. Nothing is downloaded: without trained weights on disk it uses made ones that only sharpen, and says so
+on the picture; without the detector's weights it takes the face from astronaut_faces.json beside this file.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+
+import cv2  # noqa: E402 - the checkout is on the path only now
+import numpy as np  # noqa: E402
+import torch  # noqa: E402
+from skimage import data  # noqa: E402
+
+import gpen  # noqa: E402
+from gpen.draw import Drawing, side_by_side  # noqa: E402
+from gpen.faces.faces_file import FacesFromFile  # noqa: E402
+from gpen.faces.resample import Image  # noqa: E402
+from gpen.files.catalog import find_published  # noqa: E402
+from gpen.files.folders import default_network, find_file, search_folders  # noqa: E402
+from gpen.model.made import SHARPEN, made_weights  # noqa: E402
+
+OUTPUT = HERE.parent / "demo-output"
+STAND_IN = gpen.Spec(in_size=256, out_size=256, channel_multiplier=2, narrow=1 / 16)
+
+
+def main() -> None:
+    before = spoil(data.astronaut())
+    model, caption = load_best()
+    faces = find_faces(before)
+    start = time.perf_counter()
+    restoration = gpen.restore(before, model, faces)
+    print(f"{restoration.summary} {time.perf_counter() - start:.1f} s on {model.device}.")
+    OUTPUT.mkdir(exist_ok=True)
+    gpen.write_picture(OUTPUT / "before.png", gpen.Picture(before))
+    gpen.write_picture(OUTPUT / "after.png", gpen.Picture(restoration.photo))
+    sheet = np.vstack([compare(before, restoration.photo, caption), closer(before, restoration)])
+    gpen.write_picture(OUTPUT / "before_after.png", gpen.Picture((sheet / 255).astype(np.float32)))
+    print(f"Look at {OUTPUT / 'before_after.png'}")
+
+
+def spoil(photo: Drawing) -> Image:
+    """Blur, noise and JPEG, as a bad scan has them: uint8 (H, W, 3) to float32 [0, 1]."""
+    rng = np.random.default_rng(0)
+    blurred = cv2.GaussianBlur(photo, (0, 0), 1.3).astype(np.float32)
+    noisy = np.clip(blurred + rng.normal(0, 1.5, blurred.shape), 0, 255).astype(np.uint8)
+    _, jpeg = cv2.imencode(".jpg", noisy[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 85])
+    decoded = cv2.imdecode(jpeg, cv2.IMREAD_COLOR)[..., ::-1]
+    return np.ascontiguousarray(decoded, dtype=np.float32) / 255
+
+
+def load_best() -> tuple[gpen.Model, str]:
+    """The best trained network on disk, else made weights that sharpen; and what to write on the picture."""
+    weights = default_network(search_folders())
+    if weights is not None:
+        model = gpen.load_model(weights)
+        print(f"Restoring with {weights}.")
+        return model, f"after ({model.spec.title})"
+    print(
+        "No trained GPEN weights are on disk (see README, Weights). Restoring with a STAND-IN: made weights "
+        "that only sharpen, not a trained model."
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "stand-in.pth"
+        torch.save(made_weights(STAND_IN, kernel=SHARPEN), path)
+        return gpen.load_model(path), "after: STAND-IN weights that only sharpen, no trained model"
+
+
+def find_faces(photo: Image) -> list[gpen.Face]:
+    """The faces that YuNet finds where its weights are on disk, else those in the file beside this script."""
+    if find_file(find_published("yunet"), search_folders(kind="detector")) is not None:
+        print("Finding faces with YuNet.")
+        return gpen.make_detector("yunet").detect(photo)
+    path = HERE / "astronaut_faces.json"
+    print(f"The detector's weights are not on disk: taking the face from {path.name}.")
+    height, width = photo.shape[:2]
+    return FacesFromFile(path).faces_for("astronaut.png", width, height)
+
+
+def compare(before: Image, after: Image, caption: str) -> Drawing:
+    return side_by_side([_drawing(before), _drawing(after)], ["before", caption])
+
+
+def closer(before: Image, restoration: gpen.Restoration) -> Drawing:
+    """The surroundings of the first face, before and after, at the size of the whole photograph."""
+    height, width = before.shape[:2]
+    face = restoration.faces[0].face
+    side = round(1.6 * face.height)
+    x, y = (round(v - side / 2) for v in face.center)
+    x, y = min(max(x, 0), width - side), min(max(y, 0), height - side)
+    parts = [
+        cv2.resize(_drawing(photo)[y : y + side, x : x + side], (width, height), interpolation=cv2.INTER_CUBIC)
+        for photo in (before, restoration.photo)
+    ]
+    return side_by_side([np.asarray(part, dtype=np.uint8) for part in parts], ["before, closer", "after, closer"])
+
+
+def _drawing(photo: Image) -> Drawing:
+    return np.rint(photo * 255).astype(np.uint8)
+
+
+if __name__ == "__main__":
+    main()
