@@ -79,9 +79,7 @@ def decode(image: Image, path: Path) -> tuple[Samples, bool]:
         return np.asarray(_from_cmyk(image)), True
     mode = image.mode
     if mode in _NOT_PIXELS or mode.startswith(("I;", "F;", "BGR;")):
-        advice = (
-            "Save it with 8 or 16 bits per channel, as grey or RGB, with an image editor and use that file."
-        )
+        advice = "Save it with 8 or 16 bits per channel, as grey or RGB, with an image editor and use that file."
         raise unsupported(path, f"holds {_NOT_PIXELS.get(mode, mode)}", advice)
     if "transparency" in image.info:
         target = "LA" if mode in ("1", "L", "LA") else "RGBA"

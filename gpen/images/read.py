@@ -12,9 +12,7 @@ from .picture import Picture, Samples, from_samples
 from .sniff import HEAD, check_size, damaged, picture_format, unsupported
 from .tags import HEIGHT, WIDTH, Directory, first_directory
 
-READABLE_SUFFIXES = frozenset(
-    {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".tif", ".tiff", ".bmp", ".gif"}
-)
+READABLE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".tif", ".tiff", ".bmp", ".gif"})
 # A file may have this many bytes more than its pixels could ever need.
 _SPARE = 1 << 28
 
@@ -132,9 +130,7 @@ def _picture(
         dpi = dpi if all(1 <= number <= 65535 for number in dpi) else None
     if dpi is not None and orientation >= 5:
         dpi = (dpi[1], dpi[0])
-    return from_samples(
-        turned(samples, orientation), icc=icc if fits else None, exif=exif, format=kind, dpi=dpi
-    )
+    return from_samples(turned(samples, orientation), icc=icc if fits else None, exif=exif, format=kind, dpi=dpi)
 
 
 def _webp_size(data: bytes) -> tuple[int, int]:

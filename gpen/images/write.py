@@ -93,9 +93,7 @@ def _samples(path: Path, picture: Picture, kind: str) -> Samples:
         raise PhotoError(f"{path} cannot be written: there is not enough memory.") from None
 
 
-def _encode(
-    file: IO[bytes], samples: Samples, picture: Picture, kind: str, exif: bytes | None, quality: int
-) -> None:
+def _encode(file: IO[bytes], samples: Samples, picture: Picture, kind: str, exif: bytes | None, quality: int) -> None:
     if kind == "PNG":
         write_png(file, samples, picture.icc, exif, picture.dpi)
     elif kind == "TIFF":

@@ -104,9 +104,7 @@ def tags_of(block: bytes | None) -> dict[str, Any]:
 
 def described(tags: dict[str, Any], *, without: tuple[str, ...] = ()) -> dict[str, Any]:
     """What is said about the photograph: neither the size, which is corrected, nor how pixels are stored."""
-    kept = {
-        tag: value for tag, value in tags.items() if "." in tag or int(tag) in (MAKER, MODEL, DATE, COPYRIGHT)
-    }
+    kept = {tag: value for tag, value in tags.items() if "." in tag or int(tag) in (MAKER, MODEL, DATE, COPYRIGHT)}
     sizes = (f"{EXIF_IFD}.{PIXELS_X}", f"{EXIF_IFD}.{PIXELS_Y}")
     return {tag: value for tag, value in kept.items() if tag not in (*sizes, *without)}
 
@@ -206,6 +204,18 @@ def test_exif_in_tiff(tmp_path: Path, order: str, bits: int, channels: int) -> N
         assert image.getexif().get_ifd(GPS_IFD)[1] == "N"
 
 
+def test_offsets_into_the_old_file_are_left_behind(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[MAKER] = "Maker"
+    exif[EXIF_IFD] = {LENS: "A lens 50mm", 40965: 70_000}  # where the interoperability tags are
+    Image.new("RGB", (30, 40)).save(tmp_path / "a.jpg", exif=exif)
+    assert f"{EXIF_IFD}.40965" in tags_of(read_picture(tmp_path / "a.jpg", 1).exif)
+    write_picture(tmp_path / "a.tif", read_picture(tmp_path / "a.jpg", 1))
+    tags = tags_of(read_picture(tmp_path / "a.tif", 1).exif)
+    assert f"{EXIF_IFD}.40965" not in tags
+    assert tags[f"{EXIF_IFD}.{LENS}"] == "A lens 50mm"
+
+
 @pytest.mark.parametrize("first", SUFFIXES)
 @pytest.mark.parametrize("second", SUFFIXES)
 def test_exif_from_every_format_to_every_format(tmp_path: Path, first: str, second: str) -> None:
@@ -254,9 +264,7 @@ def test_the_old_thumbnail_is_no_longer_shown(tmp_path: Path, order: str) -> Non
     assert described(tags_of(found)) == described(tags_of(block))
 
 
-def test_an_exif_block_too_long_for_jpeg_is_left_out(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_an_exif_block_too_long_for_jpeg_is_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     long = exif_of() + bytes(70_000)
     for suffix in SUFFIXES:
         write_picture(tmp_path / f"a{suffix}", picture(exif=long))

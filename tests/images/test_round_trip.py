@@ -81,9 +81,7 @@ def test_any_size_and_content(
 ) -> None:
     samples = made(height, width, channels, bits, seed)
     if smooth:  # so that every one of PNG's filters is chosen somewhere
-        samples = np.cumsum(
-            np.cumsum(samples // 97, axis=0, dtype=samples.dtype), axis=1, dtype=samples.dtype
-        )
+        samples = np.cumsum(np.cumsum(samples // 97, axis=0, dtype=samples.dtype), axis=1, dtype=samples.dtype)
     picture = picture_of(samples)
     write_picture(tmp_path / f"a{suffix}", picture)
     assert_same(read_picture(tmp_path / f"a{suffix}", 1), picture)

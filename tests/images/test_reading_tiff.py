@@ -1,0 +1,118 @@
+"""TIFF files in every layout."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from gpen.images import read_picture
+from tests.images.made import assert_samples, made, smooth, tiff
+
+
+def layouts() -> Iterator[dict[str, Any]]:
+    for order, big, packing, planar in itertools.product(
+        "<>", (False, True), ((None, None), ("zlib", None), ("zlib", 2), ("lzma", 2)), (False, True)
+    ):
+        for pieces in ({}, {"rowsperstrip": 5}, {"tile": (16, 32)}):
+            layout = {"byteorder": order, "bigtiff": big, "planar": planar, **pieces}
+            yield {**layout, "compression": packing[0], "predictor": packing[1]}
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_tiff_in_every_layout(tmp_path: Path, bits: int, channels: int) -> None:
+    tifffile = pytest.importorskip("tifffile")
+    samples = made(37, 41, channels, bits)
+    for layout in layouts():
+        (tmp_path / "a.tif").write_bytes(tiff(tifffile, samples, **layout))
+        assert_samples(tmp_path / "a.tif", samples)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("packing", [1, 5, 8, 32773], ids=["none", "lzw", "deflate", "packbits"])
+def test_16_bit_tiff_as_opencv_writes_it(tmp_path: Path, channels: int, packing: int) -> None:
+    samples = made(37, 41, channels, 16)
+    ok, data = cv2.imencode(".tif", samples[..., ::-1], [cv2.IMWRITE_TIFF_COMPRESSION, packing])
+    assert ok
+    (tmp_path / "a.tif").write_bytes(data.tobytes())
+    assert_samples(tmp_path / "a.tif", samples)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "RGB", "RGBA", "I;16"])
+@pytest.mark.parametrize("packing", [None, "tiff_lzw", "tiff_deflate", "packbits"])
+def test_tiff_as_pillow_writes_it(tmp_path: Path, mode: str, packing: str | None) -> None:
+    image = Image.fromarray(made(37, 41, 4)).convert("1" if mode == "I;16" else mode)
+    if mode == "I;16":
+        image = Image.fromarray(made(37, 41, 1, 16)[..., 0])
+    image.save(tmp_path / "a.tif", compression=packing)
+    expected = np.asarray(image.convert("L") if mode == "1" else image)
+    assert_samples(tmp_path / "a.tif", expected.reshape(37, 41, -1))
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_a_predictor_without_compression_means_nothing(tmp_path: Path, bits: int) -> None:
+    tifffile = pytest.importorskip("tifffile")
+    samples = made(9, 7, 3, bits)
+    (tmp_path / "a.tif").write_bytes(tiff(tifffile, samples, extratags=[(317, 3, 1, 2, True)]))
+    assert_samples(tmp_path / "a.tif", samples)
+
+
+def test_tiff_with_jpeg_inside(tmp_path: Path) -> None:
+    Image.fromarray(smooth(3)).save(tmp_path / "a.tif", compression="jpeg", quality=95)
+    found = read_picture(tmp_path / "a.tif", 1).photo
+    assert abs(found * 255 - smooth(3)).mean() < 4
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_tiff_where_white_is_zero(tmp_path: Path, bits: int) -> None:
+    tifffile = pytest.importorskip("tifffile")
+    samples = made(9, 7, 1, bits)
+    (tmp_path / "a.tif").write_bytes(tiff(tifffile, samples, photometric="miniswhite"))
+    assert_samples(tmp_path / "a.tif", np.iinfo(samples.dtype).max - samples)
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("channels", [2, 4])
+def test_tiff_with_multiplied_alpha(tmp_path: Path, bits: int, channels: int) -> None:
+    tifffile = pytest.importorskip("tifffile")
+    top = 2**bits - 1
+    straight = made(19, 23, channels, bits).astype(np.float64)
+    straight[0, :, -1], straight[1, :, -1] = 0, top
+    stored = straight.copy()
+    stored[..., :-1] *= straight[..., -1:] / top
+    samples = np.rint(stored).astype(f"u{bits // 8}")
+    (tmp_path / "a.tif").write_bytes(tiff(tifffile, samples, extrasamples=["assocalpha"]))
+    found = read_picture(tmp_path / "a.tif", 1)
+    assert found.alpha is not None
+    np.testing.assert_array_equal(np.rint(found.alpha * top), straight[..., -1])
+    colours = np.broadcast_to(straight[..., :-1], (19, 23, 3))
+    # One rounding on the way in is worth one step divided by the alpha.
+    allowed = 0.5 / top + 0.5 / np.maximum(straight[..., -1:], 0.5) + 1e-6
+    seen = straight[..., -1] > 0
+    assert (abs(found.photo - colours / top) <= allowed)[seen].all()
+    np.testing.assert_allclose(found.photo[1], colours[1] / top, atol=1e-6)
+    assert not found.photo[0].any()
+
+
+def test_channels_that_are_not_alpha_are_left_out(tmp_path: Path) -> None:
+    tifffile = pytest.importorskip("tifffile")
+    for bits in (8, 16):
+        samples = made(9, 7, 4, bits)
+        (tmp_path / "a.tif").write_bytes(tiff(tifffile, samples, extrasamples=["unspecified"]))
+        assert_samples(tmp_path / "a.tif", samples[..., :3])
+
+
+def test_a_thumbnail_is_no_second_page(tmp_path: Path) -> None:
+    tifffile = pytest.importorskip("tifffile")
+    samples = made(40, 40, 3)
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        file.write(samples, photometric="rgb", metadata=None)
+        file.write(samples[::4, ::4].copy(), photometric="rgb", subfiletype=1, metadata=None)
+    assert_samples(tmp_path / "a.tif", samples)
