@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from ..errors import FaceError, FilesError
 from .tiles import COLUMNS, Image, Rows
@@ -51,12 +54,28 @@ class YuNet:
         )
 
 
-def _create(data: np.ndarray[tuple[int], np.dtype[np.uint8]], weights: Path) -> cv2.FaceDetectorYN:
+def _create(data: NDArray[np.uint8], weights: Path) -> cv2.FaceDetectorYN:
     size = (320, 320)
-    # From a buffer, because OpenCV's own file reading does not open every path.
     try:
-        return cv2.FaceDetectorYN.create(
-            "onnx", data, np.empty(0, np.uint8), size, 0.5, _NMS_THRESHOLD, _TOP_K
-        )
+        # From a buffer, because OpenCV's own file reading does not open every path.
+        with _quiet_opencv():
+            return cv2.FaceDetectorYN.create(
+                "onnx", data, np.empty(0, np.uint8), size, 0.5, _NMS_THRESHOLD, _TOP_K
+            )
     except TypeError:  # OpenCV 4.8 has no such overload
         return cv2.FaceDetectorYN.create(str(weights), "", size, 0.5, _NMS_THRESHOLD, _TOP_K)
+
+
+@contextmanager
+def _quiet_opencv() -> Iterator[None]:
+    """Without the warning that OpenCV 5 prints about the target that its own default asks for."""
+    logging = getattr(cv2.utils, "logging", None)  # not in every OpenCV 4
+    if logging is None:
+        yield
+        return
+    level = logging.getLogLevel()
+    logging.setLogLevel(logging.LOG_LEVEL_ERROR)
+    try:
+        yield
+    finally:
+        logging.setLogLevel(level)
