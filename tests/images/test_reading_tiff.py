@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -60,7 +61,10 @@ def test_tiff_as_pillow_writes_it(tmp_path: Path, mode: str, packing: str | None
 def test_a_predictor_without_compression_means_nothing(tmp_path: Path, bits: int) -> None:
     tifffile = pytest.importorskip("tifffile")
     samples = made(9, 7, 3, bits)
-    (tmp_path / "a.tif").write_bytes(tiff(tifffile, samples, extratags=[(317, 3, 1, 2, True)]))
+    data = tiff(tifffile, samples, extratags=[(65000, 3, 1, 2, True)])
+    stated = struct.pack("<HHIHH", 65000, 3, 1, 2, 0)
+    assert data.count(stated) == 1
+    (tmp_path / "a.tif").write_bytes(data.replace(stated, struct.pack("<HHIHH", 317, 3, 1, 2, 0)))
     assert_samples(tmp_path / "a.tif", samples)
 
 
