@@ -112,9 +112,7 @@ _FOREIGN = (
         (r"layer1\.0\.", r"layer4\.0\."),
         "",
     ),
-    _Foreign(
-        "a YOLO detector", (r"model\.\d+\.(cv1|conv|m)\.",), "It finds objects or faces, and restores none."
-    ),
+    _Foreign("a YOLO detector", (r"model\.\d+\.(cv1|conv|m)\.",), "It finds objects or faces, and restores none."),
     _Foreign(
         "a compact upscaler (SRVGGNet)",
         (r"body\.0\.weight$", r"body\.1\.weight$"),

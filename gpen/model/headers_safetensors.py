@@ -91,8 +91,7 @@ def _entry(entry: dict[str, Any]) -> tuple[tuple[int, ...], str, int, int]:
 
 def _damaged(path: Path, why: str) -> CheckpointError:
     return CheckpointError(
-        f"{path.name} is a damaged .safetensors file: {why}. Nothing was loaded; download or convert it "
-        "again."
+        f"{path.name} is a damaged .safetensors file: {why}. Nothing was loaded; download or convert it again."
     )
 
 

@@ -193,8 +193,7 @@ def _nbytes(storage: StorageRef) -> int:
 
 def _damaged(path: Path, why: object) -> CheckpointError:
     return CheckpointError(
-        f"{path.name} is damaged or made to do harm: it {why}. It was not loaded; get it again from a "
-        "source you trust."
+        f"{path.name} is damaged or made to do harm: it {why}. It was not loaded; get it again from a source you trust."
     )
 
 

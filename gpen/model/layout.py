@@ -93,11 +93,7 @@ def _unwrap(tree: Mapping[str, Any], keys: tuple[str, ...]) -> _Found | None:
     if prefix is not None:
         # Beside a wrapper's prefix, such as "g_ema.", lie other networks; beside "module." nothing may.
         wrapped = any(word in prefix.split(".") for word in WRAPPERS)
-        paths = {
-            name.removeprefix(prefix): (*keys, name)
-            for name in names
-            if name.startswith(prefix) or not wrapped
-        }
+        paths = {name.removeprefix(prefix): (*keys, name) for name in names if name.startswith(prefix) or not wrapped}
         return paths, ", ".join(filter(None, (*keys, prefix)))
     for key in WRAPPERS:
         if isinstance(tree.get(key), dict):
@@ -196,9 +192,7 @@ def _other(header: Header) -> str | None:
     groups += [_names(value) for value in header.tree.values() if isinstance(value, dict)]
     largest = max(groups, key=len)
     wrapper = re.compile(r"((module|g_ema|params_ema|params|state_dict|net_g|netG)\.)+")
-    return foreign.identify(
-        {wrapper.sub("", name, count=1) if wrapper.match(name) else name for name in largest}
-    )
+    return foreign.identify({wrapper.sub("", name, count=1) if wrapper.match(name) else name for name in largest})
 
 
 def _names(tree: Mapping[str, Any]) -> set[str]:
@@ -213,10 +207,10 @@ def _not_gpen(header: Header) -> str:
     groups = [header.tree, *(value for value in header.tree.values() if isinstance(value, dict))]
     names: list[str] = max((sorted(_names(group)) for group in groups), key=len)
     if not names:
-        keys = _some(sorted(header.tree)) or "nothing"
+        only = _some(sorted(header.tree))
         return (
-            f"{header.path.name} holds no network: no tensors were found in it, only {keys}. A GPEN "
-            f"network's tensors were expected. {advice}"
+            f"{header.path.name} holds no network: no tensors were found in it{', only ' * bool(only)}{only}. A "
+            f"GPEN network's tensors were expected. {advice}"
         )
     return (
         f"{header.path.name} holds another network: {len(names)} tensors such as {_some(names)}. Expected "
@@ -245,9 +239,7 @@ def _infer(header: Header, tensors: dict[str, TensorInfo]) -> Spec:
     colors = _count(tensors, r"generator\.to_rgbs\.(\d+)\.")
     layers = _count(tensors, r"generator\.style\.(\d+)\.") - 1
     bottom = _dimension(tensors, "generator.input.input", 1)
-    style = _dimension(tensors, "generator.style.1.weight", 0) or _dimension(
-        tensors, "final_linear.0.bias", 0
-    )
+    style = _dimension(tensors, "generator.style.1.weight", 0) or _dimension(tensors, "final_linear.0.bias", 0)
     if not (2 <= blocks <= 11 and 1 <= colors <= 10 and 1 <= layers <= 64 and bottom and style):
         raise CheckpointError(
             f"{header.path.name} has parts of a GPEN network, but too few to tell which: {blocks} encoder "

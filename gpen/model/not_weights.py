@@ -57,9 +57,7 @@ def recognise(start: bytes, size: int) -> str | None:
 
 def _looks_like_onnx(start: bytes) -> bool:
     """ModelProto: field 1 (ir_version) is a small number, followed by a field of text or the graph."""
-    return (
-        start[:1] == b"\x08" and start[1:2] < b"\x20" and start[2:3] in (b"\x12", b"\x1a", b"\x22", b"\x3a")
-    )
+    return start[:1] == b"\x08" and start[1:2] < b"\x20" and start[2:3] in (b"\x12", b"\x1a", b"\x22", b"\x3a")
 
 
 def _text(start: bytes) -> str | None:
@@ -71,9 +69,7 @@ def _text(start: bytes) -> str | None:
             "or an error. " + _AGAIN
         )
     if text.startswith((b"<?xml", b"<error")):
-        return (
-            "is an XML document, most likely a server's error message in the place of the weights. " + _AGAIN
-        )
+        return "is an XML document, most likely a server's error message in the place of the weights. " + _AGAIN
     if text.startswith((b"{", b"[")):
         return "is a JSON text, most likely a server's error message in the place of the weights. " + _AGAIN
     if text and all(32 <= byte < 127 or byte in b"\t\r\n" for byte in start):

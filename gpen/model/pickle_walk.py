@@ -18,7 +18,8 @@ from .pickle_terms import ITEM_SIZES, NAMES, STORAGES, Name, NamespaceRef, Opaqu
 MAX_PICKLE_BYTES = 16 << 20
 """The pickle of a weight file has some 100 bytes per tensor; this is room for a hundred thousand."""
 
-MAX_STEPS = 2_000_000
+MAX_STEPS = 500_000
+"""Some 30 per tensor; this is room for fifteen thousand, and takes seconds."""
 
 MAX_DIMENSIONS = 8
 

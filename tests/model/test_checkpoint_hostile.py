@@ -1,0 +1,341 @@
+"""Files made to do harm, and files damaged at random: refused, with nothing executed and no memory taken."""
+
+from __future__ import annotations
+
+import collections
+import io
+import json
+import os
+import pickle
+import struct
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from safetensors.torch import save
+from torch import Tensor
+
+from gpen.errors import CheckpointError
+from gpen.model import pickle_walk
+from gpen.model.checkpoint import inspect, load_model
+from gpen.model.headers import read_header
+from gpen.model.headers_torch import LEGACY_MAGIC, LEGACY_PROTOCOL
+from gpen.model.network import GPEN
+from gpen.model.spec import Spec
+
+TINY = Spec(8, 8, 2, 1 / 64, style_dim=8, n_mlp=1)
+STATE: dict[str, Tensor] = GPEN(TINY).state_dict()
+
+
+def refused(path: Path, pattern: str) -> None:
+    for reader in (inspect, load_model):
+        with pytest.raises(CheckpointError, match=pattern):
+            reader(path)
+
+
+def as_zip(data: bytes, **records: bytes) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("archive/data.pkl", data)
+        archive.writestr("archive/version", b"3\n")
+        for name, content in records.items():
+            archive.writestr(f"archive/data/{name}", content)
+    return buffer.getvalue()
+
+
+def as_legacy(data: bytes) -> bytes:
+    start = b"".join(pickle.dumps(part, 2) for part in (LEGACY_MAGIC, LEGACY_PROTOCOL, {}))
+    return start + data + pickle.dumps([], 2)
+
+
+def in_sys_info(data: bytes) -> bytes:
+    start = b"".join(pickle.dumps(part, 2) for part in (LEGACY_MAGIC, LEGACY_PROTOCOL))
+    return start + data + pickle.dumps({}, 2) + pickle.dumps([], 2)
+
+
+FORMS: dict[str, Callable[[bytes], bytes]] = {
+    "zip": as_zip,
+    "legacy": as_legacy,
+    "legacy, in the facts about the machine": in_sys_info,
+    "bare": lambda data: data,
+}
+
+
+class Bomb:
+    """Writes a file when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (str(self.path),)
+
+
+def text(value: str) -> bytes:
+    return b"X" + struct.pack("<I", len(value)) + value.encode()
+
+
+def bombs(target: Path) -> dict[str, bytes]:
+    """Pickles that make ``target`` when they are run, through every instruction that calls something."""
+    word = text(str(target))
+    return {
+        "reduce, protocol 2": pickle.dumps({"g_ema": Bomb(target)}, 2),
+        "reduce, protocol 4": pickle.dumps({"g_ema": Bomb(target)}, 4),
+        "among tensors": b"\x80\x02}(" + text("ecd0.0.0.weight") + pickle.dumps(Bomb(target), 2)[2:-1] + b"u.",
+        "inst": b"(" + word + b"ios\nmkdir\n.",
+        "obj": b"(cos\nmkdir\n" + word + b"o.",
+        "stack_global": b"\x80\x04" + text("os") + text("mkdir") + b"\x93" + word + b"\x85R.",
+        "build": b"\x80\x02cargparse\nNamespace\n)\x81}" + text("x") + pickle.dumps(Bomb(target), 2)[2:-1] + b"sb.",
+        "dropped": pickle.dumps(Bomb(target), 2)[:-1] + b"0}.",
+    }
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("kind", bombs(Path()))
+def test_nothing_is_executed(kind: str, form: str, tmp_path: Path) -> None:
+    target, path = tmp_path / "harm", tmp_path / "x.pth"
+    data = bombs(target)[kind]
+    pickle.loads(data)
+    assert target.exists(), "the bomb is a dud, and the test proves nothing"
+    target.rmdir()
+    path.write_bytes(FORMS[form](data))
+    refused(path, r"(wants to run code when it is opened \((os|posix|nt)\.mkdir.*nothing was executed|not a weight)")
+    assert not target.exists()
+
+
+def test_the_code_is_named(tmp_path: Path) -> None:
+    for form in ("zip", "legacy", "bare"):
+        (tmp_path / "x.pth").write_bytes(FORMS[form](bombs(tmp_path / "harm")["reduce, protocol 4"]))
+        refused(tmp_path / "x.pth", r"x\.pth wants to run code.*mkdir")
+
+
+@pytest.mark.parametrize("name", ["os system", "builtins eval", "builtins bytearray", "torch load", "antigravity x"])
+def test_naming_is_enough(name: str, tmp_path: Path) -> None:
+    """Importing a module runs it already."""
+    module, function = name.split()
+    data = b"\x80\x02}" + text("x") + f"c{module}\n{function}\n".encode() + b"s."
+    (tmp_path / "x.pth").write_bytes(as_zip(data))
+    refused(tmp_path / "x.pth", rf"wants to run code.*{module}\.{function}")
+
+
+@pytest.mark.parametrize("data", [b"cos\nPathLike\n)\x81.", b"\x80\x04cos\nPathLike\n)}\x92."])
+def test_instances_of_unknown_classes(data: bytes, tmp_path: Path) -> None:
+    pickle.loads(data.replace(b"os\nPathLike", b"io\nBytesIO"))
+    (tmp_path / "x.pth").write_bytes(as_zip(data))
+    refused(tmp_path / "x.pth", r"wants to run code.*os\.PathLike")
+
+
+def test_a_pickle_of_too_many_steps(tmp_path: Path) -> None:
+    (tmp_path / "x.pth").write_bytes(as_zip(b"N0" * (pickle_walk.MAX_STEPS // 2) + b"}."))
+    refused(tmp_path / "x.pth", "far longer than any weight file's")
+
+
+def test_tuples_too_deep_to_hash(tmp_path: Path) -> None:
+    """As a key of a dict, this overflows the C stack of a plain unpickler."""
+    (tmp_path / "x.pth").write_bytes(as_zip(b"})" + b"\x85" * 300_000 + b"Ns."))
+    refused(tmp_path / "x.pth", "keys that no weight file has")
+
+
+def test_allowed_names_are_not_called_freely(tmp_path: Path) -> None:
+    """torch.FloatStorage(10**12) would take all memory."""
+    data = b"\x80\x02ctorch\nFloatStorage\n\x8a\x06" + (10**12).to_bytes(6, "little") + b"\x85R."
+    (tmp_path / "x.pth").write_bytes(as_zip(data))
+    refused(tmp_path / "x.pth", r"torch\.FloatStorage")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\x80\x02r\xff\xff\xff\xff.",
+        b"\x80\x02Nr\xff\xff\xff\xffj\xfe\xff\xff\xff.",
+        b"\x80\x04\x8e" + (1 << 62).to_bytes(8, "little") + b"x.",
+        b"\x80\x04\x8d" + (1 << 62).to_bytes(8, "little") + b"x.",
+        b"\x80\x05\x96" + (1 << 62).to_bytes(8, "little") + b"x.",
+        b"X\xff\xff\xff\x7fabc.",
+        b"]" * 30_002 + b".",
+        b"})" + b"\x85" * 29_000 + b"Ns.",
+        b"\x80\x02}" + text("model") + b"}q\x00" + text("model") + b"h\x00s" + b"s.",
+        b"(" * 20_000 + b".",
+        b"}((((u.",
+        b"\x82\x01.",
+        b"Pid\n.",
+        b"\x8b" + (1 << 30).to_bytes(4, "little") + b"x.",
+    ],
+    ids=range(14),
+)
+def test_pickles_that_exhaust(data: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Huge memos and lengths, endless lists, tuples too deep to hash, dicts that contain themselves."""
+    monkeypatch.setattr(pickle_walk, "MAX_STEPS", 30_000)  # as many take a second
+    for form in FORMS.values():
+        (tmp_path / "x.pth").write_bytes(form(data))
+        with pytest.raises(CheckpointError):
+            inspect(tmp_path / "x.pth")
+
+
+def tensor_pickle(shape: tuple[int, ...], stride: tuple[int, ...], length: int, offset: int = 0) -> bytes:
+    """A state dict with one tensor of chosen numbers on the storage "0"."""
+
+    class Storage:
+        pass
+
+    class Rebuild:
+        def __reduce__(self) -> tuple[Any, ...]:
+            args = (Storage(), offset, shape, stride, False, collections.OrderedDict())
+            return torch._utils._rebuild_tensor_v2, args
+
+    class Pickler(pickle.Pickler):
+        def persistent_id(self, value: object) -> object:
+            return ("storage", torch.FloatStorage, "0", "cpu", length) if isinstance(value, Storage) else None
+
+    buffer = io.BytesIO()
+    Pickler(buffer, 2).dump({"ecd0.0.0.weight": Rebuild()})
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("shape", "stride", "length", "offset", "stored"),
+    [
+        ((1 << 40,), (0,), 4, 0, 16),  # one number, expanded
+        ((1 << 20, 1 << 20), (0, 0), 4, 0, 16),
+        ((1 << 62, 1 << 62), (1, 1), 4, 0, 16),
+        ((5,), (1,), 4, 0, 16),
+        ((4,), (1,), 4, 1, 16),
+        ((2,), (1 << 40,), 4, 0, 16),
+        ((-4,), (1,), 4, 0, 16),
+        ((4,), (-1,), 4, 3, 16),
+        ((1,) * 40, (1,) * 40, 4, 0, 16),
+        ((4,), (1, 1), 4, 0, 16),
+        ((4,), (1,), 1 << 40, 0, 16),  # a storage larger than the file
+        ((4,), (1,), 4, 0, 12),
+        ((4,), (1,), 4, 0, 20),
+        ((4,), (1,), -4, 0, 16),
+    ],
+)
+def test_absurd_tensors(
+    shape: tuple[int, ...], stride: tuple[int, ...], length: int, offset: int, stored: int, tmp_path: Path
+) -> None:
+    data = tensor_pickle(shape, stride, length, offset)
+    (tmp_path / "x.pth").write_bytes(as_zip(data, **{"0": bytes(stored)}))
+    refused(tmp_path / "x.pth", "damaged or made to do harm")
+    # The same numbers, honest, come as far as being an incomplete GPEN.
+    (tmp_path / "x.pth").write_bytes(as_zip(tensor_pickle((4,), (1,), 4), **{"0": bytes(16)}))
+    refused(tmp_path / "x.pth", "too few to tell which")
+
+
+def test_many_tensors_on_one_storage(tmp_path: Path) -> None:
+    """Views cost nothing in the file, but memory each once they are loaded."""
+    block = torch.zeros(1 << 20)
+    state = {f"ecd{i}.0.1.bias": block for i in range(9)}
+    torch.save(state, tmp_path / "x.pth")
+    refused(tmp_path / "x.pth", "declares tensors of 37748736 bytes")
+
+
+def test_a_storage_without_its_numbers(tmp_path: Path) -> None:
+    (tmp_path / "x.pth").write_bytes(as_zip(tensor_pickle((4,), (1,), 4)))
+    refused(tmp_path / "x.pth", "lacks numbers")
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2])
+def test_zip_bombs(method: int, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "x.pth", "w", method) as archive:
+        archive.writestr("archive/data.pkl", tensor_pickle((1 << 24,), (1,), 1 << 24))
+        archive.writestr("archive/data/0", bytes(1 << 26))
+    assert (tmp_path / "x.pth").stat().st_size < 1 << 20
+    refused(tmp_path / "x.pth", "compressed")
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_two_records_of_one_name(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "x.pth", "w") as archive:
+        archive.writestr("archive/data.pkl", pickle.dumps({}, 2))
+        archive.writestr("archive/data.pkl", bombs(tmp_path / "harm")["inst"])
+    refused(tmp_path / "x.pth", "two entries of the same name")
+
+
+def test_an_overlong_directory(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "x.pth", "w") as archive:
+        archive.writestr("archive/data.pkl", pickle.dumps({}, 2))
+        info = zipfile.ZipInfo("archive/version")
+        for number in range(120):
+            info.filename = f"archive/{number}" + "x" * 60_000
+            archive.writestr(info, b"")
+    refused(tmp_path / "x.pth", "far longer than any weight file's")
+
+
+def zip_file() -> bytes:
+    buffer = io.BytesIO()
+    torch.save({"g_ema": STATE, "iter": 3}, buffer)
+    return buffer.getvalue()
+
+
+def legacy_file() -> bytes:
+    buffer = io.BytesIO()
+    torch.save({"g_ema": STATE, "iter": 3}, buffer, _use_new_zipfile_serialization=False)
+    return buffer.getvalue()
+
+
+WHOLE = {"zip": zip_file(), "legacy": legacy_file(), "safetensors": save(STATE, {"a": "b"})}
+# Where the structure lies; flips among the numbers only change numbers.
+STRUCTURE = {
+    "zip": [*range(20_000), *range(len(WHOLE["zip"]) - 20_000, len(WHOLE["zip"]))],
+    "legacy": range(12_000),
+    "safetensors": range(6_000),
+}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("container", WHOLE)
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_random_damage(container: str, data: st.DataObject, tmp_path: Path) -> None:
+    whole = WHOLE[container]
+    places = [place for place in STRUCTURE[container] if 0 <= place < len(whole)]
+    flips = data.draw(st.dictionaries(st.sampled_from(places), st.integers(0, 255), max_size=4))
+    cut = data.draw(st.one_of(st.just(len(whole)), st.integers(0, len(whole))))
+    damaged = bytearray(whole)
+    for place, value in flips.items():
+        damaged[place] = value
+    path = tmp_path / "x.pth"
+    path.write_bytes(damaged[:cut])
+    try:
+        header = read_header(path)
+        model = load_model(path)
+    except CheckpointError as e:
+        assert str(e).endswith(".")  # noqa: PT017
+    else:
+        assert header.size == cut
+        assert model.spec == TINY
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.binary(max_size=300))
+@pytest.mark.parametrize("form", FORMS)
+def test_random_pickles(form: str, data: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "x.pth"
+    path.write_bytes(FORMS[form](b"\x80\x02" + data))
+    with pytest.raises(CheckpointError):
+        inspect(path)
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    header=st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.sampled_from(["F32", "dtype", "shape"]),
+        lambda inner: (
+            st.lists(inner, max_size=3)
+            | st.dictionaries(st.sampled_from(["dtype", "shape", "data_offsets", "__metadata__", "a"]), inner)
+        ),
+        max_leaves=12,
+    )
+)
+def test_random_safetensors_headers(header: object, tmp_path: Path) -> None:
+    text = json.dumps(header).encode()
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(len(text).to_bytes(8, "little") + text + bytes(8))
+    with pytest.raises(CheckpointError):
+        inspect(path)
