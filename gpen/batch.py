@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from .draw import Numbered, draw_faces, side_by_side
 from .errors import GpenError, PhotoError
@@ -21,12 +20,16 @@ from .faces.faces_file import FacesFromFile
 from .faces.resample import Image
 from .files.atomic import atomic_path
 from .images import Picture, read_picture, write_picture
+from .images.picture import from_samples
 from .jobs import Job
 from .model.checkpoint import Model
 from .options import Options
 from .pipeline import OnProgress, Parser, Restoration, SkippedFace, enlarge, restore
 
 DONE, UNCHANGED, THERE, FAILED = "restored", "unchanged", "already there", "failed"
+_FINISHED = (DONE, UNCHANGED)
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -81,17 +84,25 @@ class Restorer:
         self._extras = extras or Extras()
 
     def run(self, job: Job, on_progress: OnProgress | None = None) -> Entry:
-        """Restore one photograph; what goes wrong with it is in the entry, and its files are not written.
+        """Restore one photograph; what goes wrong with it is in the entry, and its result is not written.
 
         The result itself is written last: where it is there, everything else is.
         """
-        if job.target.exists() and not self._extras.overwrite:
+        if job.target.is_file() and not self._extras.overwrite:
             return Entry(job, THERE, f"{job.target} is there already; --overwrite restores it anew.")
         start = time.perf_counter()
         try:
             restoration = self._restore(job, on_progress)
         except GpenError as error:
             return Entry(job, FAILED, str(error), time.perf_counter() - start)
+        except MemoryError:
+            why = "There is not enough memory for this photograph. Close other programs, or make it smaller."
+            return Entry(job, FAILED, why, time.perf_counter() - start)
+        except Exception as error:
+            # A mistake of ours; thousands of other photographs should not wait for it to be found.
+            _log.info("%s", job.photograph.path, exc_info=True)
+            why = f"This should not happen: {type(error).__name__}: {error}. gpen -v says more; please report it."
+            return Entry(job, FAILED, why, time.perf_counter() - start)
         return Entry(
             job,
             DONE if restoration.faces else UNCHANGED,
@@ -113,7 +124,7 @@ class Restorer:
             parser=self._parser,
             keep_crops=extras.save_faces,
         )
-        _make_folder(job.target.parent)
+        make_folder(job.target.parent)
         if extras.save_faces:
             _save_faces(job, restoration)
         if extras.compare:
@@ -132,11 +143,12 @@ class Restorer:
     def _save_comparison(self, job: Job, photo: Image, restoration: Restoration) -> None:
         factor = self._options.upscale
         faces = [(face.number, _scaled(face.face, factor)) for face in restoration.faces]
-        before = draw_faces(enlarge(photo, factor), faces)
-        after = draw_faces(restoration.photo, faces, boxes=False)
+        before, after = (
+            draw_faces(picture, faces, boxes=False) for picture in (enlarge(photo, factor), restoration.photo)
+        )
         drawing = side_by_side([before, after], ["before", f"after ({self._model.spec.title})"])
         path = job.target.parent / f"{job.label}_compare.png"
-        write_picture(path, Picture((drawing / 255).astype(np.float32)))
+        write_picture(path, from_samples(drawing))
 
     def _write(self, job: Job, picture: Picture, restoration: Restoration) -> None:
         alpha = picture.alpha
@@ -159,22 +171,35 @@ class Restorer:
             raise PhotoError(f"{job.target} cannot be written: {error.strerror or error}.") from error
 
 
-def write_report(path: Path, entries: Sequence[Entry]) -> None:
-    """Write one entry per photograph as JSON; those that were there already keep what an earlier run said.
+def write_report(path: Path, jobs: Sequence[Job], entries: Sequence[Entry]) -> None:
+    """Write one entry per photograph as JSON; those that were not restored anew keep what the file said.
 
-    PhotoError when the file cannot be written.
+    jobs: all, in their order, also those that the run did not come to. PhotoError when the file cannot be
+    written.
     """
     earlier = _earlier_entries(path)
+    new = {entry.job: entry for entry in entries}
     content = []
-    for entry in entries:
-        before = earlier.get(str(entry.job.photograph.path)) if entry.status == THERE else None
-        content.append(before or entry.as_json())
+    for job in jobs:
+        entry, before = new.get(job), earlier.get(str(job.photograph.path))
+        if before is not None and (entry is None or (entry.status == THERE and before.get("status") in _FINISHED)):
+            content.append(before)
+        elif entry is not None:
+            content.append(entry.as_json())
+    make_folder(path.parent)
     try:
-        _make_folder(path.parent)
         with atomic_path(path) as temporary:
             temporary.write_text(json.dumps({"photographs": content}, indent=2) + "\n", encoding="utf-8")
     except OSError as error:
         raise PhotoError(f"The report {path} cannot be written: {error.strerror or error}.") from error
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it, where they are missing; PhotoError when that fails."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise PhotoError(f"The folder {folder} cannot be made: {error.strerror or error}.") from error
 
 
 def _earlier_entries(path: Path) -> dict[str, dict[str, Any]]:
@@ -204,10 +229,3 @@ def _save_faces(job: Job, restoration: Restoration) -> None:
 def _scaled(face: Face, factor: float) -> Face:
     x0, y0, x1, y1 = ((v + 0.5) * factor - 0.5 for v in face.box)
     return Face((x0, y0, x1, y1), face.score, (face.landmarks + 0.5) * factor - 0.5)
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise PhotoError(f"The folder {folder} cannot be made: {error.strerror or error}.") from error

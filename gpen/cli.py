@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import logging
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -22,16 +25,23 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     0: all went well. 1: something failed, which was said. 2: the arguments are wrong. 130: interrupted.
     """
+    _print_anything()
     arguments = _parser().parse_args(argv)
     logging.basicConfig(level=logging.INFO if arguments.verbose else logging.WARNING, format="gpen: %(message)s")
     command: Command = arguments.command
     try:
-        return command(arguments)
+        code = command(arguments)
+        sys.stdout.flush()
+        return code
     except OptionError as error:
         print(f"gpen: {error}", file=sys.stderr)
         return MISUSED
     except GpenError as error:
         print(f"gpen: {error}", file=sys.stderr)
+        return FAILED
+    except BrokenPipeError:
+        # Whoever reads our output has seen enough, as in: gpen models | head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
     except KeyboardInterrupt:
         print("gpen: stopped; what is finished stays.", file=sys.stderr)
@@ -41,6 +51,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 def options_from(arguments: argparse.Namespace) -> Options:
     """The product's options among the arguments. Raises OptionError on a bad value."""
     return Options(**{name: getattr(arguments, name) for name in OPTIONS if hasattr(arguments, name)})
+
+
+def _print_anything() -> None:
+    """Print what the terminal's encoding lacks, such as a file's name that is no text, as escapes."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -75,7 +92,7 @@ def _add_restore(commands: Any) -> None:
     parser.add_argument("--save-faces", action="store_true", help="also write each face before and after")
     parser.add_argument("--report", type=Path, metavar="FILE", help="write what became of each photograph as JSON")
     parser.add_argument("--overwrite", action="store_true", help="restore also what is there already")
-    parser.add_argument("--quality", type=int, metavar="N", help="of JPEG and WebP files, 1 to 100 (default: 95)")
+    parser.add_argument("--quality", type=_quality, metavar="N", help="of JPEG and WebP files, 1 to 100 (default: 95)")
     _add_places(parser)
     _add_options(parser, list(OPTIONS))
 
@@ -125,6 +142,7 @@ def _add_download(commands: Any) -> None:
 
 def _command(commands: Any, name: str, help: str, run: Command) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = commands.add_parser(name, help=help, description=f"{help.capitalize()}.")
+    parser.add_argument("-v", "--verbose", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
     parser.set_defaults(command=run)
     return parser
 
@@ -152,11 +170,33 @@ def _add_options(parser: argparse.ArgumentParser, names: Sequence[str]) -> None:
         more: dict[str, Any] = {"default": argparse.SUPPRESS, "help": _help(option), "dest": name}
         if option.kind is bool:
             group.add_argument(flag, action=argparse.BooleanOptionalAction, **more)
-        elif option.choices:
-            group.add_argument(flag, choices=option.choices, **more)
         else:
             metavar = {int: "N", float: "X", str: "TEXT"}[option.kind]
-            group.add_argument(flag, type=option.kind, metavar=metavar, **more)
+            if option.choices:
+                metavar = f"{{{','.join(option.choices)}}}"
+            group.add_argument(flag, type=_value(option), metavar=metavar, **more)
+
+
+def _value(option: Option) -> Callable[[str], object]:
+    """What turns an argument into a value of the option, or says what is wrong in the option's own words."""
+
+    def value(text: str) -> object:
+        number: object = text
+        if option.kind is not str:
+            with contextlib.suppress(ValueError):
+                number = option.kind(text)
+        try:
+            return option.check(number)
+        except OptionError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return value
+
+
+def _quality(text: str) -> int:
+    if text.isdecimal() and 1 <= int(text) <= 100:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"The quality is {text!r}; it has to be a whole number from 1 to 100.")
 
 
 def _help(option: Option) -> str:

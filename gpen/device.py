@@ -14,6 +14,8 @@ from .model.spec import Spec
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 _MEGABYTE = 1 << 20
+# CUDA, ROCm, XPU and MPS; PyTorch's CPU allocator on Linux and on Windows; cuBLAS; DirectML.
+_SIGNS = ("out of memory", "can't allocate memory", "not enough memory", "_alloc_failed", "not enough gpu video memory")
 _log = logging.getLogger(__name__)
 
 
@@ -26,8 +28,8 @@ def pick_device(name: str = "auto") -> torch.device:
         return _best_device()
     try:
         device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError, ValueError) as error:
+        torch.zeros(1, device=device).item()
+    except (RuntimeError, AssertionError, NotImplementedError, ValueError, ImportError) as error:
         raise GpenError(
             f"PyTorch cannot use the device {name!r} here ({_first_line(error)}). Use auto or cpu."
         ) from error
@@ -86,9 +88,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, torch.cuda.OutOfMemoryError | MemoryError):
         return True
     text = str(error).lower()
-    return isinstance(error, RuntimeError) and any(
-        sign in text for sign in ("out of memory", "can't allocate memory", "not enough memory")
-    )
+    return isinstance(error, RuntimeError) and any(sign in text for sign in _SIGNS)
 
 
 def _best_device() -> torch.device:

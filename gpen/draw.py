@@ -21,19 +21,22 @@ _YELLOW, _BLACK, _WHITE = (255, 214, 10), (0, 0, 0), (255, 255, 255)
 
 
 def draw_faces(photo: Image, faces: Iterable[Numbered], *, boxes: bool = True) -> Drawing:
-    """Photo (H, W, 3), [0, 1], with a number above each face and, if asked for, its box and landmarks."""
+    """Photo (H, W, 3), [0, 1], with a number above each face and, if asked for, its box and landmarks.
+
+    Without boxes the number moves aside, so that it hides nothing of what was restored.
+    """
     drawing = np.ascontiguousarray(np.rint(np.clip(photo, 0, 1) * 255).astype(np.uint8))
     height, width = drawing.shape[:2]
     for number, face in faces:
-        line = max(1, round(face.height / 60))
+        line, dot = max(1, round(face.height / 100)), max(1, round(face.height / 60))
         x0, y0, x1, y1 = (round(v) for v in face.box)
         if boxes:
             cv2.rectangle(drawing, (x0, y0), (x1, y1), _YELLOW, line, cv2.LINE_AA)
             for x, y in face.landmarks:
-                cv2.circle(drawing, (round(x), round(y)), line, _YELLOW, -1, cv2.LINE_AA)
+                cv2.circle(drawing, (round(x), round(y)), dot, _YELLOW, -1, cv2.LINE_AA)
         size = float(np.clip(face.height / 4, 10, max(10, height / 20)))
         (wide, tall), below = _text_size(str(number), size)
-        left = int(np.clip(x0, 0, max(0, width - wide - 2)))
+        left = int(np.clip(x0 if boxes else x0 - wide, 0, max(0, width - wide - 3)))
         bottom = int(np.clip(y0 - 2, tall + below + 2, max(tall + below + 2, height)))
         cv2.rectangle(drawing, (left, bottom - tall - below - 2), (left + wide + 2, bottom), _YELLOW, -1)
         _text(drawing, str(number), (left + 1, bottom - below), size, _BLACK)

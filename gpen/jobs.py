@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
@@ -16,6 +17,7 @@ Problem = tuple[str, str]
 """An input, as the user typed it, and why it cannot be used."""
 
 _WILDCARDS = frozenset("*?[")
+_EXTRA = re.compile(r"_(compare|faces|face\d+_(before|after))$")
 
 
 @dataclass(frozen=True)
@@ -41,12 +43,17 @@ class Job:
 def find_photographs(inputs: Sequence[str], leave_out: Path | None = None) -> tuple[list[Photograph], list[Problem]]:
     """Return what files, folders (with all that is in them) and glob patterns mean, each file once.
 
-    leave_out: a folder whose pictures do not count, where it lies inside one that was given.
+    Hidden files and folders inside a folder do not count. leave_out: a folder whose pictures do not count
+    either, where it lies inside a folder that was given or that a pattern searches.
     """
     found: dict[Path, Photograph] = {}
     problems = []
     for text in inputs:
-        matches = list(_matches(text, leave_out))
+        try:
+            matches = list(_matches(text, leave_out))
+        except OSError as error:  # a name that is too long, say
+            problems.append((text, f"{error.strerror or error}."))
+            continue
         if not matches:
             what = "There is no picture in this folder" if Path(text).is_dir() else "No file matches"
             problems.append((text, f"{what}."))
@@ -58,47 +65,81 @@ def find_photographs(inputs: Sequence[str], leave_out: Path | None = None) -> tu
 def plan(inputs: Sequence[str], out: Path) -> tuple[list[Job], list[Problem]]:
     """Give each photograph the file that its result goes to.
 
-    out: the folder for the results, which keeps the tree of each given folder; or, for a single file and
-    where it ends like a picture's name, the result itself. Formats that cannot be written become PNG.
-    PhotoError where two results would have the same name, or a result that of a photograph.
+    out: the folder for the results, which keeps the tree of each given folder and pattern; or, for a single
+    file and where it ends like a picture's name, the result itself. Formats that cannot be written become
+    PNG. PhotoError where that makes no sense, where two results would have the same name, or a result that
+    of a photograph.
     """
     photographs, problems = find_photographs(inputs, leave_out=out)
-    one_file = len(inputs) == 1 and Path(inputs[0]).is_file()
-    if one_file and can_write(out.suffix) and not out.is_dir():
-        targets = [out]
+    if _is_result(inputs, out, len(photographs)):
+        targets = [out for _ in photographs]
     else:
         targets = [out / _writable(PurePath(photograph.name)) for photograph in photographs]
     _check(photographs, targets)
-    stems = Counter(target.with_suffix("") for target in targets)
-    jobs = []
-    for photograph, target in zip(photographs, targets, strict=True):
-        alone = stems[target.with_suffix("")] == 1
-        jobs.append(Job(photograph, target, target.stem if alone else target.name.replace(".", "_")))
+    jobs = [Job(*job) for job in zip(photographs, targets, labels(targets), strict=True)]
     return jobs, problems
+
+
+def labels(paths: Sequence[Path]) -> list[str]:
+    """What the names of further files beside each path may begin with, so that all names stay different."""
+    stems = Counter(path.with_suffix("") for path in paths)
+    # Beside a.png and a_compare.png, the comparison of the first may not be called a_compare.png.
+    stems.update({stem.with_name(_EXTRA.sub("", stem.name) or "_") for stem in stems if _EXTRA.search(stem.name)})
+    return [path.stem if stems[path.with_suffix("")] == 1 else path.name.replace(".", "_") for path in paths]
 
 
 def _matches(text: str, leave_out: Path | None) -> Iterator[Photograph]:
     path = Path(text)
     if path.is_dir():
-        skipped = leave_out.resolve() if leave_out is not None else None
-        if skipped == path.resolve():
-            skipped = None
-        for file in sorted(path.rglob("*")):
-            if file.suffix.lower() not in READABLE_SUFFIXES or not file.is_file():
-                continue
-            if skipped is None or skipped not in file.resolve().parents:
-                yield Photograph(file, file.relative_to(path).as_posix())
+        for found in _outside(leave_out, path, path.rglob("*")):
+            parts = PurePath(found.name).parts
+            # Hidden files are no photographs: macOS keeps notes in ._photo.jpg, file managers thumbnails.
+            if found.path.suffix.lower() in READABLE_SUFFIXES and not any(p.startswith(".") for p in parts):
+                yield found
     elif path.is_file() or not _WILDCARDS.intersection(text):
         # A file that is named is taken whatever it is called; a missing one is reported when it is read.
         yield Photograph(path, path.name)
     else:
-        for name in sorted(glob.glob(text, recursive=True)):  # noqa: PTH207 - patterns may be absolute
-            if Path(name).is_file():
-                yield Photograph(Path(name), Path(name).name)
+        names = glob.glob(text, recursive=True)  # noqa: PTH207 - patterns may be absolute
+        yield from _outside(leave_out, _fixed_part(path), map(Path, names))
+
+
+def _outside(folder: Path | None, base: Path, paths: Iterable[Path]) -> Iterator[Photograph]:
+    """The files among ``paths`` that are not in ``folder``, provided that this is a part of ``base``."""
+    skipped = folder.resolve() if folder is not None else None
+    if skipped is not None and base.resolve() not in skipped.parents:
+        skipped = None
+    for path in sorted(paths):
+        if path.is_file() and (skipped is None or skipped not in path.resolve().parents):
+            yield Photograph(path, path.relative_to(base).as_posix())
+
+
+def _fixed_part(pattern: Path) -> Path:
+    """The folder that a pattern begins with."""
+    while _WILDCARDS.intersection(str(pattern)):
+        pattern = pattern.parent
+    return pattern
 
 
 def _writable(name: PurePath) -> PurePath:
     return name if can_write(name.suffix) else name.with_suffix(".png")
+
+
+def _is_result(inputs: Sequence[str], out: Path, photographs: int) -> bool:
+    """Whether ``out`` is the name of the one result, not of a folder for all; PhotoError if it is neither."""
+    if out.is_dir():
+        return False
+    if can_write(out.suffix):
+        if photographs > 1 or any(Path(text).is_dir() for text in inputs):
+            raise PhotoError(
+                f"{out} is the name of one picture, and more than one may have to be written. Give a folder with -o."
+            )
+        return True
+    if out.exists():
+        raise PhotoError(f"{out} is a file, but no picture. Give a folder with -o, or the name of a picture.")
+    if out.suffix.lower() in READABLE_SUFFIXES:
+        raise PhotoError(f"Pictures cannot be written as {out.suffix}. Choose .png, .jpg, .webp or .tif.")
+    return False
 
 
 def _check(photographs: list[Photograph], targets: list[Path]) -> None:

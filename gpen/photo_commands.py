@@ -8,22 +8,24 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from tqdm import tqdm
 
-from .batch import DONE, FAILED, THERE, UNCHANGED, Entry, Extras, Restorer, write_report
+from .batch import DONE, FAILED, THERE, UNCHANGED, Entry, Extras, Restorer, make_folder, write_report
 from .device import pick_device, pick_dtype
 from .draw import draw_faces
-from .errors import GpenError
+from .errors import GpenError, PhotoError
 from .faces.detect import FaceDetector, make_detector
 from .faces.faces_file import FacesFromFile, PhotoFaces, write_faces
 from .faces.parsing import make_parser
+from .faces.select import parse_numbers
 from .files.folders import find_network, search_folders
-from .images import Picture, read_picture, write_picture
-from .jobs import Job, Photograph, Problem, find_photographs, plan
+from .images import read_picture, write_picture
+from .images.picture import from_samples
+from .jobs import Job, Photograph, Problem, find_photographs, labels, plan
 from .model.checkpoint import load_model
 from .options import Options
-from .pipeline import RestoredFace
+from .pipeline import OnProgress, RestoredFace
+from .wording import count
 
 
 def restore(
@@ -42,14 +44,21 @@ def restore(
 
     Raises GpenError where nothing can be done at all: no weights, no detector, a bad faces file.
     """
+    parse_numbers(options.only_faces)  # a mistake in it concerns no photograph in particular
     jobs, problems = plan(inputs, output)
+    if report is not None:
+        make_folder(report.parent)  # or fail now, not after the work
+    if not jobs:
+        _print_problems(problems)
+        return 1
     where = pick_device(device)
     weights = find_network(model, search_folders(folders))
     network = load_model(weights, where, pick_dtype(options.precision))
     source: FaceDetector | FacesFromFile
     source = FacesFromFile(faces) if faces is not None else make_detector(options.detector, folders, str(where))
     parser = make_parser(folders, str(where)) if options.mask == "parsed" else None
-    print(f"{network.spec.title} ({weights.name}) on {where}, faces from {faces or source_name(source)}.")
+    finder = source.path if isinstance(source, FacesFromFile) else source.name
+    print(f"{network.spec.title} ({weights.name}) on {where}, faces from {finder}.")
     restorer = Restorer(network, source, options, parser, extras)
     entries: list[Entry] = []
     try:
@@ -59,12 +68,12 @@ def restore(
                 progress.ends(entries[-1])
     finally:
         if report is not None:
-            write_report(report, entries)
+            write_report(report, jobs, entries)
     _print_problems(problems)
     statuses = Counter(entry.status for entry in entries)
     restored = sum(len(entry.faces) for entry in entries)
     counts = [f"{statuses[status]} {status}" for status in (DONE, UNCHANGED, THERE, FAILED) if statuses[status]]
-    print(f"{len(jobs)} photographs: {', '.join(counts) or 'none'}; {restored} faces restored.")
+    print(f"{count(len(jobs), 'photograph')}: {', '.join(counts)}; {count(restored, 'face')} restored.")
     return 1 if problems or statuses[FAILED] else 0
 
 
@@ -80,11 +89,17 @@ def detect(
 ) -> int:
     """Print, draw and write down the faces of photographs; 0 when all could be read, else 1."""
     photographs, problems = find_photographs(inputs)
+    if json is not None:
+        make_folder(json.parent)
+    if not photographs:
+        _print_problems(problems)
+        return 1
     detector = make_detector(options.detector, folders, str(pick_device(device)))
+    drawings = _drawings(photographs, output) if draw else [None] * len(photographs)
     found = []
-    for photograph in photographs:
+    for photograph, drawing in zip(photographs, drawings, strict=True):
         try:
-            found.append(_detect_in(photograph, detector, options, output if draw else None))
+            found.append(_detect_in(photograph, detector, options, drawing))
         except GpenError as error:
             problems.append((str(photograph.path), str(error)))
     if json is not None:
@@ -94,24 +109,30 @@ def detect(
     return 1 if problems else 0
 
 
-def source_name(source: FaceDetector | FacesFromFile) -> str:
-    """What finds the faces, for people."""
-    return str(source.path) if isinstance(source, FacesFromFile) else source.name
+def _drawings(photographs: Sequence[Photograph], folder: Path) -> list[Path | None]:
+    """Where each photograph's drawing goes; PhotoError where that would replace a photograph."""
+    places = [folder / photograph.name for photograph in photographs]
+    drawings = [place.with_name(f"{label}_faces.png") for place, label in zip(places, labels(places), strict=True)]
+    given = {photograph.path.resolve() for photograph in photographs}
+    for drawing in drawings:
+        if drawing.resolve() in given:
+            raise PhotoError(
+                f"A drawing would replace {drawing}, a photograph that was given. Choose another folder with -o."
+            )
+    return list(drawings)
 
 
-def _detect_in(photograph: Photograph, detector: FaceDetector, options: Options, draw_into: Path | None) -> PhotoFaces:
+def _detect_in(photograph: Photograph, detector: FaceDetector, options: Options, drawing: Path | None) -> PhotoFaces:
     picture = read_picture(photograph.path, options.max_megapixels)
     faces = detector.detect(picture.photo, options.detection_threshold)
     print(f"{photograph.path}: {count(len(faces), 'face')}")
     for number, face in enumerate(faces):
         box = ", ".join(f"{v:.0f}" for v in face.box)
         print(f"  {number:3d}  {face.width:4.0f} x {face.height:<4.0f} at {box}, score {face.score:.2f}")
-    if draw_into is not None:
-        target = draw_into / f"{Path(photograph.name).with_suffix('')}_faces.png"
-        target.parent.mkdir(parents=True, exist_ok=True)
-        drawing = draw_faces(picture.photo, enumerate(faces))
-        write_picture(target, Picture((drawing / 255).astype(np.float32)))
-        print(f"  drawn into {target}")
+    if drawing is not None:
+        make_folder(drawing.parent)
+        write_picture(drawing, from_samples(draw_faces(picture.photo, enumerate(faces))))
+        print(f"  drawn into {drawing}")
     return PhotoFaces(photograph.name, picture.width, picture.height, tuple(faces))
 
 
@@ -119,9 +140,18 @@ class _Progress:
     """A bar of photographs that advances with each face."""
 
     def __init__(self, photographs: int) -> None:
-        form = "{desc} {percentage:3.0f}%|{bar:24}| {elapsed} gone, {remaining} left{postfix}"
+        # The name comes last: it is what a narrow terminal may cut off.
+        form = "{percentage:3.0f}%|{bar:20}| {desc}, {elapsed} gone, {remaining} left{postfix}"
         # A bar that is not seen by anybody only fills logs.
-        self._bar = tqdm(total=photographs, bar_format=form, file=sys.stderr, disable=None, leave=False)
+        self._bar = tqdm(
+            total=photographs,
+            bar_format=form,
+            desc=f"{count(photographs, 'photograph')}",
+            file=sys.stderr,
+            disable=None,
+            leave=False,
+            dynamic_ncols=True,
+        )
         self._photographs = photographs
         self._number = 0
 
@@ -131,19 +161,25 @@ class _Progress:
     def __exit__(self, *_: Any) -> None:
         self._bar.close()
 
-    def starts(self, job: Job) -> Any:
+    def starts(self, job: Job) -> OnProgress:
         number, name = self._number, job.photograph.path.name
         self._number += 1
 
-        def on_progress(done: int, total: int, face: RestoredFace | None) -> None:
-            self._bar.set_description_str(f"{name[:40]} ({number + 1} of {self._photographs})", refresh=False)
-            self._bar.set_postfix_str(f"face {done} of {total}", refresh=False)
-            self._bar.n = number + (done / total if total else 1)
+        def show(what: str, done: float) -> None:
+            self._bar.set_description_str(f"{number + 1} of {self._photographs}, {what}", refresh=False)
+            self._bar.set_postfix_str(name, refresh=False)
+            self._bar.n = number + done
             self._bar.refresh()
 
+        def on_progress(done: int, total: int, face: RestoredFace | None) -> None:
+            show(f"face {done} of {total}", done / total if total else 1)
+
+        show("finding faces", 0)
         return on_progress
 
     def ends(self, entry: Entry) -> None:
+        if entry.status == THERE and not self._bar.disable:
+            self._bar.initial += 1  # it took no time, which says nothing about the others
         self._bar.n = self._number
         self._bar.refresh()
         path = entry.job.photograph.path

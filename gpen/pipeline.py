@@ -22,6 +22,7 @@ from .faces.resample import Image, Matrix, apply, compose, scaling
 from .faces.select import select_faces
 from .model.checkpoint import Model
 from .options import Options
+from .wording import count
 
 DEFAULTS = Options()
 
@@ -80,9 +81,9 @@ class Restoration:
         if not found:
             return "No face was found; the photograph is unchanged."
         if not self.faces:
-            return f"None of {_count(found)} was chosen; the photograph is unchanged."
+            return f"None of {count(found, 'face')} was chosen; the photograph is unchanged."
         left = f", {len(self.skipped)} left as they were" if self.skipped else ""
-        return f"{_count(len(self.faces))} restored{left}."
+        return f"{count(len(self.faces), 'face')} restored{left}."
 
 
 OnProgress = Callable[[int, int, RestoredFace | None], bool | None]
@@ -222,7 +223,3 @@ def _check_background(background: Image, height: int, width: int) -> None:
             f"The background is {background.shape[1]} x {background.shape[0]}, the photo {width} x {height}: "
             "their proportions differ. The background has to be the same picture, enlarged."
         )
-
-
-def _count(faces: int) -> str:
-    return "1 face" if faces == 1 else f"{faces} faces"
