@@ -40,9 +40,7 @@ class Option:
         """Return ``value`` as this option's type; OptionError when it is not one of its values."""
         checked = self._typed(value)
         if self.choices and checked not in self.choices:
-            raise OptionError(
-                f"{self.label} is {value!r}, which is not one of its choices: {', '.join(self.choices)}."
-            )
+            raise OptionError(f"{self.label} is {value!r}, which is not one of its choices: {', '.join(self.choices)}.")
         if self.minimum is not None and self.maximum is not None:
             number = float(checked)
             if not (math.isfinite(number) and self.minimum <= number <= self.maximum):
@@ -108,8 +106,7 @@ class Options:
     only_faces: str = _option(
         "",
         "Only these faces",
-        "Numbers of the faces to restore, counted from left to right from 0, such as 0,2,5-7. "
-        "Empty: no restriction.",
+        "Numbers of the faces to restore, counted from left to right from 0, such as 0,2,5-7. Empty: no restriction.",
         "selection",
     )
     min_face_size: int = _option(
@@ -177,8 +174,7 @@ class Options:
     max_megapixels: float = _option(
         200.0,
         "Largest picture",
-        "Pictures with more megapixels than this, before or after enlarging, are refused before they are "
-        "decoded.",
+        "Pictures with more megapixels than this, before or after enlarging, are refused before they are decoded.",
         "limits",
         minimum=0.1,
         maximum=10000.0,
