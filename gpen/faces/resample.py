@@ -32,9 +32,7 @@ INTERPOLATION_REACH = 4
 _ROWS_AT_A_TIME = 32
 
 
-def warp(
-    image: Image, matrix: Matrix, size: tuple[int, int], *, border: int = cv2.BORDER_REFLECT_101
-) -> Image:
+def warp(image: Image, matrix: Matrix, size: tuple[int, int], *, border: int = cv2.BORDER_REFLECT_101) -> Image:
     """Resample ``image`` (H, W) or (H, W, C) by ``matrix`` to ``size`` (width, height).
 
     matrix: 2 x 3, a similarity that maps pixels of ``image`` to pixels of the result, pixel centres at
@@ -45,12 +43,11 @@ def warp(
     shrink = 1 / math.sqrt(abs(float(np.linalg.det(matrix[:, :2]))))
     step = max(1.0, shrink / OVERSAMPLING)
     margin = math.ceil(INTERPOLATION_REACH * step + (HALF_WIDTH * shrink if shrink > 1 else 0)) + 1
-    image, matrix = _needed_part(image, matrix, size, margin)
+    image, matrix = _needed_part(image, matrix, size, margin, border)
     if shrink > 1:
-        image = _low_pass(image, 0, shrink, step, border)
-        image = _low_pass(image, 1, shrink, step, border)
+        image = _low_pass(_low_pass(image, 0, shrink, step), 1, shrink, step)
         matrix = matrix @ np.array([[step, 0, (step - 1) / 2], [0, step, (step - 1) / 2], [0, 0, 1]])
-    out = cv2.warpAffine(image, matrix, size, flags=cv2.INTER_LANCZOS4, borderMode=border)
+    out = cv2.warpAffine(image, matrix, size, flags=cv2.INTER_LANCZOS4, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(out, dtype=np.float32)
 
 
@@ -91,28 +88,37 @@ def apply(matrix: Matrix, points: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(points @ matrix[:, :2].T + matrix[:, 2])
 
 
-def _needed_part(image: Image, matrix: Matrix, size: tuple[int, int], margin: int) -> tuple[Image, Matrix]:
-    """The rows and columns of ``image`` that the result depends on, and the matrix from there."""
+def _needed_part(image: Image, matrix: Matrix, size: tuple[int, int], margin: int, border: int) -> tuple[Image, Matrix]:
+    """The rows and columns that the result depends on, those beyond ``image`` included, and the matrix there."""
     right, bottom = size[0] - 1, size[1] - 1
     corners = apply(invert(matrix), np.array([[0, 0], [right, 0], [0, bottom], [right, bottom]], float))
-    spans = []
+    parts: list[slice] = []
+    pads: list[int] = []
+    offsets: list[int] = []
     for axis, length in ((1, image.shape[0]), (0, image.shape[1])):
         first = math.floor(corners[:, axis].min()) - margin
         last = math.ceil(corners[:, axis].max()) + margin
         # What lies outside by so much is a reflection of what lies inside by as much.
-        start = min(first, 2 * (length - 1) - last)
-        stop = max(last, -first) + 1
-        spans.append((min(max(start, 0), length - 1), max(min(stop, length), 1)))
-    (top, bottom), (left, right) = spans
-    offset = np.array([[1, 0, left], [0, 1, top], [0, 0, 1]], float)
-    return np.ascontiguousarray(image[top:bottom, left:right]), matrix @ offset
+        start = min(max(min(first, 2 * (length - 1) - last), 0), length - 1)
+        stop = max(min(max(last, -first) + 1, length), 1)
+        before, after = max(0, start - first), max(0, last + 1 - stop)
+        parts.append(slice(start, stop))
+        pads += [before, after]
+        offsets.append(start - before)
+    part = image[parts[0], parts[1]]
+    part = (
+        np.asarray(cv2.copyMakeBorder(part, pads[0], pads[1], pads[2], pads[3], border))
+        if any(pads)
+        else np.ascontiguousarray(part)
+    )
+    return part, compose(matrix, np.array([[1, 0, offsets[1]], [0, 1, offsets[0]]], float))
 
 
-def _low_pass(image: Image, axis: int, shrink: float, step: float, border: int) -> Image:
+def _low_pass(image: Image, axis: int, shrink: float, step: float) -> Image:
     """Filter along ``axis`` and keep one sample in ``step``; the first lies at (step - 1) / 2."""
     reach = math.ceil(HALF_WIDTH * shrink) + 1
     pads = (reach, reach, 0, 0) if axis == 0 else (0, 0, reach, reach)
-    padded = np.moveaxis(np.asarray(cv2.copyMakeBorder(image, *pads, border)), axis, 0)
+    padded = np.moveaxis(np.asarray(cv2.copyMakeBorder(image, *pads, cv2.BORDER_REPLICATE)), axis, 0)
     rows = padded.reshape(len(padded), -1)
     count = math.ceil(image.shape[axis] / step)
     centers = (np.arange(count) + 0.5) * step - 0.5 + reach

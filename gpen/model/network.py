@@ -140,7 +140,8 @@ class _ModulatedConv(nn.Module):
     def forward(self, x: Tensor, style: Tensor, bias: Tensor, gain: float = 1.0) -> Tensor:
         """Return gain x (modulated convolution of x) + bias.
 
-        x: (N, C, H, W), style: float32 (N, style_dim), bias: (out channels,). Doubles height and width where the layer upsamples.
+        x: (N, C, H, W), style: float32 (N, style_dim), bias: (out channels,). Where the layer upsamples,
+        height and width double.
         """
         modulation = self.modulation(style)
         weight = self.weight[0].float() * (self.scale * gain)
@@ -181,9 +182,7 @@ class _Injection(nn.Module):
 class _StyledConv(nn.Module):
     """Modulated convolution, the encoder's map concatenated behind it, bias and leaky ReLU over both."""
 
-    def __init__(
-        self, in_channels: int, out_channels: int, style_dim: int, *, upsample: bool = False
-    ) -> None:
+    def __init__(self, in_channels: int, out_channels: int, style_dim: int, *, upsample: bool = False) -> None:
         super().__init__()
         self.conv = _ModulatedConv(in_channels, out_channels, 3, style_dim, upsample=upsample)
         self.noise = _Injection()

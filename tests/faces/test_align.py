@@ -1,0 +1,113 @@
+"""Alignment: the matrix, and where picture content really lands."""
+
+from __future__ import annotations
+
+import math
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from gpen.errors import FaceError
+from gpen.faces.align import TEMPLATES, crop_matrix, cut, similarity
+from gpen.faces.face import Face
+from gpen.faces.resample import apply, compose, invert, scaling
+
+angles = st.floats(-math.pi, math.pi)
+scales = st.floats(0.02, 50)
+offsets = st.floats(-5000, 5000)
+points = st.lists(st.tuples(st.floats(-1000, 1000), st.floats(-1000, 1000)), min_size=5, max_size=5)
+
+
+def similar(template: str, size: int, angle: float, scale: float, x: float, y: float) -> Face:
+    """A face whose landmarks are an exact similarity of the template's points in a crop of ``size``."""
+    turn = scale * np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+    landmarks = TEMPLATES[template] * size @ turn.T + (x, y)
+    low, high = landmarks.min(axis=0), landmarks.max(axis=0)
+    return Face((low[0], low[1], high[0], high[1]), 1.0, landmarks)
+
+
+@given(angles, scales, offsets, offsets, st.sampled_from(["gpen", "ffhq"]), st.sampled_from([256, 512, 1024, 2048]))
+def test_landmarks_lie_at_the_template_times_the_size(
+    angle: float, scale: float, x: float, y: float, template: str, size: int
+) -> None:
+    face = similar(template, size, angle, scale, x, y)
+    landed = apply(crop_matrix(face, size, template), face.landmarks)
+    assert np.abs(landed - TEMPLATES[template] * size).max() <= 0.01
+
+
+@given(angles, scales, offsets, offsets)
+def test_inverse_after_forward_is_the_identity(angle: float, scale: float, x: float, y: float) -> None:
+    face = similar("gpen", 512, angle, scale, x, y)
+    matrix = crop_matrix(face, 512, "gpen")
+    there_and_back = compose(invert(matrix), matrix)
+    assert np.allclose(there_and_back, np.eye(2, 3), atol=1e-6)
+    assert np.abs(apply(invert(matrix), apply(matrix, face.landmarks)) - face.landmarks).max() <= 1e-6
+
+
+@given(points)
+@settings(max_examples=200)
+def test_the_similarity_is_the_least_squares_one(raw: list[tuple[float, float]]) -> None:
+    """Against the closed form of Umeyama's paper by SVD, and never a reflection."""
+    source = np.array(raw)
+    centered = source - source.mean(axis=0)
+    if np.abs(centered).max() < 1:
+        return
+    target = TEMPLATES["gpen"] * 512
+    wanted = target - target.mean(axis=0)
+    u, s, vt = np.linalg.svd(wanted.T @ centered / 5)
+    sign = np.diag([1, np.sign(np.linalg.det(u @ vt))])
+    scale = np.trace(np.diag(s) @ sign) / np.square(centered).sum(axis=1).mean()
+    linear = scale * u @ sign @ vt
+    if abs(scale) < 1e-9:
+        return
+    matrix = similarity(source, target)
+    assert np.linalg.det(matrix[:, :2]) > 0
+    assert np.allclose(matrix[:, :2], linear, atol=1e-6 + 1e-6 * abs(scale))
+    assert np.allclose(matrix[:, 2], target.mean(axis=0) - linear @ source.mean(axis=0), atol=1e-3)
+
+
+@pytest.mark.parametrize("landmarks", [np.full((5, 2), 7.0), np.full((5, 2), np.nan), np.full((5, 2), np.inf)])
+def test_degenerate_landmarks_are_refused(landmarks: NDArray[np.float64]) -> None:
+    with pytest.raises(FaceError, match="landmarks"), np.errstate(invalid="ignore"):
+        crop_matrix(Face((0, 0, 1, 1), 1.0, landmarks), 512, "gpen")
+
+
+def test_scaling_keeps_pixel_centres() -> None:
+    """Enlarged by 2, the centre of the first pixel lies half way between the first two: at 0.5."""
+    assert apply(scaling(2), np.array([[0.0, 0.0]])) == pytest.approx(np.array([[0.5, 0.5]]))
+    assert compose(scaling(0.5), scaling(2)) == pytest.approx(np.eye(2, 3))
+
+
+@pytest.mark.parametrize(
+    ("size", "scale", "angle"), [(256, 0.31, 0.2), (256, 0.8, -0.6), (256, 2.3, 0.1), (512, 0.15, 3.0)]
+)
+def test_picture_content_lands_where_the_matrix_says(size: int, scale: float, angle: float) -> None:
+    """Blobs drawn at the landmarks have their centres at t x size in the crop: no half pixel is lost."""
+    face = similar("gpen", size, angle, scale, 0, 0)
+    low = face.landmarks.min(axis=0)
+    landmarks = face.landmarks - low + 100.3
+    extent = math.ceil(landmarks.max() + 100)
+    y, x = np.mgrid[:extent, :extent]
+    sigma = max(1.5, 2.0 * scale)
+    matrix = crop_matrix(Face(face.box, 1.0, landmarks), size, "gpen")
+    rows, columns = np.mgrid[:size, :size]
+    for (a, b), point in zip(landmarks, TEMPLATES["gpen"] * size, strict=True):
+        blob = np.exp(-((x - a) ** 2 + (y - b) ** 2) / (2 * sigma**2)).astype(np.float32)
+        crop = cut(np.repeat(blob[..., None], 3, axis=2), matrix, size)[..., 1].astype(np.float64)
+        # The mirror image beyond the photo may show the blob again.
+        crop[np.hypot(columns - point[0], rows - point[1]) > 6 * sigma / scale] = 0
+        center = (columns * crop).sum() / crop.sum(), (rows * crop).sum() / crop.sum()
+        assert center == pytest.approx(tuple(point), abs=0.04 / min(1, scale))
+
+
+def test_beyond_the_photo_lies_its_mirror_image() -> None:
+    photo = np.random.default_rng(0).random((40, 60, 3), dtype=np.float32)
+    matrix = np.array([[1.0, 0, 16], [0, 1.0, 16]])
+    crop = cut(photo, matrix, 92)
+    assert (
+        np.abs(crop[:72, :92] - cv2.copyMakeBorder(photo, 16, 16, 16, 16, cv2.BORDER_REFLECT_101)[:, :92]).max() < 1e-6
+    )

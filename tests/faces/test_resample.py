@@ -1,0 +1,128 @@
+"""Resampling: faithful on the way there and back, without aliasing, and only as costly as what it touches."""
+
+from __future__ import annotations
+
+import math
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from gpen.faces import resample
+from gpen.faces.resample import compose, invert, scaling, warp, warp_mask
+
+SIZE = 512
+
+
+def crop_going_back(pattern: NDArray[np.bool_], shrink: float, angle: float) -> NDArray[np.float32]:
+    """The middle of a crop with ``pattern`` after it went back at 1 / ``shrink`` of its size."""
+    crop = np.repeat(pattern.astype(np.float32)[..., None], 3, axis=2)
+    small = int(SIZE / shrink)
+    turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]]) / shrink
+    shift = np.array([small / 2 + 0.3, small / 2 - 0.2]) - turn @ (SIZE / 2, SIZE / 2)
+    out = warp(crop, np.hstack([turn, shift[:, None]]), (small, small))
+    edge = small // 4
+    return out[edge:-edge, edge:-edge]
+
+
+@pytest.mark.parametrize("angle", [0.0, 0.35])
+def test_a_checkerboard_going_back_to_a_tenth_is_flat(angle: float) -> None:
+    y, x = np.mgrid[:SIZE, :SIZE]
+    out = crop_going_back((x + y) % 2 == 0, 10, angle)
+    assert np.abs(out - 0.5).max() <= 4 / 255
+
+
+@pytest.mark.parametrize("angle", [0.0, 0.35])
+@pytest.mark.parametrize("period", [1.2, 1.3, 1.4, 1.5, 1.6, 1.7, 1.8])
+@pytest.mark.parametrize("axis", [0, 1])
+def test_stripes_too_fine_for_the_photo_are_flat(period: float, axis: int, angle: float) -> None:
+    position = np.mgrid[:SIZE, :SIZE][axis]
+    stripes = (position / (10 * period)) % 1 < 0.5
+    out = crop_going_back(stripes, 10, angle)
+    assert np.abs(out - stripes.mean()).max() <= 16 / 255
+
+
+def test_stripes_that_the_photo_can_hold_stay() -> None:
+    position = np.mgrid[:SIZE, :SIZE][1]
+    out = crop_going_back((position / 40) % 1 < 0.5, 10, 0.0)
+    assert out.max() > 0.95
+    assert out.min() < 0.05
+
+
+@pytest.mark.parametrize("shrink", [0.3, 1.0, 1.7, 4.2])
+def test_a_constant_stays_constant(shrink: float) -> None:
+    image = np.full((60, 50, 3), 0.7, np.float32)
+    out = warp(image, scaling(1 / shrink), (int(50 / shrink), int(60 / shrink)))
+    assert np.abs(out - 0.7).max() <= 1e-5
+
+
+@pytest.mark.parametrize("shrink", [0.4, 1.3, 3.1, 9.7])
+def test_a_gradient_keeps_its_place(shrink: float) -> None:
+    """A ramp's value is its position: any shift, in filtering or in interpolation, is a number here."""
+    ramp = np.repeat(np.linspace(0, 1, 400, dtype=np.float32)[None], 300, axis=0)
+    matrix = compose(np.array([[1, 0, 0.37], [0, 1, -0.61]]), scaling(1 / shrink))
+    width, height = int(400 / shrink), int(300 / shrink)
+    out = warp(ramp, matrix, (width, height))
+    x = (np.arange(width) - matrix[0, 2]) / matrix[0, 0]
+    inside = slice(width // 5, -width // 5)
+    error = np.abs(out[height // 2] * 399 - x)[inside].max()
+    assert error <= 0.05 * max(1, shrink)
+
+
+def test_there_and_back_through_a_larger_crop_is_faithful() -> None:
+    rng = np.random.default_rng(3)
+    photo = cv2.GaussianBlur(rng.random((120, 120), dtype=np.float32), (0, 0), 0.8)
+    turn = 3.3 * np.array([[math.cos(0.3), -math.sin(0.3)], [math.sin(0.3), math.cos(0.3)]])
+    matrix = np.hstack([turn, (np.array([256, 256]) - turn @ (60, 60))[:, None]])
+    back = warp(warp(photo, matrix, (512, 512)), invert(matrix), (120, 120))
+    error = np.abs(back - photo)[30:90, 30:90] * 255
+    assert error.max() <= 6
+    assert error.mean() <= 1
+
+
+def test_only_the_needed_part_is_touched_and_the_result_is_the_same() -> None:
+    image = np.random.default_rng(0).random((700, 900, 3), dtype=np.float32)
+    for shrink in (0.5, 2.7):
+        matrix = compose(np.array([[1, 0, -150.4], [0, 1, -99.2]]), scaling(1 / shrink))
+        whole = warp(image, matrix, (60, 50))
+        x, y = int(150 * shrink) - 80, int(99 * shrink) - 80
+        x, y = max(0, x), max(0, y)
+        part = image[y : y + 400, x : x + 400]
+        offset = np.array([[1, 0, x], [0, 1, y]], float)
+        assert np.abs(warp(part, compose(matrix, offset), (60, 50)) - whole).max() <= 1e-5
+
+
+def test_the_cost_follows_the_result_not_the_photograph(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    real = cv2.warpAffine
+    monkeypatch.setattr(
+        resample.cv2, "warpAffine", lambda image, *a, **k: seen.append(image.shape) or real(image, *a, **k)
+    )
+    warp(np.zeros((4000, 6000, 3), np.float32), np.array([[1, 0, -3000], [0, 1, -2000]], float), (64, 64))
+    assert seen
+    assert max(seen[0][:2]) < 100
+
+
+def test_a_face_at_the_border_uses_the_mirror_image_everywhere() -> None:
+    image = np.random.default_rng(1).random((90, 110), dtype=np.float32)
+    padded = cv2.copyMakeBorder(image, 120, 120, 120, 120, cv2.BORDER_REFLECT_101)
+    for matrix in (np.array([[1, 0, 70.3], [0, 1, 60.6]]), np.array([[0.4, 0, 30.2], [0, 0.4, 20.7]])):
+        shift = np.array([[1, 0, -120], [0, 1, -120]], float)
+        size = (64, 64)
+        assert np.abs(warp(image, matrix, size) - warp(padded, compose(matrix, shift), size)).max() <= 1e-5
+
+
+@pytest.mark.parametrize("shrink", [0.5, 1.5, 3.0, 12.0])
+def test_masks_stay_between_their_values_and_keep_their_place(shrink: float) -> None:
+    y, x = np.mgrid[:512, :512]
+    mask = (np.hypot(x - 250, y - 270) < 150).astype(np.float32)
+    side = int(512 / shrink)
+    out = warp_mask(mask, scaling(1 / shrink), (side, side))
+    assert out.min() >= 0
+    assert out.max() <= 1
+    assert out[0].max() == 0
+    rows, columns = np.mgrid[:side, :side]
+    center = np.array([(columns * out).sum(), (rows * out).sum()]) / out.sum()
+    assert center == pytest.approx((np.array([250, 270]) + 0.5) / shrink - 0.5, abs=0.05)
+    assert out.sum() * shrink**2 == pytest.approx(mask.sum(), rel=0.01)
