@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from .draw import Numbered, draw_faces, side_by_side
-from .errors import GpenError, PhotoError
+from .errors import FaceError, GpenError, PhotoError
 from .faces.detect import FaceDetector
 from .faces.face import Face
 from .faces.faces_file import FacesFromFile
@@ -136,9 +136,14 @@ class Restorer:
         return restoration
 
     def _find(self, job: Job, picture: Picture) -> FaceDetector | list[Face]:
-        if isinstance(self._faces, FacesFromFile):
-            return self._faces.faces_for(job.photograph.name, picture.width, picture.height)
-        return self._faces
+        if not isinstance(self._faces, FacesFromFile):
+            return self._faces
+        photograph, size = job.photograph, (picture.width, picture.height)
+        try:
+            # The file may list a folder above the one that was given now: there the whole path tells more.
+            return self._faces.faces_for(photograph.path.absolute(), *size)
+        except FaceError:
+            return self._faces.faces_for(photograph.name, *size)
 
     def _save_comparison(self, job: Job, photo: Image, restoration: Restoration) -> None:
         factor = self._options.upscale

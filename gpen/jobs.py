@@ -75,9 +75,28 @@ def plan(inputs: Sequence[str], out: Path) -> tuple[list[Job], list[Problem]]:
         targets = [out for _ in photographs]
     else:
         targets = [out / _writable(PurePath(photograph.name)) for photograph in photographs]
-    _check(photographs, targets)
+    check_targets(photographs, targets)
     jobs = [Job(*job) for job in zip(photographs, targets, labels(targets), strict=True)]
     return jobs, problems
+
+
+def check_targets(photographs: Sequence[Photograph], targets: Sequence[Path]) -> None:
+    """PhotoError where what is made of a photograph would replace one that was given, or that of another."""
+    sources = {photograph.path.resolve() for photograph in photographs}
+    taken: dict[str, Photograph] = {}
+    for photograph, target in zip(photographs, targets, strict=True):
+        if target.resolve() in sources:
+            raise PhotoError(
+                f"What is made of {photograph.path} would replace {target}, a photograph that was given. "
+                "Choose another folder with -o."
+            )
+        # Many file systems do not tell upper from lower case.
+        first = taken.setdefault(str(target).casefold(), photograph)
+        if first is not photograph:
+            raise PhotoError(
+                f"{first.path} and {photograph.path} would both be written to {target}. Do them one "
+                "after the other into different folders, or give the folder above them."
+            )
 
 
 def labels(paths: Sequence[Path]) -> list[str]:
@@ -140,21 +159,3 @@ def _is_result(inputs: Sequence[str], out: Path, photographs: int) -> bool:
     if out.suffix.lower() in READABLE_SUFFIXES:
         raise PhotoError(f"Pictures cannot be written as {out.suffix}. Choose .png, .jpg, .webp or .tif.")
     return False
-
-
-def _check(photographs: list[Photograph], targets: list[Path]) -> None:
-    sources = {photograph.path.resolve() for photograph in photographs}
-    taken: dict[str, Photograph] = {}
-    for photograph, target in zip(photographs, targets, strict=True):
-        if target.resolve() in sources:
-            raise PhotoError(
-                f"The result of {photograph.path} would replace {target}, a photograph that was given. "
-                "Choose another folder with -o."
-            )
-        # Many file systems do not tell upper from lower case.
-        first = taken.setdefault(str(target).casefold(), photograph)
-        if first is not photograph:
-            raise PhotoError(
-                f"{first.path} and {photograph.path} would both be written to {target}. Restore them one "
-                "after the other into different folders, or give the folder above them."
-            )

@@ -13,15 +13,16 @@ from tqdm import tqdm
 from .batch import DONE, FAILED, THERE, UNCHANGED, Entry, Extras, Restorer, make_folder, write_report
 from .device import pick_device, pick_dtype
 from .draw import draw_faces
-from .errors import GpenError, PhotoError
+from .errors import GpenError
 from .faces.detect import FaceDetector, make_detector
+from .faces.face import Face
 from .faces.faces_file import FacesFromFile, PhotoFaces, write_faces
 from .faces.parsing import make_parser
 from .faces.select import parse_numbers
 from .files.folders import find_network, search_folders
-from .images import read_picture, write_picture
+from .images import Picture, read_picture, write_picture
 from .images.picture import from_samples
-from .jobs import Job, Photograph, Problem, find_photographs, labels, plan
+from .jobs import Job, Photograph, Problem, check_targets, find_photographs, labels, plan
 from .model.checkpoint import load_model
 from .options import Options
 from .pipeline import OnProgress, RestoredFace
@@ -95,11 +96,14 @@ def detect(
         _print_problems(problems)
         return 1
     detector = make_detector(options.detector, folders, str(pick_device(device)))
-    drawings = _drawings(photographs, output) if draw else [None] * len(photographs)
+    drawings: Sequence[Path | None] = _drawings(photographs, output) if draw else [None] * len(photographs)
+    names = Counter(photograph.name for photograph in photographs)
     found = []
     for photograph, drawing in zip(photographs, drawings, strict=True):
+        name = photograph.name if names[photograph.name] == 1 else photograph.path.as_posix()
         try:
-            found.append(_detect_in(photograph, detector, options, drawing))
+            picture, faces = _detect_in(photograph, detector, options, drawing)
+            found.append(PhotoFaces(name, picture.width, picture.height, tuple(faces)))
         except GpenError as error:
             problems.append((str(photograph.path), str(error)))
     if json is not None:
@@ -109,20 +113,17 @@ def detect(
     return 1 if problems else 0
 
 
-def _drawings(photographs: Sequence[Photograph], folder: Path) -> list[Path | None]:
-    """Where each photograph's drawing goes; PhotoError where that would replace a photograph."""
+def _drawings(photographs: Sequence[Photograph], folder: Path) -> list[Path]:
     places = [folder / photograph.name for photograph in photographs]
-    drawings = [place.with_name(f"{label}_faces.png") for place, label in zip(places, labels(places), strict=True)]
-    given = {photograph.path.resolve() for photograph in photographs}
-    for drawing in drawings:
-        if drawing.resolve() in given:
-            raise PhotoError(
-                f"A drawing would replace {drawing}, a photograph that was given. Choose another folder with -o."
-            )
-    return list(drawings)
+    names = zip(places, labels(places), strict=True)
+    drawings = [place.with_name(f"{label}_faces.png") for place, label in names]
+    check_targets(photographs, drawings)
+    return drawings
 
 
-def _detect_in(photograph: Photograph, detector: FaceDetector, options: Options, drawing: Path | None) -> PhotoFaces:
+def _detect_in(
+    photograph: Photograph, detector: FaceDetector, options: Options, drawing: Path | None
+) -> tuple[Picture, list[Face]]:
     picture = read_picture(photograph.path, options.max_megapixels)
     faces = detector.detect(picture.photo, options.detection_threshold)
     print(f"{photograph.path}: {count(len(faces), 'face')}")
@@ -133,7 +134,7 @@ def _detect_in(photograph: Photograph, detector: FaceDetector, options: Options,
         make_folder(drawing.parent)
         write_picture(drawing, from_samples(draw_faces(picture.photo, enumerate(faces))))
         print(f"  drawn into {drawing}")
-    return PhotoFaces(photograph.name, picture.width, picture.height, tuple(faces))
+    return picture, faces
 
 
 class _Progress:
