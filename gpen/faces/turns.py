@@ -17,10 +17,10 @@ from .tiles import COLUMNS, Finder, Image, Rows, find_at_every_size
 # A frontal face: left eye, right eye, nose, mouth corners. Only its shape matters, not its size.
 _FRONTAL = np.array([-0.62 - 0.59j, 0.62 - 0.59j, 0.0 + 0.13j, -0.54 + 0.70j, 0.55 + 0.69j])
 _FRONTAL = _FRONTAL - _FRONTAL.mean()
-_TILTS = (90, 270, 180, 30, -30)
 _FAINT = 0.3
 _LOOK = 160
-_CLEARLY = 1.05
+# How much more must speak for a turn than for leaving the face alone.
+_CLEARLY = {0: 1.0, 90: 1.05, 270: 1.05, 180: 1.05, 30: 1.2, -30: 1.2}
 # A find scoring 0.9 with little distortion. None that was lying has come this close, but a few large
 # ones are looked at anyway: they are the ones that matter most.
 _BEYOND_DOUBT = 0.82
@@ -94,7 +94,7 @@ def _turned_back(rows: Rows, back: NDArray[np.float64]) -> Rows:
 def _scan(finder: Finder, image: Image, threshold: float) -> _Scan:
     rows = find_at_every_size(finder, image, threshold)
     large = np.argsort(-np.prod(rows[:, 2:4] - rows[:, 0:2], axis=1), kind="stable")[:_ALWAYS]
-    kept, votes = [], dict.fromkeys((0, *_TILTS), 0)
+    kept, votes = [], dict.fromkeys(_CLEARLY, 0)
     for i, row in enumerate(rows):
         tilt = 0
         if i in large or row[4] * _fit(row) < _BEYOND_DOUBT:
@@ -138,12 +138,12 @@ def _look_again(finder: Finder, image: Image, row: Rows, threshold: float) -> tu
     """
     look, corner, scale = _look(image, row)
     best_tilt, best_landmarks, best, score = 0, row[5:].copy(), 0.0, 0.0
-    for tilt in (0, *_TILTS):
+    for tilt in _CLEARLY:
         turned, back = _turned(look, tilt)
         middle = np.array(turned.shape[1::-1]) / 2
         for seen in _central(finder(turned, _FAINT), middle):
             score = max(score, float(seen[4]))
-            evidence = _evidence(seen) / (_CLEARLY if tilt else 1.0)
+            evidence = _evidence(seen) / _CLEARLY[tilt]
             if evidence > best:
                 best_tilt, best = tilt, evidence
                 if tilt:
