@@ -91,6 +91,8 @@ def test_every_layout_loads_the_same_network(layout: str, container: str, dtype:
     path = tmp_path / "x.bin"
     content = LAYOUTS[layout]({n: t.to(dtype) for n, t in STATE.items()})
     torch.save(content, path, _use_new_zipfile_serialization=container == "torch-zip")
+    if "args" in content and not hasattr(torch.serialization, "safe_globals"):
+        pytest.skip("refused before PyTorch 2.5; see test_an_old_pytorch_refuses_a_namespace")
     info = inspect(path)
     assert (info.spec, info.container) == (TINY, container)
     assert info.dtypes == (str(dtype).removeprefix("torch."),)

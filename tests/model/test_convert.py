@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import errno
 import hashlib
 import os
@@ -37,7 +36,7 @@ def random_state(dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
-    torch.save({"g_ema": random_state(), "args": argparse.Namespace(size=8)}, tmp_path / "GPEN-Inpainting-1024.pth")
+    torch.save({"g_ema": random_state(), "iter": 5}, tmp_path / "GPEN-Inpainting-1024.pth")
     return tmp_path / "GPEN-Inpainting-1024.pth"
 
 
