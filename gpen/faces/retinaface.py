@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,7 +36,9 @@ class RetinaFace:
         self._utils = facexlib_module("detection.retinaface_utils")
         self.name = name
         self._device = device
-        network = module.RetinaFace(network_name, half=False, device="cpu")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # facexlib calls torchvision the old way
+            network = module.RetinaFace(network_name, half=False, device="cpu")
         load_weights(network, weights, what)
         self._network = network.to(device)
 

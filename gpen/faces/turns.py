@@ -174,7 +174,7 @@ def _look(image: Image, row: Rows) -> tuple[Image, tuple[int, int], float]:
 
 def _central(rows: Rows, middle: NDArray[np.float64]) -> Rows:
     """The finds that can be the face the square was cut around."""
+    rows = rows[np.isfinite(rows).all(axis=1)]
     off = np.abs((rows[:, 0:2] + rows[:, 2:4]) / 2 - middle).max(axis=1)
     wide = rows[:, 2] - rows[:, 0]
-    central = np.isfinite(rows).all(axis=1) & (off < 0.15 * _LOOK) & (wide > 0.2 * _LOOK)
-    return np.asarray(rows[central])
+    return np.asarray(rows[(off < 0.15 * _LOOK) & (wide > 0.2 * _LOOK)])

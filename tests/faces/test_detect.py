@@ -1,0 +1,254 @@
+"""The real detectors on real photographs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from gpen.errors import FaceError
+from gpen.faces.detect import FaceDetector, NetworkDetector, make_detector
+from gpen.faces.face import Face
+
+NAMES = ("yunet", "retinaface_mobile0.25")
+
+
+def load(path: Path) -> np.ndarray:
+    data = np.frombuffer(path.read_bytes(), np.uint8)
+    return cv2.imdecode(data, cv2.IMREAD_COLOR)[:, :, ::-1].astype(np.float32) / 255
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def detector(request: pytest.FixtureRequest, detector_weights: Path) -> FaceDetector:
+    if request.param != "yunet":
+        pytest.importorskip("facexlib")
+    return make_detector(request.param, [detector_weights])
+
+
+@pytest.fixture(scope="module")
+def yunet(detector_weights: Path) -> FaceDetector:
+    return make_detector("yunet", [detector_weights])
+
+
+@pytest.fixture(scope="module")
+def solvay(photos: Path) -> np.ndarray:
+    return load(photos / "Solvay_conference_1927.png")
+
+
+@pytest.fixture(scope="module")
+def group(detector: FaceDetector, solvay: np.ndarray) -> list[Face]:
+    return detector.detect(solvay)
+
+
+@pytest.fixture(scope="module")
+def yunet_group(yunet: FaceDetector, solvay: np.ndarray) -> list[Face]:
+    return yunet.detect(solvay)
+
+
+def points(faces) -> np.ndarray:
+    return np.array([face.landmarks for face in faces]).reshape(-1, 5, 2)
+
+
+def distances(found: np.ndarray, expected: np.ndarray) -> np.ndarray:
+    """For each expected face the largest landmark's distance to the face found nearest to it."""
+    far = np.linalg.norm(found[None] - expected[:, None], axis=3).max(axis=2)
+    return far.min(axis=1)
+
+
+def test_finds_the_29_people_of_solvay(group):
+    faces = group
+    assert len(faces) == 29
+    assert [f.center[0] for f in faces] == sorted(f.center[0] for f in faces)
+    assert all(0.7 <= f.score <= 1 for f in faces)
+    for face in faces:
+        assert face.landmarks.shape == (5, 2)
+        assert face.landmarks.dtype == np.float64
+        left_eye, right_eye, nose, left_mouth, right_mouth = face.landmarks
+        assert left_eye[0] < right_eye[0]
+        assert left_mouth[0] < right_mouth[0]
+        assert max(left_eye[1], right_eye[1]) < nose[1] < min(left_mouth[1], right_mouth[1])
+        assert face.box[0] < nose[0] < face.box[2]
+        assert face.box[1] < nose[1] < face.box[3]
+        assert 25 < face.width < 60
+
+
+def test_the_detectors_agree_where_the_faces_are(group, yunet_group):
+    a, b = points(group), points(yunet_group)
+    assert np.median(np.abs(a - b)) < 1.5
+
+
+def test_is_deterministic(yunet, solvay, yunet_group):
+    first, second = yunet_group, yunet.detect(solvay)
+    assert [(f.box, f.score) for f in first] == [(f.box, f.score) for f in second]
+    assert np.array_equal(points(first), points(second))
+
+
+def test_threshold(yunet, solvay, yunet_group):
+    scores = sorted(face.score for face in yunet_group)
+    above = (scores[9] + scores[10]) / 2
+    assert len(yunet.detect(solvay, above)) == 19
+    assert yunet.detect(solvay, 1.0) == []
+
+
+def test_a_mirrored_photo_has_mirrored_faces(detector, solvay, group):
+    """Half a pixel of shift in the way in or out, or swapped sides, would show as twice that here."""
+    faces = points(group)
+    mirrored = points(detector.detect(np.ascontiguousarray(solvay[:, ::-1])))
+    mirrored[:, :, 0] = solvay.shape[1] - 1 - mirrored[:, :, 0]
+    mirrored = mirrored[::-1, [1, 0, 2, 4, 3]]
+    assert np.abs((faces - mirrored).mean(axis=(0, 1))).max() < 0.3
+    assert np.median(np.abs(faces - mirrored)) < 1.5
+
+
+@pytest.mark.parametrize(("scale", "tolerance"), [(0.5, 4.0), (2.0, 5.0)])
+def test_other_sizes_of_the_photo(detector, solvay, group, scale, tolerance):
+    expected = points(group)
+    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    faces = points(detector.detect(np.clip(cv2.resize(solvay, None, fx=scale, fy=scale, interpolation=how), 0, 1)))
+    back = (faces + 0.5) / scale - 0.5
+    assert len(faces) == 29
+    assert distances(back, expected).max() < tolerance
+    assert np.abs((back - expected).mean(axis=(0, 1))).max() < 0.5
+
+
+def test_an_enlargement_of_24_megapixels(yunet, solvay, yunet_group):
+    large = np.clip(cv2.resize(solvay, None, fx=4, fy=4, interpolation=cv2.INTER_CUBIC), 0, 1)
+    faces = points(yunet.detect(large))
+    assert len(faces) == 29
+    assert distances((faces + 0.5) / 4 - 0.5, points(yunet_group)).max() < 6
+
+
+def test_small_faces_in_a_photo_of_24_megapixels(yunet, solvay, yunet_group):
+    canvas = np.full((4000, 6000, 3), 0.45, np.float32)
+    height, width = solvay.shape[:2]
+    canvas[2300 : 2300 + height, 3411 : 3411 + width] = solvay
+    faces = points(yunet.detect(canvas))
+    assert len(faces) == 29
+    assert distances(faces - (3411, 2300), points(yunet_group)).max() < 6
+
+
+def test_faces_of_40_and_of_1600_pixels_in_one_photo(yunet, photos):
+    one, other = load(photos / "ffhq_00000_hq.png"), load(photos / "ffhq_00001_hq.png")
+    canvas = np.full((4000, 6000, 3), 0.45, np.float32)
+    canvas[600:3400, 200:3000] = np.clip(cv2.resize(one, (2800, 2800), interpolation=cv2.INTER_CUBIC), 0, 1)
+    for i, size in enumerate((72, 100, 180, 320, 500, 640)):
+        x, y = 3200 + (i % 3) * 800, 300 + (i // 3) * 1500
+        canvas[y : y + size, x : x + size] = cv2.resize(other, (size, size), interpolation=cv2.INTER_AREA)
+    faces = yunet.detect(canvas)
+    assert len(faces) == 7
+    assert faces[0].width > 1200
+    assert min(face.width for face in faces) < 48
+
+
+def turned_points(faces: np.ndarray, quarter_turns: int, height: int, width: int) -> np.ndarray:
+    """Where np.rot90(photo, quarter_turns) shows what the photo shows at ``faces``."""
+    x, y = faces[..., 0], faces[..., 1]
+    to = {0: (x, y), 1: (y, width - 1 - x), 2: (width - 1 - x, height - 1 - y), 3: (height - 1 - y, x)}
+    return np.stack(to[quarter_turns], axis=-1)
+
+
+@pytest.mark.parametrize("turns", [1, 2, 3])
+def test_a_group_scanned_sideways(yunet, solvay, yunet_group, turns):
+    expected = turned_points(points(yunet_group), turns, *solvay.shape[:2])
+    faces = yunet.detect(np.rot90(solvay, turns))
+    assert len(faces) == 29
+    assert distances(points(faces), expected).max() < 1e-6
+    for face in faces:
+        assert face.box[0] < face.landmarks[2, 0] < face.box[2]
+        assert face.box[1] < face.landmarks[2, 1] < face.box[3]
+
+
+@pytest.mark.parametrize("name", ["ffhq_00000_lq", "ffhq_00001_hq", "gray_106000"])
+def test_a_portrait_any_way_round(detector, photos, name):
+    """Both detectors find lying faces too, with landmarks that are wrong: these must not be taken."""
+    photo = cv2.resize(load(photos / f"{name}.png"), (512, 512), interpolation=cv2.INTER_AREA)
+    upright = detector.detect(photo)
+    assert len(upright) == 1
+    for turns in (1, 2, 3):
+        faces = detector.detect(np.rot90(photo, turns))
+        assert len(faces) == 1
+        expected = turned_points(points(upright), turns, 512, 512)
+        assert distances(points(faces), expected).max() < 1e-6
+
+
+@pytest.mark.parametrize("name", ["ffhq_00000_hq", "ffhq_00001_lq"])
+def test_a_portrait_of_1024_pixels(detector, photos, name):
+    (face,) = detector.detect(load(photos / f"{name}.png"))
+    # FFHQ is aligned: these are the places of the eyes and of the mouth, within what faces differ.
+    template = np.array([(0.377, 0.469), (0.623, 0.469), (0.501, 0.613), (0.393, 0.725), (0.612, 0.725)])
+    assert np.abs(face.landmarks - template * 1024).max() < 0.06 * 1024
+
+
+def test_turning_can_be_left_out(detector_weights, solvay):
+    detector = make_detector("yunet", [detector_weights], turn=False)
+    assert len(detector.detect(solvay)) == 29
+    assert len(detector.detect(np.rot90(solvay))) == 0
+
+
+def rolled(photo: np.ndarray, degrees: float) -> tuple[np.ndarray, np.ndarray]:
+    """The photo turned to the left on a larger canvas, and the matrix that maps its pixels there."""
+    height, width = photo.shape[:2]
+    side = int(np.hypot(height, width)) + 1
+    matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), degrees, 1)
+    matrix[:, 2] += ((side - width) / 2, (side - height) / 2)
+    return np.clip(cv2.warpAffine(photo, matrix, (side, side), flags=cv2.INTER_CUBIC), 0, 1), matrix
+
+
+@pytest.mark.parametrize("degrees", [-30, 15, 30])
+def test_a_tilted_photo(yunet, solvay, yunet_group, degrees):
+    tilted, matrix = rolled(solvay, degrees)
+    faces = points(yunet.detect(tilted))
+    expected = points(yunet_group) @ matrix[:, :2].T + matrix[:, 2]
+    assert len(faces) == 29
+    assert distances(faces, expected).max() < 9
+
+
+def test_one_face_upside_down_among_upright_ones(yunet, photos, solvay):
+    """The photo stays as it is, and that one still gets the landmarks of its own upright view."""
+    portrait = cv2.resize(load(photos / "ffhq_00001_hq.png"), (256, 256), interpolation=cv2.INTER_AREA)
+    upright = points(yunet.detect(portrait))
+    photo = np.concatenate([solvay, np.full((300, solvay.shape[1], 3), 0.45, np.float32)])
+    photo[590:846, 500:756] = np.rot90(portrait, 2)
+    faces = points(yunet.detect(photo))
+    expected = turned_points(upright, 2, 256, 256) + np.array([500, 590])
+    assert len(faces) == 30
+    assert distances(faces, expected).max() < 12
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 2), (20, 20), (10, 4000), (4000, 10), (1, 3000), (33, 31)])
+def test_photos_too_small_for_a_face(detector, size):
+    photo = np.random.default_rng(0).random((*size, 3)).astype(np.float32)
+    assert detector.detect(photo) == []
+
+
+def test_values_that_are_no_colours(yunet, solvay):
+    odd = solvay.copy()
+    odd[:5] = np.nan
+    odd[5:8] = 7
+    odd[8:10] = -np.inf
+    assert len(yunet.detect(odd)) == 29
+
+
+def test_colours_go_in_the_right_order(detector_weights):
+    seen = []
+
+    class Network:
+        name = "recorder"
+
+        def find(self, image, threshold):
+            seen.append(image)
+            return np.zeros((0, 15))
+
+    photo = np.empty((300, 300, 3), np.float32)
+    photo[:] = (1.0, 0.5, 10.4 / 255)
+    NetworkDetector(Network(), turn=False).detect(photo)
+    assert seen[0].dtype == np.uint8
+    assert seen[0][0, 0].tolist() == [10, 128, 255]
+
+
+@pytest.mark.parametrize("shape", [(10, 10), (10, 10, 4), (0, 10, 3)])
+def test_what_is_no_photo_is_refused(yunet, shape):
+    with pytest.raises(FaceError, match="shape"):
+        yunet.detect(np.zeros(shape, np.float32))

@@ -1,0 +1,197 @@
+"""Levels, tiles, merging and turns, with a detector whose answers are known exactly."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import cv2
+import numpy as np
+import pytest
+
+from gpen.faces import tiles
+from gpen.faces.detect import NetworkDetector
+from gpen.faces.tiles import COLUMNS, find_at_every_size
+
+# Landmarks of a drawn face, in fractions of its box.
+PLACES = np.array([(0.3, 0.35), (0.7, 0.35), (0.5, 0.55), (0.34, 0.75), (0.66, 0.75)])
+
+
+class Drawn:
+    """Finds drawn faces: red squares whose lower half is also green. Upright ones of some sizes only."""
+
+    name = "drawn"
+
+    def __init__(self, smallest: float = 20, largest: float = 320) -> None:
+        self.sizes: list[tuple[int, int]] = []
+        self.range = (smallest, largest)
+
+    def find(self, image: np.ndarray, threshold: float) -> np.ndarray:
+        self.sizes.append(image.shape[:2])
+        count, _, stats, _ = cv2.connectedComponentsWithStats((image[:, :, 2] > 127).astype(np.uint8))
+        rows = []
+        for x, y, width, height, _ in stats[1:count]:
+            green = np.argwhere(image[y : y + height, x : x + width, 1] > 127)
+            upright = len(green) > 0 and green[:, 0].mean() > 0.6 * height
+            if upright and self.range[0] <= min(width, height) and max(width, height) <= self.range[1]:
+                landmarks = PLACES * (width, height) + (x, y)
+                rows.append([x, y, x + width, y + height, 0.95, *landmarks.ravel()])
+        return np.array(rows).reshape(-1, COLUMNS)
+
+
+def draw(photo: np.ndarray, x: int, y: int, size: int) -> None:
+    photo[y : y + size, x : x + size, 0] = 1
+    photo[y + size // 2 : y + size, x : x + size, 1] = 1
+
+
+def blank(height: int, width: int) -> np.ndarray:
+    return np.zeros((height, width, 3), np.float32)
+
+
+def detect(photo: np.ndarray, finder: Drawn | None = None):
+    return NetworkDetector(finder or Drawn()).detect(photo)
+
+
+def test_coordinates_are_pixel_centres():
+    photo = blank(1600, 1600)
+    draw(photo, 100, 200, 40)
+    (face,) = detect(photo)
+    assert face.box == (99.5, 199.5, 139.5, 239.5)
+    assert np.allclose(face.landmarks, PLACES * 40 + (99.5, 199.5))
+    assert face.score == 0.95
+
+
+@pytest.mark.parametrize("at", [1020, 1100, 1200, 1230, 1260, 1279, 1280])
+def test_a_face_on_the_border_of_tiles_is_found_once_and_whole(at):
+    photo = blank(3000, 3000)
+    draw(photo, at, at, 100)
+    (face,) = detect(photo)
+    assert face.box == (at - 0.5, at - 0.5, at + 99.5, at + 99.5)
+
+
+def test_many_faces_of_a_large_photo_each_once():
+    photo = blank(2900, 4100)
+    places = [(x, y) for x in range(7, 4000, 173) for y in range(11, 2800, 191)]
+    for x, y in places:
+        draw(photo, x, y, 60)
+    faces = detect(photo)
+    assert [(f.box[0] + 0.5, f.box[1] + 0.5) for f in faces] == sorted(places)
+    assert all(f.width == f.height == 60 for f in faces)
+
+
+@pytest.mark.parametrize("size", [24, 60, 150, 230, 400, 900, 2000, 3900])
+def test_faces_of_every_size(size):
+    photo = blank(4000, 4000)
+    draw(photo, 37, 53, size)
+    (face,) = detect(photo)
+    assert np.allclose(face.box, (36.5, 52.5, 36.5 + size, 52.5 + size), atol=max(1, size / 20))
+
+
+def test_scaling_is_exact_where_the_detector_is():
+    """A face that fills whole pixels of a coarser level is mapped back to exactly where it was drawn."""
+    photo = blank(4096, 4096)
+    draw(photo, 512, 1024, 1024)
+    (face,) = detect(photo)
+    assert face.box == (511.5, 1023.5, 1535.5, 2047.5)
+    assert np.allclose(face.landmarks, PLACES * 1024 + (511.5, 1023.5))
+
+
+def test_a_small_photo_is_enlarged():
+    photo = blank(300, 300)
+    draw(photo, 100, 80, 16)
+    (face,) = detect(photo)
+    assert np.allclose(face.box, (99.5, 79.5, 115.5, 95.5), atol=0.5)
+
+
+def test_no_call_sees_more_than_a_tile():
+    finder = Drawn()
+    detect(blank(5000, 7000), finder)
+    assert max(max(size) for size in finder.sizes) <= 1.2 * tiles.TILE + 1
+    covered = sum(height * width for height, width in finder.sizes)
+    assert covered < 4 * 2.2 * 5000 * 7000  # four turns, each little more than once over
+
+
+@pytest.mark.parametrize("length", [1, 1280, 1536, 1537, 2304, 2305, 6000, 12345])
+def test_spans_cover_and_overlap(length):
+    spans = tiles._spans(length)
+    assert spans[0][0] == 0
+    assert sum(spans[-1]) == length
+    for (start, size), (following, _) in pairwise(spans):
+        assert start + size - following >= tiles.OVERLAP
+
+
+@pytest.mark.parametrize("turns", [1, 2, 3])
+def test_turned_photos(turns):
+    photo = blank(700, 1800)
+    for x, y, size in ((30, 40, 50), (500, 600, 90), (1700, 10, 61)):
+        draw(photo, x, y, size)
+    upright = detect(photo)
+    faces = detect(np.rot90(photo, turns))
+    assert len(faces) == 3
+    height, width = photo.shape[:2]
+    for face in faces:
+        x, y = face.landmarks.T
+        back = {1: (width - 1 - y, x), 2: (width - 1 - x, height - 1 - y), 3: (y, height - 1 - x)}[turns]
+        assert min(np.abs(np.stack(back, 1) - other.landmarks).max() for other in upright) < 1e-9
+        x0, y0, x1, y1 = face.box
+        shown = np.rot90(photo, turns)[round(y0 + 0.5) : round(y1 + 0.5), round(x0 + 0.5) : round(x1 + 0.5), 0]
+        assert shown.all()
+        assert shown.size == face.width * face.height
+
+
+def rows(*faces: tuple[float, ...]) -> np.ndarray:
+    """Faces x, y, size, score as a detector returns them."""
+    return np.array([[x, y, x + s, y + s, score, *(PLACES * s + (x, y)).ravel()] for x, y, s, score in faces]).reshape(
+        -1, COLUMNS
+    )
+
+
+def found_in(found: np.ndarray, size: int = 200) -> list[tuple[float, ...]]:
+    image = np.zeros((size * 7, size * 7, 3), np.uint8)
+    result = find_at_every_size(
+        lambda image, threshold: found.copy() if image.shape[0] == size * 7 else found[:0], image, 0.5
+    )
+    return [tuple(row[[0, 1, 4]]) for row in result]
+
+
+def test_one_face_found_twice_is_one_the_better():
+    assert found_in(rows((10, 10, 80, 0.8), (14, 12, 84, 0.9))) == [(14, 12, 0.9)]
+
+
+def test_a_face_within_another_of_about_its_size_is_the_same():
+    assert found_in(rows((10, 10, 100, 0.9), (30, 40, 65, 0.85))) == [(10, 10, 0.9)]
+
+
+def test_neighbours_stay_apart():
+    assert len(found_in(rows((10, 10, 80, 0.9), (60, 10, 80, 0.9)))) == 2
+
+
+def test_an_eye_is_no_face():
+    assert found_in(rows((10, 10, 200, 0.93), (60, 70, 40, 0.8))) == [(10, 10, 0.93)]
+
+
+def test_a_child_in_front_of_a_large_face_stays():
+    assert len(found_in(rows((10, 10, 200, 0.9), (60, 70, 60, 0.95)))) == 2
+
+
+@pytest.mark.parametrize("column", range(COLUMNS))
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_what_is_not_finite_is_dropped(column, value):
+    broken = rows((10, 10, 80, 0.9), (200, 10, 80, 0.8))
+    broken[0, column] = value
+    assert found_in(broken) == [(200, 10, 0.8)]
+
+
+def test_degenerate_finds_are_dropped():
+    broken = rows((10, 10, 80, 0.9), (200, 10, 80, 0.8), (400, 10, 80, 0.8), (600, 10, 80, 0.8), (0, 300, 80, 0.8))
+    broken[0, 2] = 5  # right of box left of left
+    broken[1, 5:] = 240  # all landmarks in one place
+    broken[2, 5:] += 500  # landmarks elsewhere
+    broken[3, :4] += 5000  # outside the picture
+    assert found_in(broken) == [(0, 300, 0.8)]
+
+
+def test_boxes_end_where_the_photo_does():
+    found = rows((-20, 1350, 80, 0.9))
+    image = np.zeros((1400, 1400, 3), np.uint8)
+    (row,) = find_at_every_size(lambda image, _: found.copy() if len(image) == 1400 else found[:0], image, 0.5)
+    assert row[:4].tolist() == [0, 1350, 60, 1400]

@@ -1,0 +1,184 @@
+"""Face parsing: files made by saving the real networks, with heads rigged so that the answer is known."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from gpen.errors import FaceError, FilesError
+from gpen.faces.parsing import FaceParser, make_parser, parser_trouble
+
+pytest.importorskip("facexlib")
+
+FILES = {"parsenet": "parsing_parsenet.pth", "bisenet": "parsing_bisenet.pth"}
+# The numbers of the labels that are face, read off the two networks' documentation.
+FACE = {
+    "parsenet": {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 15, 17},
+    "bisenet": {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 17},
+}
+
+
+@pytest.fixture(autouse=True)
+def _nowhere_else(monkeypatch, tmp_path):
+    for name in ("GPEN_MODELS_PATH", "GPEN_DETECTORS_PATH"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("HOME", "USERPROFILE", "LOCALAPPDATA", "XDG_CACHE_HOME"):
+        monkeypatch.setenv(name, str(tmp_path / "nobody"))
+
+
+def network(name: str) -> torch.nn.Module:
+    torch.manual_seed(0)
+    if name == "parsenet":
+        from facexlib.parsing.parsenet import ParseNet
+
+        return ParseNet(in_size=512, out_size=512, parsing_ch=19)
+    from facexlib.parsing.bisenet import BiSeNet
+
+    return BiSeNet(num_class=19)
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory) -> Path:
+    """A folder with files of random weights, in which label 0 wins everywhere."""
+    folder = tmp_path_factory.mktemp("parsers")
+    for name, file in FILES.items():
+        torch.save(rigged(network(name), name, 0).state_dict(), folder / file)
+    return folder
+
+
+def rigged(made: torch.nn.Module, name: str, label: int) -> torch.nn.Module:
+    with torch.no_grad():
+        if name == "parsenet":
+            made.out_mask_conv.conv2d.weight.zero_()
+            made.out_mask_conv.conv2d.bias.zero_()
+            made.out_mask_conv.conv2d.bias[label] = 1
+        else:
+            head = made.conv_out
+            head.conv.bn.weight.zero_()
+            head.conv.bn.bias.fill_(1)
+            head.conv_out.weight.zero_()
+            head.conv_out.weight[label] = 1
+    return made
+
+
+@pytest.fixture(scope="module")
+def parsers(weights) -> dict[str, FaceParser]:
+    return {name: FaceParser(name, weights / file) for name, file in FILES.items()}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_the_real_network_runs(parsers, name):
+    crop = np.random.default_rng(0).random((512, 512, 3)).astype(np.float32)
+    mask = parsers[name].parse(crop)
+    assert mask.shape == (512, 512)
+    assert mask.dtype == np.float32
+    assert not mask.any()
+    rigged(parsers[name]._network, name, 1)
+    assert parsers[name].parse(crop).all()
+
+
+class Stub(torch.nn.Module):
+    """Remembers what it is given; answers with scores that make the labels in ``labels`` win."""
+
+    def __init__(self, labels: torch.Tensor | None = None) -> None:
+        super().__init__()
+        self.labels = torch.zeros(512, 512, dtype=torch.long) if labels is None else labels
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        self.given = x.clone()
+        scores = torch.nn.functional.one_hot(self.labels, 19).permute(2, 0, 1)[None].float()
+        return scores, -scores, -scores
+
+
+@pytest.fixture
+def stubbed(parsers, monkeypatch):
+    def make(name: str, labels: torch.Tensor | None = None) -> tuple[FaceParser, Stub]:
+        stub = Stub(labels)
+        monkeypatch.setattr(parsers[name], "_network", stub)
+        return parsers[name], stub
+
+    return make
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_which_labels_are_face(stubbed, name):
+    labels = (torch.arange(512)[:, None] % 19).expand(512, 512)
+    mask = stubbed(name, labels)[0].parse(np.zeros((512, 512, 3), np.float32))
+    for label in range(19):
+        assert (mask[label::19] == (label in FACE[name])).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("parsenet", (0.6, -0.2, -1.0)),
+        ("bisenet", ((0.8 - 0.485) / 0.229, (0.4 - 0.456) / 0.224, -0.406 / 0.225)),
+    ],
+)
+def test_what_the_network_is_given(stubbed, name, expected):
+    parser, stub = stubbed(name)
+    crop = np.zeros((512, 512, 3), np.float32)
+    crop[:] = (0.8, 0.4, 0.0)
+    parser.parse(crop)
+    assert stub.given.shape == (1, 3, 512, 512)
+    assert stub.given.dtype == torch.float32
+    assert np.allclose(stub.given[0].mean(dim=(1, 2)), expected, atol=1e-5)
+    crop[0, 511] = 1
+    parser.parse(crop)
+    assert stub.given[0, 0, 0, 511] > stub.given[0, 0, 511, 0]
+
+
+@pytest.mark.parametrize("size", [64, 256, 1024, 2048])
+def test_crops_of_other_sizes(stubbed, size):
+    parser, stub = stubbed("parsenet")
+    ramp = (np.arange(size) + 0.5) / size
+    crop = np.repeat(np.broadcast_to(ramp, (size, size))[:, :, None], 3, axis=2).astype(np.float32)
+    assert parser.parse(crop).shape == (512, 512)
+    inner = slice(20, -20)
+    expected = 2 * (np.arange(512) + 0.5) / 512 - 1
+    assert np.abs(stub.given[0, 0, 100].numpy() - expected)[inner].max() < 1.7e-3
+
+
+def test_values_outside_the_range_are_clipped(stubbed):
+    parser, stub = stubbed("parsenet")
+    parser.parse(np.full((512, 512, 3), 7, np.float32))
+    assert stub.given.max() == 1
+
+
+@pytest.mark.parametrize("shape", [(512, 512), (512, 512, 4), (0, 0, 3)])
+def test_what_is_no_crop(parsers, shape):
+    with pytest.raises(FaceError, match="shape"):
+        parsers["parsenet"].parse(np.zeros(shape, np.float32))
+
+
+def test_parsenet_comes_before_bisenet(weights, tmp_path):
+    assert make_parser([weights]).name == "parsenet"
+    (tmp_path / FILES["bisenet"]).symlink_to(weights / FILES["bisenet"])
+    assert make_parser([tmp_path]).name == "bisenet"
+    assert parser_trouble([tmp_path]) is None
+
+
+def test_no_weights(tmp_path):
+    with pytest.raises(FilesError) as raised:
+        make_parser([tmp_path])
+    for part in (*FILES.values(), str(tmp_path), "download"):
+        assert part in str(raised.value)
+    assert parser_trouble([tmp_path]) == str(raised.value)
+
+
+def test_weights_of_the_other_network(weights):
+    with pytest.raises(FaceError, match="does not hold the weights of BiSeNet"):
+        FaceParser("bisenet", weights / FILES["parsenet"])
+
+
+def test_facexlib_missing(weights, monkeypatch):
+    for name in [n for n in sys.modules if n.partition(".")[0] == "facexlib"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "facexlib", None)
+    with pytest.raises(FaceError, match=r"facexlib cannot be used here \(ModuleNotFoundError"):
+        make_parser([weights])
+    assert "facexlib cannot be used here" in str(parser_trouble([weights]))
