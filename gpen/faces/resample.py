@@ -1,8 +1,8 @@
 """One way to resample a picture by a similarity, there and back, without aliasing.
 
-Enlarging is Lanczos interpolation over 8 x 8 pixels. Where the result is coarser than its source, a low-pass
-(a sinc under a Kaiser window) first takes out what the result cannot hold, and leaves twice the samples that
-the result needs, so that the interpolation after it does no harm.
+Two steps. A low-pass (a sinc under a Kaiser window) takes out what the coarser of source and result cannot
+hold, and leaves two samples for each of its pixels; with so many, Lanczos interpolation over 8 x 8 of them, the
+second step, is next to exact.
 
 The constants are the ones that lose least on a real photograph taken through a crop and back, among those
 that keep stripes just too fine for the result under 16/255 (tests/faces/test_resample.py holds both bounds).
@@ -20,14 +20,14 @@ Image = NDArray[np.float32]
 Matrix = NDArray[np.float64]
 
 CUTOFF = 0.49
-"""Where the low-pass ends, in cycles per pixel of the result; the result holds up to 0.5."""
+"""Where the low-pass ends, in cycles per pixel of the coarser grid; a grid holds up to 0.5."""
 HALF_WIDTH = 8.0
-"""Reach of the low-pass to either side, in pixels of the result."""
+"""Reach of the low-pass to either side, in pixels of the coarser grid."""
 KAISER_BETA = 5.0
 OVERSAMPLING = 2.0
-"""Samples per pixel of the result that the low-pass leaves for the interpolation."""
+"""Samples per pixel of the coarser grid that the low-pass leaves for the interpolation."""
 INTERPOLATION_REACH = 4
-"""Source pixels that OpenCV's Lanczos interpolation reads to either side."""
+"""Samples that OpenCV's Lanczos interpolation reads to either side."""
 
 _ROWS_AT_A_TIME = 32
 
@@ -40,25 +40,24 @@ def warp(image: Image, matrix: Matrix, size: tuple[int, int], *, border: int = c
     those of ``image`` by a little at sharp edges. The cost follows ``size`` and the part of ``image`` that it
     covers, not the rest of ``image``.
     """
-    shrink = 1 / math.sqrt(abs(float(np.linalg.det(matrix[:, :2]))))
-    step = max(1.0, shrink / OVERSAMPLING)
-    margin = math.ceil(INTERPOLATION_REACH * step + (HALF_WIDTH * shrink if shrink > 1 else 0)) + 1
+    coarse = max(1.0, _shrinking(matrix))
+    step = coarse / OVERSAMPLING
+    margin = math.ceil(INTERPOLATION_REACH * step + HALF_WIDTH * coarse) + 1
     image, matrix = _needed_part(image, matrix, size, margin, border)
-    if shrink > 1:
-        image = _low_pass(_low_pass(image, 0, shrink, step), 1, shrink, step)
-        matrix = matrix @ np.array([[step, 0, (step - 1) / 2], [0, step, (step - 1) / 2], [0, 0, 1]])
+    image = _low_pass(_low_pass(image, 0, coarse, step), 1, coarse, step)
+    matrix = compose(matrix, scaling(step))
     out = cv2.warpAffine(image, matrix, size, flags=cv2.INTER_LANCZOS4, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(out, dtype=np.float32)
 
 
 def warp_mask(mask: Image, matrix: Matrix, size: tuple[int, int]) -> Image:
     """Resample a soft mask (H, W) like :func:`warp`, with zeros beyond it and without overshoot."""
-    shrink = 1 / math.sqrt(abs(float(np.linalg.det(matrix[:, :2]))))
+    shrink = _shrinking(matrix)
     if shrink > OVERSAMPLING:
         height, width = mask.shape
         small = (max(1, round(width * OVERSAMPLING / shrink)), max(1, round(height * OVERSAMPLING / shrink)))
         mask = np.asarray(cv2.resize(mask, small, interpolation=cv2.INTER_AREA), dtype=np.float32)
-        matrix = matrix @ np.vstack([scaling(width / small[0], height / small[1]), [0, 0, 1]])
+        matrix = compose(matrix, scaling(width / small[0], height / small[1]))
     out = cv2.warpAffine(mask, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
     return np.asarray(out, dtype=np.float32)
 
@@ -88,6 +87,11 @@ def apply(matrix: Matrix, points: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(points @ matrix[:, :2].T + matrix[:, 2])
 
 
+def _shrinking(matrix: Matrix) -> float:
+    """Pixels of the source per pixel of the result, along a line."""
+    return 1 / math.sqrt(abs(float(np.linalg.det(matrix[:, :2]))))
+
+
 def _needed_part(image: Image, matrix: Matrix, size: tuple[int, int], margin: int, border: int) -> tuple[Image, Matrix]:
     """The rows and columns that the result depends on, those beyond ``image`` included, and the matrix there."""
     right, bottom = size[0] - 1, size[1] - 1
@@ -114,9 +118,9 @@ def _needed_part(image: Image, matrix: Matrix, size: tuple[int, int], margin: in
     return part, compose(matrix, np.array([[1, 0, offsets[1]], [0, 1, offsets[0]]], float))
 
 
-def _low_pass(image: Image, axis: int, shrink: float, step: float) -> Image:
-    """Filter along ``axis`` and keep one sample in ``step``; the first lies at (step - 1) / 2."""
-    reach = math.ceil(HALF_WIDTH * shrink) + 1
+def _low_pass(image: Image, axis: int, coarse: float, step: float) -> Image:
+    """Filter along ``axis`` and sample at every ``step`` pixels, first at (step - 1) / 2."""
+    reach = math.ceil(HALF_WIDTH * coarse) + 1
     pads = (reach, reach, 0, 0) if axis == 0 else (0, 0, reach, reach)
     padded = np.moveaxis(np.asarray(cv2.copyMakeBorder(image, *pads, cv2.BORDER_REPLICATE)), axis, 0)
     rows = padded.reshape(len(padded), -1)
@@ -127,14 +131,14 @@ def _low_pass(image: Image, axis: int, shrink: float, step: float) -> Image:
         block = centers[start : start + _ROWS_AT_A_TIME]
         first = max(0, math.floor(block[0]) - reach)
         last = min(len(rows), math.ceil(block[-1]) + reach + 1)
-        weights = _kernel((np.arange(first, last) - block[:, None]) / shrink)
+        weights = _kernel((np.arange(first, last) - block[:, None]) / coarse)
         weights /= weights.sum(axis=1, keepdims=True)
         out[start : start + len(block)] = weights.astype(np.float32) @ rows[first:last]
     return np.ascontiguousarray(np.moveaxis(out.reshape(count, *padded.shape[1:]), 0, axis))
 
 
 def _kernel(x: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Ideal low-pass under a Kaiser window, at ``x`` pixels of the result from its centre."""
+    """Ideal low-pass under a Kaiser window, at ``x`` pixels of the coarser grid from its centre."""
     inside = np.clip(1 - (x / HALF_WIDTH) ** 2, 0, None)
     window = np.where(np.abs(x) < HALF_WIDTH, np.i0(KAISER_BETA * np.sqrt(inside)), 0)
     return np.sinc(2 * CUTOFF * x) * window

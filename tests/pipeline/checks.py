@@ -1,0 +1,57 @@
+"""What must hold of a restoration whose answer is known. Each raises AssertionError where it does not."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpen.faces.align import TEMPLATES
+from gpen.faces.resample import apply
+from gpen.pipeline import Restoration
+
+MATRIX = np.array([[0.5, 0.25, -0.1], [-0.15, 0.6, 0.2], [0.3, 0.05, 0.25]])
+BIAS = np.array([-0.1, 0.05, 0.2])
+"""Of the marker weights, in the network's range -1 to 1; chosen so that no colour of a photo is clipped."""
+
+
+def passed_through(
+    restoration: Restoration, expected: NDArray[np.float32], largest: float = 6, mean: float = 0.5
+) -> None:
+    """Inside the masks nearly the expected photo, outside exactly. Bounds in 255ths."""
+    inside = restoration.mask > 0
+    error = np.abs(restoration.photo - expected) * 255
+    assert restoration.faces
+    assert inside.any()
+    assert not inside.all()
+    assert np.array_equal(restoration.photo[~inside], expected[~inside])
+    assert error[inside].max() <= largest
+    assert error[inside].mean() <= mean
+
+
+def marked(restoration: Restoration, photo: NDArray[np.float32], largest: float = 6, mean: float = 0.75) -> None:
+    """Inside the masks the marker weights' colours of the photo, computed here without the network."""
+    colored = (((photo * 2 - 1) @ MATRIX.T + BIAS) + 1) / 2
+    assert colored.min() > 0
+    assert colored.max() < 1
+    mask = restoration.mask[..., None]
+    expected = photo * (1 - mask) + colored * mask
+    inside = restoration.mask > 0
+    error = np.abs(restoration.photo - expected) * 255
+    assert np.array_equal(restoration.photo[~inside], photo[~inside])
+    assert error[inside].max() <= largest
+    assert error[inside].mean() <= mean
+    assert np.abs(colored - photo)[restoration.mask > 0.9].mean() > 0.05
+
+
+def masks_cover_faces(restoration: Restoration) -> None:
+    """The landmarks of every restored face lie where it is laid over the photograph in full."""
+    for face in restoration.faces:
+        for x, y in np.rint(face.face.landmarks).astype(int):
+            assert restoration.mask[y, x] > 0.95
+
+
+def landmarks_on_template(restoration: Restoration, size: int, template: str = "gpen", largest: float = 0.01) -> None:
+    """For faces that are exact similarities of the template: landmarks at t x size in the crop, in pixels."""
+    for face in restoration.faces:
+        landed = apply(face.matrix, face.face.landmarks)
+        assert np.abs(landed - TEMPLATES[template] * size).max() <= largest

@@ -1,0 +1,46 @@
+"""Models with made weights, the photographs and the checks that every test of the pipeline is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gpen.faces.detect import FaceDetector, make_detector
+from gpen.images import Picture, read_picture
+from gpen.model.checkpoint import Model
+from gpen.model.made import made_weights
+from gpen.model.network import GPEN
+from gpen.model.spec import Spec
+
+MakeModel = Callable[..., Model]
+
+
+@pytest.fixture(scope="session")
+def make_model() -> MakeModel:
+    """Makes a model of ``size`` with made weights; further arguments are those of made_weights."""
+
+    def make(size: int = 256, task: str = "restore", **weights: Any) -> Model:
+        spec = Spec(size, size, 2, {256: 1 / 16, 512: 1 / 8, 1024: 1 / 4}[size])
+        network = GPEN(spec)
+        network.load_state_dict(made_weights(spec, **weights))
+        return Model(network.eval(), task, Path("made.pth"))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def passthrough(make_model: MakeModel) -> Model:
+    return make_model()
+
+
+@pytest.fixture(scope="session")
+def yunet(detector_weights: Path) -> FaceDetector:
+    return make_detector("yunet", [detector_weights])
+
+
+@pytest.fixture(scope="session")
+def solvay(photos: Path) -> Picture:
+    return read_picture(photos / "Solvay_conference_1927.png", 100)
