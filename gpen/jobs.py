@@ -90,8 +90,7 @@ def check_targets(photographs: Sequence[Photograph], targets: Sequence[Path]) ->
                 f"What is made of {photograph.path} would replace {target}, a photograph that was given. "
                 "Choose another folder with -o."
             )
-        # Many file systems do not tell upper from lower case.
-        first = taken.setdefault(str(target).casefold(), photograph)
+        first = taken.setdefault(_key(target), photograph)
         if first is not photograph:
             raise PhotoError(
                 f"{first.path} and {photograph.path} would both be written to {target}. Do them one "
@@ -100,11 +99,25 @@ def check_targets(photographs: Sequence[Photograph], targets: Sequence[Path]) ->
 
 
 def labels(paths: Sequence[Path]) -> list[str]:
-    """What the names of further files beside each path may begin with, so that all names stay different."""
-    stems = Counter(path.with_suffix("") for path in paths)
+    """What the names of further files beside each path begin with: its stem, or more where that is not clear."""
+    stems = Counter(_key(path.with_suffix("")) for path in paths)
     # Beside a.png and a_compare.png, the comparison of the first may not be called a_compare.png.
-    stems.update({stem.with_name(_EXTRA.sub("", stem.name) or "_") for stem in stems if _EXTRA.search(stem.name)})
-    return [path.stem if stems[path.with_suffix("")] == 1 else path.name.replace(".", "_") for path in paths]
+    taken = {_key(path.with_name(_EXTRA.sub("", path.stem) or "_")) for path in paths if _EXTRA.search(path.stem)}
+    result = []
+    for path in paths:
+        label, key = path.stem, _key(path.with_suffix(""))
+        if stems[key] > 1 or key in taken:
+            label = path.name.replace(".", "_")
+            while (key := _key(path.with_name(label))) in taken or key in stems:
+                label += "_"
+            taken.add(key)
+        result.append(label)
+    return result
+
+
+def _key(path: Path) -> str:
+    """Equal for paths that may be the same: many file systems do not tell upper from lower case."""
+    return str(path).casefold()
 
 
 def _matches(text: str, leave_out: Path | None) -> Iterator[Photograph]:

@@ -1,0 +1,164 @@
+"""The command as such: what it is called, how it starts, what its help says."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from importlib.metadata import EntryPoint
+from pathlib import Path
+
+import pytest
+
+from gpen.cli import main, options_from
+from gpen.images.write import _QUALITY
+from gpen.options import OPTIONS, Options
+
+ROOT = Path(__file__).resolve().parents[2]
+DETECT = ("detector", "detection_threshold", "max_megapixels")
+
+
+def help_of(gpen, command: str) -> dict[str, str]:
+    """The flags of a command, each with what its help says on one line."""
+    run = gpen(command, "--help")
+    assert run.code == 0
+    flags = {}
+    for part in re.split(r"\n  (?=-)", run.out)[1:]:
+        text = " ".join(part.split("\n\n")[0].split())
+        for flag in re.findall(r"(?:^|, )(--[a-z-]+)", text):
+            flags[flag] = text
+    return flags
+
+
+@pytest.mark.parametrize("command", ["restore", "detect"])
+def test_every_option_is_a_flag_with_its_help(gpen, monkeypatch, command):
+    monkeypatch.setenv("COLUMNS", "200")
+    flags = help_of(gpen, command)
+    for name in OPTIONS if command == "restore" else DETECT:
+        option = OPTIONS[name]
+        text = flags["--" + name.replace("_", "-")]
+        assert " ".join(option.help.split()) in text
+        shown = {"": "none", "True": "yes", "False": "no"}
+        default = str(option.default).removesuffix(".0")
+        default = shown.get(default, default)
+        assert f"(default: {default}" in text
+        if option.minimum is not None:
+            assert f"; {option.minimum:g} to {option.maximum:g})" in text
+        if option.choices:
+            assert "{" + ",".join(option.choices) + "}" in text
+
+
+def test_no_flag_of_detect_is_without_effect(gpen):
+    flags = help_of(gpen, "detect")
+    named = {name for name in OPTIONS if "--" + name.replace("_", "-") in flags}
+    assert named == set(DETECT)
+
+
+def test_the_default_quality_is_what_the_help_says(gpen):
+    assert f"(default: {_QUALITY})" in help_of(gpen, "restore")["--quality"]
+
+
+@pytest.fixture
+def parsed(monkeypatch):
+    """Return what gpen restore would be run with."""
+    from gpen import photo_commands
+
+    seen = []
+    monkeypatch.setattr(photo_commands, "restore", lambda paths, output, options, **more: seen.append(options) or 0)
+
+    def run(*arguments: object) -> Options:
+        assert main(["restore", "a.png", "-o", "b.png", *map(str, arguments)]) == 0
+        return seen[-1]
+
+    return run
+
+
+def test_without_flags_the_options_are_the_defaults(parsed):
+    assert parsed() == Options()
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_every_flag_sets_its_option(parsed, name):
+    option = OPTIONS[name]
+    flag = "--" + name.replace("_", "-")
+    if option.kind is bool:
+        assert getattr(parsed(flag), name) is True
+        assert getattr(parsed("--no-" + flag[2:]), name) is False
+        return
+    values = option.choices or (["0,2-3"] if option.kind is str else [option.minimum, option.maximum])
+    for value in values:
+        value = option.kind(value)
+        options = parsed(flag, value)
+        assert getattr(options, name) == value
+        assert type(getattr(options, name)) is option.kind
+        assert options == Options(**{name: value})
+
+
+def test_options_from_arguments_that_lack_them():
+    from argparse import Namespace
+
+    assert options_from(Namespace(strength=0.5)) == Options(strength=0.5)
+
+
+@pytest.mark.parametrize("place", ["before", "after"])
+def test_verbose(gpen, place, tmp_path):
+    import logging
+
+    root = logging.getLogger()
+    level, handlers = root.level, root.handlers[:]
+    try:
+        root.handlers.clear()
+        arguments = ["-v", "models"] if place == "before" else ["models", "-v"]
+        assert gpen(*arguments, "--models-path", tmp_path).code == 0
+        assert root.level == logging.INFO
+    finally:
+        root.setLevel(level)
+        root.handlers[:] = handlers
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["restore", "--help"]])
+def test_runs_from_a_checkout_and_help_needs_no_heavy_package(arguments):
+    code = (
+        "import runpy, sys\n"
+        f"sys.argv = ['gpen', *{arguments!r}]\n"
+        "try:\n"
+        "    runpy.run_module('gpen', run_name='__main__', alter_sys=True)\n"
+        "finally:\n"
+        "    print(*sorted({'torch', 'cv2', 'numpy', 'PIL', 'facexlib', 'tqdm'} & set(sys.modules)), file=sys.stderr)\n"
+    )
+    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.startswith("usage: gpen")
+    assert run.stderr.strip() == ""
+
+
+def test_every_command_is_in_the_help(start):
+    out, err = start("--help").communicate(timeout=60)
+    assert err == ""
+    for command in ("restore", "detect", "convert", "inspect", "models", "download"):
+        assert re.search(rf"^    {command} +\w", out, re.MULTILINE)
+
+
+def test_the_package_installs_this_command():
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    value = re.search(r'^\[project\.scripts\]\ngpen = "(.+)"$', text, re.MULTILINE)[1]
+    assert EntryPoint("gpen", value, "console_scripts").load() is main
+    assert 'name = "gpen-face-restore"' in text
+
+
+@pytest.mark.skipif(os.name == "nt", reason="pipes break otherwise on Windows")
+def test_a_reader_who_has_seen_enough(start):
+    process = start("models")
+    process.stdout.close()
+    process.wait(timeout=60)
+    assert "Traceback" not in process.stderr.read()
+    assert process.returncode == 1
+
+
+def test_names_that_the_terminal_cannot_show_are_escaped(tmp_path):
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "gpen", "models", "--models-path", str(tmp_path / "模型")]
+    run = subprocess.run(command, env=environment, capture_output=True, timeout=60)
+    assert run.returncode == 0, run.stderr
+    assert rb"\u6a21\u578b" in run.stdout

@@ -1,0 +1,114 @@
+"""Alpha, grey, 16 bits, turned photographs, colour profiles and EXIF, through the command."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image, ImageCms
+
+from gpen.images import Picture, read_picture, write_picture
+
+
+@pytest.fixture
+def result(restore, tmp_path):
+    """Restore a photograph and return how it was before and after."""
+
+    def run(photo, *arguments, **more) -> tuple[Picture, Picture]:
+        target = tmp_path / "out" / photo.name
+        assert restore(photo, "-o", target, *arguments, **more).code == 0
+        return read_picture(photo, 1), read_picture(target, 1)
+
+    return run
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.tif", "a.webp"])
+def test_alpha_stays(photographs, result, assert_restored, tmp_path, name):
+    photo = photographs.add(name, alpha=True)
+    before, after = result(photo)
+    assert np.abs(before.alpha - after.alpha).max() == 0
+    assert before.alpha.std() > 0.1
+    assert_restored(tmp_path / "out" / name, photo, coding=0 if name != "a.webp" else 14)
+
+
+def test_transparency_that_jpeg_cannot_hold_is_refused(restore, photographs, tmp_path, files_in):
+    photo = photographs.add("a.png", alpha=True)
+    run = restore(photo, "-o", tmp_path / "out" / "a.jpg")
+    assert run.code == 1
+    assert "JPEG knows no transparency. Write it as PNG, WebP or TIFF." in run.err
+    assert files_in(tmp_path / "out") == []
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.tif", "a.jpg"])
+def test_grey_stays_grey(photographs, result, assert_restored, tmp_path, name):
+    photo = photographs.add(name, grey=True)
+    before, after = result(photo)
+    assert before.grey
+    assert after.grey
+    assert Image.open(tmp_path / "out" / name).mode == "L"
+    assert_restored(tmp_path / "out" / name, photo, coding=0 if name != "a.jpg" else 14)
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.tif"])
+def test_sixteen_bits_survive(photographs, result, name):
+    photo = photographs.add(name, bits=16)
+    before, after = result(photo, model="passthrough")
+    assert before.bits == after.bits == 16
+    steps = np.abs(after.photo - before.photo).max(axis=2) * 65535
+    assert steps[0].max() == 0
+    # Far finer than 8 bits could be, also within the face, which went through the network.
+    assert 0 < steps.max() < 257 / 2
+    assert len(np.unique(np.rint(after.photo * 65535))) > 256
+
+
+def test_a_turned_photograph_is_restored_upright(photographs, result, assert_restored, tmp_path):
+    upright = photographs.add("upright.jpg")
+    turned = photographs.folder / "turned.jpg"
+    exif = Image.Exif()
+    exif[0x0112] = 6  # shown after a quarter turn clockwise
+    exif[0x0110] = "A camera"
+    image = Image.open(upright).transpose(Image.Transpose.ROTATE_90)
+    image.save(turned, quality=95, subsampling=0, exif=exif)
+    photographs.known("turned.jpg", photographs.faces["upright.jpg"])
+    before, after = result(turned)
+    assert (before.width, before.height) == (after.width, after.height) == (112, 96)
+    assert_restored(tmp_path / "out" / "turned.jpg", turned, coding=14)
+    tags = Image.open(tmp_path / "out" / "turned.jpg").getexif()
+    assert tags.get(0x0112, 1) == 1
+    assert tags[0x0110] == "A camera"
+
+
+def test_a_turned_photograph_without_faces_is_copied(restore, photographs, tmp_path):
+    photo = photographs.add("a.jpg", faces=[])
+    exif = Image.Exif()
+    exif[0x0112] = 8
+    Image.open(photo).transpose(Image.Transpose.ROTATE_270).save(photo, exif=exif)
+    restore(photo, "-o", tmp_path / "b.jpg")
+    assert (tmp_path / "b.jpg").read_bytes() == photo.read_bytes()
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".tif"])
+def test_profile_and_exif_are_carried_over(photographs, result, tmp_path, suffix):
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    photo = photographs.add(f"a{suffix}")
+    exif = Image.Exif()
+    exif[0x010E] = "An afternoon"
+    with Image.open(photo) as image:
+        image.load()
+    quality = {} if suffix in (".tif", ".png") else {"quality": 95}
+    image.save(photo, icc_profile=profile, exif=exif, dpi=(300, 300), **quality)
+    before, after = result(photo)
+    assert after.icc == before.icc == profile
+    written = Image.open(tmp_path / "out" / photo.name)
+    assert written.info["icc_profile"] == profile
+    assert written.getexif()[0x010E] == "An afternoon"
+    if suffix != ".webp":
+        assert [round(float(number)) for number in written.info["dpi"]] == [300, 300]
+
+
+def test_a_larger_picture_than_allowed_is_refused(restore, photographs, tmp_path, files_in):
+    photo = photographs.add("a.png", faces=[])
+    write_picture(photo, Picture(np.zeros((400, 400, 3), np.float32)))
+    run = restore(photo, "-o", tmp_path / "out", "--max-megapixels", 0.1)
+    assert run.code == 1
+    assert "0.1" in run.err
+    assert files_in(tmp_path / "out") == []

@@ -1,0 +1,204 @@
+"""What cannot be done is said in a sentence, and nothing is written."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from gpen.options import OPTIONS
+
+
+@pytest.fixture
+def refused(restore, photographs, tmp_path, files_in):
+    """Run gpen restore and check that it wrote nothing; return what it said."""
+
+    def run(*arguments, code: int = 1, **more) -> str:
+        photographs.list.parent.mkdir(exist_ok=True)
+        before = files_in(tmp_path)
+        done = restore(*arguments, **more)
+        assert done.code == code, done
+        assert files_in(tmp_path) == before
+        return done.err
+
+    return run
+
+
+def test_a_result_that_would_replace_its_photograph(refused, photographs, tmp_path, monkeypatch):
+    photo = photographs.add("a.png")
+    photographs.add("sub/b.png")
+    sentence = "a photograph that was given. Choose another folder with -o."
+    assert sentence in refused(photo, "-o", photo)
+    assert sentence in refused(photo, "-o", photographs.folder)
+    assert sentence in refused(photo, "-o", photographs.folder, "--overwrite")
+    assert sentence in refused(photographs.folder, "-o", photographs.folder)
+    assert sentence in refused(photographs.folder / "*.png", "-o", photographs.folder)
+    assert sentence in refused(photo, photographs.folder / "sub" / "b.png", "-o", photographs.folder / "sub" / "..")
+    monkeypatch.chdir(photographs.folder)
+    assert sentence in refused("a.png", "-o", ".")
+    assert sentence in refused("a.png", "-o", "sub/../a.png")
+
+
+def test_a_result_that_would_replace_its_photograph_through_a_link(refused, photographs, tmp_path):
+    photographs.add("a.png")
+    link = tmp_path / "link"
+    try:
+        link.symlink_to(photographs.folder, target_is_directory=True)
+    except OSError:
+        pytest.skip("links cannot be made here")
+    assert "a photograph that was given" in refused(photographs.folder, "-o", link)
+
+
+def test_two_results_of_one_name(refused, photographs, tmp_path):
+    one, two = photographs.add("x/a.png"), photographs.add("y/A.PNG")
+    err = refused(one, two, "-o", tmp_path / "out")
+    assert f"{one} and {two} would both be written to " in err
+
+
+def test_the_name_of_one_result_for_several(refused, photographs, tmp_path):
+    one, two = photographs.add("a.png"), photographs.add("b.png")
+    for inputs in ([one, two], [photographs.folder], [photographs.folder / "*.png"]):
+        assert "is the name of one picture" in refused(*inputs, "-o", tmp_path / "r.png")
+    # One that is there is no folder either.
+    (tmp_path / "r.txt").write_text("mine")
+    assert "r.txt is a file, but no picture." in refused(one, "-o", tmp_path / "r.txt")
+    assert "Pictures cannot be written as .bmp." in refused(one, "-o", tmp_path / "r.bmp")
+
+
+def test_an_empty_folder(refused, tmp_path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "notes.txt").write_text("no picture")
+    err = refused(tmp_path / "empty", "-o", tmp_path / "out", faces=False)
+    assert err == f"gpen: {tmp_path / 'empty'}: There is no picture in this folder.\n"
+
+
+def test_nothing_found(refused, photographs, tmp_path):
+    photographs.add("a.png")
+    assert "*.jpg: No file matches." in refused(photographs.folder / "*.jpg", "-o", tmp_path / "out")
+    assert "does not exist" in refused(tmp_path / "lost.png", "-o", tmp_path / "out")
+    assert "xxx.png" in refused("x" * 5000 + ".png", "-o", tmp_path / "out")
+
+
+def test_a_pattern_without_matches_does_not_stop_the_rest(restore, photographs, tmp_path, files_in):
+    photo = photographs.add("a.png")
+    run = restore(photo, photographs.folder / "*.jpg", "-o", tmp_path / "out")
+    assert run.code == 1
+    assert "*.jpg: No file matches." in run.err
+    assert files_in(tmp_path / "out") == ["a.png"]
+
+
+BAD = [
+    ("--feather", "2", "Feather is 2.0; it has to lie between 0 and 0.5."),
+    ("--strength", "nan", "Strength is nan; it has to lie between 0 and 1."),
+    ("--strength", "much", "Strength is 'much', which is not a number."),
+    ("--min-face-size", "1.5", "Smallest face is '1.5', which is not a whole number."),
+    ("--mask", "square", "Mask is 'square', which is not one of its choices: ellipse, box, parsed."),
+    ("--upscale", "inf", "Upscale is inf; it has to lie between 1 and 4."),
+    ("--only-faces", "2-x", "Only these faces is '2-x'; it has to be numbers"),
+    ("--only-faces", "5-2", "Only these faces is '5-2': the range 5-2 runs backwards."),
+    ("--quality", "0", "The quality is '0'; it has to be a whole number from 1 to 100."),
+    ("--quality", "best", "The quality is 'best'; it has to be a whole number from 1 to 100."),
+]
+
+
+@pytest.mark.parametrize(("flag", "value", "sentence"), BAD, ids=[f"{flag} {value}" for flag, value, _ in BAD])
+def test_a_bad_value(refused, photographs, tmp_path, flag, value, sentence):
+    photo = photographs.add("a.png")
+    assert sentence in refused(photo, "-o", tmp_path / "out", flag, value, code=2)
+
+
+def test_missing_arguments(gpen):
+    for arguments in ([], ["restore"], ["restore", "a.png"], ["nonsense"], ["download"]):
+        assert gpen(*arguments).code == 2
+
+
+def test_an_unknown_network(refused, photographs, tmp_path, networks):
+    photo = photographs.add("a.png")
+    err = refused(photo, "-o", tmp_path / "out", model="GPEN-BFR-4096")
+    assert 'gpen: "GPEN-BFR-4096" is neither a file, nor a name from the catalogue' in err
+    assert str(networks) in err
+    assert "passthrough.pth" in err
+
+
+def test_a_published_network_that_is_not_there(refused, photographs, tmp_path, networks):
+    photo = photographs.add("a.png")
+    err = refused(photo, "-o", tmp_path / "out", model="GPEN-BFR-512")
+    assert "gpen download GPEN-BFR-512" in err
+    assert str(networks) in err
+
+
+def test_no_network_at_all(gpen, photographs, tmp_path, files_in):
+    photo = photographs.add("a.png")
+    run = gpen("restore", photo, "-o", tmp_path / "out", "--faces", photographs.list)
+    assert run.code == 1
+    assert "gpen download" in run.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_file_that_is_no_network(refused, photographs, tmp_path):
+    photo = photographs.add("a.png")
+    (tmp_path / "page.pth").write_text("<!DOCTYPE html><html>Not found</html>")
+    torch.save({"weight": torch.zeros(3)}, tmp_path / "other.pth")
+    assert "page.pth" in refused(photo, "-o", tmp_path / "out", model=str(tmp_path / "page.pth"))
+    assert "other.pth" in refused(photo, "-o", tmp_path / "out", model=str(tmp_path / "other.pth"))
+    assert "other.pth" in refused(photo, "-o", tmp_path / "out", "--models-path", tmp_path, model="other")
+
+
+@pytest.mark.parametrize("detector", ["yunet", "retinaface_resnet50"])
+def test_missing_detector(refused, photographs, tmp_path, networks, monkeypatch, detector):
+    if detector != "yunet":
+        pytest.importorskip("facexlib")
+    monkeypatch.setenv("GPEN_DETECTORS_PATH", str(tmp_path / "detectors"))
+    photo = photographs.add("a.png")
+    err = refused(photo, "-o", tmp_path / "out", "--detector", detector, faces=False)
+    assert f"{detector} (" in err
+    assert "https://" in err
+    assert f"gpen download {detector}" in err
+    assert str(networks) in err
+    assert f"{tmp_path / 'detectors'} (does not exist)" in err
+
+
+def test_parsed_mask_without_weights(refused, photographs, tmp_path, networks):
+    photo = photographs.add("a.png")
+    err = refused(photo, "-o", tmp_path / "out", "--mask", "parsed")
+    assert "The parsed mask needs a face-parsing network, and none is there." in err
+    assert "parsing_parsenet.pth" in err
+    assert str(networks) in err
+
+
+def test_a_bad_list_of_faces(refused, photographs, tmp_path):
+    photo = photographs.add("a.png")
+    photographs.list.write_text("{}")
+    assert "is not a file of faces" in refused(photo, "-o", tmp_path / "out")
+    photographs.list.unlink()
+    assert "cannot be read" in refused(photo, "-o", tmp_path / "out")
+
+
+def test_a_device_that_is_not_there(refused, photographs, tmp_path):
+    photo = photographs.add("a.png")
+    for device in ("cuda:99", "toaster", "meta"):
+        err = refused(photo, "-o", tmp_path / "out", "--device", device)
+        assert f"gpen: PyTorch cannot use the device '{device}' here (" in err
+
+
+def test_float16_on_a_cpu(refused, photographs, tmp_path):
+    photo = photographs.add("a.png")
+    assert "float16" in refused(photo, "-o", tmp_path / "out", "--device", "cpu", "--precision", "fp16")
+
+
+def test_a_report_that_cannot_be_written_is_known_before_the_work(refused, photographs, tmp_path):
+    photo = photographs.add("a.png")
+    err = refused(photo, "-o", tmp_path / "out", "--report", photo / "report.json")
+    assert "cannot be made" in err
+
+
+def test_a_folder_that_cannot_be_made(refused, photographs, tmp_path):
+    photo = photographs.add("a.png")
+    (tmp_path / "file").write_text("mine")
+    assert "The folder" in refused(photo, "-o", tmp_path / "file" / "out")
+
+
+def test_more_pixels_than_memory_would_hold(refused, photographs, tmp_path):
+    photo = photographs.add("a.png")
+    assert OPTIONS["max_megapixels"].minimum == 0.1
+    err = refused(photo, "-o", tmp_path / "out", "--max-megapixels", 0.1, "--upscale", 4)
+    assert "Choose a smaller upscale, or a larger limit." in err

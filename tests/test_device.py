@@ -1,0 +1,196 @@
+"""Devices, precisions, and what happens when memory runs out."""
+
+from __future__ import annotations
+
+import gc
+import itertools
+import weakref
+
+import pytest
+import torch
+
+from gpen.device import is_out_of_memory, memory_estimate, pick_device, pick_dtype, run_within_memory
+from gpen.errors import GpenError, OutOfMemoryError
+from gpen.model.spec import Spec
+
+SIGNS = [
+    torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+    MemoryError(),
+    RuntimeError("[enforce fail at alloc_cpu.cpp:75] DefaultCPUAllocator: can't allocate memory: you tried"),
+    RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 1 bytes."),
+    RuntimeError("MPS backend out of memory (MPS allocated: 5 GB)"),
+    RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+]
+
+
+class Network(torch.nn.Module):
+    """Doubles its input; remembers what it was converted to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.tensor([2.0]))
+
+
+class FakeModel:
+    """A model that runs out of memory over ``room`` bytes of input, on a device that is said to be a GPU."""
+
+    spec = Spec(256, 256)
+
+    def __init__(self, room: float, error: Exception | None = None, device: str = "cuda") -> None:
+        self.network = Network()
+        self.room = room
+        self.error = error or SIGNS[0]
+        self.device = torch.device(device)
+        self.calls: list[tuple[int, torch.dtype]] = []
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.network.weight.dtype
+
+    def __call__(self, pictures):
+        self.calls.append((len(pictures), self.dtype))
+        if pictures.numel() * self.dtype.itemsize > self.room:
+            raise self.error
+        return (pictures * self.network.weight.float()).float()
+
+
+@pytest.fixture
+def pictures():
+    return torch.arange(7 * 3 * 4 * 4, dtype=torch.float32).reshape(7, 3, 4, 4) / 100
+
+
+ONE = 3 * 4 * 4 * 4  # bytes of one picture in float32
+
+
+def test_what_fits_runs_once(pictures):
+    model = FakeModel(7 * ONE)
+    assert torch.equal(run_within_memory(model, pictures), pictures * 2)
+    assert model.calls == [(7, torch.float32)]
+
+
+@pytest.mark.parametrize("error", SIGNS, ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize("device", ["cuda", "cpu"])
+def test_batches_are_split_until_they_fit(pictures, error, device):
+    model = FakeModel(2 * ONE, error, device)
+    assert torch.equal(run_within_memory(model, pictures), pictures * 2)
+    assert [count for count, _ in model.calls] == [7, 3, 1, 2, 4, 2, 2]
+    assert model.dtype == torch.float32
+
+
+def test_then_half_the_precision(pictures):
+    model = FakeModel(ONE / 2)
+    assert torch.equal(run_within_memory(model, pictures), pictures * 2)
+    assert model.dtype == torch.bfloat16
+    # It stays there: what comes later is not tried in vain.
+    model.calls.clear()
+    run_within_memory(model, pictures[:1])
+    assert model.calls == [(1, torch.bfloat16)]
+
+
+def test_at_last_a_sentence(pictures):
+    model = FakeModel(10)
+    with pytest.raises(OutOfMemoryError) as caught:
+        run_within_memory(model, pictures[:1])
+    text = str(caught.value)
+    assert text.startswith("GPEN 256 needs about ")
+    assert f"{memory_estimate(model.spec, torch.bfloat16) >> 20} MB of free memory on cuda" in text
+    assert "or the CPU (--device cpu)" in text
+    assert model.calls == [(1, torch.float32), (1, torch.bfloat16)]
+
+
+def test_on_a_cpu_there_is_no_way_back_and_none_is_offered(pictures):
+    model = FakeModel(10, device="cpu")
+    with pytest.raises(OutOfMemoryError, match=r"or choose a smaller network\.$"):
+        run_within_memory(model, pictures)
+    assert {dtype for _, dtype in model.calls} == {torch.float32}
+
+
+@pytest.mark.parametrize("error", [RuntimeError("shapes do not match"), ValueError("out of memory"), GpenError("no")])
+def test_other_errors_pass_through(pictures, error):
+    model = FakeModel(10, error)
+    with pytest.raises(type(error)) as caught:
+        run_within_memory(model, pictures)
+    assert caught.value is error
+    assert len(model.calls) == 1
+
+
+def test_a_failed_call_keeps_nothing_alive(pictures):
+    model = FakeModel(2 * ONE)
+    left = []
+
+    def call(batch):
+        scratch = torch.zeros(1000)
+        left.append(weakref.ref(scratch))
+        if len(batch) == 7:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+        gc.collect()
+        assert left[0]() is None
+        return batch * 2
+
+    class Model(FakeModel):
+        def __call__(self, batch):
+            return call(batch)
+
+    model = Model(0)
+    assert torch.equal(run_within_memory(model, pictures), pictures * 2)
+
+
+@pytest.mark.parametrize("error", SIGNS, ids=lambda error: type(error).__name__)
+def test_signs_of_little_memory(error):
+    assert is_out_of_memory(error)
+    assert not is_out_of_memory(KeyError(str(error)))
+
+
+def test_the_cpu_is_always_there():
+    assert pick_device("cpu") == torch.device("cpu")
+    assert torch.zeros(1, device=pick_device("auto")).item() == 0
+
+
+@pytest.mark.parametrize(
+    ("available", "expected"),
+    [((), "cpu"), (("mps",), "mps"), (("mps", "xpu"), "xpu"), (("mps", "xpu", "cuda"), "cuda")],
+)
+def test_the_best_device_is_chosen(monkeypatch, available, expected):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: "cuda" in available)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: "mps" in available)
+    if hasattr(torch, "xpu"):
+        monkeypatch.setattr(torch.xpu, "is_available", lambda: "xpu" in available)
+    elif expected == "xpu":
+        pytest.skip("this PyTorch knows no xpu")
+    assert pick_device() == torch.device(expected)
+
+
+@pytest.mark.parametrize("name", ["toaster", "", "cuda:99", "meta", "cpu:x", "hpu", "vulkan"])
+def test_a_device_that_cannot_be_used(name):
+    with pytest.raises(GpenError) as caught:
+        pick_device(name)
+    text = str(caught.value)
+    assert text.startswith(f"PyTorch cannot use the device {name!r} here (")
+    assert text.endswith("). Use auto or cpu.")
+    assert "\n" not in text
+
+
+def test_precisions():
+    assert pick_dtype("auto") == pick_dtype("fp32") == torch.float32
+    assert pick_dtype("bf16") == torch.bfloat16
+    assert pick_dtype("fp16") == torch.float16
+
+
+def test_the_estimate_grows_with_the_picture():
+    estimates = [memory_estimate(Spec(size, size), torch.float32) for size in (256, 512, 1024, 2048)]
+    for smaller, larger in itertools.pairwise(estimates):
+        assert 1.5 < larger / smaller < 4.5
+    assert 100e6 < estimates[1] < 2e9
+
+
+def test_the_estimate_halves_with_the_precision():
+    spec = Spec(2048, 2048)
+    full, half = (memory_estimate(spec, dtype) for dtype in (torch.float32, torch.bfloat16))
+    assert half == memory_estimate(spec, torch.float16)
+    assert 0.5 <= half / full < 0.55
+
+
+def test_the_estimate_grows_with_the_batch():
+    spec = Spec(512, 512)
+    one, two, three = (memory_estimate(spec, torch.float32, batch) for batch in (1, 2, 3))
+    assert three - two == two - one > 0

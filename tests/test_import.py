@@ -1,0 +1,70 @@
+"""Importing costs nothing, and everything that is installed is what is in the checkout."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import gpen
+
+ROOT = Path(__file__).resolve().parents[1]
+MODULES = sorted((ROOT / "gpen").rglob("*.py"))
+
+
+def loaded_after(code: str, *names: str) -> set[str]:
+    """Which of these modules are loaded in a new interpreter that ran the code."""
+    code += f"\nimport sys; print(*(name for name in {names!r} if name in sys.modules))"
+    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert run.returncode == 0, run.stderr
+    return set(run.stdout.split())
+
+
+def test_import_loads_nothing_heavy():
+    code = "import gpen, gpen.cli, gpen.options, gpen.jobs; gpen.Options(); gpen.GpenError"
+    assert loaded_after(code, "torch", "cv2", "facexlib", "safetensors", "tqdm") == set()
+
+
+def test_only_what_needs_facexlib_loads_it():
+    code = "import gpen; [getattr(gpen, name) for name in gpen.__all__]; import gpen.photo_commands"
+    assert loaded_after(code, "torch", "cv2", "facexlib", "torchvision") == {"torch", "cv2"}
+
+
+@pytest.mark.parametrize("name", gpen.__all__)
+def test_what_the_package_offers_is_there(name):
+    assert getattr(gpen, name) is not None
+
+
+def test_what_it_does_not_offer_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="'gpen' has no attribute 'restored'"):
+        gpen.restored  # noqa: B018
+
+
+def test_the_list_of_names_is_the_list_of_names():
+    assert set(gpen.__all__) == set(gpen._HOMES)
+    imported = re.findall(r"^    from \.\S+ import (.+)$", (ROOT / "gpen/__init__.py").read_text(), re.MULTILINE)
+    assert set(gpen.__all__) == {name for line in imported for name in line.split(", ")}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_imports_inside_the_package_are_relative(path):
+    # ComfyUI loads the package under another name.
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            names = [node.module]
+        else:
+            continue
+        assert not [name for name in names if name.split(".")[0] == "gpen"]
+
+
+def test_every_folder_of_the_package_is_installed():
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    listed = re.search(r"^\[tool\.setuptools\]\npackages = \[(.+)\]$", text, re.MULTILINE)[1]
+    folders = {path.parent.relative_to(ROOT).as_posix().replace("/", ".") for path in MODULES}
+    assert folders <= set(re.findall(r'"([^"]+)"', listed))

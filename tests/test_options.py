@@ -1,0 +1,124 @@
+"""Options are declared once, and a value that is none is refused."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gpen.errors import OptionError
+from gpen.options import DETECTORS, OPTIONS, Option, Options
+
+NUMBERS = [name for name, option in OPTIONS.items() if option.kind in (int, float)]
+anything = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.floats(-1, 5),
+    st.integers(-2, 5000),
+    st.text(max_size=8),
+    st.binary(max_size=3),
+    st.lists(st.integers(), max_size=2),
+    st.sampled_from([choice for option in OPTIONS.values() for choice in option.choices]),
+)
+
+
+def valid(option: Option) -> st.SearchStrategy:
+    if option.choices:
+        return st.sampled_from(option.choices)
+    if option.kind is bool:
+        return st.booleans()
+    if option.kind is int:
+        return st.integers(int(option.minimum), int(option.maximum))
+    if option.kind is float:
+        return st.floats(option.minimum, option.maximum)
+    return st.text(max_size=20)
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+@settings(max_examples=60, deadline=None)
+@given(value=anything)
+def test_a_value_is_one_of_the_option_or_refused(name, value):
+    option = OPTIONS[name]
+    refusal = ""
+    try:
+        checked = option.check(value)
+    except OptionError as error:
+        refusal = str(error)
+    if refusal:
+        assert refusal.startswith(f"{option.label} is ")
+        assert refusal.endswith(".")
+        return
+    assert type(checked) is option.kind
+    assert checked == value
+    assert not option.choices or checked in option.choices
+    if option.minimum is not None:
+        assert option.minimum <= checked <= option.maximum
+    assert option.check(checked) == checked
+    assert getattr(Options(**{name: value}), name) == checked
+
+
+@settings(max_examples=60, deadline=None)
+@given(values=st.fixed_dictionaries({name: valid(option) for name, option in OPTIONS.items()}))
+def test_valid_values_go_round(values):
+    options = Options(**values)
+    assert dataclasses.asdict(options) == values
+    assert Options(**dataclasses.asdict(options)) == options
+    assert all(type(getattr(options, name)) is OPTIONS[name].kind for name in OPTIONS)
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, True, "1", None, 1j])
+def test_what_is_no_number_is_refused(name, value):
+    with pytest.raises(OptionError):
+        OPTIONS[name].check(value)
+    with pytest.raises(OptionError):
+        Options(**{name: value})
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_limits_are_allowed_and_nothing_beyond(name):
+    option = OPTIONS[name]
+    for limit, beyond in ((option.minimum, -1), (option.maximum, 1)):
+        assert option.check(limit) == limit
+        with pytest.raises(OptionError, match=f"between {option.minimum:g} and {option.maximum:g}"):
+            option.check(option.kind(limit + beyond))
+
+
+def test_whole_numbers_pass_as_either_type():
+    assert type(OPTIONS["min_face_size"].check(3.0)) is int
+    assert type(OPTIONS["strength"].check(1)) is float
+    with pytest.raises(OptionError, match=r"is 3\.5, which is not a whole number"):
+        OPTIONS["min_face_size"].check(3.5)
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_every_option_explains_itself(name):
+    option = OPTIONS[name]
+    assert option.name == name
+    assert option.label
+    assert option.group
+    assert option.help.endswith(".")
+    assert option.check(option.default) == option.default == getattr(Options(), name)
+    numeric = option.kind in (int, float)
+    assert (option.minimum is not None and option.maximum is not None and option.step is not None) == numeric
+    if option.choices:
+        # The help names what is to be chosen from, but for values that are names themselves.
+        assert option.default in option.choices
+        assert name in ("detector", "precision") or all(choice in option.help for choice in option.choices)
+
+
+def test_options_cannot_be_changed_behind_the_checks():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Options().strength = 7
+    with pytest.raises(TypeError):
+        Options(strenght=1)
+
+
+def test_the_names_of_the_detectors():
+    assert DETECTORS == ("auto", "yunet", "retinaface_resnet50", "retinaface_mobile0.25")
+    assert OPTIONS["detection_threshold"].default == 0.7
