@@ -29,9 +29,7 @@ MARGIN = 26 / 512
 SMALLEST_FEATHER = 0.01
 
 
-def face_mask(
-    shape: str, landmarks: NDArray[np.float64], feather: float, parsed: Image | None = None
-) -> Image:
+def face_mask(shape: str, landmarks: NDArray[np.float64], feather: float, parsed: Image | None = None) -> Image:
     """Mask (SIZE, SIZE) of the kind that option "mask" names; 0 on the border of the crop.
 
     landmarks: (5, 2) in the crop, as fractions of its size. feather: width of the soft edge as a fraction of
@@ -77,7 +75,7 @@ def _ellipse(
 def _parsed(parsed: Image, width: float) -> Image:
     inside = np.where(_distance_to_border() >= MARGIN * SIZE, parsed, 0).astype(np.float32)
     # A step blurred by a Gaussian rises from 2 % to 98 % over four standard deviations.
-    return np.asarray(cv2.GaussianBlur(inside, (0, 0), width / 4), dtype=np.float32)
+    return np.clip(cv2.GaussianBlur(inside, (0, 0), width / 4), 0, 1)
 
 
 def _distance_to_border() -> Image:
