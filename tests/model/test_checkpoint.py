@@ -146,6 +146,13 @@ def test_views_of_one_storage(legacy: bool, tmp_path: Path) -> None:
     assert all(t.untyped_storage().nbytes() == t.numel() * 4 for t in loaded.values())
 
 
+def test_a_view_does_not_keep_a_larger_storage(tmp_path: Path) -> None:
+    state = {**STATE, "ecd0.0.1.bias": torch.zeros(1 << 20)[8:16]}
+    torch.save(state, tmp_path / "x.pth")
+    loaded = load_model(tmp_path / "x.pth").network.state_dict()
+    assert loaded["ecd0.0.1.bias"].untyped_storage().nbytes() == 32
+
+
 def test_views_that_fill_a_storage_stay_where_they_are(tmp_path: Path) -> None:
     block = torch.cat([t.flatten() for t in STATE.values()])
     pieces = block.split([t.numel() for t in STATE.values()])
