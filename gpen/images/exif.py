@@ -1,35 +1,63 @@
-"""EXIF blocks: what they say about the pixels is read and corrected in place, the rest is left as it is."""
+"""EXIF blocks: what they say about the pixels is corrected in place, the rest is left as it is.
+
+Maker notes hold offsets into the whole block, and are lost to readers where a block is written anew.
+Therefore a few bytes are changed here, and Pillow writes a block only for TIFF files, which have none.
+"""
 
 from __future__ import annotations
 
+import logging
 import struct
 
 import numpy as np
 
 from .picture import Samples
-from .tags import (
-    BYTE,
-    EXIF_HEIGHT,
-    EXIF_POINTER,
-    EXIF_WIDTH,
-    GPS_POINTER,
-    HEIGHT,
-    INTEROP_POINTER,
-    LONG,
-    ORIENTATION,
-    SHORT,
-    WIDTH,
-    DamagedError,
-    Directory,
-    first_directory,
-    header,
-    pack,
-)
 
+ORIENTATION, EXIF_POINTER, GPS_POINTER = 274, 34665, 34853
+_INTEROP_POINTER, _PAGE_SIZE, _EXIF_SIZE = 40965, (256, 257), (40962, 40963)
 _PREFIX = b"Exif\0\0"
+_NUMBERS = {1: "B", 3: "H", 4: "I"}
 # Tags of a TIFF file's page that describe the photograph and not how its pixels are stored: description,
 # maker, model, software, date, artist, host, rating, copyright, the strings of Windows.
 _DESCRIPTIVE = (270, 271, 272, 305, 306, 315, 316, 18246, 18249, 33432, *range(40091, 40096))
+
+_log = logging.getLogger(__name__)
+
+
+class Directory:
+    """The tags at ``at``, or the first ones, of an EXIF block or small TIFF file; struct.error without any.
+
+    order: < or >. entries: where each tag's twelve bytes lie. link: where the next one's offset lies.
+    """
+
+    def __init__(self, data: bytearray, at: int | None = None) -> None:
+        self.data = data
+        self.order = "<" if data[:2] == b"II" else ">"
+        if bytes(data[:4]) not in (b"II*\0", b"MM\0*"):
+            raise struct.error("no header")
+        if at is None:
+            at = self._unpack("I", 4)
+        self.link = at + 2 + 12 * self._unpack("H", at)
+        self._unpack("I", self.link)
+        self.entries = {self._unpack("H", entry): entry for entry in range(at + 2, self.link, 12)}
+
+    def get(self, tag: int) -> int:
+        """Return the tag's whole number, 0 where there is none."""
+        letter = self._letter(tag)
+        return self._unpack(letter, self.entries[tag] + 8) if letter else 0
+
+    def set(self, tag: int, number: int) -> None:
+        """Overwrite the tag's whole number, where there is one and the new one fits into it."""
+        letter = self._letter(tag)
+        if letter and number < 256 ** struct.calcsize("<" + letter):
+            struct.pack_into(self.order + letter, self.data, self.entries[tag] + 8, number)
+
+    def _letter(self, tag: int) -> str | None:
+        entry = self.entries.get(tag)
+        return _NUMBERS.get(self._unpack("H", entry + 2)) if entry and self._unpack("I", entry + 4) == 1 else None
+
+    def _unpack(self, letter: str, position: int) -> int:
+        return int(struct.unpack_from(self.order + letter, self.data, position)[0])
 
 
 def clean_exif(block: bytes | None) -> tuple[bytes | None, int]:
@@ -38,77 +66,56 @@ def clean_exif(block: bytes | None) -> tuple[bytes | None, int]:
     The thumbnail is unlinked: it shows the photograph as it was before it was turned and restored.
     A block that cannot be read gives None and 1.
     """
-    if not block:
-        return None, 1
-    while block.startswith(_PREFIX):
+    while block and block.startswith(_PREFIX):
         block = block[len(_PREFIX) :]
     try:
-        directory = first_directory(block)
-        if directory.big or directory.link + 4 > len(block):
-            return None, 1
-    except DamagedError:
+        directory = Directory(bytearray(block or b""))
+    except struct.error:
         return None, 1
-    orientation = read_orientation(directory)
-    changed = bytearray(_overwritten(directory, {ORIENTATION: 1}))
-    changed[directory.link : directory.link + 4] = bytes(4)
-    return bytes(changed), orientation
-
-
-def read_orientation(directory: Directory) -> int:
-    """Return the orientation, 1 where there is none or it is not one of 1 to 8."""
-    try:
-        orientation = directory.integer(ORIENTATION, 1)
-    except DamagedError:
-        return 1
-    return orientation if orientation in range(1, 9) else 1
-
-
-def without_orientation(directory: Directory) -> bytes:
-    """Return the file that holds the directory, with an orientation of 1, so that no reader turns it."""
-    return _overwritten(directory, {ORIENTATION: 1})
+    orientation = directory.get(ORIENTATION)
+    directory.set(ORIENTATION, 1)
+    directory.data[directory.link : directory.link + 4] = bytes(4)
+    return bytes(directory.data), orientation if orientation in range(1, 9) else 1
 
 
 def sized_exif(block: bytes | None, width: int, height: int) -> bytes | None:
     """Return the block with the size it states, where it states one, set to ``width`` and ``height``."""
     if block is None:
         return None
-    block = _overwritten(first_directory(block), {WIDTH: width, HEIGHT: height})
-    sub = first_directory(block).sub_directory(EXIF_POINTER)
-    return _overwritten(sub, {EXIF_WIDTH: width, EXIF_HEIGHT: height}) if sub else block
-
-
-def _overwritten(directory: Directory, numbers: dict[int, int]) -> bytes:
-    data = bytearray(directory.data)
-    for tag, number in numbers.items():
-        entry = directory.entries.get(tag)
-        letter = {BYTE: "B", SHORT: "H", LONG: "I"}.get(entry.type) if entry else None
-        if entry is None or letter is None or entry.count != 1:
-            continue
-        if number < 256 ** struct.calcsize("<" + letter) and entry.position + 4 <= len(data):
-            struct.pack_into(directory.order + letter, data, entry.position, number)
+    data = bytearray(block)
+    try:
+        first = Directory(data)
+        places = [(first, _PAGE_SIZE)]
+        if first.get(EXIF_POINTER):
+            places.append((Directory(data, first.get(EXIF_POINTER)), _EXIF_SIZE))
+    except struct.error:
+        return block
+    for directory, tags in places:
+        for tag, number in zip(tags, (width, height), strict=True):
+            directory.set(tag, number)
     return bytes(data)
 
 
-def exif_from_tiff(page: Directory) -> bytes | None:
-    """Return what a TIFF page says about the photograph as an EXIF block, None where it says nothing."""
-    order = page.order
-    main = {tag: value for tag, value in page.values().items() if tag in _DESCRIPTIVE}
-    subs = {}
-    for pointer in (EXIF_POINTER, GPS_POINTER):
-        sub = page.sub_directory(pointer)
-        values = sub.values() if sub else {}
-        values.pop(INTEROP_POINTER, None)  # an offset into the file, which means nothing outside it
-        if values:
-            subs[pointer] = values
-            main[pointer] = (LONG, bytes(4))
-    if not main or any(kind > 12 for values in (main, *subs.values()) for kind, _ in values.values()):
+def exif_from_tiff(data: bytes) -> bytes | None:
+    """Return what a TIFF file says about the photograph as an EXIF block, None where it says nothing."""
+    from PIL import Image
+
+    if data[2:4] in (b"+\0", b"\0+"):
+        return None  # BigTIFF, of which Pillow reads no EXIF
+    page, block = Image.Exif(), Image.Exif()
+    try:
+        page.load(data)
+        block.endian = page.endian
+        block.update({tag: page[tag] for tag in _DESCRIPTIVE if tag in page})
+        for pointer in (EXIF_POINTER, GPS_POINTER):
+            # An offset into the old file means nothing outside it.
+            values = {tag: value for tag, value in page.get_ifd(pointer).items() if tag != _INTEROP_POINTER}
+            if values:
+                block[pointer] = values
+        return block.tobytes()[len(_PREFIX) :] if len(block) else None
+    except Exception as error:  # Pillow raises anything at all on tags that are not as they should be
+        _log.warning("What the TIFF file says about the photograph is left out: %s.", error)
         return None
-    position = 8 + len(pack(main, 8, order))
-    tail = b""
-    for pointer, values in subs.items():
-        main[pointer] = (LONG, struct.pack(order + "I", position + len(tail)))
-        tail += pack(values, position + len(tail), order)
-    return header(order, 8) + pack(main, 8, order) + tail
 
 
 def turned(samples: Samples, orientation: int) -> Samples:

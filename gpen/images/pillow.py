@@ -1,8 +1,9 @@
-"""Decoding with Pillow, without its global settings, which hosts change, deciding what is read."""
+"""Decoding with Pillow: its settings, its modes, and colours in ink."""
 
 from __future__ import annotations
 
 import io
+import logging
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .picture import Samples
+from .png import decode_16
 from .sniff import unsupported
 
 if TYPE_CHECKING:
@@ -31,23 +33,30 @@ _NOT_PIXELS = {
 
 _lock = threading.Lock()
 _users = 0
-_saved: tuple[int | None, bool] = (None, False)
+_saved: list[Any] = []
 
 
 @contextmanager
 def own_settings() -> Iterator[None]:
-    """Within the block, Pillow's limit of pixels is off (ours is checked) and truncated files are errors.
+    """Within the block hosts' settings of Pillow do not count, and tifffile does not write to the log.
 
-    Both are restored when the last thread leaves.
+    The limit of pixels is ours, truncated files are errors, and a profile or a text in a PNG file may be
+    larger than Pillow's megabyte. All is restored when the last thread leaves.
     """
     global _users, _saved
-    from PIL import Image, ImageFile
+    from PIL import Image, ImageFile, PngImagePlugin
 
+    settings: list[tuple[Any, str, Any]] = [
+        (Image, "MAX_IMAGE_PIXELS", None),
+        (ImageFile, "LOAD_TRUNCATED_IMAGES", False),
+        (PngImagePlugin, "MAX_TEXT_CHUNK", 1 << 25),
+        (logging.getLogger("tifffile"), "disabled", True),
+    ]
     with _lock:
         if not _users:
-            _saved = (Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES)
-            Image.MAX_IMAGE_PIXELS = None
-            ImageFile.LOAD_TRUNCATED_IMAGES = False
+            _saved = [getattr(place, name) for place, name, _ in settings]
+            for place, name, value in settings:
+                setattr(place, name, value)
         _users += 1
     try:
         yield
@@ -55,44 +64,51 @@ def own_settings() -> Iterator[None]:
         with _lock:
             _users -= 1
             if not _users:
-                Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES = _saved
+                for (place, name, _), value in zip(settings, _saved, strict=True):
+                    setattr(place, name, value)
 
 
 def open_image(data: bytes, kind: str) -> Image:
-    """Open the header; ``kind`` is the one format that is accepted."""
-    from PIL import Image
+    """Open the header; ``kind`` is the one format that is accepted. ValueError when it is not understood."""
+    from PIL import Image, UnidentifiedImageError
 
-    return Image.open(io.BytesIO(data), formats=(kind,))
+    try:
+        return Image.open(io.BytesIO(data), formats=(kind,))
+    except UnidentifiedImageError:
+        raise ValueError("its header cannot be read") from None
 
 
-def decode(image: Image, path: Path) -> tuple[Samples, bool]:
-    """Decode to uint8 (H, W, 1 to 4 channels), and say whether the colours were converted to sRGB.
+def decode(image: Image, data: bytes, path: Path) -> tuple[Samples, bool]:
+    """Decode to uint8 or, from PNG, uint16 (H, W, 1 to 4 channels); and whether the colours became sRGB.
 
     PhotoError for pixels that are not understood; whatever Pillow raises for those that cannot be decoded.
     """
-    frames = 1 if image.format in ("JPEG", "MPO") else getattr(image, "n_frames", 1)
+    frames = 1 if image.format in ("JPEG", "MPO", "TIFF") else getattr(image, "n_frames", 1)
     if frames > 1:
         what = f"is animated ({frames} frames)"
         raise unsupported(path, what, "Save its frames as single files and use those.")
     image.load()
-    if image.mode == "CMYK":
+    mode, depth = image.mode, data[24] if image.format == "PNG" else 8
+    if mode == "CMYK":
         return np.asarray(_from_cmyk(image)), True
-    mode = image.mode
-    if mode in _NOT_PIXELS or mode.startswith(("I;", "F;", "BGR;")):
+    if depth == 16:
+        samples = decode_16(data)
+    elif mode in _NOT_PIXELS or mode.startswith(("I;", "F;", "BGR;")):
         advice = "Save it with 8 or 16 bits per channel, as grey or RGB, with an image editor and use that file."
         raise unsupported(path, f"holds {_NOT_PIXELS.get(mode, mode)}", advice)
-    if "transparency" in image.info:
-        target = "LA" if mode in ("1", "L", "LA") else "RGBA"
-        if mode in ("1", "L"):
-            image = image.convert("RGBA")  # Pillow makes a key colour alpha only on this way
-    elif mode in ("1", "L", "LA", "La"):
-        target = {"1": "L", "La": "LA"}.get(mode, mode)
     else:
-        target = "RGBA" if mode in ("RGBA", "RGBa", "PA") else "RGB"
-    if target == "LA" and image.mode == "RGBA":
-        return np.asarray(image)[..., [0, 3]], False
-    samples: Any = np.asarray(image if image.mode == target else image.convert(target))
-    return samples.reshape(*samples.shape[:2], -1), False
+        see_through = mode in ("RGBA", "RGBa", "PA") or (mode == "P" and "transparency" in image.info)
+        target = {"1": "L", "L": "L", "LA": "LA", "La": "LA"}.get(mode, "RGBA" if see_through else "RGB")
+        samples = np.asarray(image if mode == target else image.convert(target))
+        samples = samples.reshape(*samples.shape[:2], -1)
+    key = image.info.get("transparency")
+    if key is not None and samples.shape[2] in (1, 3):
+        # Pillow makes a key colour alpha, but neither with 16 bits nor with 2 or 4.
+        scale = 1 if depth >= 8 else 255 // (2**depth - 1)
+        colour = np.minimum(np.array(key, np.uint32) * scale, np.iinfo(samples.dtype).max)
+        seen = (samples != colour).any(axis=2, keepdims=True)
+        samples = np.concatenate([samples, seen.astype(samples.dtype) * np.iinfo(samples.dtype).max], axis=2)
+    return samples, False
 
 
 def _from_cmyk(image: Image) -> Image:

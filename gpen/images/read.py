@@ -6,11 +6,11 @@ import struct
 from pathlib import Path
 
 from ..errors import PhotoError
-from . import pillow, png, tiff
-from .exif import clean_exif, exif_from_tiff, read_orientation, turned, without_orientation
+from . import pillow
+from .exif import clean_exif, turned
 from .picture import Picture, Samples, from_samples
-from .sniff import HEAD, check_size, damaged, picture_format, unsupported
-from .tags import HEIGHT, WIDTH, Directory, first_directory
+from .sniff import HEAD, check_size, damaged, picture_format
+from .tiff import read_tiff
 
 READABLE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".tif", ".tiff", ".bmp", ".gif"})
 # A file may have this many bytes more than its pixels could ever need.
@@ -66,52 +66,18 @@ def _bytes_of(path: Path, max_megapixels: float) -> tuple[bytes, str]:
 
 
 def _decoded(data: bytes, kind: str, path: Path, max_megapixels: float) -> Picture:
-    if kind == "PNG":
-        return _png(data, path, max_megapixels)
     if kind == "TIFF":
-        return _tiff(data, path, max_megapixels)
+        tiff = read_tiff(data, path, max_megapixels)
+        exif, _ = clean_exif(tiff.exif)
+        return _picture(tiff.samples, tiff.orientation, kind, tiff.icc, exif, tiff.dpi)
     if kind == "WEBP":  # Pillow's decoder takes memory for the whole picture when it opens it
         check_size(path, *_webp_size(data), max_megapixels)
     with pillow.open_image(data, kind) as image:
         check_size(path, image.width, image.height, max_megapixels)
+        samples, converted = pillow.decode(image, data, path)
         exif, orientation = clean_exif(image.info.get("exif"))
-        samples, converted = pillow.decode(image, path)
         icc = None if converted else image.info.get("icc_profile")
         return _picture(samples, orientation, kind, icc, exif, image.info.get("dpi"))
-
-
-def _png(data: bytes, path: Path, max_megapixels: float) -> Picture:
-    header = png.read_header(data)
-    check_size(path, header.width, header.height, max_megapixels)
-    chunks = png.read_chunks(data)
-    if chunks.frames > 1:
-        what = f"is animated ({chunks.frames} frames)"
-        raise unsupported(path, what, "Save its frames as single files and use those.")
-    if header.depth == 16:
-        samples = png.decode_16(chunks)
-    else:
-        with pillow.open_image(chunks.bare, "PNG") as image:
-            samples, _ = pillow.decode(image, path)
-    samples = png.with_key(samples, chunks)
-    exif, orientation = clean_exif(chunks.exif)
-    return _picture(samples, orientation, "PNG", chunks.icc, exif, chunks.dpi)
-
-
-def _tiff(data: bytes, path: Path, max_megapixels: float) -> Picture:
-    page: Directory = first_directory(data)
-    check_size(path, page.integer(WIDTH), page.integer(HEIGHT), max_megapixels)
-    page = tiff.only_page(data, path)
-    icc = tiff.icc_of(page)
-    if tiff.is_plain(page):
-        samples = tiff.decode(page)
-    else:
-        # Some versions of Pillow turn TIFF files upright by themselves.
-        with pillow.open_image(without_orientation(page), "TIFF") as image:
-            check_size(path, image.width, image.height, max_megapixels)
-            samples, converted = pillow.decode(image, path)
-            icc = None if converted else icc
-    exif, orientation = clean_exif(exif_from_tiff(page))[0], read_orientation(page)
-    return _picture(samples, orientation, "TIFF", icc, exif, tiff.resolution(page))
 
 
 def _picture(

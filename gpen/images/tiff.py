@@ -1,225 +1,154 @@
-"""TIFF: 8 and 16 bits, grey and RGB, with alpha, as Pillow reads only some of them and OpenCV others."""
+"""TIFF: tifffile says what is in a file and decodes it, OpenCV and Pillow decode what it does not unpack."""
 
 from __future__ import annotations
 
 import io
+import lzma
 import struct
 import zlib
 from pathlib import Path
-from typing import IO
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from . import pillow
+from .exif import ORIENTATION, Directory, exif_from_tiff
 from .picture import Samples
-from .sniff import unsupported
-from .tags import (
-    BITS,
-    CHANNELS,
-    COMPRESSION,
-    DNG_VERSION,
-    EXIF_POINTER,
-    EXTRA_SAMPLES,
-    GPS_POINTER,
-    HEIGHT,
-    ICC,
-    LONG,
-    PHOTOMETRIC,
-    PLANAR,
-    PREDICTOR,
-    RATIONAL,
-    RESOLUTION_UNIT,
-    ROWS_PER_STRIP,
-    SAMPLE_FORMAT,
-    SHORT,
-    STRIP_BYTES,
-    STRIP_OFFSETS,
-    SUBFILE,
-    TILE_BYTES,
-    TILE_HEIGHT,
-    TILE_OFFSETS,
-    TILE_WIDTH,
-    UNDEFINED,
-    WIDTH,
-    X_RESOLUTION,
-    Y_RESOLUTION,
-    DamagedError,
-    Directory,
-    directories,
-    first_directory,
-    header,
-    pack,
-)
+from .sniff import check_size, unsupported
+
+if TYPE_CHECKING:
+    from tifffile import TiffPage
 
 _DEVELOP = "Develop it with a raw converter and use the result."
 _PLAIN = "Save it with 8 or 16 bits per channel, as grey or RGB, with an image editor and use that file."
-_LOSSLESS = {1, 5, 8, 32946, 32773, 34925, 50000}  # none, LZW, Deflate (both), PackBits, LZMA, Zstandard
-_PREDICTED = {5, 8, 32946, 34925, 50000}
-_PHOTOMETRICS = {0: "grey", 1: "grey", 2: "RGB", 3: "palette", 5: "CMYK", 6: "YCbCr"}
-# What a page of ours says about itself; the rest of an EXIF block's first directory is kept beside it.
-_OURS = {
-    *range(254, 270),
-    *range(273, 281),
-    282,
-    283,
-    284,
-    296,
-    297,
-    317,
-    *range(320, 326),
-    338,
-    339,
-    513,
-    514,
-}
-_STRIP = 1 << 20
+_INTERLEAVED = "Save it uncompressed, with its channels interleaved, and use that file."
+_COLOURS = {0: "grey", 1: "grey", 2: "RGB", 3: "palette", 5: "CMYK", 6: "YCbCr", 8: "Lab", 9: "Lab", 10: "Lab"}
+_LZW, _LZMA = 5, 34925
+_UNPREDICTED = {1, 32773}  # none, PackBits
+_TIFFFILE = {*_UNPREDICTED, 8, 32946, _LZMA}  # what it unpacks on its own: these, Deflate (both), LZMA
+_MOST_CHANNELS = 16
+_SPARE = 1 << 26  # bytes that a piece may unpack to beyond its picture, as large tiles do
+_BITS, _PACKING, _PHOTOMETRIC, _PLANAR, _UNIT, _EXTRA, _FORMAT = 258, 259, 262, 284, 296, 338, 339
+_ICC, _DNG_VERSION = 34675, 50706
+# What a page says about its pixels; it keeps its own of these when it is given an EXIF block's tags.
+_OF_PIXELS = {*range(254, 270), *range(273, 281), 282, 283, 284, 296, 297, 317, *range(320, 326), 330, 338, 339}
+_OF_PIXELS |= {513, 514, *range(529, 533), _ICC}
 
 
-def only_page(data: bytes, path: Path) -> Directory:
-    """Return the file's page; PhotoError where it has several, or pixels of a kind that is not read."""
-    pages = directories(data)
+class Tiff(NamedTuple):
+    """What a TIFF file holds; the samples are not yet upright."""
+
+    samples: Samples
+    orientation: int
+    icc: bytes | None
+    exif: bytes | None
+    dpi: tuple[float, float] | None
+
+
+def read_tiff(data: bytes, path: Path, max_megapixels: float) -> Tiff:
+    """Read a TIFF file of one page; PhotoError for pixels that are not read, anything else for damage."""
+    from tifffile import TiffFile
+
+    with TiffFile(io.BytesIO(data)) as file:
+        page: Any = file.pages[0]
+        check_size(path, page.imagewidth, page.imagelength, max_megapixels)
+        _check(list(file.pages), path)
+        ends = (start + size for start, size in zip(page.dataoffsets, page.databytecounts, strict=True))
+        if not page.dataoffsets or max(ends) > len(data):
+            raise ValueError("pixels are missing at its end")
+        orientation = page.tags.valueof(ORIENTATION, 1)
+        if orientation != 1 and ORIENTATION in page.tags:
+            # OpenCV and some versions of Pillow turn pictures by themselves.
+            page.tags[ORIENTATION].overwrite(1)
+            file.filehandle.seek(0)
+            data = file.filehandle.read(-1)
+        samples, converted = _decode(page, data, path)
+        orientation = orientation if orientation in range(1, 9) else 1
+        icc = None if converted else page.tags.valueof(_ICC)
+        return Tiff(samples, orientation, icc, exif_from_tiff(data), _resolution(page))
+
+
+def _numbers(page: TiffPage, tag: int, default: int) -> tuple[int, ...]:
+    value: Any = page.tags.valueof(tag, default)
+    return tuple(map(int, value)) if isinstance(value, (tuple, bytes, list)) else (int(value),)
+
+
+def _check(pages: list[Any], path: Path) -> None:
     page = pages[0]
-    photometric = page.integer(PHOTOMETRIC, 1)
-    if page.integer(SUBFILE) & 1 or DNG_VERSION in page.entries or photometric in (32803, 34892):
+    (photometric,) = _numbers(page, _PHOTOMETRIC, 1)
+    if page.is_reduced or _DNG_VERSION in page.tags or photometric in (32803, 34892):
         raise unsupported(path, "is a camera's raw file", _DEVELOP)
     # Reduced copies of the first page are no pages of their own.
-    count = 1 + sum(not other.integer(SUBFILE) & 1 for other in pages[1:])
+    count = page.imagedepth + sum(not other.is_reduced for other in pages[1:])
     if count > 1:
         raise unsupported(path, f"has {count} pages", "Save its pages as single files and use those.")
-    if photometric not in _PHOTOMETRICS:
-        kind = {8: "Lab", 9: "Lab", 10: "Lab", 32844: "LogLuv", 32845: "LogLuv"}.get(photometric, photometric)
-        raise unsupported(path, f"holds colours of the kind {kind}", _PLAIN)
-    bits = set(page.integers(BITS, (1,)))
-    formats = set(page.integers(SAMPLE_FORMAT, (1,)))
+    colours = _COLOURS.get(photometric, f"kind {photometric}")
+    if photometric not in (0, 1, 2, 3, 5, 6):
+        raise unsupported(path, f"holds {colours} colours", _PLAIN)
+    bits, formats = set(_numbers(page, _BITS, 1)), set(_numbers(page, _FORMAT, 1))
     if formats - {1, 4}:
         kind = "floating-point" if 3 in formats else "signed"
         raise unsupported(path, f"holds {kind} numbers with {max(bits)} bits", _PLAIN)
-    if not (len(bits) == 1 and bits <= {1, 2, 4, 8, 16}):
-        named = ", ".join(map(str, page.integers(BITS)))
-        raise unsupported(path, f"has {named} bits per channel", _PLAIN)
-    if bits == {16} and not is_plain(page):
-        what = f"holds {_PHOTOMETRICS[photometric]} colours with 16 bits, or packed in an unusual way"
-        raise unsupported(path, what, _PLAIN)
-    return page
+    if len(bits) != 1 or not bits <= {1, 2, 4, 8, 16}:
+        raise unsupported(path, f"has {', '.join(map(str, sorted(bits)))} bits per channel", _PLAIN)
+    if bits == {16} and photometric > 2:
+        raise unsupported(path, f"holds {colours} colours with 16 bits", _PLAIN)
+    channels, least = page.samplesperpixel, {2: 3, 5: 4, 6: 3}.get(photometric, 1)
+    if not least <= channels <= _MOST_CHANNELS:
+        raise unsupported(path, f"holds {colours} colours in {channels} channels", _PLAIN)
 
 
-def is_plain(page: Directory) -> bool:
-    """Whether :func:`decode` reads the page: grey or RGB, 8 or 16 bits, without loss."""
-    return (
-        page.integer(PHOTOMETRIC, 1) in (0, 1, 2)
-        and page.integer(COMPRESSION, 1) in _LOSSLESS
-        and page.integer(PREDICTOR, 1) in (1, 2)
-        and set(page.integers(BITS, (1,))) <= {8, 16}
-    )
-
-
-def icc_of(page: Directory) -> bytes | None:
-    """Return the page's colour profile."""
-    return page.raw(ICC)
-
-
-def resolution(page: Directory) -> tuple[float, float] | None:
-    """Return the page's pixels per inch."""
-    unit = {2: 1.0, 3: 2.54}.get(page.integer(RESOLUTION_UNIT, 2), 0.0)
-    x, y = page.rational(X_RESOLUTION) * unit, page.rational(Y_RESOLUTION) * unit
-    return (x, y) if x and y else None
-
-
-def decode(page: Directory) -> Samples:
-    """Decode a plain page to uint8 or uint16 (H, W, 1 to 4 channels); ValueError when bytes are missing.
-
-    Pillow unpacks the bytes (it has libtiff), but it has no mode for most of these pixels. It is therefore
-    given a page that says: one grey channel, as wide as the channels are together, and no prediction; and
-    no BigTIFF, of which it reads only one of the two byte orders.
-    """
-    width, height = page.integer(WIDTH), page.integer(HEIGHT)
-    channels = page.integer(CHANNELS, 1)
-    colours = 3 if page.integer(PHOTOMETRIC, 1) == 2 else 1
-    if channels < colours:
-        raise DamagedError(f"it has {channels} channels, and {colours} colours")
-    planes = channels if page.integer(PLANAR, 1) == 2 else 1
-    alpha, premultiplied = _alpha_channel(page, colours, channels)
-    wanted = [*range(colours), *([] if alpha is None else [alpha])]
-    if planes == 1:
-        samples = _plane(page, width, height, channels, 0, 1).reshape(height, width, channels)
-        samples = samples[..., wanted]
+def _decode(page: Any, data: bytes, path: Path) -> tuple[Samples, bool]:
+    """Decode to uint8 or uint16 (H, W, 1 to 4 channels), and say whether the colours were converted to sRGB."""
+    bits, (photometric,), (packing,) = page.bitspersample, _numbers(page, _PHOTOMETRIC, 1), _numbers(page, _PACKING, 1)
+    planes = _numbers(page, _PLANAR, 1) == (2,)
+    colours, channels = 3 if photometric == 2 else 1, page.samplesperpixel
+    if packing in _TIFFFILE and photometric <= 2 and bits >= 8:
+        if packing in _UNPREDICTED:
+            page.predictor = 1  # some programs state another one, which then means nothing
+        _check_pieces(page, data, packing)
+        whole = page.asarray(squeeze=False)  # planes, depth, height, width, channels
+        samples = whole[:, 0].transpose(1, 2, 0, 3).reshape(page.imagelength, page.imagewidth, channels)
+    elif bits < 16 and not (planes and page.extrasamples):  # Pillow takes every plane for the first one
+        try:
+            image = pillow.open_image(data, "TIFF")
+        except ValueError:
+            raise unsupported(path, "stores its pixels in an unusual way", _INTERLEAVED) from None
+        with image:
+            return pillow.decode(image, data, path)
+    elif packing == _LZW and not planes and (colours, channels) in ((1, 1), (3, 3), (3, 4)):
+        samples = _with_opencv(data)
     else:
-        samples = np.stack([_plane(page, width, height, 1, plane, planes) for plane in wanted], axis=-1)
-    if page.integer(PHOTOMETRIC, 1) == 0:
+        name = f"{getattr(page.compression, 'name', packing)}{', as planes' if planes else ''}"
+        raise unsupported(path, f"stores {channels} channels of {bits} bits in an unusual way ({name})", _INTERLEAVED)
+    kinds = _numbers(page, _EXTRA, 2 if channels == colours + 1 else 0)[: channels - colours]
+    alpha = next((index for index, kind in enumerate(kinds) if kind in (1, 2)), None)
+    samples = samples[..., [*range(colours), *([] if alpha is None else [colours + alpha])]]
+    if photometric == 0:
         samples[..., 0] = np.iinfo(samples.dtype).max - samples[..., 0]
-    return _straight(samples) if premultiplied else samples
+    return (_straight(samples) if alpha is not None and kinds[alpha] == 1 else samples), False
 
 
-def _alpha_channel(page: Directory, colours: int, channels: int) -> tuple[int | None, bool]:
-    """Which channel is alpha, and whether the colours were multiplied by it."""
-    if EXTRA_SAMPLES not in page.entries:
-        return (colours, False) if channels == colours + 1 else (None, False)
-    for index, kind in enumerate(page.integers(EXTRA_SAMPLES)[: channels - colours]):
-        if kind in (1, 2):
-            return colours + index, kind == 1
-    return None, False
+def _check_pieces(page: Any, data: bytes, packing: int) -> None:
+    """ValueError where pixels are missing, which tifffile makes black, or a piece unpacks to far too much."""
+    if packing == 1 and sum(page.databytecounts) < page.nbytes:
+        raise ValueError("pixels are missing")
+    for start, size in zip(page.dataoffsets, page.databytecounts, strict=True):
+        if packing not in _UNPREDICTED:
+            unpacker = lzma.LZMADecompressor() if packing == _LZMA else zlib.decompressobj()
+            unpacker.decompress(data[start : start + size], 2 * page.nbytes + _SPARE)
+            if not unpacker.eof:
+                raise ValueError("its pixels are cut off, or are more than they could be")
 
 
-def _plane(page: Directory, width: int, height: int, channels: int, plane: int, planes: int) -> Samples:
-    """Unpack one plane to (H, W × channels)."""
-    from PIL import Image
+def _with_opencv(data: bytes) -> Samples:
+    import cv2
 
-    bits, compression = page.integer(BITS), page.integer(COMPRESSION, 1)
-    tiled = TILE_OFFSETS in page.entries
-    offsets = page.integers(TILE_OFFSETS if tiled else STRIP_OFFSETS)
-    sizes = page.integers(TILE_BYTES if tiled else STRIP_BYTES)
-    rows = page.integer(TILE_HEIGHT) if tiled else min(page.integer(ROWS_PER_STRIP, height), height)
-    across = page.integer(TILE_WIDTH) if tiled else width
-    if not rows or not across:
-        raise DamagedError("its pixels are cut into pieces of no size")
-    number = -(-height // rows) * (-(-width // across))
-    if len(offsets) < number * planes or len(sizes) < number * planes:
-        raise DamagedError("pixels are missing")
-    pieces = slice(plane * number, (plane + 1) * number)
-    offsets, sizes = offsets[pieces], sizes[pieces]
-    if any(offset + size > len(page.data) for offset, size in zip(offsets, sizes, strict=True)):
-        raise DamagedError("pixels are missing at its end")
-    if compression == 1 and sum(sizes) * 8 < width * height * channels * bits:
-        raise DamagedError("pixels are missing")
-
-    def longs(*numbers: int) -> tuple[int, bytes]:
-        return LONG, struct.pack(f"{page.order}{len(numbers)}I", *numbers)
-
-    def short(number: int) -> tuple[int, bytes]:
-        return SHORT, struct.pack(page.order + "H", number)
-
-    values = {
-        WIDTH: longs(width * channels),
-        HEIGHT: longs(height),
-        BITS: short(bits),
-        COMPRESSION: short(compression),
-        PHOTOMETRIC: short(1),
-        CHANNELS: short(1),
-    }
-    if tiled:
-        values |= {TILE_WIDTH: longs(across * channels), TILE_HEIGHT: longs(rows)}
-        values |= {TILE_OFFSETS: longs(*offsets), TILE_BYTES: longs(*sizes)}
-    else:
-        values |= {ROWS_PER_STRIP: longs(rows), STRIP_OFFSETS: longs(*offsets), STRIP_BYTES: longs(*sizes)}
-    with Image.open(io.BytesIO(_with_page(page, values)), formats=("TIFF",)) as image:
-        unpacked = np.asarray(image)
-    samples = np.array(unpacked, np.uint8 if bits == 8 else np.uint16).reshape(height, width * channels)
-    if compression in _PREDICTED and page.integer(PREDICTOR, 1) == 2:
-        for start in range(0, width, across):
-            part = samples[:, start * channels : (start + across) * channels]
-            pixels = part.reshape(height, -1, channels)
-            part[:] = np.cumsum(pixels, axis=1, dtype=samples.dtype).reshape(part.shape)
-    return samples
-
-
-def _with_page(page: Directory, values: dict[int, tuple[int, bytes]]) -> bytes:
-    data = bytearray(page.data)
-    data += bytes(-len(data) % 8)
-    position = len(data)
-    if position >= 2**32:
-        raise ValueError("it has more than 4 GB")
-    data[:8] = header(page.order, position)
-    data += pack(values, position, page.order)
-    return bytes(data)
+    decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if decoded is None or decoded.dtype != np.uint16:
+        raise ValueError("its pixels cannot be decoded")
+    samples: Samples = decoded.reshape(*decoded.shape[:2], -1)
+    return samples[..., {1: [0], 3: [2, 1, 0], 4: [2, 1, 0, 3]}[samples.shape[2]]]
 
 
 def _straight(samples: Samples) -> Samples:
@@ -232,78 +161,47 @@ def _straight(samples: Samples) -> Samples:
     return samples
 
 
-def write_tiff(
-    file: IO[bytes],
-    samples: Samples,
-    icc: bytes | None,
-    exif: bytes | None,
-    dpi: tuple[float, float] | None,
-) -> None:
-    """Write uint8 or uint16 samples (H, W, 1 to 4 channels), packed without loss; ValueError beyond 4 GB.
+def _resolution(page: TiffPage) -> tuple[float, float] | None:
+    unit = {2: 1.0, 3: 2.54}.get(_numbers(page, _UNIT, 2)[0], 0.0)
+    (x, x_part), (y, y_part) = (page.tags.valueof(tag, (0, 1)) for tag in (282, 283))
+    return (x / x_part * unit, y / y_part * unit) if x and y and x_part and y_part and unit else None
+
+
+def encode_tiff(samples: Samples, icc: bytes | None, exif: bytes | None, dpi: tuple[float, float] | None) -> bytes:
+    """Encode uint8 or uint16 samples (H, W, 1 to 4 channels), packed without loss; ValueError beyond 4 GB.
 
     An EXIF block is a small TIFF file whose offsets count from its beginning. It is therefore put at the
-    beginning of the file, where all of them stay true, and its first directory is merged into the page.
+    beginning of the file, where all of them stay true, and its first directory is merged into the page's.
     """
-    height, width, channels = samples.shape
-    depth, order, block = samples.dtype.itemsize * 8, "<", b"II*\0\0\0\0\0"
-    values: dict[int, tuple[int, bytes]] = {}
-    if exif:
-        directory = first_directory(exif)
-        order, block = directory.order, exif
-        values = {tag: value for tag, value in directory.values().items() if tag not in _OURS | {ICC}}
-        for pointer in (EXIF_POINTER, GPS_POINTER):
-            if pointer in values and directory.sub_directory(pointer) is None:
-                del values[pointer]
-    block += bytes(len(block) % 2)
-    file.write(block)
-    position = len(block)
-    rows = max(1, _STRIP // (width * channels * samples.dtype.itemsize))
-    offsets, sizes = [], []
-    for start in range(0, height, rows):
-        packed = zlib.compress(_predicted(samples[start : start + rows], order), 6)
-        packed += bytes(len(packed) % 2)
-        offsets.append(position)
-        sizes.append(len(packed))
-        file.write(packed)
-        position += len(packed)
-    if position + 16 * len(offsets) + len(icc or b"") + 4096 >= 2**32:
-        raise ValueError("it has more than 4 GB, the most that a TIFF file can have")
+    from tifffile import imwrite
 
-    def shorts(*numbers: int) -> tuple[int, bytes]:
-        return SHORT, struct.pack(f"{order}{len(numbers)}H", *numbers)
-
-    def longs(*numbers: int) -> tuple[int, bytes]:
-        return LONG, struct.pack(f"{order}{len(numbers)}I", *numbers)
-
-    values |= {
-        WIDTH: longs(width),
-        HEIGHT: longs(height),
-        BITS: shorts(*[depth] * channels),
-        COMPRESSION: shorts(8),
-        PHOTOMETRIC: shorts(1 if channels < 3 else 2),
-        STRIP_OFFSETS: longs(*offsets),
-        CHANNELS: shorts(channels),
-        ROWS_PER_STRIP: longs(rows),
-        STRIP_BYTES: longs(*sizes),
-        PLANAR: shorts(1),
-        PREDICTOR: shorts(2),
-        SAMPLE_FORMAT: shorts(*[1] * channels),
-    }
-    if channels in (2, 4):
-        values[EXTRA_SAMPLES] = shorts(2)
-    if icc:
-        values[ICC] = (UNDEFINED, icc)
-    if dpi:
-        values[RESOLUTION_UNIT] = shorts(2)
-        for tag, number in zip((X_RESOLUTION, Y_RESOLUTION), dpi, strict=True):
-            values[tag] = (RATIONAL, struct.pack(order + "II", round(number * 1000), 1000))
-    file.write(pack(values, position, order))
-    file.seek(4)
-    file.write(struct.pack(order + "I", position))
+    channels = samples.shape[2]
+    block = exif + bytes(len(exif) % 2) if exif else b""
+    file = io.BytesIO(block[:4] + bytes(4) + block[8:] if block else b"")
+    imwrite(
+        file,
+        samples if channels > 1 else samples[..., 0],
+        append=bool(block),
+        bigtiff=False,
+        photometric="rgb" if channels > 2 else "minisblack",
+        planarconfig="contig" if channels > 1 else None,
+        extrasamples=["unassalpha"] if channels in (2, 4) else None,
+        compression="zlib",
+        predictor=True,
+        resolution=dpi or (1, 1),
+        resolutionunit="INCH" if dpi else "NONE",
+        extratags=[(_ICC, 7, len(icc), icc, True)] if icc else (),
+        software=False,
+        metadata=None,
+    )
+    return bytes(_merged(bytearray(file.getvalue()), block)) if block else file.getvalue()
 
 
-def _predicted(samples: Samples, order: str) -> bytes:
-    difference = samples.copy()
-    difference[:, 1:] -= samples[:, :-1]
-    packed: bytes = difference.astype(f"{order}u{samples.dtype.itemsize}").tobytes()
-    return packed
+def _merged(data: bytearray, block: bytes) -> bytearray:
+    page, described = Directory(data), Directory(bytearray(block))
+    entries = {tag: described.data[at : at + 12] for tag, at in described.entries.items() if tag not in _OF_PIXELS}
+    entries |= {tag: data[at : at + 12] for tag, at in page.entries.items()}
+    position = len(data) + len(data) % 2
+    struct.pack_into(page.order + "I", data, 4, position)
+    data += bytes(len(data) % 2) + struct.pack(page.order + "H", len(entries))
+    return data + b"".join(entries[tag] for tag in sorted(entries)) + bytes(4)

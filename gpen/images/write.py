@@ -7,7 +7,7 @@ import io
 import logging
 import os
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
@@ -16,8 +16,8 @@ from ..files.atomic import atomic_path
 from . import pillow
 from .exif import sized_exif
 from .picture import Picture, Samples, to_samples
-from .png import write_png
-from .tiff import write_tiff
+from .png import encode_16
+from .tiff import encode_tiff
 
 _FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF"}
 WRITABLE_SUFFIXES = frozenset(_FORMATS)
@@ -52,8 +52,10 @@ def write_picture(path: Path, picture: Picture, *, quality: int | None = None) -
     samples = _samples(path, picture, kind)
     try:
         exif = sized_exif(picture.exif, picture.width, picture.height)
+        with pillow.own_settings():
+            packed = _encoded(samples, picture, kind, exif, quality or _QUALITY)
         with atomic_path(path) as temporary, temporary.open("xb") as file:
-            _encode(file, samples, picture, kind, exif, quality or _QUALITY)
+            file.write(packed)
     except OSError as error:
         raise PhotoError(_why(path, error)) from error
     except MemoryError:
@@ -93,37 +95,30 @@ def _samples(path: Path, picture: Picture, kind: str) -> Samples:
         raise PhotoError(f"{path} cannot be written: there is not enough memory.") from None
 
 
-def _encode(file: IO[bytes], samples: Samples, picture: Picture, kind: str, exif: bytes | None, quality: int) -> None:
-    if kind == "PNG":
-        write_png(file, samples, picture.icc, exif, picture.dpi)
-    elif kind == "TIFF":
-        write_tiff(file, samples, picture.icc, exif, picture.dpi)
-    else:
-        # Into memory first: Pillow hides why writing to a file failed.
-        file.write(_with_pillow(samples, picture, kind, exif, quality))
-
-
-def _with_pillow(samples: Samples, picture: Picture, kind: str, exif: bytes | None, quality: int) -> bytes:
+def _encoded(samples: Samples, picture: Picture, kind: str, exif: bytes | None, quality: int) -> bytes:
+    """Encode in memory: Pillow and tifffile hide why writing to a file failed."""
     from PIL import Image
 
-    image = Image.fromarray(samples[..., 0] if samples.shape[2] == 1 else np.ascontiguousarray(samples))
-    icc = picture.icc
-    if icc and image.mode != "L" and pillow.profile_space(icc) == b"GRAY":
+    icc, dpi = picture.icc, picture.dpi
+    if kind == "TIFF":
+        return encode_tiff(samples, icc, exif, dpi)
+    if samples.dtype == np.uint16:
+        return encode_16(samples, icc, exif, dpi)
+    image = Image.fromarray(samples[..., 0] if samples.shape[2] == 1 else samples)
+    if kind == "WEBP" and icc and pillow.profile_space(icc) == b"GRAY":
         image, icc = _grey_to_srgb(image, icc), None
-    options: dict[str, Any] = {"quality": quality}
-    if icc:
-        options["icc_profile"] = icc
-    if kind == "JPEG":
-        options["subsampling"] = 0
-        if picture.dpi:
-            options["dpi"] = tuple(round(number) for number in picture.dpi)
-        if exif and len(exif) > _LONGEST_EXIF:
-            _log.warning("The EXIF block has %d bytes, more than JPEG allows, and is left out.", len(exif))
-            exif = None
-    else:
-        options |= {"lossless": quality == 100, "exact": True}
+    options: dict[str, Any] = {"icc_profile": icc} if icc else {}
+    if kind == "JPEG" and exif and len(exif) > _LONGEST_EXIF:
+        _log.warning("The EXIF block has %d bytes, more than JPEG allows, and is left out.", len(exif))
+        exif = None
     if exif:
         options["exif"] = b"Exif\0\0" + exif
+    if dpi:
+        options["dpi"] = tuple(map(round, dpi)) if kind == "JPEG" else dpi
+    if kind == "JPEG":
+        options |= {"quality": quality, "subsampling": 0}
+    elif kind == "WEBP":
+        options |= {"quality": quality, "lossless": quality == 100, "exact": True}
     packed = io.BytesIO()
     image.save(packed, kind, **options)
     return packed.getvalue()

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tifffile
 
 from gpen.images import read_picture
 
@@ -62,7 +63,7 @@ def png(samples: Samples, chunks: dict[bytes, bytes] | None = None, *, depth: in
     return data
 
 
-def tiff(tifffile: Any, samples: Samples, *, planar: bool = False, **more: Any) -> bytes:
+def tiff(samples: Samples, *, planar: bool = False, **more: Any) -> bytes:
     channels = samples.shape[2]
     options: dict[str, Any] = {"photometric": "rgb" if channels > 2 else "minisblack", "metadata": None}
     if channels in (2, 4):

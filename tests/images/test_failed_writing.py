@@ -99,8 +99,7 @@ def test_an_encoder_that_fails(
     def fail(*_: object, **__: object) -> None:
         raise mistake
 
-    for name in ("write_png", "write_tiff", "_with_pillow"):
-        monkeypatch.setattr(f"gpen.images.write.{name}", fail)
+    monkeypatch.setattr("gpen.images.write._encoded", fail)
     with pytest.raises(PhotoError, match="cannot be written"):
         write_picture(path, picture)
     assert_untouched(path)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import ExifTags, Image, ImageCms
+from PIL.PngImagePlugin import PngInfo
 from PIL.TiffImagePlugin import IFDRational
 
 from gpen.images import Picture, read_picture, write_picture
@@ -202,6 +203,24 @@ def test_exif_in_tiff(tmp_path: Path, order: str, bits: int, channels: int) -> N
         assert image.getexif().get_ifd(EXIF_IFD)[LENS] == "A lens 50mm"
         assert image.getexif().get_ifd(EXIF_IFD)[EXPOSURE] == Fraction(1, 250)
         assert image.getexif().get_ifd(GPS_IFD)[1] == "N"
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_maker_notes_stay_where_their_own_offsets_count_from(tmp_path: Path, bits: int) -> None:
+    block = exif_of(">")
+    write_picture(tmp_path / "a.tif", picture(bits, exif=block))
+    notes = bytes(range(200))
+    assert (tmp_path / "a.tif").read_bytes().index(notes) == block.index(notes)
+
+
+def test_long_texts_in_png_do_not_matter(tmp_path: Path) -> None:
+    """Programs that make pictures put how they did it into the file, which Pillow's limit would refuse."""
+    text = PngInfo()
+    text.add_text("workflow", "x" * 3_000_000, zip=True)
+    Image.new("RGB", (8, 4)).save(tmp_path / "a.png", pnginfo=text, icc_profile=srgb() + bytes(3_000_000))
+    found = read_picture(tmp_path / "a.png", 1)
+    assert found.icc is not None
+    assert len(found.icc) == len(srgb()) + 3_000_000
 
 
 def test_offsets_into_the_old_file_are_left_behind(tmp_path: Path) -> None:

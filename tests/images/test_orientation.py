@@ -67,12 +67,17 @@ def test_orientation_of_16_bits(tmp_path: Path, orientation: int, channels: int)
     samples = made(5, 8, channels, 16)
     (tmp_path / "a.png").write_bytes(png(samples, {b"eXIf": exif_with(orientation).tobytes()[6:]}))
     assert_samples(tmp_path / "a.png", upright(samples, orientation))
-    tifffile = pytest.importorskip("tifffile")
     for order in "<>":
-        (tmp_path / "a.tif").write_bytes(
-            tiff(tifffile, samples, byteorder=order, extratags=[(274, 3, 1, orientation, True)])
-        )
+        (tmp_path / "a.tif").write_bytes(tiff(samples, byteorder=order, extratags=[(274, 3, 1, orientation, True)]))
         assert_samples(tmp_path / "a.tif", upright(samples, orientation))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_orientation_of_16_bits_packed_with_lzw(tmp_path: Path, orientation: int) -> None:
+    """OpenCV decodes these, and turns them on its own."""
+    samples = made(5, 8, 1, 16)
+    Image.fromarray(samples[..., 0]).save(tmp_path / "a.tif", compression="tiff_lzw", exif=exif_with(orientation))
+    assert_samples(tmp_path / "a.tif", upright(samples, orientation))
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

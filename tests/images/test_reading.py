@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import struct
 import warnings
 import zlib
@@ -166,4 +167,5 @@ def test_pillows_settings_are_restored_after_threads_and_errors(
     with ThreadPoolExecutor(8) as pool:
         results = list(pool.map(read, range(60)))
     assert results == [number % 3 != 0 for number in range(60)]
+    assert not logging.getLogger("tifffile").disabled
     assert Image.MAX_IMAGE_PIXELS == 100

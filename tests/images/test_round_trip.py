@@ -9,6 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+import tifffile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -133,7 +134,6 @@ def test_pillow_sees_the_same(tmp_path: Path, channels: int, suffix: str) -> Non
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
 @pytest.mark.parametrize("bits", [8, 16])
 def test_tifffile_sees_the_same(tmp_path: Path, channels: int, bits: int) -> None:
-    tifffile = pytest.importorskip("tifffile")
     samples = made(33, 21, channels, bits)
     write_picture(tmp_path / "a.tif", picture_of(samples))
     with tifffile.TiffFile(tmp_path / "a.tif") as file:
