@@ -158,11 +158,15 @@ def test_one_face_found_twice_is_one_the_better():
 
 
 def test_a_face_within_another_of_about_its_size_is_the_same():
-    assert found_in(rows((10, 10, 100, 0.9), (30, 40, 65, 0.85))) == [(10, 10, 0.9)]
+    assert found_in(rows((10, 10, 100, 0.9), (30, 40, 60, 0.85))) == [(10, 10, 0.9)]
 
 
 def test_neighbours_stay_apart():
     assert len(found_in(rows((10, 10, 80, 0.9), (60, 10, 80, 0.9)))) == 2
+
+
+def test_a_large_face_has_to_be_seen_at_a_smaller_size_too():
+    assert found_in(rows((10, 10, 500, 0.95), (700, 10, 200, 0.8))) == [(700, 10, 0.8)]
 
 
 def test_an_eye_is_no_face():
