@@ -150,9 +150,7 @@ def _read_photo(photo: object, place: _Place) -> PhotoFaces:
     faces = photo.get("faces")
     if not isinstance(faces, list):
         place.fail(f'"faces" is {_shown(faces)} instead of a list.')
-    read = [
-        _read_face(face, width, height, _Place(f"{place.text}, face {i}")) for i, face in enumerate(faces)
-    ]
+    read = [_read_face(face, width, height, _Place(f"{place.text}, face {i}")) for i, face in enumerate(faces)]
     return PhotoFaces(path, width, height, tuple(read))
 
 
@@ -162,14 +160,10 @@ def _read_face(face: object, width: int, height: int, place: _Place) -> Face:
     points = face.get("landmarks")
     if not isinstance(points, list) or len(points) != len(_LANDMARKS):
         place.fail(f'"landmarks" is {_shown(points)} instead of five points [x, y]: {", ".join(_LANDMARKS)}.')
-    landmarks = np.array(
-        [place.numbers(p, 2, f"the {name}") for p, name in zip(points, _LANDMARKS, strict=True)]
-    )
+    landmarks = np.array([place.numbers(p, 2, f"the {name}") for p, name in zip(points, _LANDMARKS, strict=True)])
     for (x, y), name in zip(landmarks, _LANDMARKS, strict=True):
         if not (-width <= x <= 2 * width and -height <= y <= 2 * height):
-            place.fail(
-                f"the {name} is at {x:g}, {y:g}, far outside the photograph of {width} x {height} pixels."
-            )
+            place.fail(f"the {name} is at {x:g}, {y:g}, far outside the photograph of {width} x {height} pixels.")
     if np.ptp(landmarks, axis=0).max() < 1:
         place.fail("all its landmarks are in the same place.")
     score = place.number(face.get("score", 1.0), '"score"')
@@ -209,18 +203,14 @@ def _load(path: Path) -> Any:
     except OSError as error:
         raise FaceError(f"The file of faces {path} cannot be read: {error.strerror or error}.") from error
     except (ValueError, RecursionError) as error:
-        raise FaceError(
-            f"{path} is not a file of faces, or was damaged when it was edited: {error}."
-        ) from error
+        raise FaceError(f"{path} is not a file of faces, or was damaged when it was edited: {error}.") from error
 
 
 def _photo_text(entry: PhotoFaces) -> str:
     faces = ",\n".join(map(_face_text, entry.faces))
     return (
         f'    {{\n      "path": {_json(entry.path)},\n      "width": {entry.width},\n'
-        f'      "height": {entry.height},\n      "faces": ['
-        + (f"\n{faces}\n      ]" if faces else "]")
-        + "\n    }"
+        f'      "height": {entry.height},\n      "faces": [' + (f"\n{faces}\n      ]" if faces else "]") + "\n    }"
     )
 
 

@@ -114,9 +114,7 @@ def _sane(rows: Rows, image: Image) -> NDArray[np.bool_]:
     points = rows[:, 5:].reshape(-1, 5, 2)
     # Landmarks that are no face: all in one place, or somewhere else than the box.
     spread = np.ptp(points, axis=1).max(axis=1) if len(points) else np.zeros(0)
-    off = (
-        np.abs(points.mean(axis=1) - np.stack([middle_x, middle_y], axis=1)) if len(points) else points[:, 0]
-    )
+    off = np.abs(points.mean(axis=1) - np.stack([middle_x, middle_y], axis=1)) if len(points) else points[:, 0]
     return np.asarray(
         finite
         & (width >= 2)

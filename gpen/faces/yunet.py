@@ -49,9 +49,7 @@ class YuNet:
             return np.zeros((0, COLUMNS))
         # OpenCV: x, y, width, height, ten landmark coordinates, score
         faces = np.asarray(found, np.float64)
-        return np.concatenate(
-            [faces[:, 0:2], faces[:, 0:2] + faces[:, 2:4], faces[:, 14:15], faces[:, 4:14]], 1
-        )
+        return np.concatenate([faces[:, 0:2], faces[:, 0:2] + faces[:, 2:4], faces[:, 14:15], faces[:, 4:14]], 1)
 
 
 def _create(data: NDArray[np.uint8], weights: Path) -> cv2.FaceDetectorYN:
@@ -59,9 +57,7 @@ def _create(data: NDArray[np.uint8], weights: Path) -> cv2.FaceDetectorYN:
     try:
         # From a buffer, because OpenCV's own file reading does not open every path.
         with _quiet_opencv():
-            return cv2.FaceDetectorYN.create(
-                "onnx", data, np.empty(0, np.uint8), size, 0.5, _NMS_THRESHOLD, _TOP_K
-            )
+            return cv2.FaceDetectorYN.create("onnx", data, np.empty(0, np.uint8), size, 0.5, _NMS_THRESHOLD, _TOP_K)
     except TypeError:  # OpenCV 4.8 has no such overload
         return cv2.FaceDetectorYN.create(str(weights), "", size, 0.5, _NMS_THRESHOLD, _TOP_K)
 
