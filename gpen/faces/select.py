@@ -34,17 +34,13 @@ def select_faces(
         elif face.score < options.detection_threshold:
             reasons[number] = f"score {face.score:.2f} is under {options.detection_threshold:g}"
         elif min(face.width, face.height) < options.min_face_size:
-            reasons[number] = (
-                f"{face.width:.0f} x {face.height:.0f} pixels, smaller than {options.min_face_size}"
-            )
+            reasons[number] = f"{face.width:.0f} x {face.height:.0f} pixels, smaller than {options.min_face_size}"
         elif region is not None and not _inside(face, region):
             reasons[number] = "outside the mask"
     left = [number for number in range(len(faces)) if number not in reasons]
     if options.select != "all" and left:
         chosen = _best(faces, left, options.select, photo_size)
-        reasons.update(
-            {number: f"not the {_NAMES[options.select]} face" for number in left if number != chosen}
-        )
+        reasons.update({number: f"not the {_NAMES[options.select]} face" for number in left if number != chosen})
     return reasons
 
 
@@ -60,8 +56,7 @@ def parse_numbers(text: str) -> frozenset[int] | None:
         match = _PART.fullmatch(part)
         if match is None:
             raise OptionError(
-                f"Only these faces is {text!r}; it has to be numbers and ranges with commas between, "
-                "such as 0,2,5-7."
+                f"Only these faces is {text!r}; it has to be numbers and ranges with commas between, such as 0,2,5-7."
             )
         first = int(match[1])
         last = int(match[2]) if match[2] else first

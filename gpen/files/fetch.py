@@ -318,9 +318,7 @@ def _refuse_text(head: bytes) -> None:
     elif not is_text:
         return
     else:
-        what = {b"<": "an XML message", b"{": "a JSON message", b"[": "a JSON message"}.get(
-            start[:1], "a text"
-        )
+        what = {b"<": "an XML message", b"{": "a JSON message", b"[": "a JSON message"}.get(start[:1], "a text")
     raise _AddressError(f'it gives {what} instead of the file: "{_one_line(text)}"')
 
 
@@ -340,9 +338,7 @@ def _on_disk(published: Published, folder: Path) -> Iterator[None]:
 
 def _full(published: Published, folder: Path, missing: int | None) -> FilesError:
     needs = f" needs {max(missing / 1e6, 0.1):,.1f} MB there" if missing else " does not fit"
-    return FilesError(
-        f"The disk that holds {folder} is full: {published.name}{needs}. Make room and try again."
-    )
+    return FilesError(f"The disk that holds {folder} is full: {published.name}{needs}. Make room and try again.")
 
 
 def _one_line(text: object) -> str:

@@ -122,9 +122,7 @@ def find_network(name_or_path: str | Path | None, folders: Sequence[Path]) -> Pa
         if published is not None:
             raise FilesError(f"{text} is a {published.kind}, not a network that restores faces.")
     if _there(path.is_dir):
-        raise FilesError(
-            f"{path} is a folder. Give one of the weight files in it, or a name from the catalogue."
-        )
+        raise FilesError(f"{path} is a folder. Give one of the weight files in it, or a name from the catalogue.")
     if path.name != text:
         raise FilesError(f"There is no file {path}.")
     there = [file.name for file in list_networks(folders)]
@@ -180,9 +178,7 @@ def _require_default(folders: Sequence[Path]) -> Path:
     advice = 'Type "gpen download GPEN-BFR-512" to get one'
     if there:
         advice += f", or name one of the weight files that are there: {', '.join(there)}"
-    raise FilesError(
-        f"No published network that restores faces is on this computer. {advice}.\n{_searched(folders)}"
-    )
+    raise FilesError(f"No published network that restores faces is on this computer. {advice}.\n{_searched(folders)}")
 
 
 def _named(name: str, folders: Iterable[Path]) -> Path | None:

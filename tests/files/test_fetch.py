@@ -250,9 +250,7 @@ def test_the_bytes_are_on_the_disk_before_the_name(site, tmp_path, monkeypatch, 
     assert [NAME in files for files in seen] == [False]
 
 
-@pytest.mark.parametrize(
-    ("number", "fails"), [(errno.ENOSPC, True), (errno.EIO, True), (errno.EINVAL, False)]
-)
+@pytest.mark.parametrize(("number", "fails"), [(errno.ENOSPC, True), (errno.EIO, True), (errno.EINVAL, False)])
 def test_a_disk_that_cannot_keep_the_bytes(site, tmp_path, monkeypatch, published, failure, number, fails):
     def broken(descriptor):
         raise OSError(number, os.strerror(number))

@@ -25,9 +25,7 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-@pytest.mark.parametrize(
-    "validator", [{"etag": '"abc"'}, {"etag": None, "modified": "Mon, 01 Jan 2024 00:00:00 GMT"}]
-)
+@pytest.mark.parametrize("validator", [{"etag": '"abc"'}, {"etag": None, "modified": "Mon, 01 Jan 2024 00:00:00 GMT"}])
 def test_a_cut_connection_is_continued_at_once(site, tmp_path, validator, published):
     url = site.add("/f", BODY, cuts=[150_000], **validator)
     path = fetch(published(url, sha256=SHA256), tmp_path)
