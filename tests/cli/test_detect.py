@@ -88,7 +88,7 @@ def test_a_list_of_a_folder_serves_its_parts(gpen, group, networks, detector_wei
     assert "2 photographs: 1 restored, 1 unchanged" in run.out
 
 
-def test_photographs_of_one_name_are_listed_by_their_paths(gpen, group, detector_weights, tmp_path, networks):
+def test_photographs_of_one_name_are_listed_by_their_paths(gpen, group, detector_weights, tmp_path, files_in):
     paths = [tmp_path / folder / "a.png" for folder in ("x", "y")]
     for path in paths:
         path.parent.mkdir()
@@ -98,11 +98,9 @@ def test_photographs_of_one_name_are_listed_by_their_paths(gpen, group, detector
     assert gpen("detect", *paths, "--json", listed, *places).code == 0
     names = [photo["path"] for photo in json.loads(listed.read_text(encoding="utf-8"))["photos"]]
     assert names == [path.as_posix() for path in paths]
-    # Their drawings would be one.
-    run = gpen("detect", *paths, "--draw", "-o", tmp_path / "out", *places)
-    assert run.code == 1
-    assert "would both be written to" in run.err
-    assert not (tmp_path / "out").exists()
+    # Nor is one drawing written over the other.
+    assert gpen("detect", *paths, "--draw", "-o", tmp_path / "out", *places).code == 0
+    assert len(files_in(tmp_path / "out")) == 2
 
 
 def test_a_drawing_does_not_replace_a_photograph(gpen, group, detector_weights, tmp_path):
@@ -118,6 +116,17 @@ def test_a_drawing_does_not_replace_a_photograph(gpen, group, detector_weights, 
     assert gpen("detect", tmp_path / "b.png", tmp_path / "b.tif", *arguments).code == 0
     assert (tmp_path / "b_png_faces.png").exists()
     assert (tmp_path / "b_tif_faces.png").exists()
+
+
+def test_a_drawing_that_would_replace_a_photograph_is_refused(gpen, group, detector_weights, tmp_path):
+    for name in ("a.png", "in/sub/a_faces.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(group, tmp_path / name)
+    inputs = [tmp_path / "in", tmp_path / "a.png"]
+    run = gpen("detect", *inputs, "--draw", "-o", tmp_path / "in" / "sub", "--models-path", detector_weights)
+    assert run.code == 1
+    assert "a photograph that was given. Choose another folder with -o." in run.err
+    assert (tmp_path / "in" / "sub" / "a_faces.png").read_bytes() == group.read_bytes()
 
 
 def test_what_cannot_be_read_is_reported(gpen, group, detector_weights, tmp_path):

@@ -49,6 +49,17 @@ def test_a_resumed_run_does_the_rest_and_keeps_the_earlier_report(restore, photo
     assert report_of(report)["a.png"]["faces"] == []
 
 
+def test_a_failure_that_is_over_is_not_reported_for_ever(restore, photographs, tmp_path):
+    photo, report, out = photographs.folder / "a.png", tmp_path / "report.json", tmp_path / "out"
+    photographs.add("a.png")
+    photo.write_text("no picture")
+    assert restore(photo, "-o", out, "--report", report).code == 1
+    photographs.add("a.png")
+    assert restore(photo, "-o", out).code == 0
+    restore(photo, "-o", out, "--report", report)
+    assert report_of(report)["a.png"]["status"] == "already there"
+
+
 def test_a_damaged_report_is_replaced(restore, photographs, tmp_path):
     photographs.add("a.png")
     for text in ("{", "[]", '{"photographs": [1]}', '{"photographs": [{"path": []}]}', "\0"):
