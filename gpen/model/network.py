@@ -193,12 +193,19 @@ class _StyledConv(nn.Module):
         bias = self.activate.bias * LEAKY_GAIN
         channels = len(bias) // 2
         generated = self.conv(x, style, bias[:channels], LEAKY_GAIN)
-        tail = bias[channels:, None, None]
+        # Both halves are written into one buffer: at the largest levels, every map that exists besides is
+        # hundreds of megabytes.
+        batch, _, height, width = generated.shape
+        shape = (batch, 2 * channels, height, width)
+        out = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
+        out[:, :channels] = generated
+        del generated
+        injected, tail = out[:, channels:], bias[channels:, None, None]
         if encoded is None:
-            injected = tail.expand_as(generated)
+            injected.copy_(tail.expand_as(injected))
         else:
-            injected = torch.addcmul(tail, encoded, self.noise.weight * LEAKY_GAIN)
-        return F.leaky_relu_(torch.cat((generated, injected), dim=1), LEAKY_SLOPE)
+            torch.addcmul(tail, encoded, self.noise.weight * LEAKY_GAIN, out=injected)
+        return F.leaky_relu_(out, LEAKY_SLOPE)
 
 
 class _ToRGB(nn.Module):
