@@ -194,7 +194,7 @@ def write_report(path: Path, jobs: Sequence[Job], entries: Sequence[Entry]) -> N
     make_folder(path.parent)
     try:
         with atomic_path(path) as temporary:
-            temporary.write_text(json.dumps({"photographs": content}, indent=2) + "\n", encoding="utf-8")
+            temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     except OSError as error:
         raise PhotoError(f"The report {path} cannot be written: {error.strerror or error}.") from error
 
@@ -209,8 +209,7 @@ def make_folder(folder: Path) -> None:
 
 def _earlier_entries(path: Path) -> dict[str, dict[str, Any]]:
     try:
-        photographs = json.loads(path.read_text(encoding="utf-8"))["photographs"]
-        return {entry["path"]: entry for entry in photographs}
+        return {entry["path"]: entry for entry in json.loads(path.read_text(encoding="utf-8"))}
     except (OSError, ValueError, KeyError, TypeError):
         return {}
 

@@ -55,6 +55,11 @@ def restore(
     where = pick_device(device)
     weights = find_network(model, search_folders(folders))
     network = load_model(weights, where, pick_dtype(options.precision))
+    if network.task != "restore":
+        raise GpenError(
+            f"{weights.name} is a {network.spec.title} for the task {network.task}; gpen restore needs one for the "
+            "task restore, such as GPEN-BFR-512. gpen models lists them."
+        )
     source: FaceDetector | FacesFromFile
     source = FacesFromFile(faces) if faces is not None else make_detector(options.detector, folders, str(where))
     parser = make_parser(folders, str(where)) if options.mask == "parsed" else None

@@ -35,7 +35,7 @@ def test_a_list_restores_like_the_detector(gpen, group, networks, detector_weigh
     run = gpen("restore", group, "-o", directly, *places, "--model", "negative", "--report", report)
     assert "faces from yunet" in run.out
     assert gpen("restore", group, "-o", by_list, *places, "--model", "negative", "--faces", listed).code == 0
-    reported = json.loads(report.read_text(encoding="utf-8"))["photographs"][0]["faces"]
+    reported = json.loads(report.read_text(encoding="utf-8"))[0]["faces"]
     assert [face["box"] for face in reported] == [face["box"] for face in faces]
     one, two = (read_picture(path, 1).photo for path in (directly, by_list))
     # The list rounds to hundredths of a pixel.

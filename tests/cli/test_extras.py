@@ -72,7 +72,7 @@ def test_report(restore, photographs, tmp_path, one_face):
     photographs.add("b.png", faces=[])
     report = tmp_path / "report.json"
     restore(photographs.folder, "-o", tmp_path / "out", "--report", report, "--min-face-size", 35)
-    entries = json.loads(report.read_text(encoding="utf-8"))["photographs"]
+    entries = json.loads(report.read_text(encoding="utf-8"))
     assert len(entries) == 2
     first, second = entries
     assert first["path"] == str(photo)

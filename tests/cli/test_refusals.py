@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 import torch
 
@@ -132,6 +134,14 @@ def test_no_network_at_all(gpen, photographs, tmp_path, files_in):
     assert run.code == 1
     assert "gpen download" in run.err
     assert not (tmp_path / "out").exists()
+
+
+def test_a_network_for_another_task(refused, photographs, tmp_path, networks):
+    photo = photographs.add("a.png")
+    shutil.copy(networks / "passthrough.pth", tmp_path / "GPEN-Colorization-1024.pth")
+    err = refused(photo, "-o", tmp_path / "out", model=str(tmp_path / "GPEN-Colorization-1024.pth"))
+    assert "for the task colorize" in err
+    assert "restore" in err
 
 
 def test_a_file_that_is_no_network(refused, photographs, tmp_path):
