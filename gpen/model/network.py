@@ -200,11 +200,9 @@ class _StyledConv(nn.Module):
         out = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
         out[:, :channels] = generated
         del generated
-        injected, tail = out[:, channels:], bias[channels:, None, None]
-        if encoded is None:
-            injected.copy_(tail.expand_as(injected))
-        else:
-            torch.addcmul(tail, encoded, self.noise.weight * LEAKY_GAIN, out=injected)
+        tail = bias[channels:, None, None]
+        # Copied, not computed in place: not every backend honours a strided ``out=``.
+        out[:, channels:] = tail if encoded is None else torch.addcmul(tail, encoded, self.noise.weight * LEAKY_GAIN)
         return F.leaky_relu_(out, LEAKY_SLOPE)
 
 
