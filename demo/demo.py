@@ -78,9 +78,11 @@ def find_faces(photo: Image) -> list[gpen.Face]:
     """The faces that YuNet finds where its weights are on disk, else those in the file beside this script."""
     if find_file(find_published("yunet"), search_folders(kind="detector")) is not None:
         print("Finding faces with YuNet.")
-        return gpen.make_detector("yunet").detect(photo)
+        faces = gpen.make_detector("yunet").detect(photo)
+        if faces:
+            return faces
     path = HERE / "astronaut_faces.json"
-    print(f"The detector's weights are not on disk: taking the face from {path.name}.")
+    print(f"The detector's weights are not on disk, or it found no face: taking the face from {path.name}.")
     height, width = photo.shape[:2]
     return FacesFromFile(path).faces_for("astronaut.png", width, height)
 

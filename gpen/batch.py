@@ -76,12 +76,14 @@ class Restorer:
         options: Options,
         parser: Parser | None = None,
         extras: Extras | None = None,
+        region: Image | None = None,
     ) -> None:
         self._model = model
         self._faces = faces
         self._options = options
         self._parser = parser
         self._extras = extras or Extras()
+        self._region = region
 
     def run(self, job: Job, on_progress: OnProgress | None = None) -> Entry:
         """Restore one photograph; what goes wrong with it is in the entry, and its result is not written.
@@ -121,6 +123,7 @@ class Restorer:
             self._find(job, picture),
             self._options,
             on_progress=on_progress,
+            region=self._region,
             parser=self._parser,
             keep_crops=extras.save_faces,
         )

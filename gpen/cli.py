@@ -88,6 +88,9 @@ def _add_restore(commands: Any) -> None:
     )
     parser.add_argument("--model", metavar="FILE|NAME", help="weight file or name (default: the best one on disk)")
     parser.add_argument("--faces", type=Path, metavar="FILE", help="take the faces from what gpen detect wrote")
+    parser.add_argument(
+        "--region", type=Path, metavar="FILE", help="restore only faces in the white of this picture, of equal size"
+    )
     parser.add_argument("--compare", action="store_true", help="also write before and after side by side")
     parser.add_argument("--save-faces", action="store_true", help="also write each face before and after")
     parser.add_argument("--report", type=Path, metavar="FILE", help="write what became of each photograph as JSON")
@@ -101,6 +104,7 @@ def _add_detect(commands: Any) -> None:
     parser = _command(commands, "detect", "find the faces of photographs", _detect)
     parser.add_argument("paths", nargs="+", metavar="PATH", help="photographs, folders or patterns such as *.jpg")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the faces, to correct and to restore")
+    parser.add_argument("--overwrite", action="store_true", help="replace the file of --json if it is there")
     parser.add_argument("--draw", action="store_true", help="write each photograph with its faces numbered")
     parser.add_argument(
         "-o",
@@ -221,6 +225,7 @@ def _restore(arguments: argparse.Namespace) -> int:
         options,
         model=arguments.model,
         faces=arguments.faces,
+        region=arguments.region,
         report=arguments.report,
         extras=Extras(arguments.compare, arguments.save_faces, arguments.overwrite, arguments.quality),
         folders=arguments.models_path,
@@ -236,6 +241,7 @@ def _detect(arguments: argparse.Namespace) -> int:
         arguments.paths,
         options,
         json=arguments.json,
+        overwrite=arguments.overwrite,
         draw=arguments.draw,
         output=arguments.output,
         folders=arguments.models_path,

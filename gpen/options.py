@@ -82,14 +82,14 @@ class Options:
     detector: str = _option(
         "auto",
         "Face detector",
-        "What finds the faces. auto: RetinaFace ResNet-50 where a GPU and its weights are there, else YuNet.",
+        "What finds the faces. auto: RetinaFace where a GPU and its weights are there, else YuNet.",
         "detection",
         choices=DETECTORS,
     )
     detection_threshold: float = _option(
         0.7,
         "Detection threshold",
-        "Faces found with a lower score are left out. Lower it when a face is missed, raise it when "
+        "Faces detected with a lower score are left out. Lower it when a face is missed, raise it when "
         "something that is no face is restored.",
         "detection",
         minimum=0.05,
@@ -174,7 +174,7 @@ class Options:
     max_megapixels: float = _option(
         200.0,
         "Largest picture",
-        "Pictures with more megapixels than this, before or after enlarging, are refused before they are decoded.",
+        "Pictures with more megapixels are refused before they are decoded, and such results before they are made.",
         "limits",
         minimum=0.1,
         maximum=10000.0,

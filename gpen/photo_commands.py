@@ -13,7 +13,7 @@ from tqdm import tqdm
 from .batch import DONE, FAILED, THERE, UNCHANGED, Entry, Extras, Restorer, make_folder, write_report
 from .device import pick_device, pick_dtype
 from .draw import draw_faces
-from .errors import GpenError
+from .errors import FaceError, GpenError, PhotoError
 from .faces.detect import FaceDetector, make_detector
 from .faces.face import Face
 from .faces.faces_file import FacesFromFile, PhotoFaces, write_faces
@@ -36,6 +36,7 @@ def restore(
     *,
     model: str | None,
     faces: Path | None,
+    region: Path | None,
     report: Path | None,
     extras: Extras,
     folders: Sequence[Path],
@@ -48,6 +49,7 @@ def restore(
     parse_numbers(options.only_faces)  # a mistake in it concerns no photograph in particular
     jobs, problems = plan(inputs, output)
     if report is not None:
+        _check_json(report, [*(job.photograph.path for job in jobs), *(job.target for job in jobs), faces], "report")
         make_folder(report.parent)  # or fail now, not after the work
     if not jobs:
         _print_problems(problems)
@@ -65,7 +67,8 @@ def restore(
     parser = make_parser(folders, str(where)) if options.mask == "parsed" else None
     finder = source.path if isinstance(source, FacesFromFile) else source.name
     print(f"{network.spec.title} ({weights.name}) on {where}, faces from {finder}.")
-    restorer = Restorer(network, source, options, parser, extras)
+    white = read_picture(region, options.max_megapixels).photo.mean(axis=2) if region is not None else None
+    restorer = Restorer(network, source, options, parser, extras, white)
     entries: list[Entry] = []
     try:
         with _Progress(len(jobs)) as progress:
@@ -88,6 +91,7 @@ def detect(
     options: Options,
     *,
     json: Path | None,
+    overwrite: bool,
     draw: bool,
     output: Path,
     folders: Sequence[Path],
@@ -96,6 +100,9 @@ def detect(
     """Print, draw and write down the faces of photographs; 0 when all could be read, else 1."""
     photographs, problems = find_photographs(inputs)
     if json is not None:
+        _check_json(json, [photograph.path for photograph in photographs], "faces")
+        if json.exists() and not overwrite:
+            raise FaceError(f"{json} is there already, perhaps corrected by hand; --overwrite replaces it.")
         make_folder(json.parent)
     if not photographs:
         _print_problems(problems)
@@ -140,6 +147,15 @@ def _detect_in(
         write_picture(drawing, from_samples(draw_faces(picture.photo, enumerate(faces))))
         print(f"  drawn into {drawing}")
     return picture, faces
+
+
+def _check_json(path: Path, others: Sequence[Path | None], what: str) -> None:
+    """Refuse to write the ``what`` over a file that is something else."""
+    for other in others:
+        if other is not None and path.resolve() == other.resolve():
+            raise PhotoError(f"The {what} would replace {other}. Give another file.")
+    if path.exists() and path.suffix.lower() != ".json":
+        raise PhotoError(f"{path} is there and does not look like a file of ours. Give a name that ends in .json.")
 
 
 class _Progress:

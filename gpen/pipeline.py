@@ -81,7 +81,9 @@ class Restoration:
         if not found:
             return "No face was found; the photograph is unchanged."
         if not self.faces:
-            return f"None of {count(found, 'face')} was chosen; the photograph is unchanged."
+            reasons = dict.fromkeys(left.reason for left in self.skipped)
+            why = next(iter(reasons)) + (", ..." if len(reasons) > 1 else "")
+            return f"None of {count(found, 'face')} was chosen ({why}); the photograph is unchanged."
         left = f", {len(self.skipped)} left as they were" if self.skipped else ""
         return f"{count(len(self.faces), 'face')} restored{left}."
 
@@ -108,7 +110,8 @@ def restore(
     """Restore the faces of a photo, which is not changed.
 
     photo: float32 (H, W, 3), RGB, [0, 1]. detector: finds the faces, or the faces themselves, which are
-    numbered from left to right. region: (H, W), restores only faces whose centre lies where it is above 0.5.
+    numbered from left to right and taken whatever their score. region: (H, W), restores only faces whose
+    centre lies where it is above 0.5.
     background: the enlarged photo (H', W', 3) that faces are pasted into; its size then takes the place of
     option "upscale". parser: needed for the parsed mask. keep_crops: whether the result holds each face's
     crops, which takes 24 bytes for every pixel of a crop.
@@ -116,12 +119,13 @@ def restore(
     Raises GpenError, or a subclass, for everything a user can cause.
     """
     _check(photo, region, background, options, parser)
+    given = isinstance(detector, Sequence)
     if isinstance(detector, Sequence):
         faces = sorted(detector, key=lambda face: face.center)
     else:
         faces = detector.detect(photo, options.detection_threshold)
     height, width = photo.shape[:2]
-    reasons = select_faces(faces, options, (width, height), region)
+    reasons = select_faces(faces, options, (width, height), region, given=given)
     canvas_photo = background if background is not None else enlarge(photo, options.upscale)
     canvas = Canvas(canvas_photo)
     to_photo = scaling(width / canvas_photo.shape[1], height / canvas_photo.shape[0])
@@ -135,10 +139,10 @@ def restore(
             continue
         try:
             matrix = crop_matrix(faces[number], model.spec.in_size, options.template)
+            before = cut(photo, matrix, model.spec.in_size)
         except FaceError as error:
             reasons[number] = str(error)
             continue
-        before = cut(photo, matrix, model.spec.in_size)
         after = restore_crop(model, before)
         landmarks = (apply(matrix, faces[number].landmarks) + 0.5) / model.spec.in_size
         parsed = parser.parse(after) if options.mask == "parsed" and parser is not None else None
@@ -167,8 +171,12 @@ def restore_crop(model: Model, crop: Image) -> Image:
     picture = ((out - low) / (high - low)).permute(1, 2, 0).cpu().contiguous().numpy()
     if not np.isfinite(picture).all():
         raise GpenError(
-            f"{model.path.name} returned values that are no numbers, in {model.dtype}. Use the precision "
-            "fp32; if that does not help, the weight file is damaged: get it again."
+            f"{model.path.name} returned values that are no numbers. "
+            + (
+                "The weight file is damaged: get it again."
+                if model.dtype == torch.float32
+                else f"It computed in {model.dtype}: use the precision fp32."
+            )
         )
     return np.asarray(np.clip(picture, 0, 1), dtype=np.float32)
 
@@ -193,6 +201,10 @@ def _check(
         raise PhotoError(
             f"The photo is {photo.dtype} of the shape {photo.shape}; it has to be float32 (H, W, 3), RGB, 0 to 1."
         )
+    low, high = float(photo.min()), float(photo.max())
+    # A little beyond 0 and 1 is what resizing leaves; 0 to 255, or NaN, is another kind of picture.
+    if not (low >= -1 and high <= 2):
+        raise PhotoError(f"The photo's values go from {low:g} to {high:g}; they have to lie between 0 and 1.")
     height, width = photo.shape[:2]
     if region is not None and region.shape != (height, width):
         raise PhotoError(

@@ -16,7 +16,6 @@ from ..options import DETECTORS
 from .face import Face
 
 DEFAULT_THRESHOLD = 0.7
-_BEST = "retinaface_resnet50"
 _RETINAFACE = ("retinaface_resnet50", "retinaface_mobile0.25")
 
 
@@ -77,8 +76,8 @@ def make_detector(
     """Return the detector of that name (:data:`gpen.options.DETECTORS`), its weights loaded.
 
     ``folders``: the host's, searched before those of the environment and the user's cache. ``device``: as
-    PyTorch names it; YuNet always runs on the CPU. auto: RetinaFace ResNet-50 where the device is not a
-    CPU, its weights are on disk and facexlib imports, else YuNet.
+    PyTorch names it; YuNet always runs on the CPU. auto: RetinaFace, ResNet-50 before
+    MobileNet, where the device is not a CPU, its weights are on disk and facexlib imports, else YuNet.
 
     OptionError for another name, FilesError when the weights are missing, FaceError when they or facexlib
     cannot be used.
@@ -110,15 +109,18 @@ def available_detectors(folders: Sequence[Path] = ()) -> dict[str, str | None]:
                 _weights(name, folders)
             except GpenError as error:
                 reasons[name] = str(error)
-    # On which device is not known here: auto works if what it falls back to does.
-    return {"auto": reasons["yunet"] and (reasons[_BEST] and reasons["yunet"]), **reasons}
+    # On which device is not known here: auto always works if what it falls back to does.
+    return {"auto": reasons["yunet"], **reasons}
 
 
 def _automatic(folders: Sequence[Path], device: str) -> str:
     if str(device).partition(":")[0] == "cpu":
         return "yunet"
-    on_disk = find_file(find_published(_BEST), search_folders(folders, kind="detector"))
-    return _BEST if on_disk and _facexlib_trouble() is None else "yunet"
+    searched = search_folders(folders, kind="detector")
+    for name in _RETINAFACE:
+        if find_file(find_published(name), searched) is not None:
+            return name if _facexlib_trouble() is None else "yunet"
+    return "yunet"
 
 
 def _weights(name: str, folders: Sequence[Path]) -> Path:

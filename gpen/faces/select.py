@@ -19,11 +19,14 @@ def select_faces(
     options: Options,
     photo_size: tuple[int, int],
     region: NDArray[np.float32] | None = None,
+    *,
+    given: bool = False,
 ) -> dict[int, str]:
     """Why faces are left out: number of the face to a reason; faces not in it are to be restored.
 
     faces: in the order of their numbers, from left to right. photo_size: (width, height). region: (H, W) of
-    the photo, or None; only faces whose centre lies where it is above 0.5 are taken. Restrictions by number,
+    the photo, or None; only faces whose centre lies where it is above 0.5 are taken. given: the faces were
+    given, not detected, so that their scores do not matter. Restrictions by number,
     size, score and region come first, the largest or most central is then chosen among what is left.
     """
     wanted = parse_numbers(options.only_faces)
@@ -31,7 +34,7 @@ def select_faces(
     for number, face in enumerate(faces):
         if wanted is not None and number not in wanted:
             reasons[number] = f"not among faces {options.only_faces.strip()}"
-        elif face.score < options.detection_threshold:
+        elif not given and face.score < options.detection_threshold:
             reasons[number] = f"score {face.score:.2f} is under {options.detection_threshold:g}"
         elif min(face.width, face.height) < options.min_face_size:
             reasons[number] = f"{face.width:.0f} x {face.height:.0f} pixels, smaller than {options.min_face_size}"

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from ..errors import CheckpointError, FilesError
 from ..files.atomic import atomic_path
-from ..files.catalog import NETWORK_SUFFIXES
+from ..files.catalog import NETWORK_SUFFIXES, is_half
 from .checkpoint import CheckpointInfo, inspect
 from .headers import Header, read_header
 from .layout import locate, standard_kernel
@@ -157,9 +157,9 @@ def _is_candidate(path: Path, half: bool) -> bool:
 
 
 def _target(source: Path, target: Path | str | None, half: bool) -> Path:
-    beside = source.with_suffix(SUFFIX)
-    if half and source.suffix.lower() == SUFFIX:
-        beside = source.with_name(f"{source.stem}-fp16{SUFFIX}")
+    # Never under the name that the full precision would have: that is what people look for, and find first.
+    mark = "-fp16" if half and not is_half(source.name) else ""
+    beside = source.with_name(f"{source.stem}{mark}{SUFFIX}")
     if target is None:
         return beside
     target = Path(target)

@@ -151,3 +151,24 @@ def test_without_weights_or_photographs(gpen, tmp_path):
     assert run.code == 1
     assert run.err == f"gpen: {tmp_path / '*.jpg'}: No file matches.\n"
     assert gpen("detect", tmp_path / "a.png", "--detection-threshold", 2).code == 2
+
+
+def test_faces_corrected_by_hand_are_not_overwritten(gpen, group, detector_weights, tmp_path):
+    listed = tmp_path / "faces.json"
+    listed.write_text("corrected")
+    places = ("--models-path", detector_weights)
+    run = gpen("detect", group, "--json", listed, *places)
+    assert run.code == 1
+    assert "--overwrite replaces it" in run.err
+    assert listed.read_text() == "corrected"
+    assert gpen("detect", group, "--json", listed, "--overwrite", *places).code == 0
+    assert json.loads(listed.read_text(encoding="utf-8"))["format"] == "gpen-faces"
+
+
+def test_faces_are_not_written_over_another_kind_of_file(gpen, group, detector_weights, tmp_path):
+    victim = tmp_path / "victim.png"
+    shutil.copy(group, victim)
+    for photo in (group, victim):
+        run = gpen("detect", photo, "--json", victim, "--overwrite", "--models-path", detector_weights)
+        assert run.code == 1
+        assert victim.read_bytes() == group.read_bytes()

@@ -212,3 +212,11 @@ def test_more_pixels_than_memory_would_hold(refused, photographs, tmp_path):
     assert OPTIONS["max_megapixels"].minimum == 0.1
     err = refused(photo, "-o", tmp_path / "out", "--max-megapixels", 0.1, "--upscale", 4)
     assert "Choose a smaller upscale, or a larger limit." in err
+
+
+def test_a_report_over_something_else(refused, photographs, tmp_path):
+    photo = photographs.add("a.png")
+    (tmp_path / "notes.txt").write_text("mine")
+    assert "ends in .json" in refused(photo, "-o", tmp_path / "out", "--report", tmp_path / "notes.txt")
+    assert "would replace" in refused(photo, "-o", tmp_path / "out", "--report", photo)
+    assert "would replace" in refused(photo, "-o", tmp_path / "out", "--report", photographs.list)

@@ -8,7 +8,7 @@ import shutil
 import numpy as np
 import pytest
 
-from gpen.images import read_picture
+from gpen.images import Picture, read_picture, write_picture
 
 
 def test_one_file_to_a_file(restore, photographs, assert_restored, tmp_path, files_in):
@@ -129,7 +129,7 @@ def test_a_photograph_without_faces_is_copied_byte_by_byte(restore, photographs,
 def test_a_photograph_none_of_whose_faces_is_chosen_is_copied_too(restore, photographs, tmp_path, one_face):
     photo = photographs.add("a.jpg", faces=[one_face(10, 10, 30), one_face(60, 40, 30)])
     run = restore(photo, "-o", tmp_path / "out", "--only-faces", "7")
-    assert "None of 2 faces was chosen; the photograph is unchanged." in run.out
+    assert "None of 2 faces was chosen (not among faces 7); the photograph is unchanged." in run.out
     assert (tmp_path / "out" / "a.jpg").read_bytes() == photo.read_bytes()
     # Another format cannot be a copy, but shows the same.
     assert restore(photo, "-o", tmp_path / "out" / "a.png", "--only-faces", "7").code == 0
@@ -189,3 +189,20 @@ def test_default_network(gpen, networks, photographs, tmp_path, assert_restored)
     assert run.code == 0
     assert "GPEN-BFR-512.pth" in run.out
     assert_restored(tmp_path / "r.png", photo)
+
+
+def test_a_region_restricts_the_faces_to_its_white(restore, photographs, tmp_path, one_face):
+    photo = photographs.add("a.png", faces=[one_face(10, 10, 30), one_face(60, 40, 30)])
+    white = np.zeros_like(read_picture(photo, 1).photo)
+    white[:, 56:] = 1
+    write_picture(tmp_path / "right.png", Picture(white))
+    run = restore(photo, "-o", tmp_path / "out", "--region", tmp_path / "right.png")
+    assert "1 face restored, 1 left as they were." in run.out
+    before, after = read_picture(photo, 1).photo, read_picture(tmp_path / "out" / "a.png", 1).photo
+    assert np.array_equal(before[:, :45], after[:, :45])
+    assert not np.array_equal(before, after)
+
+    write_picture(tmp_path / "small.png", Picture(white[:10]))
+    run = restore(photo, "-o", tmp_path / "out2", "--region", tmp_path / "small.png")
+    assert run.code == 1
+    assert "region" in run.err

@@ -315,10 +315,11 @@ def test_folder(source: Path, tmp_path: Path) -> None:
     assert again.converted == []
     halved = convert_folder(tmp_path, half=True, overwrite=True)
     assert [r.target.name for r in halved.converted] == [
-        "GPEN-Inpainting-1024.safetensors",
-        "b.safetensors",
-        "done.safetensors",
+        "GPEN-Inpainting-1024-fp16.safetensors",
+        "b-fp16.safetensors",
+        "done-fp16.safetensors",
     ]
+    assert inspect(tmp_path / "b.safetensors").dtypes == ("float32",)  # stays as it was
     assert convert_folder(tmp_path, half=True).converted == []
 
 

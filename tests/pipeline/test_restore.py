@@ -90,6 +90,25 @@ def test_a_region_restricts_the_faces(photo: Photo, passthrough: Model, three: l
     assert restoration.skipped[0].reason == "outside the mask"
 
 
+def test_given_faces_are_taken_whatever_their_score(photo: Photo, passthrough: Model) -> None:
+    assert len(restore(photo, passthrough, [face_at(210, 80, score=0.1)]).faces) == 1
+
+    class Unsure:
+        name = "yunet"
+
+        def detect(self, photo: Photo, threshold: float = 0.7) -> list[Face]:
+            return [face_at(70, 80, score=0.1), face_at(210, 80, score=0.9)]
+
+    detected = restore(photo, passthrough, Unsure())
+    assert [face.number for face in detected.faces] == [1]
+    assert detected.skipped[0].reason == "score 0.10 is under 0.7"
+
+
+def test_the_summary_says_why_no_face_was_chosen(photo: Photo, passthrough: Model, three: list[Face]) -> None:
+    summary = restore(photo, passthrough, three, Options(only_faces="9")).summary
+    assert summary == "None of 3 faces was chosen (not among faces 9); the photograph is unchanged."
+
+
 def test_progress_is_told_before_and_after_each_face(photo: Photo, passthrough: Model, three: list[Face]) -> None:
     calls: list[tuple[int, int, int | None]] = []
 
@@ -163,6 +182,8 @@ def test_numbers_that_are_none_are_an_error(photo: Photo, make_model: Any) -> No
     [
         (np.zeros((4, 4), np.float32), {}, PhotoError, "float32"),
         (np.zeros((4, 4, 3), np.uint8), {}, PhotoError, "uint8"),
+        (np.full((4, 4, 3), 128, np.float32), {}, PhotoError, "from 128 to 128"),
+        (np.full((4, 4, 3), np.nan, np.float32), {}, PhotoError, "nan"),
         (np.zeros((4, 4, 4), np.float32), {}, PhotoError, "shape"),
         (np.zeros((0, 4, 3), np.float32), {}, PhotoError, "shape"),
         (np.zeros((4, 4, 3), np.float32), {"region": np.zeros((4, 5), np.float32)}, PhotoError, "region"),
