@@ -139,8 +139,7 @@ def restore(
             continue
         try:
             matrix = crop_matrix(faces[number], model.spec.in_size, options.template)
-            before = cut(photo, matrix, model.spec.in_size)
-        except FaceError as error:
+            except FaceError as error:
             reasons[number] = str(error)
             continue
         after = restore_crop(model, before)

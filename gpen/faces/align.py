@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from ..errors import FaceError
 from .face import Face
-from .resample import Image, Matrix, warp
+from .resample import Image, Matrix, apply, invert, warp
 
 TEMPLATES: dict[str, NDArray[np.float64]] = {
     # The published GPEN code and the authors' product, for every size.
@@ -20,6 +20,11 @@ TEMPLATES: dict[str, NDArray[np.float64]] = {
     ),
 }
 """Landmarks as fractions of the crop: left eye, right eye, nose, left and right mouth corner."""
+
+FARTHEST = 4
+"""How many times the photo's longer side a crop may reach, from the photo's far edge to its own."""
+ALWAYS_ALLOWED = 2048
+"""Pixels that it may reach however small the photo is."""
 
 
 def crop_matrix(face: Face, size: int, template: str) -> Matrix:
@@ -54,6 +59,19 @@ def similarity(source: NDArray[np.float64], target: NDArray[np.float64]) -> Matr
 def cut(photo: Image, matrix: Matrix, size: int) -> Image:
     """The crop: ``photo`` (H, W, 3) resampled once to (size, size, 3), clipped to [0, 1].
 
-    What lies beyond the photo is its mirror image.
+    What lies beyond the photo is its mirror image. Raises FaceError where so much of the crop lies there that
+    the mirror images would take many times the photo's memory; no face that was found in the photo does.
     """
+    height, width = photo.shape[:2]
+    end = size - 1
+    corners = apply(invert(matrix), np.array([[0, 0], [end, 0], [0, end], [end, end]], float))
+    low = np.minimum(corners.min(axis=0), 0)
+    high = np.maximum(corners.max(axis=0), [width - 1, height - 1])
+    reach, allowed = float((high - low).max()), max(FARTHEST * max(height, width), ALWAYS_ALLOWED)
+    if reach > allowed:
+        raise FaceError(
+            f"A face's five landmarks lie so far apart, or so far outside the photo of {width} x {height} pixels, "
+            f"that its surroundings would take {reach:.0f} pixels; up to {allowed} are possible. "
+            "Correct or remove it in the faces file."
+        )
     return np.clip(warp(photo, matrix, (size, size)), 0, 1)

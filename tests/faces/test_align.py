@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from gpen.errors import FaceError
-from gpen.faces.align import TEMPLATES, crop_matrix, cut, similarity
+from gpen.faces.align import ALWAYS_ALLOWED, FARTHEST, TEMPLATES, crop_matrix, cut, similarity
 from gpen.faces.face import Face
 from gpen.faces.resample import apply, compose, invert, scaling
 
@@ -110,3 +110,38 @@ def test_beyond_the_photo_lies_its_mirror_image() -> None:
     mirrored = cv2.copyMakeBorder(photo, 16, 16, 16, 16, cv2.BORDER_REFLECT_101)
     assert np.abs(crop - mirrored[:, :72]).max() < 0.005
     assert np.abs(crop - np.roll(mirrored, 1, axis=1)[:, :72]).max() > 0.03
+
+
+@pytest.mark.parametrize(
+    ("shape", "scale", "x", "y"),
+    [
+        ((600, 1000), 16.0, 500, 300),
+        ((600, 1000), 1.0, 9000, 300),
+        ((600, 1000), 1.0, 500, -9000),
+        ((1, 1), 9.0, 0, 0),
+        ((600, 1000), 1e6, 500, 300),
+        ((600, 1000), 1.0, 1e15, 300),
+    ],
+    ids=["spread", "right of the photo", "above the photo", "one pixel", "spread without end", "far without end"],
+)
+def test_a_crop_many_times_the_photo_is_refused(shape: tuple[int, int], scale: float, x: float, y: float) -> None:
+    """Before any memory is taken: the mirror images that fill some of these would not fit any machine."""
+    face = similar("gpen", 256, 0, scale, x - 128 * scale, y - 128 * scale)
+    matrix = crop_matrix(face, 256, "gpen")
+    with pytest.raises(FaceError, match="so far apart.*Correct or remove it in the faces file"):
+        cut(np.zeros((*shape, 3), np.float32), matrix, 256)
+
+
+@pytest.mark.parametrize(("shape", "allowed"), [((30, 900), 3600), ((900, 30), 3600), ((7, 9), 2048)])
+def test_a_crop_may_be_larger_than_the_photo_up_to_the_bound(shape: tuple[int, int], allowed: int) -> None:
+    assert allowed == max(FARTHEST * max(shape), ALWAYS_ALLOWED)
+    photo = np.full((*shape, 3), 0.4, np.float32)
+    height, width = shape
+    for reach, fits in ((allowed - 5, True), (allowed + 5, False)):
+        scale = 255 / reach
+        matrix = np.array([[scale, 0, 127.5 - scale * width / 2], [0, scale, 127.5 - scale * height / 2]])
+        if fits:
+            assert np.abs(cut(photo, matrix, 256) - 0.4).max() < 1e-3
+        else:
+            with pytest.raises(FaceError, match=str(allowed)):
+                cut(photo, matrix, 256)
