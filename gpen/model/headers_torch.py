@@ -23,6 +23,11 @@ LEGACY_PROTOCOL = 1001
 MAX_DIRECTORY_BYTES = 4 << 20
 """The directory of a zip has some 100 bytes per tensor."""
 
+# The records at the end of a zip archive (APPNOTE.TXT, 4.3.14 to 4.3.16), without their variable parts.
+_END = struct.Struct("<4s4H2LH")
+_LOCATOR = struct.Struct("<4sLQL")
+_END64 = struct.Struct("<4sQ2H2L4Q")
+
 
 @dataclass(frozen=True)
 class Contents:
@@ -61,8 +66,7 @@ def read_zip(path: Path, file: BinaryIO, size: int) -> Contents:
         # zipfile takes the directory's length from the file and reads as much at once.
         limited = cast("BinaryIO", _Limited(file, size, MAX_DIRECTORY_BYTES))
         with zipfile.ZipFile(limited) as archive:
-            records = {info.filename: info for info in archive.infolist()}
-            count = len(archive.infolist())
+            infos, directory = archive.infolist(), archive.start_dir
     except PickleError as e:
         raise _damaged(path, e) from e
     # zipfile lets struct.error, ValueError and others through on bytes that are no zip archive.
@@ -72,9 +76,20 @@ def read_zip(path: Path, file: BinaryIO, size: int) -> Contents:
             "end is missing or broken. The download did not finish, or the disk was full; download it "
             "again."
         ) from e
-    if len({name.lower() for name in records}) != count:
+    if _raw_directory(file, size) != (len(infos), directory) or min((i.header_offset for i in infos), default=0):
+        raise CheckpointError(
+            f"{path.name} is two archives in one, or has something before or after its archive: another program "
+            "would read other contents than were checked. It was refused; get it again from a source you trust."
+        )
+    records = {info.filename: info for info in infos}
+    # PyTorch looks names up without regard to case.
+    if len({name.lower() for name in records}) != len(infos):
         raise _damaged(path, "has two entries of the same name")
-    folders = [name.rpartition("/")[0] for name in records if name.rpartition("/")[2] == "data.pkl"]
+    # zipfile cuts names at a zero, and newer ones let a second name replace the first.
+    if any(info.filename != info.orig_filename for info in infos):
+        raise _damaged(path, "has an entry with two names")
+    tables = [name for name in records if name.lower().rpartition("/")[2] == "data.pkl"]
+    folders = [name.rpartition("/")[0] for name in tables]
     if any(f"{folder}/constants.pkl" in records for folder in folders):
         raise CheckpointError(
             f"{path.name} is a TorchScript program, not a weight file: it contains code, which is not run "
@@ -92,7 +107,7 @@ def read_zip(path: Path, file: BinaryIO, size: int) -> Contents:
         )
     prefix = f"{folders[0]}/"
     try:
-        record = records[f"{prefix}data.pkl"]
+        record = records[tables[0]]
         if record.file_size > MAX_PICKLE_BYTES:
             raise PickleError("has a table of contents far longer than any weight file's")
         start, end = _extent(file, record, size)
@@ -168,6 +183,40 @@ def _checked(path: Path, walked: Walked) -> Contents:
             f"instruction {walked.unreadable}). Save it again with torch.save and its default settings."
         )
     return Contents(walked.value, tuple(walked.code), walked.namespace)
+
+
+def _raw_directory(file: BinaryIO, size: int) -> tuple[int, int] | None:
+    """Number of entries and first byte of the directory, as the very end of the archive states them.
+
+    zipfile corrects the place when it is wrong, PyTorch's reader does not: where they differ, one file can be
+    two archives. None when the end is not as PyTorch writes it: last in the file and without a comment, with
+    the directory right before it.
+    """
+    end = size - _END.size
+    if end < 0:
+        return None
+    file.seek(end)
+    mark, *disks, here, count, length, first, comment = _END.unpack(file.read(_END.size))
+    if mark != b"PK\5\6" or any(disks) or here != count or comment:
+        return None
+    stated = (count, length, first)
+    # PyTorch writes the 64-bit end always and reads it wherever there is one.
+    locator = end - _LOCATOR.size
+    if locator >= 0:
+        file.seek(locator)
+        mark, disk, place, _ = _LOCATOR.unpack(file.read(_LOCATOR.size))
+        if mark == b"PK\6\7":
+            end = locator - _END64.size
+            if place != end or end < 0 or disk:
+                return None
+            file.seek(end)
+            mark, rest, _, _, *disks, here, count, length, first = _END64.unpack(file.read(_END64.size))
+            if mark != b"PK\6\6" or rest != _END64.size - 12 or any(disks) or here != count:
+                return None
+            full = zip(stated, (count, length, first), (0xFFFF, 0xFFFFFFFF, 0xFFFFFFFF), strict=True)
+            if any(short not in (long, most) for short, long, most in full):
+                return None
+    return (count, first) if first + length == end else None
 
 
 def _extent(file: BinaryIO, record: zipfile.ZipInfo, size: int) -> tuple[int, int]:

@@ -268,6 +268,74 @@ def test_an_overlong_directory(tmp_path: Path) -> None:
     refused(tmp_path / "x.pth", "far longer than any weight file's")
 
 
+def ending(archive: bytes) -> tuple[int, int]:
+    """Length and first byte of the directory of an archive without 64-bit records."""
+    assert archive[-22:-18] == b"PK\x05\x06"
+    length, first = struct.unpack("<II", archive[-10:-2])
+    return length, first
+
+
+def test_two_archives_in_one(tmp_path: Path) -> None:
+    """zipfile reads the second, PyTorch the first."""
+    first, second = (as_zip(tensor_pickle((4,), (1,), 4), **{"0": bytes([n]) * 16}) for n in (1, 2))
+    length, start = ending(first)
+    assert ending(second) == (length, start)
+    path = tmp_path / "x.pth"
+    path.write_bytes(first[:-22] + second)
+    with zipfile.ZipFile(path) as archive:
+        assert archive.read("archive/data/0") == bytes([2]) * 16
+    assert torch.load(path, weights_only=True)["ecd0.0.0.weight"].view(torch.uint8)[0] == 1
+    refused(path, "two archives in one.*refused; get it again")
+
+
+@pytest.mark.parametrize("kind", ["before", "after", "comment", "64-bit end elsewhere", "fewer entries", "gap"])
+def test_archives_with_something_around_them(kind: str, tmp_path: Path) -> None:
+    plain = as_zip(tensor_pickle((4,), (1,), 4), **{"0": bytes(16)})
+    length, first = ending(plain)
+    if kind == "before":
+        changed = b"PK\x03\x04" + bytes(60) + plain
+    elif kind == "after":
+        changed = plain + bytes(60)
+    elif kind == "comment":
+        changed = plain[:-2] + b"\x04\x00text"
+    elif kind == "64-bit end elsewhere":
+        record = struct.pack("<4sQ2H2L4Q", b"PK\x06\x06", 44, 45, 45, 0, 0, 3, 3, length, first)
+        locator = struct.pack("<4sLQL", b"PK\x06\x07", 0, 0, 1)
+        changed = plain[:-22] + record + locator + plain[-22:]
+    elif kind == "fewer entries":
+        changed = plain[:-14] + b"\x02\x00\x02\x00" + plain[-10:]
+    else:
+        changed = plain[: first + length] + bytes(30) + plain[first + length :]
+    (tmp_path / "x.pth").write_bytes(changed)
+    refused(tmp_path / "x.pth", "two archives in one, or has something before or after|cut short or damaged")
+
+
+def test_a_table_under_another_case(tmp_path: Path) -> None:
+    """PyTorch takes the first entry's folder and disregards case."""
+    with zipfile.ZipFile(tmp_path / "x.pth", "w") as archive:
+        archive.writestr("a/DATA.PKL", bombs(tmp_path / "harm")["inst"])
+        archive.writestr("b/data.pkl", tensor_pickle((4,), (1,), 4))
+        archive.writestr("b/data/0", bytes(16))
+    refused(tmp_path / "x.pth", "not a weight file")
+
+
+def test_an_entry_with_two_names(tmp_path: Path) -> None:
+    whole = as_zip(tensor_pickle((4,), (1,), 4), **{"0": bytes(16), "1234": b""})
+    (tmp_path / "x.pth").write_bytes(whole.replace(b"data/1234", b"data/1\x0034"))
+    refused(tmp_path / "x.pth", "an entry with two names")
+
+
+@pytest.mark.parametrize("write", [as_zip, None], ids=["with 32-bit records", "with 64-bit records"])
+def test_honest_archives_pass(write: Callable[..., bytes] | None, tmp_path: Path) -> None:
+    path = tmp_path / "x.pth"
+    if write:
+        path.write_bytes(write(tensor_pickle((4,), (1,), 4), **{"0": bytes(16)}))
+    else:
+        torch.save({"ecd0.0.0.weight": torch.zeros(4)}, path)
+        assert b"PK\x06\x06" in path.read_bytes()
+    assert read_header(path).tree["ecd0.0.0.weight"].shape == (4,)
+
+
 def zip_file() -> bytes:
     buffer = io.BytesIO()
     torch.save({"g_ema": STATE, "iter": 3}, buffer)
