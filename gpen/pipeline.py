@@ -139,7 +139,8 @@ def restore(
             continue
         try:
             matrix = crop_matrix(faces[number], model.spec.in_size, options.template)
-            except FaceError as error:
+            before = cut(photo, matrix, model.spec.in_size)
+        except FaceError as error:
             reasons[number] = str(error)
             continue
         after = restore_crop(model, before)
