@@ -198,6 +198,8 @@ class _Walker:
 
     def _additems(self, _: Any) -> None:
         self._since_mark()
+        if not isinstance(self.stack[-1], Opaque) or self.stack[-1].name not in ("set", "builtins.set"):
+            self._changes(self.stack[-1])
 
     def _frozenset(self, _: Any) -> None:
         self._since_mark()
@@ -206,6 +208,23 @@ class _Walker:
     def _extend(self, items: list[Any]) -> None:
         if isinstance(self.stack[-1], list):
             self.stack[-1].extend(items)
+        else:
+            self._changes(self.stack[-1])
+
+    def _changes(self, target: Any) -> None:
+        """Complain about an instruction that changes ``target``, which is not of the kind it is meant for.
+
+        PyTorch's readers before 2.10 carry such instructions out on tensors, outside their memory
+        (CVE-2026-24747). What is refused for its code anyway may be anything.
+        """
+        if not self._is_refused(target):
+            kind = {TensorRef: "tensor", Name: "class"}.get(type(target), "value")
+            raise PickleError(f"changes a {kind} after making it, which no weight file does")
+
+    def _is_refused(self, value: Any) -> bool:
+        return (isinstance(value, Opaque) and value.name in self.walked.code) or (
+            isinstance(value, Name) and value.full in self.walked.code
+        )
 
     def _setitem(self, _: Any) -> None:
         value, key = self.stack.pop(), self.stack.pop()
@@ -217,6 +236,7 @@ class _Walker:
     def _set(self, items: list[Any]) -> None:
         target = self.stack[-1]
         if not isinstance(target, dict):
+            self._changes(target)
             return
         for key, value in zip(items[::2], items[1::2], strict=True):
             # Hashing a tuple nested a million deep overflows the C stack: keys are plain, or pairs of plain.
@@ -267,8 +287,9 @@ class _Walker:
         state, target = self.stack.pop(), self.stack[-1]
         if isinstance(target, NamespaceRef) and isinstance(state, dict):
             target.values.update(state)
-        elif isinstance(target, TensorRef | Name):
-            raise PickleError("changes a tensor after making it, which no weight file does")
+        # The attributes of an OrderedDict, such as a state dict's _metadata, are of no interest.
+        elif not (isinstance(target, dict) and (isinstance(state, dict) or self._is_refused(state))):
+            self._changes(target)
 
     def _binpersid(self, _: Any) -> None:
         kind, storage, key, _location, length, *view = self.stack.pop()

@@ -197,6 +197,63 @@ def tensor_pickle(shape: tuple[int, ...], stride: tuple[int, ...], length: int, 
     return buffer.getvalue()
 
 
+TENSOR = tensor_pickle((4,), (1,), 4)[2:-1]
+TENSOR = TENSOR[TENSOR.index(b"ctorch") : TENSOR.rindex(b"R") + 1]
+CHANGES = {
+    "setitem": b"K\x00K\x01s",
+    "setitems": b"(K\x00K\x01u",
+    "append": b"K\x01a",
+    "appends": b"(K\x01e",
+    "additems": b"(K\x01\x90",
+    "build": b"}b",
+    "build with a tuple": b"}}\x86b",
+}
+TARGETS = {
+    "tensor": TENSOR,
+    "number": b"K\x05",
+    "text": text("x"),
+    "tuple": b")",
+    "class": b"ccollections\nOrderedDict\n",
+    "size": b"ctorch\nSize\n(K\x01tR",
+    "device": b"ctorch\ndevice\n" + text("cpu") + b"\x85R",
+    "list": b"]",
+    "dict": b"}",
+    "set": b"cbuiltins\nset\n]\x85R",
+    "namespace": b"cargparse\nNamespace\n)\x81",
+}
+HONEST = {
+    *(("dict", change) for change in ("setitem", "setitems", "build")),
+    *(("list", change) for change in ("append", "appends")),
+    ("set", "additems"),
+    ("namespace", "build"),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("target", TARGETS)
+def test_values_are_changed_only_as_their_kind_allows(target: str, change: str, tmp_path: Path) -> None:
+    """SETITEM on a tensor writes outside its memory in old PyTorch: CVE-2026-24747."""
+    path = tmp_path / "x.pth"
+    honest = b"\x80\x02}" + text("a") + TARGETS[target] + b"s" + text("w") + TENSOR + b"s."
+    path.write_bytes(as_zip(honest, **{"0": bytes(16)}))
+    assert "w" in read_header(path).tree
+    changed = honest.replace(TARGETS[target] + b"s", TARGETS[target] + CHANGES[change] + b"s", 1)
+    path.write_bytes(as_zip(changed, **{"0": bytes(16)}))
+    if (target, change) in HONEST and change != "additems":
+        assert "w" in read_header(path).tree
+    elif (target, change) in HONEST:
+        refused(path, "ADDITEMS")
+    else:
+        refused(path, "changes a .* after making it, which no weight file does")
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_changes_of_what_is_refused_are_no_other_complaint(change: str, tmp_path: Path) -> None:
+    made = b"cos\nPathLike\n)\x81" + CHANGES[change]
+    (tmp_path / "x.pth").write_bytes(as_zip(b"\x80\x02}" + text("a") + made + b"s."))
+    refused(tmp_path / "x.pth", r"wants to run code.*os\.PathLike")
+
+
 @pytest.mark.parametrize(
     ("shape", "stride", "length", "offset", "stored"),
     [
