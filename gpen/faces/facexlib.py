@@ -7,12 +7,17 @@ from __future__ import annotations
 
 import importlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from ..errors import FaceError, FilesError
+from ..errors import CheckpointError, FaceError, FilesError
+from ..files.headers import Header, TensorInfo, read_header
+from ..files.headers_torch import code_complaint
 
 if TYPE_CHECKING:
     import torch
+
+Value = TypeVar("Value")
+_Shapes = dict[str, tuple[int, ...]]
 
 _LARGEST_FILE = 1 << 30
 
@@ -37,17 +42,33 @@ def load_weights(network: torch.nn.Module, weights: Path, what: str) -> None:
     damaged, unsafe, or for another network. No code in the file is run.
     """
     weights = Path(weights)
-    given = _read(weights, what)
-    given = {name.removeprefix("module."): tensor for name, tensor in given.items()}
-    wanted = network.state_dict()
+    header = _read_header(weights, what)
+    wanted = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    # Before any number is read, so that memory is taken for the network's own shapes only.
+    stated = {name: info.shape for name, info in header.tree.items()}
+    _check(_unwrapped(stated), wanted, weights, what)
+    given = _read(header, what)
+    if {name: tuple(tensor.shape) for name, tensor in given.items()} != stated:
+        raise FaceError(f"{weights} changed while it was read. Try again.")
+    network.load_state_dict(_unwrapped(given), strict=False)
+    network.eval()
+    network.requires_grad_(False)
+
+
+def _unwrapped(values: dict[str, Value]) -> dict[str, Value]:
+    """Without the prefix that training on several devices leaves."""
+    return {name.removeprefix("module."): value for name, value in values.items()}
+
+
+def _check(given: _Shapes, wanted: _Shapes, weights: Path, what: str) -> None:
     # A counter for training, which old files lack.
     names = {name for name in wanted if not name.endswith("num_batches_tracked")}
     missing = sorted(names - given.keys())
     extra = sorted(given.keys() - wanted.keys())
     shapes = [
-        f"{name} is {tuple(given[name].shape)} instead of {tuple(wanted[name].shape)}"
+        f"{name} is {given[name]} instead of {wanted[name]}"
         for name in sorted(given.keys() & wanted.keys())
-        if given[name].shape != wanted[name].shape
+        if given[name] != wanted[name]
     ]
     if missing or extra or shapes:
         found = [
@@ -58,27 +79,33 @@ def load_weights(network: torch.nn.Module, weights: Path, what: str) -> None:
         raise FaceError(
             f"{weights} does not hold the weights of {what}: of its {len(names)} tensors, {', '.join(found)}."
         )
-    network.load_state_dict(given, strict=False)
-    network.eval()
-    network.requires_grad_(False)
 
 
-def _read(weights: Path, what: str) -> dict[str, torch.Tensor]:
-    import torch
-
+def _read_header(weights: Path, what: str) -> Header:
+    """Say what is in the file: tensors by name, nothing else."""
     try:
         size = weights.stat().st_size
         weights.open("rb").close()
     except OSError as error:
         raise FilesError(f"The weights of {what}, {weights}, cannot be read: {error.strerror}.") from error
-    unusable = (
-        f"{weights} cannot be used as the weights of {what}: it is not a file of PyTorch tensors, or a "
-        "broken download, or it wants to run code, which is refused. Get it again."
-    )
-    if size > _LARGEST_FILE:
-        raise FaceError(unusable)
     try:
-        if weights.suffix.lower() == ".safetensors":
+        header = read_header(weights)
+    except CheckpointError as error:
+        raise FaceError(f"{weights} cannot be used as the weights of {what}. {error}") from error
+    if header.code:
+        complaint = code_complaint(weights, header.code)
+        raise FaceError(f"{weights} cannot be used as the weights of {what}. {complaint}")
+    if size > _LARGEST_FILE or not header.tree or not all(isinstance(i, TensorInfo) for i in header.tree.values()):
+        raise FaceError(_unusable(weights, what))
+    return header
+
+
+def _read(header: Header, what: str) -> dict[str, torch.Tensor]:
+    import torch
+
+    weights = header.path
+    try:
+        if header.container == "safetensors":
             from safetensors.torch import load_file
 
             state: Any = load_file(weights, device="cpu")
@@ -86,12 +113,19 @@ def _read(weights: Path, what: str) -> dict[str, torch.Tensor]:
             # Some hosts replace torch.load by one that wants keywords and answers None for "refused".
             state = torch.load(weights, map_location="cpu", weights_only=True)
     except Exception as error:
-        raise FaceError(unusable) from error
+        raise FaceError(_unusable(weights, what)) from error
     if not isinstance(state, dict) or not state:
-        raise FaceError(unusable)
+        raise FaceError(_unusable(weights, what))
     if not all(isinstance(k, str) and isinstance(v, torch.Tensor) for k, v in state.items()):
-        raise FaceError(unusable)
+        raise FaceError(_unusable(weights, what))
     return state
+
+
+def _unusable(weights: Path, what: str) -> str:
+    return (
+        f"{weights} cannot be used as the weights of {what}: it is not a file of PyTorch tensors, or a "
+        "broken download, or it wants to run code, which is refused. Get it again."
+    )
 
 
 def _few(names: list[str]) -> str:

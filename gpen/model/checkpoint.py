@@ -15,7 +15,7 @@ from torch import Tensor
 from ..errors import CheckpointError, GpenError, OutOfMemoryError
 from ..files.catalog import TASKS, VALUE_RANGES, published_by_file_name
 from ..files.fetch import sha256_of
-from .headers import Header, read_header
+from ..files.headers import Header, read_header
 from .layout import Located, locate, standard_kernel
 from .network import GPEN
 from .spec import Spec

@@ -22,10 +22,10 @@ from torch import Tensor
 from ..errors import CheckpointError, FilesError
 from ..files.atomic import atomic_path
 from ..files.catalog import NETWORK_SUFFIXES, is_half
+from ..files.headers import Header, read_header
+from ..files.pickle_terms import ITEM_SIZES
 from .checkpoint import CheckpointInfo, inspect
-from .headers import Header, read_header
 from .layout import locate, standard_kernel
-from .pickle_terms import ITEM_SIZES
 from .spec import Spec
 from .weights import read_tensors
 

@@ -11,10 +11,10 @@ from typing import Any
 import torch
 
 from ..errors import CheckpointError
+from ..files.headers import Header, TensorInfo, show_shape
+from ..files.headers_torch import code_complaint
 from . import foreign
 from .fir import published_kernel
-from .headers import Header, TensorInfo, show_shape
-from .headers_torch import code_complaint
 from .network import GPEN
 from .spec import Spec
 

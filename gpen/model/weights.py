@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..errors import CheckpointError
-from .headers import Header
+from ..files.headers import Header
 from .layout import Located
 
 _SPARE = 0.25

@@ -6,6 +6,7 @@ import importlib.abc
 import importlib.util
 import shutil
 import sys
+import zipfile
 from pathlib import Path
 
 import cv2
@@ -287,6 +288,62 @@ def test_a_host_that_refuses_the_file_by_answering_nothing(monkeypatch, mobile, 
     ((args, more),) = calls
     assert args == (detector_weights / MOBILE,)
     assert more == {"map_location": "cpu", "weights_only": True}
+
+
+def test_packed_weights_are_refused_unread(monkeypatch, tmp_path):
+    """A few kilobytes that would take 40 MB."""
+    torch.save({"weight": torch.zeros(10_000_000)}, tmp_path / "full.pth")
+    with (
+        zipfile.ZipFile(tmp_path / "full.pth") as full,
+        zipfile.ZipFile(tmp_path / "w.pth", "w", zipfile.ZIP_DEFLATED) as packed,
+    ):
+        for name in full.namelist():
+            packed.writestr(name, full.read(name))
+    assert (tmp_path / "w.pth").stat().st_size < 100_000
+    monkeypatch.setattr(torch, "load", lambda *_, **__: pytest.fail("was read"))
+    with pytest.raises(FaceError, match=r"cannot be used as the weights of a network.*compressed"):
+        load_weights(torch.nn.Linear(2, 2), tmp_path / "w.pth", "a network")
+
+
+@pytest.mark.parametrize("wrong", [{"weight": torch.zeros(3, 2)}, {"extra": torch.zeros(1)}, {"bias": [1]}])
+def test_names_and_shapes_are_checked_before_numbers_are_read(monkeypatch, tmp_path, wrong):
+    network = torch.nn.Linear(2, 2)
+    torch.save({**network.state_dict(), **wrong}, tmp_path / "w.pth")
+    monkeypatch.setattr(torch, "load", lambda *_, **__: pytest.fail("was read"))
+    with pytest.raises(FaceError, match=r"does not hold the weights of a network|cannot be used as"):
+        load_weights(network, tmp_path / "w.pth", "a network")
+
+
+def test_the_code_in_a_file_is_named(tmp_path):
+    _Bomb.path = str(tmp_path / "ran")
+    torch.save({"a": _Bomb()}, tmp_path / "w.pth")
+    with pytest.raises(
+        FaceError, match=r"cannot be used as the weights of a network.*wants to run code.*pathlib\.Path"
+    ):
+        load_weights(torch.nn.Linear(2, 2), tmp_path / "w.pth", "a network")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_file_that_changes_while_it_is_read(monkeypatch, tmp_path):
+    network = torch.nn.Linear(2, 2)
+    torch.save(network.state_dict(), tmp_path / "w.pth")
+    monkeypatch.setattr(torch, "load", lambda *_, **__: {"weight": torch.zeros(2, 2), "bias": torch.zeros(5)})
+    with pytest.raises(FaceError, match="changed while it was read"):
+        load_weights(network, tmp_path / "w.pth", "a network")
+
+
+def test_the_older_format_and_contents_before_names(tmp_path):
+    from safetensors.torch import save_file
+
+    network = torch.nn.Linear(2, 2)
+    state = {name: torch.full_like(tensor, 7) for name, tensor in network.state_dict().items()}
+    torch.save(state, tmp_path / "old.pth", _use_new_zipfile_serialization=False)
+    save_file(state, tmp_path / "misnamed.pth")
+    for name in ("old.pth", "misnamed.pth"):
+        network = torch.nn.Linear(2, 2)
+        load_weights(network, tmp_path / name, "a network")
+        assert (network.weight == 7).all()
+        assert (network.bias == 7).all()
 
 
 def test_loaded_networks_are_for_inference(tmp_path):

@@ -8,6 +8,7 @@ import json
 import os
 import pickle
 import struct
+import tarfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -21,10 +22,10 @@ from safetensors.torch import save
 from torch import Tensor
 
 from gpen.errors import CheckpointError
-from gpen.model import pickle_walk
+from gpen.files import pickle_walk
+from gpen.files.headers import read_header
+from gpen.files.headers_torch import LEGACY_MAGIC, LEGACY_PROTOCOL
 from gpen.model.checkpoint import inspect, load_model
-from gpen.model.headers import read_header
-from gpen.model.headers_torch import LEGACY_MAGIC, LEGACY_PROTOCOL
 from gpen.model.network import GPEN
 from gpen.model.spec import Spec
 
@@ -391,6 +392,22 @@ def test_honest_archives_pass(write: Callable[..., bytes] | None, tmp_path: Path
         torch.save({"ecd0.0.0.weight": torch.zeros(4)}, path)
         assert b"PK\x06\x06" in path.read_bytes()
     assert read_header(path).tree["ecd0.0.0.weight"].shape == (4,)
+
+
+def test_a_tar_archive_that_is_the_older_format_too(tmp_path: Path) -> None:
+    """PyTorch reads it as tar, and runs what is inside where it is old: CVE-2025-32434."""
+    start = b"".join(pickle.dumps(part, 2) for part in (LEGACY_MAGIC, LEGACY_PROTOCOL)) + b"\x80\x02}"
+    filling = 512 - len(start) - 5
+    block = bytearray(start + b"X" + struct.pack("<I", filling) + bytes(filling))
+    total = sum(block) + 8 * 32
+    block[148:156] = b"%06o\x00 " % total
+    path = tmp_path / "x.pth"
+    path.write_bytes(bytes(block) + b"Ns." + pickle.dumps({}, 2) + pickle.dumps([], 2))
+    with path.open("rb") as file:
+        assert next(iter(pickle.loads(file.read()[len(start) - 3 :]).values())) is None
+        file.seek(0)
+        tarfile.open(fileobj=file, mode="r:").close()
+    refused(path, "is a tar archive at the same time")
 
 
 def zip_file() -> bytes:

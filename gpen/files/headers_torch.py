@@ -5,7 +5,9 @@ Nothing is unpickled: see pickle_walk. Sizes are checked against the bytes that 
 
 from __future__ import annotations
 
+import contextlib
 import struct
+import tarfile
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -124,6 +126,11 @@ def read_zip(path: Path, file: BinaryIO, size: int) -> Contents:
 
 def read_legacy(path: Path, file: BinaryIO, size: int) -> Contents:
     """Read the contents of a file in torch.save's format before zip; CheckpointError when it is none."""
+    file.seek(0)
+    with contextlib.suppress(tarfile.HeaderError, ValueError):
+        tarfile.TarInfo.frombuf(file.read(tarfile.BLOCKSIZE), "utf-8", "surrogateescape")
+        # PyTorch tries tar first, and old ones then run what is inside: CVE-2025-32434.
+        raise _damaged(path, "is a tar archive at the same time")
     file.seek(0)
     limited = _Limited(file, min(size, MAX_PICKLE_BYTES), MAX_PICKLE_BYTES)
     try:
