@@ -10,6 +10,7 @@ from torch import Tensor
 from .errors import GpenError, OutOfMemoryError
 from .model.checkpoint import Model
 from .model.spec import Spec
+from .wording import first_line
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -31,7 +32,7 @@ def pick_device(name: str = "auto") -> torch.device:
         torch.zeros(1, device=device).item()
     except (RuntimeError, AssertionError, NotImplementedError, ValueError, ImportError) as error:
         raise GpenError(
-            f"PyTorch cannot use the device {name!r} here ({_first_line(error)}). Use auto or cpu."
+            f"PyTorch cannot use the device {name!r} here ({first_line(error)}). Use auto or cpu."
         ) from error
     return device
 
@@ -42,10 +43,11 @@ def pick_dtype(precision: str) -> torch.dtype:
 
 
 def memory_estimate(spec: Spec, dtype: torch.dtype, batch: int = 1) -> int:
-    """Bytes that one call of the network takes at its peak, its weights not counted.
+    """Bytes that one call of the network takes at most, its weights not counted.
 
     The encoder's maps wait for the generator, and at the largest level the input of the second convolution,
-    its output and their concatenation exist at once. Every modulated weight is made anew, in float32 too.
+    its output and the buffer that joins it to the encoder's map exist at once. On the safe side: not all of the
+    encoder's maps are still needed then. Every modulated weight is made anew, in float32 too.
     """
     encoder = sum(spec.channels(size) * size**2 for size in spec.encoder_sizes)
     level = max(spec.channels(size) * size**2 for size in spec.generator_sizes)
@@ -65,7 +67,7 @@ def run_within_memory(model: Model, pictures: Tensor) -> Tensor:
     except Exception as error:
         if not is_out_of_memory(error):
             raise
-        _log.info("Out of memory at a batch of %d in %s: %s", len(pictures), model.dtype, _first_line(error))
+        _log.info("Out of memory at a batch of %d in %s: %s", len(pictures), model.dtype, first_line(error))
     # Outside of the handler, whose traceback would keep the tensors of the failed call alive.
     _release(model.device)
     if len(pictures) > 1:
@@ -105,8 +107,3 @@ def _release(device: torch.device) -> None:
     empty_cache = getattr(getattr(torch, device.type, None), "empty_cache", None)
     if empty_cache is not None:
         empty_cache()
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0][:200] if lines else type(error).__name__

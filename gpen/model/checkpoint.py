@@ -16,6 +16,7 @@ from ..errors import CheckpointError, GpenError, OutOfMemoryError
 from ..files.catalog import TASKS, VALUE_RANGES, published_by_file_name
 from ..files.fetch import sha256_of
 from ..files.headers import Header, read_header
+from ..wording import first_line
 from .layout import Located, locate, standard_kernel
 from .network import GPEN
 from .spec import Spec
@@ -240,5 +241,4 @@ def _reporting_memory(device: torch.device, info: CheckpointInfo, dtype: torch.d
         # What PyTorch raises for a device that it was not built for, or that this computer lacks.
         if device.type == "cpu":
             raise
-        reason = (str(e).strip().splitlines() or ["no reason given"])[0][:200]
-        raise GpenError(f"The network cannot be put on the device {device}: {reason}. Choose cpu.") from e
+        raise GpenError(f"The network cannot be put on the device {device}: {first_line(e)}. Choose cpu.") from e

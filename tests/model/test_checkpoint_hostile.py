@@ -1,10 +1,9 @@
-"""Files made to do harm, and files damaged at random: refused, with nothing executed and no memory taken."""
+"""Files made to do harm: refused, with nothing executed and no memory taken."""
 
 from __future__ import annotations
 
 import collections
 import io
-import json
 import os
 import pickle
 import struct
@@ -16,55 +15,19 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-from safetensors.torch import save
-from torch import Tensor
 
 from gpen.errors import CheckpointError
 from gpen.files import pickle_walk
 from gpen.files.headers import read_header
 from gpen.files.headers_torch import LEGACY_MAGIC, LEGACY_PROTOCOL
 from gpen.model.checkpoint import inspect, load_model
-from gpen.model.network import GPEN
-from gpen.model.spec import Spec
-
-TINY = Spec(8, 8, 2, 1 / 64, style_dim=8, n_mlp=1)
-STATE: dict[str, Tensor] = GPEN(TINY).state_dict()
+from tests.model.made_files import FORMS, as_zip
 
 
 def refused(path: Path, pattern: str) -> None:
     for reader in (inspect, load_model):
         with pytest.raises(CheckpointError, match=pattern):
             reader(path)
-
-
-def as_zip(data: bytes, **records: bytes) -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        archive.writestr("archive/data.pkl", data)
-        archive.writestr("archive/version", b"3\n")
-        for name, content in records.items():
-            archive.writestr(f"archive/data/{name}", content)
-    return buffer.getvalue()
-
-
-def as_legacy(data: bytes) -> bytes:
-    start = b"".join(pickle.dumps(part, 2) for part in (LEGACY_MAGIC, LEGACY_PROTOCOL, {}))
-    return start + data + pickle.dumps([], 2)
-
-
-def in_sys_info(data: bytes) -> bytes:
-    start = b"".join(pickle.dumps(part, 2) for part in (LEGACY_MAGIC, LEGACY_PROTOCOL))
-    return start + data + pickle.dumps({}, 2) + pickle.dumps([], 2)
-
-
-FORMS: dict[str, Callable[[bytes], bytes]] = {
-    "zip": as_zip,
-    "legacy": as_legacy,
-    "legacy, in the facts about the machine": in_sys_info,
-    "bare": lambda data: data,
-}
 
 
 class Bomb:
@@ -408,77 +371,3 @@ def test_a_tar_archive_that_is_the_older_format_too(tmp_path: Path) -> None:
         file.seek(0)
         tarfile.open(fileobj=file, mode="r:").close()
     refused(path, "is a tar archive at the same time")
-
-
-def zip_file() -> bytes:
-    buffer = io.BytesIO()
-    torch.save({"g_ema": STATE, "iter": 3}, buffer)
-    return buffer.getvalue()
-
-
-def legacy_file() -> bytes:
-    buffer = io.BytesIO()
-    torch.save({"g_ema": STATE, "iter": 3}, buffer, _use_new_zipfile_serialization=False)
-    return buffer.getvalue()
-
-
-WHOLE = {"zip": zip_file(), "legacy": legacy_file(), "safetensors": save(STATE, {"a": "b"})}
-# Where the structure lies; flips among the numbers only change numbers.
-STRUCTURE = {
-    "zip": [*range(20_000), *range(len(WHOLE["zip"]) - 20_000, len(WHOLE["zip"]))],
-    "legacy": range(12_000),
-    "safetensors": range(6_000),
-}
-
-
-@pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("container", WHOLE)
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(data=st.data())
-def test_random_damage(container: str, data: st.DataObject, tmp_path: Path) -> None:
-    whole = WHOLE[container]
-    places = [place for place in STRUCTURE[container] if 0 <= place < len(whole)]
-    flips = data.draw(st.dictionaries(st.sampled_from(places), st.integers(0, 255), max_size=4))
-    cut = data.draw(st.one_of(st.just(len(whole)), st.integers(0, len(whole))))
-    damaged = bytearray(whole)
-    for place, value in flips.items():
-        damaged[place] = value
-    path = tmp_path / "x.pth"
-    path.write_bytes(damaged[:cut])
-    try:
-        header = read_header(path)
-        model = load_model(path)
-    except CheckpointError as e:
-        assert str(e).endswith(".")  # noqa: PT017
-    else:
-        assert header.size == cut
-        assert model.spec == TINY
-
-
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(data=st.binary(max_size=300))
-@pytest.mark.parametrize("form", FORMS)
-def test_random_pickles(form: str, data: bytes, tmp_path: Path) -> None:
-    path = tmp_path / "x.pth"
-    path.write_bytes(FORMS[form](b"\x80\x02" + data))
-    with pytest.raises(CheckpointError):
-        inspect(path)
-
-
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(
-    header=st.recursive(
-        st.none() | st.booleans() | st.integers() | st.floats() | st.sampled_from(["F32", "dtype", "shape"]),
-        lambda inner: (
-            st.lists(inner, max_size=3)
-            | st.dictionaries(st.sampled_from(["dtype", "shape", "data_offsets", "__metadata__", "a"]), inner)
-        ),
-        max_leaves=12,
-    )
-)
-def test_random_safetensors_headers(header: object, tmp_path: Path) -> None:
-    text = json.dumps(header).encode()
-    path = tmp_path / "x.safetensors"
-    path.write_bytes(len(text).to_bytes(8, "little") + text + bytes(8))
-    with pytest.raises(CheckpointError):
-        inspect(path)

@@ -1,0 +1,45 @@
+"""A tiny network, and pickles in the two forms in which PyTorch writes them."""
+
+from __future__ import annotations
+
+import io
+import pickle
+import zipfile
+from collections.abc import Callable
+
+from torch import Tensor
+
+from gpen.files.headers_torch import LEGACY_MAGIC, LEGACY_PROTOCOL
+from gpen.model.network import GPEN
+from gpen.model.spec import Spec
+
+TINY = Spec(8, 8, 2, 1 / 64, style_dim=8, n_mlp=1)
+STATE: dict[str, Tensor] = GPEN(TINY).state_dict()
+
+
+def as_zip(data: bytes, **records: bytes) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("archive/data.pkl", data)
+        archive.writestr("archive/version", b"3\n")
+        for name, content in records.items():
+            archive.writestr(f"archive/data/{name}", content)
+    return buffer.getvalue()
+
+
+def as_legacy(data: bytes) -> bytes:
+    start = b"".join(pickle.dumps(part, 2) for part in (LEGACY_MAGIC, LEGACY_PROTOCOL, {}))
+    return start + data + pickle.dumps([], 2)
+
+
+def in_sys_info(data: bytes) -> bytes:
+    start = b"".join(pickle.dumps(part, 2) for part in (LEGACY_MAGIC, LEGACY_PROTOCOL))
+    return start + data + pickle.dumps({}, 2) + pickle.dumps([], 2)
+
+
+FORMS: dict[str, Callable[[bytes], bytes]] = {
+    "zip": as_zip,
+    "legacy": as_legacy,
+    "legacy, in the facts about the machine": in_sys_info,
+    "bare": lambda data: data,
+}
