@@ -150,7 +150,7 @@ class Restorer:
 
     def _save_comparison(self, job: Job, photo: Image, restoration: Restoration) -> None:
         factor = self._options.upscale
-        faces = [(face.number, _scaled(face.face, factor)) for face in restoration.faces]
+        faces = [(face.number, face.face.scaled(factor, factor)) for face in restoration.faces]
         before, after = (
             draw_faces(picture, faces, boxes=False) for picture in (enlarge(photo, factor), restoration.photo)
         )
@@ -231,8 +231,3 @@ def _save_faces(job: Job, restoration: Restoration) -> None:
         for when, crop in (("before", face.before), ("after", face.after)):
             assert crop is not None
             write_picture(job.target.parent / f"{job.label}_face{face.number:02d}_{when}.png", Picture(crop))
-
-
-def _scaled(face: Face, factor: float) -> Face:
-    x0, y0, x1, y1 = ((v + 0.5) * factor - 0.5 for v in face.box)
-    return Face((x0, y0, x1, y1), face.score, (face.landmarks + 0.5) * factor - 0.5)

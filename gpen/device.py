@@ -78,7 +78,7 @@ def run_within_memory(model: Model, pictures: Tensor) -> Tensor:
         model.network.to(torch.bfloat16)
         return run_within_memory(model, pictures)
     needed = memory_estimate(model.spec, model.dtype) // _MEGABYTE
-    advice = "a smaller network" if model.device.type == "cpu" else "a smaller network, or the CPU (--device cpu)"
+    advice = "a smaller network" if model.device.type == "cpu" else "a smaller network, or the CPU"
     raise OutOfMemoryError(
         f"{model.spec.title} needs about {needed} MB of free memory on {model.device} for one face, besides "
         f"its weights, and there is less. Close other programs that use it, or choose {advice}."

@@ -17,28 +17,32 @@ Drawing = NDArray[np.uint8]
 Numbered = tuple[int, Face]
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
-_YELLOW, _BLACK, _WHITE = (255, 214, 10), (0, 0, 0), (255, 255, 255)
+_YELLOW, _GREY, _BLACK, _WHITE = (255, 214, 10), (170, 170, 170), (0, 0, 0), (255, 255, 255)
 
 
-def draw_faces(photo: Image, faces: Iterable[Numbered], *, boxes: bool = True) -> Drawing:
+def draw_faces(
+    photo: Image, faces: Iterable[Numbered], *, boxes: bool = True, left_out: Iterable[Numbered] = ()
+) -> Drawing:
     """Photo (H, W, 3), [0, 1], with a number above each face and, if asked for, its box and landmarks.
 
-    Without boxes the number moves aside, so that it hides nothing of what was restored.
+    Without boxes the number moves aside, so that it hides nothing of what was restored. left_out: faces that
+    were not chosen, which are drawn in grey.
     """
     drawing = np.ascontiguousarray(np.rint(np.clip(photo, 0, 1) * 255).astype(np.uint8))
     height, width = drawing.shape[:2]
-    for number, face in faces:
+    colored = [(face, _GREY) for face in left_out] + [(face, _YELLOW) for face in faces]
+    for (number, face), color in colored:
         line, dot = max(1, round(face.height / 100)), max(1, round(face.height / 60))
         x0, y0, x1, y1 = (round(v) for v in face.box)
         if boxes:
-            cv2.rectangle(drawing, (x0, y0), (x1, y1), _YELLOW, line, cv2.LINE_AA)
+            cv2.rectangle(drawing, (x0, y0), (x1, y1), color, line, cv2.LINE_AA)
             for x, y in face.landmarks:
-                cv2.circle(drawing, (round(x), round(y)), dot, _YELLOW, -1, cv2.LINE_AA)
+                cv2.circle(drawing, (round(x), round(y)), dot, color, -1, cv2.LINE_AA)
         size = float(np.clip(face.height / 4, 10, max(10, height / 20)))
         (wide, tall), below = _text_size(str(number), size)
         left = int(np.clip(x0 if boxes else x0 - wide, 0, max(0, width - wide - 3)))
         bottom = int(np.clip(y0 - 2, tall + below + 2, max(tall + below + 2, height)))
-        cv2.rectangle(drawing, (left, bottom - tall - below - 2), (left + wide + 2, bottom), _YELLOW, -1)
+        cv2.rectangle(drawing, (left, bottom - tall - below - 2), (left + wide + 2, bottom), color, -1)
         _text(drawing, str(number), (left + 1, bottom - below), size, _BLACK)
     return drawing
 

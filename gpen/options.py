@@ -82,7 +82,8 @@ class Options:
     detector: str = _option(
         "auto",
         "Face detector",
-        "What finds the faces. auto: RetinaFace where a GPU and its weights are there, else YuNet.",
+        "What finds the faces. auto: of those whose weights are there, RetinaFace before YuNet, on a CPU YuNet "
+        "before RetinaFace.",
         "detection",
         choices=DETECTORS,
     )

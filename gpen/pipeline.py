@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import cv2
@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 
 from .device import run_within_memory
 from .errors import FaceError, GpenError, OptionError, PhotoError
-from .faces.align import crop_matrix, cut
+from .faces.align import Placement, cut, place
 from .faces.detect import FaceDetector
 from .faces.face import Face
 from .faces.mask import face_mask
 from .faces.paste import Canvas, match_colors
-from .faces.resample import Image, Matrix, apply, compose, scaling
+from .faces.resample import Image, Matrix, compose, scaling
 from .faces.select import select_faces
 from .model.checkpoint import Model
 from .options import Options
@@ -118,7 +118,8 @@ def restore(
 
     Raises GpenError, or a subclass, for everything a user can cause.
     """
-    _check(photo, region, background, options, parser)
+    _check(photo, region, background, options)
+    _check_parser(options, parser)
     given = isinstance(detector, Sequence)
     if isinstance(detector, Sequence):
         faces = sorted(detector, key=lambda face: face.center)
@@ -138,26 +139,72 @@ def restore(
             reasons[number] = "stopped before this face"
             continue
         try:
-            matrix = crop_matrix(faces[number], model.spec.in_size, options.template)
-            before = cut(photo, matrix, model.spec.in_size)
+            placement = place(faces[number], model.spec.in_size, options.template)
+            before = cut(photo, placement.matrix, placement.size)
         except FaceError as error:
             reasons[number] = str(error)
             continue
         after = restore_crop(model, before)
-        landmarks = (apply(matrix, faces[number].landmarks) + 0.5) / model.spec.in_size
-        parsed = parser.parse(after) if options.mask == "parsed" and parser is not None else None
-        mask = face_mask(options.mask, landmarks, options.feather, parsed)
-        if options.color_match:
-            after = match_colors(after, before, mask)
-        to_after = scaling(model.spec.out_size / model.spec.in_size)
-        canvas.add(after, compose(to_after, compose(matrix, to_photo)), mask)
-        kept = (before, after) if keep_crops else (None, None)
-        restored.append(RestoredFace(number, faces[number], matrix, *kept))
+        after = _lay(canvas, after, before, placement, to_photo, options, parser)
+        face = RestoredFace(number, faces[number], placement.matrix, before, after)
+        restored.append(face if keep_crops else replace(face, before=None, after=None))
         if on_progress is not None:
-            going = on_progress(done, len(chosen), restored[-1]) is not False
+            going = on_progress(done, len(chosen), face) is not False
     result, mask = canvas.blend(options.strength)
     skipped = [SkippedFace(number, faces[number], reasons[number]) for number in sorted(reasons)]
     return Restoration(result, mask, restored, skipped)
+
+
+def paste(
+    photo: Image,
+    crops: Sequence[tuple[Placement, Image]],
+    options: Options = DEFAULTS,
+    *,
+    parser: Parser | None = None,
+) -> tuple[Image, Image]:
+    """Lay crops that were cut out of a photo, and changed since, back over it: the second half of :func:`restore`.
+
+    photo: float32 (H, W, 3), RGB, [0, 1]; it is not changed. crops: with each its place, for a square of any
+    size, and the crop, float32 (S, S, 3), whose size may be another. Returns the photo and the mask (H, W), as
+    in :class:`Restoration`.
+
+    Raises PhotoError for a crop that is no square picture, and GpenError as :func:`restore` does.
+    """
+    _check_values(photo, "photo")
+    _check_parser(options, parser)
+    canvas = Canvas(photo)
+    for placement, crop in crops:
+        _check_values(crop, "crop")
+        if crop.shape[0] != crop.shape[1]:
+            raise PhotoError(
+                f"A crop is {crop.shape[1]} x {crop.shape[0]} pixels; it has to stay a square, of any size, "
+                "to be laid back where it was cut out."
+            )
+        before = cut(photo, placement.matrix, placement.size) if options.color_match else None
+        _lay(canvas, crop, before, placement, scaling(1), options, parser)
+    return canvas.blend(options.strength)
+
+
+def _lay(
+    canvas: Canvas,
+    crop: Image,
+    before: Image | None,
+    placement: Placement,
+    to_photo: Matrix,
+    options: Options,
+    parser: Parser | None,
+) -> Image:
+    """Lay a crop over the canvas and return it as it was laid: with ``before``'s colours if asked for.
+
+    to_photo: maps pixels of the canvas to pixels of the photo that the placement is about.
+    """
+    parsed = parser.parse(crop) if options.mask == "parsed" and parser is not None else None
+    mask = face_mask(options.mask, placement.landmarks, options.feather, parsed)
+    if options.color_match and before is not None:
+        crop = match_colors(crop, before, mask)
+    to_crop = compose(scaling(crop.shape[0] / placement.size), compose(placement.matrix, to_photo))
+    canvas.add(crop, to_crop, mask)
+    return crop
 
 
 def restore_crop(model: Model, crop: Image) -> Image:
@@ -183,11 +230,17 @@ def restore_crop(model: Model, crop: Image) -> Image:
 
 def enlarge(photo: Image, factor: float) -> Image:
     """Photo (H, W, 3) or (H, W) enlarged by ``factor`` with Lanczos interpolation, clipped to [0, 1]."""
-    if factor == 1:
+    return resize(photo, (round(photo.shape[1] * factor), round(photo.shape[0] * factor)))
+
+
+def resize(photo: Image, size: tuple[int, int]) -> Image:
+    """Photo (H, W, 3) or (H, W) at another size, (width, height); clipped to [0, 1] where that changes it."""
+    width, height = photo.shape[1], photo.shape[0]
+    if size == (width, height):
         return photo
-    size = (round(photo.shape[1] * factor), round(photo.shape[0] * factor))
-    enlarged = cv2.resize(photo, size, interpolation=cv2.INTER_LANCZOS4)
-    return np.asarray(np.clip(enlarged, 0, 1), dtype=np.float32)
+    smaller = size[0] < width and size[1] < height
+    resized = cv2.resize(photo, size, interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LANCZOS4)
+    return np.asarray(np.clip(resized, 0, 1), dtype=np.float32)
 
 
 def _check(
@@ -195,16 +248,8 @@ def _check(
     region: NDArray[np.float32] | None,
     background: Image | None,
     options: Options,
-    parser: Parser | None,
 ) -> None:
-    if photo.dtype != np.float32 or photo.ndim != 3 or photo.shape[2] != 3 or 0 in photo.shape:
-        raise PhotoError(
-            f"The photo is {photo.dtype} of the shape {photo.shape}; it has to be float32 (H, W, 3), RGB, 0 to 1."
-        )
-    low, high = float(photo.min()), float(photo.max())
-    # A little beyond 0 and 1 is what resizing leaves; 0 to 255, or NaN, is another kind of picture.
-    if not (low >= -1 and high <= 2):
-        raise PhotoError(f"The photo's values go from {low:g} to {high:g}; they have to lie between 0 and 1.")
+    _check_values(photo, "photo")
     height, width = photo.shape[:2]
     if region is not None and region.shape != (height, width):
         raise PhotoError(
@@ -219,16 +264,26 @@ def _check(
             )
     else:
         _check_background(background, height, width)
+
+
+def _check_parser(options: Options, parser: Parser | None) -> None:
     if options.mask == "parsed" and parser is None:
         raise OptionError("The parsed mask needs a face parser, and there is none. Choose ellipse or box.")
 
 
-def _check_background(background: Image, height: int, width: int) -> None:
-    if background.dtype != np.float32 or background.ndim != 3 or background.shape[2] != 3:
+def _check_values(picture: Image, what: str) -> None:
+    if picture.dtype != np.float32 or picture.ndim != 3 or picture.shape[2] != 3 or 0 in picture.shape:
         raise PhotoError(
-            f"The background is {background.dtype} of the shape {background.shape}; it has to be float32 "
-            "(H, W, 3), RGB, 0 to 1."
+            f"The {what} is {picture.dtype} of the shape {picture.shape}; it has to be float32 (H, W, 3), RGB, 0 to 1."
         )
+    low, high = float(picture.min()), float(picture.max())
+    # A little beyond 0 and 1 is what resizing leaves; 0 to 255, or NaN, is another kind of picture.
+    if not (low >= -1 and high <= 2):
+        raise PhotoError(f"The {what}'s values go from {low:g} to {high:g}; they have to lie between 0 and 1.")
+
+
+def _check_background(background: Image, height: int, width: int) -> None:
+    _check_values(background, "background")
     tall, wide = background.shape[0] / height, background.shape[1] / width
     if abs(tall - wide) > 1 / min(height, width) * max(tall, wide, 1):
         raise PhotoError(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import FaceError
 from .face import Face
-from .resample import Image, Matrix, apply, invert, warp
+from .resample import Image, Matrix, apply, compose, invert, scaling, warp
 
 TEMPLATES: dict[str, NDArray[np.float64]] = {
     # The published GPEN code and the authors' product, for every size.
@@ -25,6 +27,29 @@ FARTHEST = 4
 """How many times the photo's longer side a crop may reach, from the photo's far edge to its own."""
 ALWAYS_ALLOWED = 2048
 """Pixels that it may reach however small the photo is."""
+
+
+@dataclass(frozen=True, eq=False)
+class Placement:
+    """Where a face lies in a square of ``size`` pixels; matrix: 2 x 3, maps pixels of the photo to its pixels."""
+
+    face: Face
+    matrix: Matrix
+    size: int
+
+    @property
+    def landmarks(self) -> NDArray[np.float64]:
+        """The face's landmarks (5, 2) as fractions of the square, from edge to edge."""
+        return (apply(self.matrix, self.face.landmarks) + 0.5) / self.size
+
+    def in_photo_scaled(self, x: float, y: float) -> Placement:
+        """The same square about the photo resized by ``x`` horizontally and ``y`` vertically."""
+        return Placement(self.face.scaled(x, y), compose(self.matrix, scaling(1 / x, 1 / y)), self.size)
+
+
+def place(face: Face, size: int, template: str) -> Placement:
+    """The square of ``size`` pixels that the network expects this face in; as :func:`crop_matrix`."""
+    return Placement(face, crop_matrix(face, size, template), size)
 
 
 def crop_matrix(face: Face, size: int, template: str) -> Matrix:

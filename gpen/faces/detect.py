@@ -14,6 +14,7 @@ from ..files.catalog import find_published
 from ..files.folders import find_file, require_file, search_folders
 from ..options import DETECTORS
 from .face import Face
+from .facexlib import facexlib_trouble
 
 DEFAULT_THRESHOLD = 0.7
 _RETINAFACE = ("retinaface_resnet50", "retinaface_mobile0.25")
@@ -76,8 +77,8 @@ def make_detector(
     """Return the detector of that name (:data:`gpen.options.DETECTORS`), its weights loaded.
 
     ``folders``: the host's, searched before those of the environment and the user's cache. ``device``: as
-    PyTorch names it; YuNet always runs on the CPU. auto: RetinaFace, ResNet-50 before
-    MobileNet, where the device is not a CPU, its weights are on disk and facexlib imports, else YuNet.
+    PyTorch names it; YuNet always runs on the CPU. auto: the first whose weights are on disk and whose
+    packages import, of RetinaFace ResNet-50, MobileNet and YuNet, on a CPU in the opposite order.
 
     OptionError for another name, FilesError when the weights are missing, FaceError when they or facexlib
     cannot be used.
@@ -101,7 +102,7 @@ def available_detectors(folders: Sequence[Path] = ()) -> dict[str, str | None]:
     What is missing may be the weights or a package; the weights themselves are not read.
     """
     reasons: dict[str, str | None] = {}
-    facexlib = _facexlib_trouble()
+    facexlib = facexlib_trouble("detection.retinaface")
     for name in DETECTORS[1:]:
         reasons[name] = facexlib if name in _RETINAFACE else None
         if reasons[name] is None:
@@ -109,32 +110,25 @@ def available_detectors(folders: Sequence[Path] = ()) -> dict[str, str | None]:
                 _weights(name, folders)
             except GpenError as error:
                 reasons[name] = str(error)
-    # On which device is not known here: auto always works if what it falls back to does.
-    return {"auto": reasons["yunet"], **reasons}
+    # auto takes whichever works; where none does, it asks for YuNet.
+    works = any(reason is None for reason in reasons.values())
+    return {"auto": None if works else reasons["yunet"], **reasons}
 
 
 def _automatic(folders: Sequence[Path], device: str) -> str:
+    order = (*_RETINAFACE, "yunet")
     if str(device).partition(":")[0] == "cpu":
-        return "yunet"
+        order = order[::-1]
     searched = search_folders(folders, kind="detector")
-    for name in _RETINAFACE:
-        if find_file(find_published(name), searched) is not None:
-            return name if _facexlib_trouble() is None else "yunet"
+    for name in order:
+        there = find_file(find_published(name), searched) is not None
+        if there and (name == "yunet" or facexlib_trouble("detection.retinaface") is None):
+            return name
     return "yunet"
 
 
 def _weights(name: str, folders: Sequence[Path]) -> Path:
     return require_file(find_published(name), search_folders(folders, kind="detector"))
-
-
-def _facexlib_trouble() -> str | None:
-    from .facexlib import facexlib_module
-
-    try:
-        facexlib_module("detection.retinaface")
-    except FaceError as error:
-        return str(error)
-    return None
 
 
 def _bgr8(photo: NDArray[np.float32]) -> NDArray[np.uint8]:

@@ -31,3 +31,10 @@ class Face:
     @property
     def center(self) -> tuple[float, float]:
         return (self.box[0] + self.box[2]) / 2, (self.box[1] + self.box[3]) / 2
+
+    def scaled(self, x: float, y: float) -> Face:
+        """The same face in the photo resized by ``x`` horizontally and ``y`` vertically."""
+        factors = np.array([x, y])
+        corners = (np.array(self.box).reshape(2, 2) + 0.5) * factors - 0.5
+        x0, y0, x1, y1 = (float(v) for v in corners.ravel())
+        return Face((x0, y0, x1, y1), self.score, (self.landmarks + 0.5) * factors - 0.5)

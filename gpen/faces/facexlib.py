@@ -35,6 +35,15 @@ def facexlib_module(name: str) -> Any:
         ) from error
 
 
+def facexlib_trouble(name: str) -> str | None:
+    """None where ``facexlib.<name>`` can be imported, else why not."""
+    try:
+        facexlib_module(name)
+    except FaceError as error:
+        return str(error)
+    return None
+
+
 def load_weights(network: torch.nn.Module, weights: Path, what: str) -> None:
     """Put the tensors of a .pth or .safetensors file into ``network``, which ends in evaluation mode.
 

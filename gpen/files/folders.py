@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from ..errors import FilesError
 from .catalog import (
@@ -142,16 +142,19 @@ def list_networks(folders: Iterable[Path]) -> list[Path]:
     files: dict[Path, Path] = {}
     for folder in folders:
         for path in _weight_files(folder):
-            published = published_by_file_name(path.name)
-            if published is None and weight_suffix(path.name) not in NETWORK_SUFFIXES:
-                continue
-            if published is not None and published.kind != "network":
-                continue
-            stem = path.stem.casefold()
-            if stem.startswith("gpen") and stem.endswith(("-d", "_d")):
-                continue
-            files.setdefault(path.resolve(), path)
+            if may_be_network(path.name):
+                files.setdefault(path.resolve(), path)
     return list(files.values())
+
+
+def may_be_network(name: str) -> bool:
+    """Whether a file of this name may be a network: False for detectors, parsers and GPEN's discriminators."""
+    published = published_by_file_name(name)
+    if published is not None:
+        return published.kind == "network"
+    stem = PurePath(name).stem.casefold()
+    discriminator = stem.startswith("gpen") and stem.endswith(("-d", "_d"))
+    return weight_suffix(name) in NETWORK_SUFFIXES and not discriminator
 
 
 def default_network(folders: Sequence[Path]) -> Path | None:

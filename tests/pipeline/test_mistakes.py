@@ -14,6 +14,7 @@ import pytest
 from numpy.typing import NDArray
 
 from gpen import pipeline
+from gpen.faces import align
 from gpen.faces.align import TEMPLATES
 from gpen.faces.face import Face
 from gpen.faces.paste import Canvas
@@ -154,14 +155,14 @@ def test_alignment_off_by_half_a_pixel_both_ways(
     monkeypatch: pytest.MonkeyPatch, photo: Picture, face: Face, passthrough: Model, shift: tuple[float, float]
 ) -> None:
     """The same wrong matrix cuts and pastes: the photograph comes back, but the network saw it shifted."""
-    right = pipeline.crop_matrix
+    right = align.crop_matrix
 
     def off(face: Face, size: int, template: str) -> NDArray[np.float64]:
         matrix = right(face, size, template).copy()
         matrix[:, 2] += shift
         return matrix
 
-    monkeypatch.setattr(pipeline, "crop_matrix", off)
+    monkeypatch.setattr(align, "crop_matrix", off)
     restoration = restore(photo, passthrough, [face])
     passes(restoration, photo)  # cannot see it
     with pytest.raises(AssertionError):

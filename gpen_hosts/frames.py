@@ -1,0 +1,309 @@
+"""Batches of frames, as node graphs pass them on: faces found in them, cut out, restored and laid back.
+
+Frames are (B, H, W, C), float, 0 to 1: RGB, RGBA or grey. They are worked on one by one; a result for all of
+them is allocated once.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..gpen.draw import draw_faces
+from ..gpen.errors import FaceError, PhotoError
+from ..gpen.faces.align import Placement, cut, place
+from ..gpen.faces.detect import FaceDetector
+from ..gpen.faces.face import Face
+from ..gpen.faces.select import select_faces
+from ..gpen.model.checkpoint import Model
+from ..gpen.options import Options
+from ..gpen.pipeline import Parser, RestoredFace, paste, resize, restore
+from ..gpen.wording import count
+
+Photo = NDArray[np.float32]
+OnStep = Callable[[int, int, Photo | None], None]
+"""Called with how much is done, how much there is to do, and the face just done; may raise, to stop."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class FoundFace:
+    """A face in one of the frames. number: its place in that frame, from left to right, from 0.
+
+    placement: where it lies in its crop, once it was cut out. reason: why it was left out, or empty.
+    """
+
+    frame: int
+    number: int
+    face: Face
+    placement: Placement | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class FoundFaces:
+    """The faces of ``frames`` frames of ``width`` x ``height`` pixels: those chosen, and those left out."""
+
+    frames: int
+    width: int
+    height: int
+    chosen: tuple[FoundFace, ...]
+    left_out: tuple[FoundFace, ...] = ()
+
+    def of_frame(self, frame: int) -> list[FoundFace]:
+        """The chosen faces of one frame, from left to right."""
+        return [face for face in self.chosen if face.frame == frame]
+
+    def scale_to(self, frames: Tensor) -> tuple[float, float]:
+        """How much wider and higher these frames are; PhotoError where they cannot be the same pictures."""
+        number, height, width = frames.shape[:3]
+        wide, high = width / self.width, height / self.height
+        if number != self.frames or abs(wide - high) > max(wide, high) / min(height, width):
+            raise PhotoError(
+                f"The faces were found in {count(self.frames, 'picture')} of {self.width} x {self.height} pixels; "
+                f"here {'is' if number == 1 else 'are'} {number} of {width} x {height}. Connect the pictures that "
+                "the faces were found in, or the same ones enlarged."
+            )
+        return wide, high
+
+
+@dataclass(frozen=True, eq=False)
+class RestoredFrames:
+    """images: (B, H, W, 3 or 4). mask: (B, H, W). after, before: (N, S, S, 3), the chosen faces in order."""
+
+    images: Tensor
+    mask: Tensor
+    after: Tensor
+    before: Tensor
+    faces: int
+
+
+def photo_of(frame: Tensor) -> Photo:
+    """One frame (H, W, C) as a photo: float32 (H, W, 3), RGB. Alpha is left out, grey becomes RGB.
+
+    PhotoError for another number of channels.
+    """
+    if frame.ndim != 3 or frame.shape[2] not in (1, 3, 4):
+        raise PhotoError(
+            f"The picture has the shape {tuple(frame.shape)}; it has to be (H, W, C) with 1, 3 or 4 channels."
+        )
+    channels = frame[..., :3] if frame.shape[2] > 1 else frame.expand(-1, -1, 3)
+    return np.ascontiguousarray(channels.detach().to("cpu", torch.float32).numpy())
+
+
+def find_faces(
+    frames: Tensor,
+    detector: FaceDetector,
+    options: Options,
+    region: Tensor | None = None,
+    on_step: OnStep | None = None,
+) -> FoundFaces:
+    """Find the faces of each frame and choose among them as the options say.
+
+    region: (1 or B, h, w), only faces whose centre lies where it is above 0.5; of any size, it is stretched over
+    the frames. PhotoError for another number of masks.
+    """
+    number, height, width = frames.shape[:3]
+    regions = _regions(region, number, height, width)
+    chosen: list[FoundFace] = []
+    left_out: list[FoundFace] = []
+    for index in range(number):
+        faces = detector.detect(photo_of(frames[index]), options.detection_threshold)
+        reasons = select_faces(faces, options, (width, height), regions(index))
+        for place_in_frame, face in enumerate(faces):
+            reason = reasons.get(place_in_frame, "")
+            found = FoundFace(index, place_in_frame, face, reason=reason)
+            (left_out if reason else chosen).append(found)
+        if on_step is not None:
+            on_step(index + 1, number, None)
+    return FoundFaces(number, width, height, tuple(chosen), tuple(left_out))
+
+
+def restore_frames(
+    frames: Tensor,
+    model: Model,
+    found: FoundFaces,
+    options: Options,
+    *,
+    parser: Parser | None = None,
+    background: Callable[[int], Photo] | None = None,
+    before_frame: Callable[[], None] | None = None,
+    on_step: OnStep | None = None,
+    device: torch.device | str = "cpu",
+) -> RestoredFrames:
+    """Restore the chosen faces of each frame.
+
+    background: gives for a frame's index the enlarged photo that its faces are laid over. before_frame: called
+    before the network is used for a frame. device: of the results. Where no face was chosen, ``after`` and
+    ``before`` hold one black picture each.
+    """
+    scale = found.scale_to(frames)
+    total, done = len(found.chosen), 0
+    after = _black(total, model.spec.out_size, device)
+    before = _black(total, model.spec.in_size, device)
+    images: Tensor | None = None
+    mask: Tensor | None = None
+    # The faces were chosen where they were found.
+    options = replace(options, select="all", only_faces="", min_face_size=0)
+
+    def keep(_done: int, _total: int, face: RestoredFace | None) -> None:
+        nonlocal done
+        if face is not None and face.after is not None and face.before is not None:
+            after[done] = torch.from_numpy(face.after)
+            before[done] = torch.from_numpy(face.before)
+            done += 1
+        if on_step is not None:
+            on_step(done, total, face.after if face is not None else None)
+
+    for index in range(found.frames):
+        photo = photo_of(frames[index])
+        canvas = background(index) if background is not None else None
+        faces = [face.face.scaled(*scale) for face in found.of_frame(index)]
+        if before_frame is not None and faces:
+            before_frame()
+        result = restore(
+            photo, model, faces, options, on_progress=keep, background=canvas, parser=parser, keep_crops=False
+        )
+        for skipped in result.skipped:
+            _log.warning("Face %d of picture %d was left as it is: %s", skipped.number, index, skipped.reason)
+        if images is None or mask is None:
+            images, mask = _results(frames, result.photo, device)
+        _put(images, index, result.photo, frames)
+        mask[index] = torch.from_numpy(result.mask)
+    assert images is not None
+    assert mask is not None
+    return RestoredFrames(images, mask, after[: max(done, 1)], before[: max(done, 1)], done)
+
+
+def cut_faces(
+    frames: Tensor, found: FoundFaces, size: int, template: str, device: torch.device | str = "cpu"
+) -> tuple[Tensor, FoundFaces]:
+    """Cut the chosen faces out: (N, size, size, 3), and the faces with their places in the crops.
+
+    One black picture where no face was chosen.
+    """
+    wide, high = found.scale_to(frames)
+    crops = _black(len(found.chosen), size, device)
+    chosen: list[FoundFace] = []
+    left_out = list(found.left_out)
+    for index in range(found.frames):
+        photo = photo_of(frames[index])
+        for face in found.of_frame(index):
+            try:
+                placement = place(face.face.scaled(wide, high), size, template)
+                crops[len(chosen)] = torch.from_numpy(cut(photo, placement.matrix, size))
+            except FaceError as error:
+                _log.warning("Face %d of picture %d cannot be cut out: %s", face.number, index, error)
+                left_out.append(replace(face, reason=str(error)))
+                continue
+            chosen.append(replace(face, placement=placement.in_photo_scaled(1 / wide, 1 / high)))
+    return crops[: max(len(chosen), 1)], replace(found, chosen=tuple(chosen), left_out=tuple(left_out))
+
+
+def paste_faces(
+    frames: Tensor,
+    crops: Tensor,
+    found: FoundFaces,
+    options: Options,
+    *,
+    parser: Parser | None = None,
+    on_step: OnStep | None = None,
+    device: torch.device | str = "cpu",
+) -> tuple[Tensor, Tensor]:
+    """Lay crops that :func:`cut_faces` cut out, and that were changed since, back over the frames.
+
+    crops: (N, S, S, C), of any size, in the order of the faces. Returns the frames and the mask (B, H, W).
+    FaceError where they are not as many as the faces, or the faces were never cut out.
+    """
+    scale = found.scale_to(frames)
+    _check_crops(crops, found)
+    images, mask = _results(frames, photo_of(frames[0]), device)
+    done = 0
+    for index in range(found.frames):
+        photo, placed = photo_of(frames[index]), []
+        for face in found.of_frame(index):
+            assert face.placement is not None
+            placed.append((face.placement.in_photo_scaled(*scale), photo_of(crops[done])))
+            done += 1
+        result, weights = paste(photo, placed, options, parser=parser)
+        _put(images, index, result, frames)
+        mask[index] = torch.from_numpy(weights)
+        if on_step is not None:
+            on_step(index + 1, found.frames, None)
+    return images, mask
+
+
+def draw_frames(frames: Tensor, found: FoundFaces, device: torch.device | str = "cpu") -> Tensor:
+    """The frames (B, H, W, 3) with a numbered box around each face, in grey around those left out."""
+    images = torch.empty((*frames.shape[:3], 3), dtype=torch.float32, device=device)
+    for index in range(found.frames):
+        chosen, others = (
+            [(face.number, face.face) for face in faces if face.frame == index]
+            for faces in (found.chosen, found.left_out)
+        )
+        drawing = draw_faces(photo_of(frames[index]), chosen, left_out=others)
+        images[index] = torch.from_numpy(drawing.astype(np.float32) / 255)
+    return images
+
+
+def _regions(region: Tensor | None, number: int, height: int, width: int) -> Callable[[int], Photo | None]:
+    if region is None:
+        return lambda index: None
+    masks = region.detach().to("cpu", torch.float32)
+    masks = masks[None] if masks.ndim == 2 else masks
+    if masks.ndim != 3 or masks.shape[0] not in (1, number):
+        raise PhotoError(
+            f"The mask has the shape {tuple(masks.shape)}; for {count(number, 'picture')} it has to hold one mask"
+            f"{'' if number == 1 else f', or {number}'}."
+        )
+
+    def stretched(index: int) -> Photo:
+        mask = masks[index if len(masks) > 1 else 0][None, None]
+        return np.asarray(torch.nn.functional.interpolate(mask, (height, width), mode="bilinear")[0, 0].numpy())
+
+    return stretched
+
+
+def _check_crops(crops: Tensor, found: FoundFaces) -> None:
+    if any(face.placement is None for face in found.chosen):
+        raise FaceError(
+            "These faces were found, but not cut out, so it is not known where in the crops they lie. Connect the "
+            "faces that come with the crops."
+        )
+    # What stands for no crop where there was no face is one picture too.
+    if len(crops) != len(found.chosen) and (found.chosen or len(crops) != 1):
+        raise FaceError(
+            f"There are {count(len(crops), 'crop')} for {count(len(found.chosen), 'face')}. Every crop has to come "
+            "back, in the same order."
+        )
+
+
+def _black(number: int, size: int, device: torch.device | str) -> Tensor:
+    return torch.zeros((max(number, 1), size, size, 3), dtype=torch.float32, device=device)
+
+
+def _results(frames: Tensor, first: Photo, device: torch.device | str) -> tuple[Tensor, Tensor]:
+    """Room for all frames of the first one's size, with alpha where the frames have it, and for their masks."""
+    size = (len(frames), *first.shape[:2])
+    channels = 4 if frames.shape[3] == 4 else 3
+    images = torch.empty((*size, channels), dtype=torch.float32, device=device)
+    return images, torch.empty(size, dtype=torch.float32, device=device)
+
+
+def _put(images: Tensor, index: int, photo: Photo, frames: Tensor) -> None:
+    if photo.shape[:2] != images.shape[1:3]:
+        raise PhotoError(
+            f"Picture {index} would become {photo.shape[1]} x {photo.shape[0]} pixels, the first one is "
+            f"{images.shape[2]} x {images.shape[1]}. All pictures of a batch have to have one size."
+        )
+    images[index, ..., :3] = torch.from_numpy(photo)
+    if images.shape[3] == 4:
+        alpha = np.ascontiguousarray(frames[index, ..., 3].detach().to("cpu", torch.float32).numpy())
+        images[index, ..., 3] = torch.from_numpy(resize(alpha, (photo.shape[1], photo.shape[0])))
