@@ -1,0 +1,52 @@
+"""The real ComfyUI server, for the tests of the node pack and of its web page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors.torch import save_file
+
+from gpen.model.made import made_weights
+from gpen.model.spec import Spec
+from tests.hosts.comfyui_server import ComfyUIServer, why_not
+from tests.pipeline import checks
+
+SPEC = Spec(256, 256, 2, 1 / 16)
+MARKER = {"color_matrix": checks.MATRIX.tolist(), "color_bias": checks.BIAS.tolist()}
+
+
+@pytest.fixture(scope="session")
+def made_models(tmp_path_factory: pytest.TempPathFactory, detector_weights: Path) -> dict[str, Path]:
+    """Networks of 256 whose answer is known, and the weights of detectors: path under models/, and file."""
+    folder = tmp_path_factory.mktemp("made")
+    kinds: dict[str, dict[str, Any]] = {"passthrough": {}, "marker": MARKER}
+    for name, more in kinds.items():
+        save_file(made_weights(SPEC, **more), folder / f"{name}-256.safetensors")
+    models = {f"facerestore_models/{file.name}": file for file in folder.iterdir()}
+    found = [file for file in detector_weights.iterdir() if file.suffix in {".onnx", ".pth"}]
+    return models | {f"facedetection/{file.name}": file for file in found}
+
+
+@pytest.fixture(scope="session")
+def start_comfyui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., ComfyUIServer]]:
+    """Starts a server with the given models and further arguments of ComfyUIServer; it ends with the tests."""
+    if reason := why_not():
+        pytest.skip(reason)
+    servers: list[ComfyUIServer] = []
+
+    def start(models: dict[str, Path] | None = None, **more: Any) -> ComfyUIServer:
+        servers.append(ComfyUIServer(tmp_path_factory.mktemp("comfyui") / "base", models, **more))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def comfyui(start_comfyui: Callable[..., ComfyUIServer], made_models: dict[str, Path]) -> ComfyUIServer:
+    """A server with the networks passthrough-256 and marker-256 and the weights of the detectors."""
+    return start_comfyui(made_models)
