@@ -165,14 +165,16 @@ def restore_frames(
     for index in range(found.frames):
         photo = photo_of(frames[index])
         canvas = background(index) if background is not None else None
-        faces = [face.face.scaled(*scale) for face in found.of_frame(index)]
+        chosen = found.of_frame(index)
+        faces = [face.face.scaled(*scale) for face in chosen]
         if before_frame is not None and faces:
             before_frame()
         result = restore(
             photo, model, faces, options, on_progress=keep, background=canvas, parser=parser, keep_crops=False
         )
         for skipped in result.skipped:
-            _log.warning("Face %d of picture %d was left as it is: %s", skipped.number, index, skipped.reason)
+            number = chosen[skipped.number].number
+            _log.warning("Face %d of picture %d was left as it is: %s", number, index, skipped.reason)
         if images is None or mask is None:
             images, mask = _results(frames, result.photo, device)
         _put(images, index, result.photo, frames)
