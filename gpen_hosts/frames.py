@@ -282,8 +282,8 @@ def _check_crops(crops: Tensor, found: FoundFaces) -> None:
     # What stands for no crop where there was no face is one picture too.
     if len(crops) != len(found.chosen) and (found.chosen or len(crops) != 1):
         raise FaceError(
-            f"There are {count(len(crops), 'crop')} for {count(len(found.chosen), 'face')}. Every crop has to come "
-            "back, in the same order."
+            f"There {'is' if len(crops) == 1 else 'are'} {count(len(crops), 'crop')} for "
+            f"{count(len(found.chosen), 'face')}. Every crop has to come back, in the same order."
         )
 
 
