@@ -1,0 +1,137 @@
+"""The options as inputs of ComfyUI nodes; what a host does not know, or a broken package makes impossible."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.hosts.loading import from_checkout
+
+OptionError = from_checkout("gpen.errors").OptionError
+OPTIONS = from_checkout("gpen.options").OPTIONS
+Options = from_checkout("gpen.options").Options
+widgets = from_checkout("gpen_hosts.comfyui_widgets")
+
+KINDS = {
+    "precision": "Combo",
+    "detector": "Combo",
+    "detection_threshold": "Float",
+    "select": "Combo",
+    "only_faces": "String",
+    "min_face_size": "Int",
+    "template": "Combo",
+    "mask": "Combo",
+    "feather": "Float",
+    "strength": "Float",
+    "color_match": "Boolean",
+    "upscale": "Float",
+    "max_megapixels": "Float",
+}
+
+
+@pytest.fixture(autouse=True)
+def _asked_anew() -> Iterator[None]:
+    """Whether a choice is usable is found out once in a process."""
+    widgets._usable.cache_clear()
+    yield
+    widgets._usable.cache_clear()
+
+
+@pytest.fixture
+def broken_facexlib(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A facexlib that raises something of its own when it is imported."""
+    (tmp_path / "facexlib").mkdir()
+    (tmp_path / "facexlib" / "__init__.py").write_text("raise RuntimeError('built for another\\nversion')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in [name for name in sys.modules if name.split(".")[0] == "facexlib"]:
+        monkeypatch.delitem(sys.modules, name)
+
+
+def test_there_is_a_kind_for_every_option() -> None:
+    assert {name: widgets.widget(name)[0] for name in OPTIONS} == KINDS
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_an_input_says_what_its_option_says(name: str) -> None:
+    option = OPTIONS[name]
+    kind, arguments = widgets.widget(name)
+    assert arguments["id"] == name
+    assert arguments["display_name"] == option.label
+    assert arguments["tooltip"] == option.help
+    assert arguments["default"] == option.default
+    assert type(arguments["default"]) is option.kind
+    assert arguments["advanced"] is (True if option.advanced else None)
+    own = set(arguments) - {"id", "display_name", "tooltip", "default", "advanced"}
+    if kind == "Combo":
+        assert own == {"options"}
+        assert arguments["options"] == list(option.choices)
+    elif kind in ("Int", "Float"):
+        assert own == {"min", "max", "step"}
+        assert (arguments["min"], arguments["max"]) == (option.minimum, option.maximum)
+        assert arguments["step"] == option.step
+        assert {type(arguments[key]) for key in own} == {int if kind == "Int" else float}
+    else:
+        assert own == set()
+
+
+def test_a_host_gets_the_arguments_that_it_knows_and_no_others() -> None:
+    def older(id: str, tooltip: str | None = None, *, default: int = 0) -> dict[str, Any]:
+        return {"id": id, "tooltip": tooltip, "default": default}
+
+    class Newer:
+        def __init__(self, id: str, tooltip: str | None = None, advanced: bool | None = None) -> None:
+            self.got = (id, tooltip, advanced)
+
+    arguments = {"id": "size", "tooltip": "Pixels.", "advanced": True}
+    assert widgets.supported(older, **arguments, default=3) == {"id": "size", "tooltip": "Pixels.", "default": 3}
+    assert widgets.supported(Newer, **arguments, default=3).got == ("size", "Pixels.", True)
+    with pytest.raises(TypeError, match="'id'"):
+        widgets.supported(older, tooltip="Pixels.")
+
+
+def test_the_options_are_taken_out_of_a_nodes_values() -> None:
+    values = {"mask": "box", "feather": 0, "only_faces": "2", "size": 512, "filename": "a"}
+    assert widgets.options_from(values) == Options(mask="box", feather=0.0, only_faces="2")
+    assert widgets.options_from({"size": 512}) == Options()
+    with pytest.raises(OptionError, match="Strength is 3"):
+        widgets.options_from({"strength": 3})
+
+
+def test_all_choices_are_there_where_facexlib_is() -> None:
+    pytest.importorskip("facexlib.detection.retinaface")
+    pytest.importorskip("facexlib.parsing.parsenet")
+    for name in ("detector", "mask"):
+        assert widgets.widget(name)[1]["options"] == list(OPTIONS[name].choices)
+
+
+@pytest.mark.usefixtures("broken_facexlib")
+def test_a_broken_facexlib_takes_its_choices_away_and_nothing_else(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        found = {name: widgets.widget(name) for name in OPTIONS}
+    assert found["detector"][1]["options"] == ["auto", "yunet"]
+    assert found["mask"][1]["options"] == ["ellipse", "box"]
+    assert {name: kind for name, (kind, _) in found.items()} == KINDS
+    for name, (_, arguments) in found.items():
+        assert arguments["default"] in arguments.get("options", [OPTIONS[name].default])
+        if name not in ("detector", "mask") and "options" in arguments:
+            assert arguments["options"] == list(OPTIONS[name].choices)
+
+
+@pytest.mark.usefixtures("broken_facexlib")
+def test_the_reason_is_logged_once_for_each_choice_however_often_the_page_asks(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        for _ in range(3):
+            for name in OPTIONS:
+                widgets.widget(name)
+    missing = ["retinaface_resnet50", "retinaface_mobile0.25", "parsed"]
+    assert [message.split('"')[1] for message in caplog.messages] == missing
+    for message in caplog.messages:
+        assert message.startswith("GPEN Face Restore does without ")
+        assert "RuntimeError: built for another version" in message
