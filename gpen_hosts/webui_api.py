@@ -1,0 +1,119 @@
+"""GPEN's routes of SD-WebUI's API: POST /gpen/restore and GET /gpen/models."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import dataclasses
+import secrets
+import tempfile
+from pathlib import Path
+from typing import Any, Literal, Optional
+
+import numpy as np
+from fastapi import Depends, FastAPI, HTTPException
+from fastapi.security import HTTPBasic, HTTPBasicCredentials
+from modules import shared
+from modules.call_queue import queue_lock
+from pydantic import BaseModel, Field, create_model
+
+from gpen.errors import FilesError, GpenError, OutOfMemoryError
+from gpen.images import read_picture, write_picture
+from gpen.options import OPTIONS, Option
+from gpen.pipeline import resize
+
+from .webui import engine, network_path, networks, options_from, setting
+
+MOST_CHARACTERS = 256 << 20
+"""Of a picture in base64."""
+
+
+def _field(option: Option) -> tuple[Any, Any]:
+    kind: Any = Literal[option.choices] if option.choices else option.kind
+    about = f"{option.label}. {option.help} Not given: the setting, or {option.default!r}."
+    return Optional[kind], Field(None, ge=option.minimum, le=option.maximum, description=about)  # noqa: UP045
+
+
+RestoreRequest: Any = create_model(
+    "GpenRestoreRequest",
+    image=(str, Field(..., description="The picture, as base64 of its file; a data URL will do.")),
+    model=(Optional[str], Field(None, description="One of GET /gpen/models. Not given: the setting.")),  # noqa: UP045
+    **{name: _field(option) for name, option in OPTIONS.items()},
+)
+
+
+class RestoreResponse(BaseModel):
+    """The result of POST /gpen/restore."""
+
+    image: str = Field(..., description="The picture as base64 of a PNG file.")
+    faces: int = Field(..., description="How many faces were restored.")
+    summary: str = Field(..., description="What was done, in a sentence.")
+
+
+class ModelsResponse(BaseModel):
+    """The result of GET /gpen/models."""
+
+    models: list[str] = Field(..., description='What "model" may be.')
+    default: str = Field(..., description="The one in the settings.")
+
+
+def add_routes(_demo: Any, app: FastAPI) -> None:
+    """Called once the host's server runs; it has an API only with --api or --nowebui."""
+    if not (getattr(shared.cmd_opts, "api", False) or getattr(shared.cmd_opts, "nowebui", False)):
+        return
+    guarded = [Depends(_authenticated)] if getattr(shared.cmd_opts, "api_auth", None) else []
+    add: Any = app.add_api_route
+    add("/gpen/models", list_models, methods=["GET"], response_model=ModelsResponse, dependencies=guarded)
+    add("/gpen/restore", restore_picture, methods=["POST"], response_model=RestoreResponse, dependencies=guarded)
+
+
+def list_models() -> Any:
+    """The networks that are there."""
+    return ModelsResponse(models=networks(), default=setting("model"))
+
+
+def restore_picture(request: RestoreRequest) -> Any:  # type: ignore[valid-type]
+    """Restore the faces of a picture."""
+    values: dict[str, Any] = vars(request)
+    if len(values["image"]) > MOST_CHARACTERS:
+        raise HTTPException(413, f"The picture has more than {MOST_CHARACTERS >> 20} MB in base64.")
+    with tempfile.TemporaryDirectory() as name:
+        source, target = Path(name) / "image", Path(name) / "restored.png"
+        source.write_bytes(_bytes_of(values["image"]))
+        try:
+            options = options_from(values)
+            picture = read_picture(source, options.max_megapixels)
+            samples = np.rint(picture.photo * 255).astype(np.uint8)
+            with queue_lock:
+                result = engine.restore(samples, network_path(values["model"] or setting("model")), options)
+            alpha = picture.alpha
+            if alpha is not None:
+                alpha = resize(alpha, (result.photo.shape[1], result.photo.shape[0]))
+            write_picture(target, dataclasses.replace(picture, photo=result.photo, alpha=alpha, bits=8))
+        except GpenError as error:
+            raise HTTPException(_status(error), str(error).replace(str(source), "The image")) from error
+        encoded = base64.b64encode(target.read_bytes()).decode("ascii")
+    return RestoreResponse(image=encoded, faces=len(result.faces), summary=result.summary)
+
+
+def _bytes_of(text: str) -> bytes:
+    if text.startswith("data:"):
+        text = text.partition(",")[2]
+    try:
+        return base64.b64decode("".join(text.split()), validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise HTTPException(422, "The picture is not base64.") from error
+
+
+def _status(error: GpenError) -> int:
+    if isinstance(error, FilesError):
+        return 404
+    return 503 if isinstance(error, OutOfMemoryError) else 422
+
+
+def _authenticated(credentials: HTTPBasicCredentials = Depends(HTTPBasic())) -> None:  # noqa: B008 - FastAPI's way
+    """As the host's own routes ask for it: any of the pairs in --api-auth."""
+    given = f"{credentials.username}:{credentials.password}".encode()
+    allowed = [pair.strip().encode() for pair in shared.cmd_opts.api_auth.split(",")]
+    if not any([secrets.compare_digest(given, pair) for pair in allowed]):  # noqa: C419 - as long for each
+        raise HTTPException(401, "Incorrect username or password", headers={"WWW-Authenticate": "Basic"})

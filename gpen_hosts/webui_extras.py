@@ -1,0 +1,109 @@
+"""The panel GPEN of SD-WebUI's Extras tab."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import ExitStack
+from typing import Any
+
+import gradio as gr
+import numpy as np
+from modules import scripts_postprocessing
+from PIL import Image
+
+from gpen.errors import GpenError
+from gpen.options import OPTIONS, Option
+from gpen.pipeline import resize
+
+from .webui import NAME, engine, network_path, networks, options_from, setting
+
+# Detector and precision are settings; of the limits the host has its own.
+SHOWN = ("strength", "upscale", "mask", "select", "only_faces", "detection_threshold", "color_match")
+FOLDED = ("feather", "template", "min_face_size")
+
+_log = logging.getLogger(__name__)
+
+
+class GpenPostprocessing(scripts_postprocessing.ScriptPostprocessing):
+    """Restores the faces of each picture, in Extras or, where the user enables that, after a generation."""
+
+    name = NAME
+    order = 2500
+
+    def ui(self) -> dict[str, Any]:
+        """The controls, by the names that :meth:`process` takes."""
+        with ExitStack() as panel:
+            enable = _enable(panel)
+            with gr.Row():
+                model = gr.Dropdown(
+                    choices=networks(), value=setting("model"), label="Model", elem_id="extras_gpen_model"
+                )
+                _refresh_button(model)
+            controls = {name: _control(name) for name in SHOWN}
+            with gr.Accordion("More", open=False):
+                controls |= {name: _control(name) for name in FOLDED}
+        return {"enable": enable, "model": model, **controls}
+
+    def process(
+        self,
+        pp: scripts_postprocessing.PostprocessedImage,
+        enable: bool | None = None,
+        model: str | None = None,
+        **values: Any,
+    ) -> None:
+        """Restore ``pp.image``. The generic API passes None for everything: then nothing is done.
+
+        What goes wrong is said in the log and the infotext; an exception would end the user's whole batch.
+        """
+        if not enable:
+            return
+        try:
+            weights, options = network_path(model or setting("model")), options_from(values)
+            alpha = np.asarray(pp.image.getchannel("A")) if pp.image.mode == "RGBA" else None
+            result = engine.restore(np.asarray(pp.image.convert("RGB")), weights, options)
+        except GpenError as error:
+            _log.error("GPEN left the picture as it is: %s", error)
+            pp.info["GPEN error"] = str(error)
+            return
+        restored = Image.fromarray(np.rint(result.photo * 255).astype(np.uint8))
+        if alpha is not None:
+            enlarged = resize(alpha.astype(np.float32) / 255, restored.size)
+            restored.putalpha(Image.fromarray(np.rint(enlarged * 255).astype(np.uint8)))
+        pp.image = restored
+        pp.info |= {
+            "GPEN model": weights.name,
+            "GPEN strength": options.strength,
+            "GPEN upscale": options.upscale if options.upscale != 1 else None,
+            "GPEN faces": len(result.faces),
+        }
+
+
+def _enable(panel: ExitStack) -> Any:
+    try:
+        from modules.ui_components import InputAccordion
+    except ImportError:  # SD.Next, and AUTOMATIC1111 before 1.6
+        panel.enter_context(gr.Accordion(NAME, open=False))
+        return gr.Checkbox(False, label="Enable", elem_id="extras_gpen_enable")
+    return panel.enter_context(InputAccordion(False, label=NAME, elem_id="extras_gpen"))
+
+
+def _refresh_button(model: Any) -> None:
+    button = gr.Button("\U0001f504", elem_id="extras_gpen_refresh", elem_classes=["tool"], scale=0, min_width=40)
+    button.click(fn=lambda: gr.update(choices=networks()), inputs=[], outputs=[model])
+
+
+def _control(name: str) -> Any:
+    option = OPTIONS[name]
+    value = setting(name) if name in ("strength", "upscale") else option.default
+    shown = {"value": value, "label": option.label, "info": option.help, "elem_id": f"extras_gpen_{name}"}
+    if option.choices:
+        return gr.Dropdown(choices=list(option.choices), **shown)
+    if option.kind is bool:
+        return gr.Checkbox(**shown)
+    if option.kind is str:
+        return gr.Textbox(**shown)
+    return _slider(option, shown)
+
+
+def _slider(option: Option, shown: dict[str, Any]) -> Any:
+    return gr.Slider(minimum=option.minimum, maximum=option.maximum, step=option.step, **shown)

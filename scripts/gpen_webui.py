@@ -1,0 +1,30 @@
+"""SD-WebUI's door to GPEN Face Restore: the host runs this file, and registers the classes that it finds in it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import gpen
+
+_FOLDER = Path(__file__).resolve().parents[1]
+if Path(gpen.__file__).resolve().parent != _FOLDER / "gpen":
+    raise ImportError(
+        f"Another extension's package gpen, {gpen.__file__}, was imported before that of GPEN Face Restore. Disable "
+        "one of the two extensions."
+    )
+
+from modules import script_callbacks  # noqa: E402
+
+from gpen_hosts.webui_api import add_routes  # noqa: E402 - only once it is known to be ours
+from gpen_hosts.webui_extras import GpenPostprocessing  # noqa: E402, F401 - registered by being here
+from gpen_hosts.webui_face_restorer import (  # noqa: E402
+    RememberJob,  # noqa: F401 - registered by being here
+    add_plot_axes,
+    add_settings,
+    register_restorer,
+)
+
+register_restorer()
+script_callbacks.on_ui_settings(add_settings)
+script_callbacks.on_before_ui(add_plot_axes)
+script_callbacks.on_app_started(add_routes)
