@@ -111,6 +111,8 @@ class ComfyUIServer:
         command += ["--disable-auto-launch", "--base-directory", str(base_dir), "--database-url", "sqlite:///:memory:"]
         command += ["--disable-all-custom-nodes", "--whitelist-custom-nodes", PACK, *arguments]
         settings = {"OMP_WAIT_POLICY": "passive", "PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+        # What was downloaded on this computer counts for nothing.
+        settings |= {"XDG_CACHE_HOME": str(base_dir / "cache"), "GPEN_MODELS_PATH": "", "GPEN_DETECTORS_PATH": ""}
         with self._log_file.open("wb") as log:
             self._process = subprocess.Popen(
                 command,

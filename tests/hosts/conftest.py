@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
+import torch
+from numpy.typing import NDArray
+from PIL import Image
 from safetensors.torch import save_file
 
 from gpen.model.made import made_weights
 from gpen.model.spec import Spec
 from tests.hosts.comfyui_server import ComfyUIServer, why_not
+from tests.hosts.graphs import GraphBuilder
 from tests.pipeline import checks
 
 SPEC = Spec(256, 256, 2, 1 / 16)
@@ -50,3 +55,43 @@ def start_comfyui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable
 def comfyui(start_comfyui: Callable[..., ComfyUIServer], made_models: dict[str, Path]) -> ComfyUIServer:
     """A server with the networks passthrough-256 and marker-256 and the weights of the detectors."""
     return start_comfyui(made_models)
+
+
+@pytest.fixture
+def graph(comfyui: ComfyUIServer) -> GraphBuilder:
+    """An empty graph for that server."""
+    return GraphBuilder(comfyui)
+
+
+class Parts(NamedTuple):
+    """Parts of the Solvay photograph, 301 x 257 pixels: the left one has 5 faces, the right one 4, the third none."""
+
+    left: NDArray[np.uint8]
+    right: NDArray[np.uint8]
+    nobody: NDArray[np.uint8]
+
+
+@pytest.fixture(scope="session")
+def solvay_pixels(photos: Path) -> NDArray[np.uint8]:
+    with Image.open(photos / "Solvay_conference_1927.png") as picture:
+        return np.asarray(picture.convert("RGB"))
+
+
+@pytest.fixture(scope="session")
+def parts(solvay_pixels: NDArray[np.uint8]) -> Parts:
+    left, right, nobody = (solvay_pixels[y : y + 257, x : x + 301] for x, y in ((0, 20), (970, 145), (0, 311)))
+    return Parts(left, right, nobody)
+
+
+@pytest.fixture(scope="session")
+def upscale_x2(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights of a small upscale network that repeats every pixel: all it adds to that is multiplied by 0."""
+    compact = pytest.importorskip("spandrel.architectures.Compact", reason="comes with ComfyUI")
+    torch.manual_seed(0)
+    weights = compact.Compact(num_feat=8, num_conv=2, upscale=2).state_dict()
+    last = max(int(name.split(".")[1]) for name in weights)
+    for name in (f"body.{last}.weight", f"body.{last}.bias"):
+        weights[name] = torch.zeros_like(weights[name])
+    file = tmp_path_factory.mktemp("upscale") / "nearest-x2.pth"
+    torch.save(weights, file)
+    return file
