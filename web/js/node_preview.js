@@ -1,0 +1,141 @@
+import { api } from "../../../scripts/api.js";
+import { app } from "../../../scripts/app.js";
+import { make } from "./dom.js";
+
+// ComfyUI draws its own preview on the canvas unless a widget has this name. Where the name means nothing to it,
+// its preview stays beside ours.
+const NAME = "$$canvas-image-preview";
+const LEAST_HEIGHT = 80;
+const TALLEST = 2;
+const RESTORED_WITHIN_FRAMES = 60;
+
+// Frontends go on showing what a node was working on until it works again. "gpen-done" says that it is over.
+for (const end of ["execution_interrupted", "execution_error"]) {
+  api.addEventListener(end, () => each(".gpen-preview", (root) => root.classList.add("gpen-done")));
+}
+api.addEventListener("b_preview_with_metadata", ({ detail }) => {
+  const id = String(detail.displayNodeId ?? detail.nodeId).split(":").at(-1);
+  each(`.gpen-preview[data-node="${CSS.escape(id)}"]`, (root) => root.classList.remove("gpen-done"));
+});
+
+/**
+ * Show a node's output in a view of ours, in the place of ComfyUI's plain preview, whenever the view can.
+ *
+ * view: stage, an element that is given the picture's aspect; footer, an element below it, or none;
+ * canShow(output); load(output), which resolves to a function that shows what was loaded and returns its aspect,
+ * width over height.
+ */
+export function showOutputIn(node, view) {
+  const live = make("img", "gpen-live", { alt: "Face just restored", hidden: "" });
+  const area = make("div", "gpen-area", {}, view.stage, live);
+  const root = make("div", "gpen-preview", {}, area, ...(view.footer ? [view.footer] : []));
+  let widget = null;
+  let shown = null;
+  let grownFor = null;
+  let aspect = null;
+
+  async function show(output) {
+    shown = output;
+    root.dataset.node = node.id;
+    root.classList.add("gpen-done");
+    if (!view.canShow(output)) return remove();
+    put();
+    try {
+      const apply = await view.load(output);
+      if (shown !== output) return;
+      aspect = apply();
+      root.style.setProperty("--gpen-aspect", aspect);
+      root.classList.add("gpen-works");
+      grow();
+    } catch (error) {
+      console.warn("GPEN: the pictures of a preview could not be loaded.", error);
+      if (shown === output) remove();
+    }
+  }
+
+  function put() {
+    if (widget && node.widgets.includes(widget)) return;
+    const plain = node.widgets?.find(({ name }) => name === NAME);
+    if (plain) node.removeWidget(plain);
+    widget = node.addDOMWidget(NAME, "gpen_preview", root, {
+      serialize: false,
+      hideOnZoom: false,
+      margin: 6,
+      getMinHeight: () => LEAST_HEIGHT,
+      onDraw: showLive,
+    });
+    widget.serialize = false;
+  }
+
+  function remove() {
+    root.classList.remove("gpen-works");
+    if (widget && node.widgets.includes(widget)) node.removeWidget(widget);
+    widget = null;
+    node.setDirtyCanvas?.(true, true);
+  }
+
+  /** The classic renderer shows what is being worked on in the preview that we took the place of. */
+  function showLive() {
+    const url = app.nodePreviewImages?.[locatorOf(node)]?.at(-1);
+    live.hidden = !url;
+    if (url && live.src !== url) live.src = url;
+    // What the node's menu offers to open, copy or save.
+    if (node.imgs?.length) node.imageIndex ??= 0;
+  }
+
+  /** Once for each shape of picture: as high as the picture is at the node's width. The user may change it. */
+  function grow() {
+    const { clientWidth: width, clientHeight: height } = area;
+    if (!aspect || !width || !height || grownFor === aspect.toFixed(2)) return;
+    grownFor = aspect.toFixed(2);
+    const missing = Math.min(width / aspect, width * TALLEST) - height;
+    if (missing > 1) node.setSize([node.size[0], node.size[1] + missing]);
+  }
+
+  new ResizeObserver(grow).observe(area);
+  passOn(root);
+  const { onExecuted } = node;
+  node.onExecuted = function (output) {
+    onExecuted?.apply(this, arguments);
+    show(output ?? {});
+  };
+  return show;
+}
+
+/** After a workflow was opened again: show what the page still knows of the node's output, if it does. */
+export function showKnownOutput(node, show, frames = RESTORED_WITHIN_FRAMES) {
+  const output = app.nodeOutputs?.[locatorOf(node)];
+  if (output) show(output);
+  // ComfyUI puts outputs back a little after the nodes, and says nothing.
+  else if (frames > 0) requestAnimationFrame(() => showKnownOutput(node, show, frames - 1));
+}
+
+function each(selector, change) {
+  document.querySelectorAll(selector).forEach(change);
+}
+
+function locatorOf(node) {
+  const { graph } = node;
+  return graph && graph.isRootGraph === false ? `${graph.id}:${node.id}` : String(node.id);
+}
+
+/** Zooming, panning and the node's menu work over the element as they do over the canvas. */
+function passOn(element) {
+  const inCanvas = () => !element.closest(".lg-node");
+  const send = (event, copy) => {
+    event.preventDefault();
+    event.stopPropagation();
+    app.canvas.canvas.dispatchEvent(copy);
+  };
+  element.addEventListener(
+    "wheel",
+    (event) => inCanvas() && send(event, new WheelEvent(event.type, event)),
+    { passive: false },
+  );
+  element.addEventListener(
+    "pointerdown",
+    (event) => event.button !== 0 && inCanvas() && send(event, new PointerEvent(event.type, event)),
+    { capture: true },
+  );
+  element.addEventListener("contextmenu", (event) => inCanvas() && event.preventDefault());
+}
