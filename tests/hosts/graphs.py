@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tests.hosts.comfyui_server import ComfyUIServer, Finished, Graph
-from tests.pipeline.checks import BIAS, MATRIX
 
 Pixels = NDArray[np.float64]
 """Values of 8-bit pictures, 0 to 255."""
@@ -113,11 +112,6 @@ class Result:
         for crops in (self.after, self.before):
             assert len(crops) == 1
             assert not crops[0].any()
-
-
-def colored(photo: NDArray[np.uint8]) -> Pixels:
-    """What the marker weights make of a photograph."""
-    return np.asarray(((photo / 127.5 - 1) @ MATRIX.T + BIAS + 1) * 127.5)
 
 
 def restore(graph: GraphBuilder, image: Node, *, weights: str = PASSTHROUGH, **inputs: Any) -> Result:

@@ -10,30 +10,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from gpen.faces.align import cut, place
-from gpen.faces.detect import make_detector
-from gpen.faces.face import Face
 from tests.hosts.comfyui_server import PromptFailedError
 from tests.hosts.conftest import Parts
-from tests.hosts.graphs import MARKER, GraphBuilder, Pixels, colored, restore
-
-
-def faces_in(photo: NDArray[np.uint8], weights: Path) -> list[Face]:
-    return make_detector("yunet", [weights]).detect(photo.astype(np.float32) / 255)
-
-
-def are_crops(crops: list[Pixels], photo: NDArray[np.uint8], faces: list[Face]) -> None:
-    """The crops show these faces of the photo, in this order."""
-    for crop, face in zip(crops, faces, strict=True):
-        expected = cut(photo.astype(np.float32) / 255, place(face, 256, "gpen").matrix, 256) * 255
-        assert np.abs(crop - expected).max() <= 1.01
-
-
-def enlarged(photo: NDArray[np.uint8], factor: float) -> NDArray[np.uint8]:
-    """With Lanczos interpolation, as an 8-bit file of the host holds it."""
-    size = (round(photo.shape[1] * factor), round(photo.shape[0] * factor))
-    larger = cv2.resize(photo.astype(np.float32) / 255, size, interpolation=cv2.INTER_LANCZOS4)
-    return (larger.clip(0, 1) * 255).astype(np.uint8)
+from tests.hosts.expected import are_crops, colored, enlarged, faces_in
+from tests.hosts.graphs import MARKER, GraphBuilder, restore
 
 
 def mask_input(graph: GraphBuilder, mask: NDArray[np.bool_], name: str) -> Any:
