@@ -46,6 +46,7 @@ export function showOutputIn(node, view) {
       aspect = apply();
       root.style.setProperty("--gpen-aspect", aspect);
       root.classList.add("gpen-works");
+      displace();
       grow();
     } catch (error) {
       console.warn("GPEN: the pictures of a preview could not be loaded.", error);
@@ -74,6 +75,12 @@ export function showOutputIn(node, view) {
     node.setDirtyCanvas?.(true, true);
   }
 
+  /** Undo makes nodes anew, but the newer renderer may keep showing the element of a node's predecessor. */
+  function displace() {
+    const mounted = document.querySelector(`.lg-node[data-node-id="${CSS.escape(node.id)}"] .gpen-preview`);
+    if (mounted && mounted !== root) mounted.replaceWith(root);
+  }
+
   /** The classic renderer shows what is being worked on in the preview that we took the place of. */
   function showLive() {
     const url = app.nodePreviewImages?.[locatorOf(node)]?.at(-1);
@@ -89,7 +96,7 @@ export function showOutputIn(node, view) {
     if (!aspect || !width || !height || grownFor === aspect.toFixed(2)) return;
     grownFor = aspect.toFixed(2);
     const missing = Math.min(width / aspect, width * TALLEST) - height;
-    if (missing > 1) node.setSize([node.size[0], node.size[1] + missing]);
+    if (missing > 1) node.setSize([node.size[0], heightOf(node, root) + missing]);
   }
 
   new ResizeObserver(grow).observe(area);
@@ -108,6 +115,12 @@ export function showKnownOutput(node, show, frames = RESTORED_WITHIN_FRAMES) {
   if (output) show(output);
   // ComfyUI puts outputs back a little after the nodes, and says nothing.
   else if (frames > 0) requestAnimationFrame(() => showKnownOutput(node, show, frames - 1));
+}
+
+/** Without the title. In the newer renderer a node may be higher than the graph knows. */
+function heightOf(node, element) {
+  const host = element.closest(".lg-node");
+  return Math.max(node.size[1], host ? host.offsetHeight - (window.LiteGraph?.NODE_TITLE_HEIGHT ?? 30) : 0);
 }
 
 function each(selector, change) {
