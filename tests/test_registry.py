@@ -1,0 +1,63 @@
+"""What hosts' managers and the registry of ComfyUI node packs read."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tomllib
+
+from tests.hosts.loading import load_checkout
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture
+def pyproject() -> dict[str, Any]:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+
+
+def name_of(requirement: str) -> str:
+    found = re.match(r"[\w.-]+", requirement)
+    assert found is not None
+    return found[0]
+
+
+def test_the_requirements_are_the_dependencies_without_what_the_host_owns(pyproject: dict[str, Any]) -> None:
+    lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    requirements = [line for line in lines if line and not line.startswith("#")]
+    dependencies = pyproject["project"]["dependencies"]
+    assert requirements == [line for line in dependencies if name_of(line) != "torch"]
+    assert "torch" in map(name_of, dependencies)
+    # Whatever a host has that is newer stays there.
+    assert all(re.fullmatch(r"[a-z-]+>=[\d.]+", line) for line in requirements)
+
+
+def test_the_registrys_fields(pyproject: dict[str, Any]) -> None:
+    project, comfy = pyproject["project"], pyproject["tool"]["comfy"]
+    assert re.fullmatch(r"[a-z](-?[a-z0-9])+", project["name"])
+    assert "comfyui" not in project["name"]
+    assert re.fullmatch(r"\d+\.\d+\.\d+", project["version"])
+    assert project["description"]
+    assert (ROOT / project["license"]["file"]).is_file()
+    assert project["urls"]["Repository"].startswith("https://")
+    assert comfy["PublisherId"]
+    assert comfy["DisplayName"] == "GPEN Face Restore"
+    assert comfy["requires-comfyui"] == ">=0.3.64"
+
+
+def test_the_pages_files_are_named_in_one_place(pyproject: dict[str, Any]) -> None:
+    """The host registers both, and would load every script twice."""
+    assert "web" not in pyproject["tool"]["comfy"]
+    assert (ROOT / load_checkout().WEB_DIRECTORY).is_dir()
+
+
+def test_the_nodes_are_offered_in_one_way() -> None:
+    """The host takes NODE_CLASS_MAPPINGS first, and then never asks comfy_entrypoint."""
+    door = load_checkout()
+    assert inspect.iscoroutinefunction(door.comfy_entrypoint)
+    assert not hasattr(door, "NODE_CLASS_MAPPINGS")
+    assert not hasattr(door, "NODE_DISPLAY_NAME_MAPPINGS")
