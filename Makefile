@@ -1,7 +1,8 @@
 # `make demo` and `make test` need nothing but Python 3.11 or newer: the environment is made when it is missing.
 # `make test-comfyui` and `make test-web` also need ComfyUI, in $COMFYUI_DIR or ~/.cache/gpen-hosts/ComfyUI, and the
-# latter needs Chromium.
-.PHONY: demo test test-comfyui test-web format
+# latter needs Chromium. `make test-forge` needs SD-WebUI Forge, in $FORGE_DIR or
+# ~/.cache/gpen-hosts/stable-diffusion-webui-forge.
+.PHONY: demo test test-comfyui test-web test-forge format
 
 demo:
 	@python=$$(bash .ci/environment) && "$$python" demo/demo.py
@@ -18,6 +19,10 @@ test-comfyui:
 
 test-web:
 	@python=$$(bash .ci/environment comfyui) && "$$python" -m pytest tests/web
+
+test-forge:
+	@python=$$(bash .ci/environment forge) && "$$python" -m pytest --durations=10 tests/hosts/test_forge*.py
+	@python=$$(bash .ci/environment a1111) && "$$python" -m pytest --durations=10 tests/hosts/test_a1111*.py
 
 format:
 	@python=$$(bash .ci/environment) && \
