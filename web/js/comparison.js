@@ -1,4 +1,4 @@
-import { aspectOf, keep, loadPicture, make } from "./dom.js";
+import { keep, loadPicture, make } from "./dom.js";
 
 const STEP = 1;
 const LEAP = 10;
@@ -68,6 +68,7 @@ export function createComparison() {
 
   return {
     stage,
+    page: () => 0,
     canShow: (output) => Boolean(output.images?.length && output.gpen_before?.length),
     async load(output) {
       const [restored, original] = await Promise.all([
@@ -77,7 +78,7 @@ export function createComparison() {
       return () => {
         after.replaceChildren(restored, make("span", "gpen-tag", {}, "After"));
         before.replaceChildren(original, make("span", "gpen-tag", {}, "Before"));
-        return aspectOf(restored);
+        return [restored];
       };
     },
   };

@@ -1,5 +1,5 @@
 import { app } from "../../../scripts/app.js";
-import { aspectOf, loadPicture, make } from "./dom.js";
+import { loadPicture, make } from "./dom.js";
 import { isSelected, parseSelection, toggled } from "./selection.js";
 
 const WIDGET = "only_faces";
@@ -97,6 +97,7 @@ export function createFacePicker(node) {
   return {
     stage,
     footer: pager,
+    page: () => page,
     canShow: (output) => Boolean(output.images?.length && output.gpen_faces),
     async load(output) {
       const loaded = await Promise.all(
@@ -107,7 +108,7 @@ export function createFacePicker(node) {
         faces = output.gpen_faces;
         pager.hidden = pictures.length < 2;
         showPage(Math.min(page, pictures.length - 1));
-        return aspectOf(pictures[page]);
+        return pictures;
       };
     },
   };

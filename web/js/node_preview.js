@@ -1,6 +1,6 @@
 import { api } from "../../../scripts/api.js";
 import { app } from "../../../scripts/app.js";
-import { make } from "./dom.js";
+import { aspectOf, make } from "./dom.js";
 
 // ComfyUI draws its own preview on the canvas unless a widget has this name. Where the name means nothing to it,
 // its preview stays beside ours.
@@ -21,9 +21,9 @@ api.addEventListener("b_preview_with_metadata", ({ detail }) => {
 /**
  * Show a node's output in a view of ours, in the place of ComfyUI's plain preview, whenever the view can.
  *
- * view: stage, an element that is given the picture's aspect; footer, an element below it, or none;
- * canShow(output); load(output), which resolves to a function that shows what was loaded and returns its aspect,
- * width over height.
+ * view: stage, an element that is given the picture's aspect; footer, an element below it, or none; page(), the
+ * number of the picture that is shown; canShow(output); load(output), which resolves to a function that shows what
+ * was loaded and returns the pictures of the node's own output.
  */
 export function showOutputIn(node, view) {
   const live = make("img", "gpen-live", { alt: "Face just restored", hidden: "" });
@@ -33,6 +33,7 @@ export function showOutputIn(node, view) {
   let shown = null;
   let grownFor = null;
   let aspect = null;
+  let pictures = null;
 
   async function show(output) {
     shown = output;
@@ -43,7 +44,9 @@ export function showOutputIn(node, view) {
     try {
       const apply = await view.load(output);
       if (shown !== output) return;
-      aspect = apply();
+      pictures = apply();
+      aspect = aspectOf(pictures[view.page()]);
+      offerPictures();
       root.style.setProperty("--gpen-aspect", aspect);
       root.classList.add("gpen-works");
       displace();
@@ -63,9 +66,10 @@ export function showOutputIn(node, view) {
       hideOnZoom: false,
       margin: 6,
       getMinHeight: () => LEAST_HEIGHT,
-      onDraw: showLive,
+      onDraw,
     });
     widget.serialize = false;
+    node.setDirtyCanvas?.(true, true);
   }
 
   function remove() {
@@ -81,13 +85,22 @@ export function showOutputIn(node, view) {
     if (mounted && mounted !== root) mounted.replaceWith(root);
   }
 
+  function onDraw() {
+    if (root.classList.contains("gpen-done")) offerPictures();
+    else showLive();
+  }
+
   /** The classic renderer shows what is being worked on in the preview that we took the place of. */
   function showLive() {
     const url = app.nodePreviewImages?.[locatorOf(node)]?.at(-1);
     live.hidden = !url;
     if (url && live.src !== url) live.src = url;
-    // What the node's menu offers to open, copy or save.
-    if (node.imgs?.length) node.imageIndex ??= 0;
+  }
+
+  /** To the node's menu, to be opened, copied or saved. Frontends would offer the last face worked on. */
+  function offerPictures() {
+    if (pictures && node.imgs !== pictures) node.imgs = pictures;
+    if (pictures) node.imageIndex = view.page();
   }
 
   /** Once for each shape of picture: as high as the picture is at the node's width. The user may change it. */

@@ -1,0 +1,165 @@
+"""ComfyUI's page as a test uses it: open a workflow, run it, look at its nodes."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from tests.hosts.comfyui_server import ComfyUIServer, Graph
+
+ARGUMENTS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+)
+SETTINGS = {
+    "Comfy.TutorialCompleted": True,
+    "Comfy.Notification.ShowVersionUpdates": False,
+    "Comfy.Minimap.Visible": False,
+    "Comfy.Workflow.ShowMissingModelsWarning": False,
+    "Comfy.EnableTooltips": False,
+}
+"""No tours and no windows over the canvas."""
+
+NO_GRAPH = {"last_node_id": 0, "last_link_id": 0, "nodes": [], "links": [], "groups": [], "version": 0.4}
+_OURS = "/extensions/gpen-face-restore/"
+_READY = "Boolean(window.app?.extensionManager && window.LiteGraph?.registered_node_types?.GPENRestoreFaces)"
+
+_LISTEN = """() => {
+    window.gpenRuns = [];
+    for (const name of ["execution_success", "execution_error", "execution_interrupted"])
+        app.api.addEventListener(name, ({ detail }) => gpenRuns.push({ name, ...detail }));
+}"""
+_DROP = """([text, name]) => {
+    const transfer = new DataTransfer();
+    transfer.items.add(new File([text], name, { type: "application/json" }));
+    const canvas = document.querySelector("#graph-canvas");
+    const place = { clientX: 800, clientY: 500, bubbles: true, cancelable: true, dataTransfer: transfer };
+    for (const kind of ["dragenter", "dragover", "drop"]) canvas.dispatchEvent(new DragEvent(kind, place));
+}"""
+_PLACE = """([type, left, top, width, height, scale]) => {
+    const node = app.graph.nodes.find((node) => node.type === type);
+    const { x, y } = app.canvas.canvas.getBoundingClientRect();
+    node.setSize([width, height ?? node.size[1]]);
+    app.canvas.ds.scale = scale;
+    app.canvas.ds.offset = [(left - x) / scale - node.pos[0], (top - y) / scale - node.pos[1]];
+    app.canvas.bringToFront(node);
+    app.canvas.setDirty(true, true);
+}"""
+_NODE = "app.graph.nodes.find((node) => node.type === type)"
+
+
+class ComfyUIPage:
+    """The page of a server, in a window of its own. It is opened when this is made."""
+
+    def __init__(self, browser: Any, server: ComfyUIServer) -> None:
+        self.server = server
+        self.window = browser.new_page(viewport={"width": 1600, "height": 1100})
+        self.window.set_default_timeout(20_000)
+        self._errors: list[str] = []
+        self.window.on("console", self._heard)
+        self.window.on("pageerror", lambda error: self._errors.append(f"{error} {getattr(error, 'stack', '')}"))
+        self.window.goto(server.url)
+        self._wait_for_start()
+        self.version: str = self.window.evaluate("window.__COMFYUI_FRONTEND_VERSION__")
+
+    def close(self) -> None:
+        self.window.close()
+
+    def reload(self) -> None:
+        """As the user does who presses F5."""
+        self.window.reload()
+        self._wait_for_start()
+
+    def our_errors(self) -> list[str]:
+        """What went wrong in scripts of this pack, or with its files."""
+        return [error for error in self._errors if _OURS in error or "GPEN" in error]
+
+    def set(self, setting: str, value: Any) -> None:
+        self.window.evaluate("([name, value]) => app.extensionManager.setting.set(name, value)", [setting, value])
+
+    def clear(self) -> None:
+        """An empty graph, in the classic renderer, with nothing over it."""
+        self.set("Comfy.VueNodes.Enabled", False)
+        self.window.keyboard.press("Escape")
+        self.window.evaluate("(graph) => app.loadGraphData(graph)", NO_GRAPH)
+
+    def drop(self, file: Path) -> None:
+        """Drop a workflow's file on the canvas."""
+        text = file.read_text(encoding="utf-8")
+        number = len(json.loads(text)["nodes"])
+        self.window.evaluate(_DROP, [text, file.name])
+        self.window.wait_for_function("(number) => app.graph.nodes.length === number", arg=number)
+
+    def load(self, graph: Graph) -> None:
+        """Open a graph in API form."""
+        self.window.evaluate("(graph) => app.loadApiJson(graph, 'test')", graph)
+        self.window.wait_for_function("(number) => app.graph.nodes.length === number", arg=len(graph))
+
+    def run(self) -> dict[str, Any]:
+        """Press Run and wait for the end: the event that the server ended with, which is named in "name"."""
+        before = self.window.evaluate("gpenRuns.length")
+        self.window.get_by_test_id("queue-button").get_by_role("button", name="Run").first.click()
+        self.window.wait_for_function("(before) => gpenRuns.length > before", arg=before, timeout=90_000)
+        return dict(self.window.evaluate("gpenRuns.at(-1)"))
+
+    def run_to_end(self) -> None:
+        ended = self.run()
+        assert ended["name"] == "execution_success", ended
+
+    def forget_results(self) -> None:
+        """Empty the server's cache: the output of a node that has nothing to do is not sent to the page again."""
+        self.server.post("/free", {"free_memory": True})
+
+    def place(
+        self, type: str, width: int, height: int | None = None, *, left: int = 500, top: int = 200, scale: float = 1
+    ) -> None:
+        """Give a node a size, and put it at a place of the window, over the others."""
+        self.window.evaluate(_PLACE, [type, left, top, width, height, scale])
+        self.settle()
+
+    def settle(self) -> None:
+        """Wait until what was changed is drawn."""
+        self.window.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+
+    def widget(self, type: str, name: str) -> Any:
+        """The value of a node's widget."""
+        script = f"([type, name]) => {_NODE}.widgets.find((widget) => widget.name === name).value"
+        return self.window.evaluate(script, [type, name])
+
+    def node(self, type: str, expression: str) -> Any:
+        """The value of a JavaScript expression about "node"."""
+        return self.window.evaluate(f"(type) => {{ const node = {_NODE}; return {expression}; }}", type)
+
+    def output(self, type: str) -> dict[str, Any]:
+        """What the server said last of a node's output."""
+        return dict(self.node(type, "app.nodeOutputs[node.id]") or {})
+
+    def pictures(self, type: str) -> list[NDArray[np.uint8]]:
+        """The pictures that a node shows, as the server has them."""
+        return [self.server.view(image) for image in self.output(type)["images"]]
+
+    def look(self, selector: str) -> NDArray[np.uint8]:
+        """An element as it is on the screen."""
+        self.settle()
+        shot = self.window.locator(selector).first.screenshot()
+        return np.asarray(Image.open(io.BytesIO(shot)).convert("RGB"))
+
+    def _wait_for_start(self) -> None:
+        self.window.wait_for_function(_READY, timeout=60_000)
+        self.window.wait_for_selector("#graph-canvas")
+        self.window.wait_for_selector('[data-testid="queue-button"]')
+        self.window.evaluate(_LISTEN)
+
+    def _heard(self, message: Any) -> None:
+        if message.type == "error":
+            self._errors.append(f"{message.text} {message.location.get('url', '')}")

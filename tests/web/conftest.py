@@ -1,0 +1,93 @@
+"""ComfyUI's real page in headless Chromium, on the real server."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from gpen.model.made import SHARPEN, made_weights
+from gpen.model.spec import Spec
+from tests.hosts.comfyui_server import ComfyUIServer
+from tests.hosts.conftest import (  # noqa: F401
+    Parts,
+    made_models,
+    parts,
+    solvay_pixels,
+    start_comfyui,
+    upscale_x2,
+)
+from tests.hosts.graphs import GraphBuilder
+from tests.web.comfyui_page import ARGUMENTS, SETTINGS, ComfyUIPage
+
+WEIGHTS = "GPEN-BFR-512.pth"
+"""What the example workflows name. Here the network sharpens, so that it shows."""
+
+
+@pytest.fixture(scope="session")
+def comfyui(
+    start_comfyui: Callable[..., ComfyUIServer],  # noqa: F811
+    made_models: dict[str, Path],  # noqa: F811
+    upscale_x2: Path,  # noqa: F811
+    parts: Parts,  # noqa: F811
+    tmp_path_factory: pytest.TempPathFactory,
+) -> ComfyUIServer:
+    """A server with everything that the example workflows name, but for a Stable Diffusion checkpoint.
+
+    $COMFYUI_FRONTEND: the folder of another version of the page, static/ of the package comfyui-frontend-package.
+    """
+    weights = tmp_path_factory.mktemp("weights") / WEIGHTS
+    torch.save(made_weights(Spec(512, 512, 2, 1 / 8), kernel=SHARPEN), weights)
+    models = {f"facerestore_models/{WEIGHTS}": weights, "upscale_models/RealESRGAN_x2plus.pth": upscale_x2}
+    frontend = os.environ.get("COMFYUI_FRONTEND")
+    arguments = ["--front-end-root", frontend] if frontend else []
+    server = start_comfyui(made_models | models, arguments=arguments)
+    server.upload_image(parts.left, "example.png")
+    server.post("/settings", SETTINGS)
+    return server
+
+
+@pytest.fixture
+def graph(comfyui: ComfyUIServer) -> GraphBuilder:
+    """An empty graph."""
+    return GraphBuilder(comfyui)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright: run make test-web")
+    chromium = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+    if chromium is None:
+        pytest.skip("needs Chromium, on the path or in $CHROMIUM")
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=chromium, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def screenshots(tmp_path: Path) -> Path:
+    """Where pictures of the page are saved: $GPEN_SCREENSHOTS, or the test's own folder."""
+    folder = Path(os.environ.get("GPEN_SCREENSHOTS") or tmp_path)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def opened_page(comfyui: ComfyUIServer, browser: Any) -> Iterator[ComfyUIPage]:
+    page = ComfyUIPage(browser, comfyui)
+    yield page
+    page.close()
+
+
+@pytest.fixture
+def page(opened_page: ComfyUIPage) -> Iterator[ComfyUIPage]:
+    """The page with an empty graph, in the classic renderer. No script of ours may have failed when the test ends."""
+    opened_page.clear()
+    yield opened_page
+    assert opened_page.our_errors() == []

@@ -1,0 +1,55 @@
+"""What the page says of weight files: those that are wrong, and those that are new."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from gpen.errors import GpenError
+from gpen.model.checkpoint import load_model
+from tests.hosts.comfyui_server import ComfyUIServer
+from tests.hosts.conftest import Parts
+from tests.hosts.graphs import PASSTHROUGH, GraphBuilder
+from tests.web.comfyui_page import ComfyUIPage
+
+
+def test_a_wrong_weight_file_is_explained(
+    page: ComfyUIPage, graph: GraphBuilder, comfyui: ComfyUIServer, parts: Parts, tmp_path: Path, screenshots: Path
+) -> None:
+    wrong = tmp_path / "wrong.pth"
+    wrong.write_bytes(b"<!DOCTYPE html><html>Not found</html>")
+    put = comfyui.add_model("facerestore_models/wrong.pth", wrong)
+    try:
+        load_model(put)
+    except GpenError as error:
+        sentence = str(error)
+    model = graph.add("GPENLoadModel", model_name="wrong.pth")
+    detector = graph.add("GPENLoadFaceDetector")
+    photo = graph.photo(parts.left, "left.png")
+    graph.show(graph.add("GPENRestoreFaces", image=photo, model=model, detector=detector))
+    page.load(graph.graph)
+    ended = page.run()
+    put.unlink()
+    assert ended["name"] == "execution_error"
+    dialog = page.window.get_by_role("dialog").filter(has_text=sentence)
+    dialog.wait_for()
+    page.settle()
+    page.window.screenshot(path=screenshots / "wrong weight file.png")
+    assert "Traceback" not in dialog.inner_text()
+
+
+def test_refresh_finds_a_new_weight_file(
+    page: ComfyUIPage, graph: GraphBuilder, comfyui: ComfyUIServer, made_models: dict[str, Path]
+) -> None:
+    graph.add("GPENLoadModel", model_name=PASSTHROUGH)
+    page.load(graph.graph)
+    choices = "node.widgets.find((widget) => widget.name === 'model_name').options.values"
+    assert "new.safetensors" not in page.node("GPENLoadModel", choices)
+    new = comfyui.add_model("facerestore_models/new.safetensors", made_models[f"facerestore_models/{PASSTHROUGH}"])
+    page.window.locator("#graph-canvas").focus()
+    page.window.keyboard.press("r")
+    page.window.wait_for_function(
+        "app.graph.nodes.some((node) => node.widgets?.some((widget) => "
+        "widget.options?.values?.includes?.('new.safetensors')))"
+    )
+    new.unlink()
+    assert page.widget("GPENLoadModel", "model_name") == PASSTHROUGH

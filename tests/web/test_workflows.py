@@ -1,0 +1,50 @@
+"""The example workflows, dropped on the canvas of the real page."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.web.comfyui_page import ComfyUIPage
+
+FILES = sorted((Path(__file__).resolve().parents[2] / "example_workflows").glob("*.json"))
+
+
+def types_in(file: Path) -> set[str]:
+    return {node["type"] for node in json.loads(file.read_text(encoding="utf-8"))["nodes"]}
+
+
+RUNNABLE = [file for file in FILES if "CheckpointLoaderSimple" not in types_in(file)]
+
+
+def test_our_scripts_are_loaded(page: ComfyUIPage) -> None:
+    assert page.window.evaluate("app.extensions.some((extension) => extension.name === 'GPEN.FaceRestore')")
+    styles = "[...document.styleSheets].find((sheet) => sheet.href?.endsWith('/js/gpen.css'))?.cssRules.length"
+    assert page.window.evaluate(styles) > 10
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_a_workflow_opens_without_missing_nodes(page: ComfyUIPage, file: Path, screenshots: Path) -> None:
+    page.drop(file)
+    known = set(page.window.evaluate("Object.keys(LiteGraph.registered_node_types)"))
+    # The page's own nodes, such as notes, are registered too.
+    assert types_in(file) - known == set()
+    errors = page.window.evaluate("app.graph.nodes.filter((node) => node.has_errors).map((node) => node.type)")
+    assert errors == []
+    assert page.window.locator(".comfy-missing-nodes").count() == 0
+    page.settle()
+    page.window.screenshot(path=screenshots / f"{file.stem}.png")
+
+
+@pytest.mark.parametrize("file", RUNNABLE, ids=lambda file: file.stem)
+def test_a_workflow_runs(page: ComfyUIPage, file: Path, screenshots: Path) -> None:
+    page.drop(file)
+    page.run_to_end()
+    page.window.wait_for_selector(".gpen-works")
+    saved = page.pictures("SaveImage")
+    factor = 2 if "UpscaleModelLoader" in types_in(file) else 1
+    assert [picture.shape for picture in saved] == [(257 * factor, 301 * factor, 3)]
+    page.settle()
+    page.window.screenshot(path=screenshots / f"{file.stem}, after a run.png")
