@@ -1,0 +1,161 @@
+"""The example workflows in the real ComfyUI server."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+from gpen.files.catalog import find_published
+from tests.hosts.comfyui_server import CHECKOUT, ComfyUIServer, Finished
+from tests.hosts.conftest import Parts
+from tests.hosts.expected import are_crops, enlarged, faces_in
+from tests.hosts.graphs import PASSTHROUGH
+from tests.hosts.workflows import Workflow, problems, to_api
+
+WORKFLOWS = {
+    file.stem: json.loads(file.read_text(encoding="utf-8"))
+    for file in sorted((CHECKOUT / "example_workflows").glob("*.json"))
+}
+PORTRAIT, OLD_PHOTOGRAPH = "Restore a portrait", "Old photograph x2 with an upscale model"
+NEED_STABLE_DIFFUSION = {"Generate then restore", "Crop img2img paste"}
+
+
+@pytest.fixture(scope="module")
+def info(comfyui: ComfyUIServer) -> dict[str, Any]:
+    return comfyui.object_info()
+
+
+@pytest.fixture
+def example_files(
+    comfyui: ComfyUIServer, parts: Parts, made_models: dict[str, Path], upscale_x2: Path, tmp_path: Path
+) -> Iterator[ComfyUIServer]:
+    """The server with the files that the workflows name: made networks, and part of a photograph."""
+    file = tmp_path / "network.pth"
+    torch.save(load_file(made_models[f"facerestore_models/{PASSTHROUGH}"]), file)
+    network = comfyui.add_model("facerestore_models/GPEN-BFR-512.pth", file)
+    comfyui.add_model("upscale_models/RealESRGAN_x2plus.pth", upscale_x2)
+    comfyui.upload_image(parts.left, "example.png")
+    yield comfyui
+    network.unlink()
+
+
+def nodes(workflow: Workflow, kind: str) -> list[dict[str, Any]]:
+    return [node for node in workflow["nodes"] if node["type"] == kind]
+
+
+def pictures(server: ComfyUIServer, finished: Finished, workflow: Workflow, kind: str) -> list[list[Any]]:
+    """What each node of a kind saved or shows."""
+    return [server.images(finished, str(node["id"])) for node in nodes(workflow, kind)]
+
+
+def test_the_examples() -> None:
+    assert set(WORKFLOWS) == {PORTRAIT, OLD_PHOTOGRAPH, *NEED_STABLE_DIFFUSION}
+    for name, workflow in WORKFLOWS.items():
+        assert bool(nodes(workflow, "CheckpointLoaderSimple")) == (name in NEED_STABLE_DIFFUSION)
+        with Image.open(CHECKOUT / "example_workflows" / f"{name}.jpg") as thumbnail:
+            assert thumbnail.format == "JPEG"
+        for loader in nodes(workflow, "GPENLoadModel"):
+            file = loader["widgets_values"][0]
+            assert find_published(Path(file).stem).saved_as == file
+
+
+@pytest.mark.parametrize("name", WORKFLOWS)
+def test_every_node_link_and_value_fits_the_server(info: dict[str, Any], name: str) -> None:
+    assert problems(WORKFLOWS[name], info) == []
+
+
+def _replace_type(workflow: Workflow) -> None:
+    nodes(workflow, "GPENRestoreFaces")[0]["type"] = "GPENRestoreFace"
+
+
+def _disconnect(workflow: Workflow) -> None:
+    nodes(workflow, "GPENRestoreFaces")[0]["inputs"][0]["link"] = None
+
+
+def _forget_link(workflow: Workflow) -> None:
+    workflow["links"].pop()
+
+
+def _change_link(workflow: Workflow) -> None:
+    workflow["links"][0][5] = "MASK"
+
+
+def _drop_value(workflow: Workflow) -> None:
+    nodes(workflow, "GPENRestoreFaces")[0]["widgets_values"].pop(0)
+
+
+def _add_value(workflow: Workflow) -> None:
+    nodes(workflow, "GPENRestoreFaces")[0]["widgets_values"].append(1)
+
+
+def _exceed(workflow: Workflow) -> None:
+    nodes(workflow, "GPENRestoreFaces")[0]["widgets_values"][-1] = 1e6
+
+
+def _choose(workflow: Workflow) -> None:
+    nodes(workflow, "GPENLoadFaceDetector")[0]["widgets_values"] = ["haar"]
+
+
+def _rename_output(workflow: Workflow) -> None:
+    nodes(workflow, "GPENRestoreFaces")[0]["outputs"][1]["name"] = "faces"
+
+
+@pytest.mark.parametrize(
+    ("damage", "sentence"),
+    [
+        (_replace_type, "GPENRestoreFace is no node"),
+        (_disconnect, "GPENRestoreFaces.image is not connected"),
+        (_forget_link, "at the end of links that are not there"),
+        (_change_link, "link 1 is MASK, from IMAGE to IMAGE"),
+        (_drop_value, "GPENRestoreFaces.detection_threshold is 'all', no FLOAT"),
+        (_add_value, "GPENRestoreFaces has the value 1 too many"),
+        (_exceed, "GPENRestoreFaces.max_megapixels is 1000000.0, not between 0.1 and 10000.0"),
+        (_choose, "GPENLoadFaceDetector.detector is 'haar', not one of ['auto'"),
+        (_rename_output, "GPENRestoreFaces has the outputs"),
+    ],
+)
+def test_damage_would_be_seen(info: dict[str, Any], damage: Callable[[Workflow], None], sentence: str) -> None:
+    workflow = copy.deepcopy(WORKFLOWS[PORTRAIT])
+    damage(workflow)
+    assert any(sentence in problem for problem in problems(workflow, info))
+
+
+def test_the_portrait_runs(
+    example_files: ComfyUIServer, info: dict[str, Any], parts: Parts, detector_weights: Path
+) -> None:
+    workflow = WORKFLOWS[PORTRAIT]
+    finished = example_files.run(to_api(workflow, info))
+    ((saved,),) = pictures(example_files, finished, workflow, "SaveImage")
+    assert np.abs(saved.astype(int) - parts.left).max() <= 7
+    faces = faces_in(parts.left, detector_weights)
+    assert len(faces) == 5
+    before, after = pictures(example_files, finished, workflow, "PreviewImage")
+    are_crops(before, parts.left, faces)
+    are_crops(after, parts.left, faces)
+
+
+def test_the_old_photograph_runs(
+    example_files: ComfyUIServer, info: dict[str, Any], parts: Parts, detector_weights: Path
+) -> None:
+    workflow = WORKFLOWS[OLD_PHOTOGRAPH]
+    finished = example_files.run(to_api(workflow, info))
+    ((saved,),) = pictures(example_files, finished, workflow, "SaveImage")
+    ((shown,),) = pictures(example_files, finished, workflow, "PreviewImage")
+    mask = shown / 255
+    # This upscale model repeats pixels; the faces do not come from it.
+    nearest = parts.left.repeat(2, axis=0).repeat(2, axis=1)
+    assert saved.shape == nearest.shape
+    assert np.abs(saved - (nearest * (1 - mask) + enlarged(parts.left, 2) * mask)).max() <= 8
+    assert np.abs(saved.astype(int) - nearest)[mask > 0.9].max() > 20
+    for face in faces_in(parts.left, detector_weights):
+        for x, y in np.rint(face.landmarks * 2).astype(int):
+            assert mask[y, x].min() > 0.95
