@@ -109,11 +109,11 @@ def test_a_users_folder_stays_first_and_lists_every_file(host: Any, folder_paths
     assert host.folders("facerestore_models") == paths
 
 
-def test_other_packs_suffixes_are_kept_beside_ours(host: Any, folder_paths: Any, tmp_path: Path) -> None:
-    theirs = tmp_path / "models" / "facerestore_models"
+def test_other_packs_folders_and_suffixes_are_kept_beside_ours(host: Any, folder_paths: Any, tmp_path: Path) -> None:
+    ours, theirs = tmp_path / "models" / "facerestore_models", tmp_path / "models" / "reactor"
     folder_paths.folder_names_and_paths["facerestore_models"] = ([str(theirs)], {".pth", ".bin"})
     host.register_folders()
-    assert registered(folder_paths, "facerestore_models") == ([theirs], {*NETWORKS, ".bin"})
+    assert registered(folder_paths, "facerestore_models") == ([theirs, ours], {*NETWORKS, ".bin"})
 
 
 def test_another_packs_empty_set_stays_empty(host: Any, folder_paths: Any, tmp_path: Path) -> None:
