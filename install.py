@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 
-# Import name to what pip installs. PyTorch and NumPy are the host's; OpenCV has several packages for one import.
+# Import name to what pip installs. PyTorch and NumPy are the host's.
 NEEDED = {
-    "cv2": "opencv-python-headless",
+    "cv2": "opencv-python-headless<5",
     "PIL": "pillow",
     "safetensors": "safetensors",
     "tifffile": "tifffile",
@@ -29,7 +29,9 @@ def main() -> None:
     if not hasattr(launch, "run_pip"):
         return
     for package in missing():
-        launch.run_pip(f"install {package}", f"{package} for GPEN Face Restore")
+        # What these need in turn is there, or in the list. Pip would put a second OpenCV beside the one that is there
+        # (there are several packages for it), and another NumPy in place of the host's.
+        launch.run_pip(f'install --no-deps "{package}"', f"{package} for GPEN Face Restore")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,13 +15,16 @@ from modules import devices, paths, shared
 from numpy.typing import NDArray
 
 from gpen.device import memory_estimate, pick_dtype
+from gpen.errors import GpenError
 from gpen.faces.detect import FaceDetector, make_detector
 from gpen.faces.parsing import FaceParser, make_parser
 from gpen.files.folders import default_network, find_network, list_networks, search_folders
-from gpen.model.checkpoint import Model, load_model
+from gpen.model.checkpoint import Model, inspect, load_model
 from gpen.options import OPTIONS, Options
 from gpen.pipeline import OnProgress, Restoration, RestoredFace, restore
-from gpen.wording import count
+from gpen.wording import count, first_line
+
+_log = logging.getLogger(__name__)
 
 NAME = "GPEN"
 AUTO = "auto"
@@ -85,46 +89,34 @@ class Engine:
 
         Interrupt and Skip stop it between faces: the result is the picture so far.
         """
-        device = devices.get_device_for("gpen")
-        model: Model | None = None
+        device = _device()
         try:
             with _progress() as on_progress:
                 model = self._model(weights, device, options.precision)
-                self._move(model, device)
+                detector = self._keep("detector", (options.detector, str(device)), self._make_detector)
+                parser = self._keep("parser", str(device), self._make_parser) if options.mask == "parsed" else None
                 return restore(
                     image.astype(np.float32) / 255,
                     model,
-                    self._keep("detector", (options.detector, str(device)), self._make_detector),
+                    detector,
                     options,
                     on_progress=on_progress,
-                    parser=self._keep("parser", str(device), self._make_parser) if options.mask == "parsed" else None,
+                    parser=parser,
                     keep_crops=False,
                 )
         finally:
-            if not setting("keep_in_memory"):
-                self._kept.clear()
-            elif model is not None and getattr(shared.opts, "face_restoration_unload", False):
-                model.network.to("cpu")
+            self._put_away()
             devices.torch_gc()
 
     def _model(self, path: Path, device: torch.device, precision: str) -> Model:
+        dtype = pick_dtype("fp32" if getattr(shared.cmd_opts, "no_half", False) else precision)
+        _make_room(path, device, dtype)
         stat = path.stat()
-        no_half = getattr(shared.cmd_opts, "no_half", False)
-        dtype = pick_dtype("fp32" if no_half else precision)
         key = (path, stat.st_mtime_ns, stat.st_size, str(device), dtype)
-        return self._keep("model", key, lambda key: load_model(path, device, dtype))
-
-    def _move(self, model: Model, device: torch.device) -> None:
-        """To the device, from which it may have been unloaded; Forge's memory manager makes room there."""
-        try:
-            from backend import memory_management
-        except ImportError:  # only Forge has it
-            memory_management = None
-        if memory_management is not None and torch.device(device).type != "cpu":
-            memory_management.free_memory(memory_estimate(model.spec, model.dtype), device)
-        # Forge generates in inference mode, in which the weights would become tensors of that mode.
+        model: Model = self._keep("model", key, lambda key: load_model(path, device, dtype))
         with torch.inference_mode(False):
             model.network.to(device)
+        return model
 
     def _make_detector(self, key: tuple[str, str]) -> FaceDetector:
         return make_detector(key[0], folders(), key[1])
@@ -135,8 +127,40 @@ class Engine:
     def _keep(self, what: str, key: Any, make: Callable[[Any], Any]) -> Any:
         if what not in self._kept or self._kept[what][0] != key:
             self._kept.pop(what, None)  # before the new one takes memory
-            self._kept[what] = (key, make(key))
+            # Forge generates in inference mode, in which the weights would become tensors of that mode.
+            with torch.inference_mode(False):
+                self._kept[what] = (key, make(key))
         return self._kept[what][1]
+
+    def _put_away(self) -> None:
+        """What the settings want gone after a picture: out of memory, or off the device."""
+        if not setting("keep_in_memory"):
+            self._kept.clear()
+        elif getattr(shared.opts, "face_restoration_unload", False):
+            if "model" in self._kept:
+                with torch.inference_mode(False):
+                    self._kept["model"][1].network.to("cpu")
+            # Small, and quickly loaded again.
+            self._kept.pop("detector", None)
+            self._kept.pop("parser", None)
+
+
+def _device() -> torch.device:
+    # Forge knows the flag and does not look at it.
+    on_cpu = {"gpen", "all"}.intersection(getattr(shared.cmd_opts, "use_cpu", None) or ())
+    return torch.device("cpu" if on_cpu else devices.get_device_for("gpen"))
+
+
+def _make_room(path: Path, device: torch.device, dtype: torch.dtype) -> None:
+    """Let Forge's memory manager unload other networks where the one in that file needs their memory."""
+    try:
+        from backend import memory_management
+    except ImportError:  # only Forge has it
+        return
+    if device.type != "cpu":
+        info = inspect(path)
+        weights = info.parameters * torch.empty((), dtype=dtype).element_size()
+        memory_management.free_memory(weights + memory_estimate(info.spec, dtype), device)
 
 
 @contextlib.contextmanager
@@ -171,11 +195,34 @@ class Job:
         """Forget it."""
         self._processing = lambda: None
 
-    def note(self, name: str, value: Any) -> None:
-        """Put something into the infotext of its pictures."""
+    def note(self, facts: dict[str, Any]) -> None:
+        """Put what became of a picture into its infotext, in place of what became of the one before."""
         processing = self._processing()
         if processing is not None:
-            processing.extra_generation_params[name] = value
+            parameters = processing.extra_generation_params
+            for name in (ERROR, *RESULT):
+                parameters.pop(name, None)
+            parameters.update({name: value for name, value in facts.items() if value is not None})
+
+
+ERROR = "GPEN error"
+RESULT = ("GPEN model", "GPEN strength", "GPEN upscale", "GPEN faces")
+"""What the infotext says of a restored picture. None leaves a thing out."""
+
+
+def facts_of(result: Restoration, weights: Path, options: Options) -> dict[str, Any]:
+    """Of a restored picture, for its infotext."""
+    upscale = options.upscale if options.upscale != 1 else None
+    return dict(zip(RESULT, (weights.name, options.strength, upscale, len(result.faces)), strict=True))
+
+
+def failure(error: Exception) -> dict[str, Any]:
+    """Log why a picture stays as it was; the same for its infotext."""
+    if isinstance(error, GpenError):
+        _log.error("GPEN left the picture as it was: %s", error)
+        return {ERROR: first_line(error)}
+    _log.error("GPEN left the picture as it was.", exc_info=error)
+    return {ERROR: f"{type(error).__name__}: {first_line(error)}"}
 
 
 engine = Engine()

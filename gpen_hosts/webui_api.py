@@ -15,12 +15,13 @@ from fastapi import Depends, FastAPI, HTTPException
 from fastapi.security import HTTPBasic, HTTPBasicCredentials
 from modules import shared
 from modules.call_queue import queue_lock
+from numpy.typing import NDArray
 from pydantic import BaseModel, Field, create_model
 
 from gpen.errors import FilesError, GpenError, OutOfMemoryError
 from gpen.images import read_picture, write_picture
-from gpen.options import OPTIONS, Option
-from gpen.pipeline import resize
+from gpen.options import OPTIONS, Option, Options
+from gpen.pipeline import Restoration, resize
 
 from .webui import engine, network_path, networks, options_from, setting
 
@@ -84,8 +85,7 @@ def restore_picture(request: RestoreRequest) -> Any:  # type: ignore[valid-type]
             options = options_from(values)
             picture = read_picture(source, options.max_megapixels)
             samples = np.rint(picture.photo * 255).astype(np.uint8)
-            with queue_lock:
-                result = engine.restore(samples, network_path(values["model"] or setting("model")), options)
+            result = _in_turn(samples, _weights(values["model"]), options)
             alpha = picture.alpha
             if alpha is not None:
                 alpha = resize(alpha, (result.photo.shape[1], result.photo.shape[0]))
@@ -94,6 +94,23 @@ def restore_picture(request: RestoreRequest) -> Any:  # type: ignore[valid-type]
             raise HTTPException(_status(error), str(error).replace(str(source), "The image")) from error
         encoded = base64.b64encode(target.read_bytes()).decode("ascii")
     return RestoreResponse(image=encoded, faces=len(result.faces), summary=result.summary)
+
+
+def _weights(name: str | None) -> Path:
+    """Only what is listed: a path would let anybody who may ask read the server's files."""
+    if name is not None and name not in networks():
+        raise FilesError(f"There is no model {name!r}. GET /gpen/models lists those that are there.")
+    return network_path(name or setting("model"))
+
+
+def _in_turn(samples: NDArray[np.uint8], weights: Path, options: Options) -> Restoration:
+    """After what else the host has to do, as a job of its own: Interrupt of the one before does not count."""
+    with queue_lock:
+        shared.state.begin("gpen")
+        try:
+            return engine.restore(samples, weights, options)
+        finally:
+            shared.state.end()
 
 
 def _bytes_of(text: str) -> bytes:

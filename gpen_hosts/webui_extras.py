@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from contextlib import ExitStack
 from typing import Any
 
@@ -11,17 +10,14 @@ import numpy as np
 from modules import scripts_postprocessing
 from PIL import Image
 
-from gpen.errors import GpenError
 from gpen.options import OPTIONS, Option
-from gpen.pipeline import resize
+from gpen.pipeline import Restoration, resize
 
-from .webui import NAME, engine, network_path, networks, options_from, setting
+from .webui import NAME, engine, facts_of, failure, network_path, networks, options_from, setting
 
 # Detector and precision are settings; of the limits the host has its own.
 SHOWN = ("strength", "upscale", "mask", "select", "only_faces", "detection_threshold", "color_match")
 FOLDED = ("feather", "template", "min_face_size")
-
-_log = logging.getLogger(__name__)
 
 
 class GpenPostprocessing(scripts_postprocessing.ScriptPostprocessing):
@@ -53,29 +49,29 @@ class GpenPostprocessing(scripts_postprocessing.ScriptPostprocessing):
     ) -> None:
         """Restore ``pp.image``. The generic API passes None for everything: then nothing is done.
 
-        What goes wrong is said in the log and the infotext; an exception would end the user's whole batch.
+        What goes wrong is said in the log and the infotext.
         """
         if not enable:
             return
         try:
             weights, options = network_path(model or setting("model")), options_from(values)
-            alpha = np.asarray(pp.image.getchannel("A")) if pp.image.mode == "RGBA" else None
             result = engine.restore(np.asarray(pp.image.convert("RGB")), weights, options)
-        except GpenError as error:
-            _log.error("GPEN left the picture as it is: %s", error)
-            pp.info["GPEN error"] = str(error)
-            return
-        restored = Image.fromarray(np.rint(result.photo * 255).astype(np.uint8))
-        if alpha is not None:
-            enlarged = resize(alpha.astype(np.float32) / 255, restored.size)
-            restored.putalpha(Image.fromarray(np.rint(enlarged * 255).astype(np.uint8)))
-        pp.image = restored
-        pp.info |= {
-            "GPEN model": weights.name,
-            "GPEN strength": options.strength,
-            "GPEN upscale": options.upscale if options.upscale != 1 else None,
-            "GPEN faces": len(result.faces),
-        }
+            pp.image = _picture(result, pp.image)
+            facts = facts_of(result, weights, options)
+        except Exception as error:
+            # The host ends the user's whole batch for one.
+            facts = failure(error)
+        # The names without the prefix are those of the checkbox.
+        pp.info |= {f"Postprocess {name}": value for name, value in facts.items()}
+
+
+def _picture(result: Restoration, before: Image.Image) -> Image.Image:
+    """As the host wants it, with the alpha of the picture before."""
+    picture = Image.fromarray(np.rint(result.photo * 255).astype(np.uint8))
+    if "A" in before.getbands():
+        alpha = resize(np.asarray(before.getchannel("A"), np.float32) / 255, picture.size)
+        picture.putalpha(Image.fromarray(np.rint(alpha * 255).astype(np.uint8)))
+    return picture
 
 
 def _enable(panel: ExitStack) -> Any:

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 import numpy as np
-from modules import face_restoration, scripts, shared
+from modules import scripts, shared
 from numpy.typing import NDArray
 
-from gpen.errors import GpenError
 from gpen.options import OPTIONS, Option
 
-from .webui import DEFAULTS, NAME, engine, job, network_path, networks, options_from, setting
+from .webui import DEFAULTS, NAME, engine, facts_of, failure, job, network_path, networks, options_from, setting
 
-_log = logging.getLogger(__name__)
+try:
+    from modules.face_restoration import FaceRestoration
+except ImportError:  # newer versions of SD.Next, which ask for the methods alone
+    FaceRestoration = object
 
 
-class GpenFaceRestorer(face_restoration.FaceRestoration):
+class GpenFaceRestorer(FaceRestoration):  # type: ignore[misc]
     """What the checkbox runs when "GPEN" is chosen in Settings, Face restoration."""
 
     def name(self) -> str:
@@ -37,18 +38,13 @@ class GpenFaceRestorer(face_restoration.FaceRestoration):
             # What is generated is composited by its size: enlarging belongs to Extras.
             weights, options = network_path(setting("model")), options_from({"upscale": 1.0})
             result = engine.restore(np_image, weights, options)
-        except GpenError as error:
-            _log.error("GPEN left the picture as it is: %s", error)
-            job.note("GPEN error", str(error))
-            return np_image
+            restored = np.rint(result.photo * 255).astype(np.uint8)
         except Exception as error:
             # Nothing around this catches it, and the user's generation would be lost.
-            _log.exception("GPEN left the picture as it is")
-            job.note("GPEN error", f"{type(error).__name__}: {error}")
+            job.note(failure(error))
             return np_image
-        job.note("GPEN model", weights.name)
-        job.note("GPEN strength", options.strength)
-        return np.rint(result.photo * 255).astype(np.uint8)
+        job.note(facts_of(result, weights, options))
+        return restored
 
 
 def register_restorer() -> None:
@@ -61,6 +57,8 @@ def register_restorer() -> None:
 
 class RememberJob(scripts.Script):
     """Tells the face restorer which generation runs, so that the infotext can say what became of the faces."""
+
+    create_group = False
 
     def title(self) -> str:
         """As the API lists it."""
@@ -118,11 +116,17 @@ def add_plot_axes() -> None:
         if Path(data.path).name == "xyz_grid.py" and hasattr(data.module, "axis_options"):
             axes = data.module.axis_options
             ours = [
-                data.module.AxisOption("[GPEN] Model", str, _set("gpen_model"), choices=networks),
+                data.module.AxisOption("[GPEN] Model", str, _set("gpen_model"), confirm=_confirm, choices=networks),
                 data.module.AxisOption("[GPEN] Strength", float, _set("gpen_strength")),
             ]
             axes[:] = [axis for axis in axes if axis.label not in [added.label for added in ours]] + ours
             return
+
+
+def _confirm(_p: Any, names: list[str]) -> None:
+    for name in names:
+        if name not in networks():
+            raise RuntimeError(f"Unknown GPEN model: {name}")
 
 
 def _set(name: str) -> Any:
