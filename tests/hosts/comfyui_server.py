@@ -45,7 +45,7 @@ def why_not() -> str:
     if comfyui_folder() is None:
         return "needs ComfyUI, in $COMFYUI_DIR or ~/.cache/gpen-hosts/ComfyUI"
     missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
-    return f"needs ComfyUI's packages ({', '.join(missing)}): run make test-comfyui" if missing else ""
+    return f"needs ComfyUI's packages (not here: {missing[0]}); make test-comfyui, make test-web" if missing else ""
 
 
 class PromptError(Exception):

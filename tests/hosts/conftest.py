@@ -15,12 +15,19 @@ from safetensors.torch import save_file
 
 from gpen.model.made import made_weights
 from gpen.model.spec import Spec
+from tests.hosts import forge_host
 from tests.hosts.comfyui_server import ComfyUIServer, why_not
 from tests.hosts.graphs import GraphBuilder
 from tests.pipeline import checks
 
 SPEC = Spec(256, 256, 2, 1 / 16)
 MARKER = {"color_matrix": checks.MATRIX.tolist(), "color_bias": checks.BIAS.tolist()}
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip the tests that need the server here, so that pytest says why once and not for each of them."""
+    if "start_comfyui" in getattr(item, "fixturenames", ()) and (reason := why_not()):
+        pytest.skip(reason)
 
 
 @pytest.fixture(scope="session")
@@ -38,8 +45,6 @@ def made_models(tmp_path_factory: pytest.TempPathFactory, detector_weights: Path
 @pytest.fixture(scope="session")
 def start_comfyui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., ComfyUIServer]]:
     """Starts a server with the given models and further arguments of ComfyUIServer; it ends with the tests."""
-    if reason := why_not():
-        pytest.skip(reason)
     servers: list[ComfyUIServer] = []
 
     def start(models: dict[str, Path] | None = None, **more: Any) -> ComfyUIServer:
@@ -61,6 +66,26 @@ def comfyui(start_comfyui: Callable[..., ComfyUIServer], made_models: dict[str, 
 def graph(comfyui: ComfyUIServer) -> GraphBuilder:
     """An empty graph for that server."""
     return GraphBuilder(comfyui)
+
+
+@pytest.fixture(scope="session")
+def _forge(tmp_path_factory: pytest.TempPathFactory, made_models: dict[str, Path]) -> forge_host.Forge:
+    if reason := forge_host.why_not():
+        pytest.skip(reason)
+    models = {f"models/{place}": file for place, file in made_models.items()}
+    passthrough = made_models["facerestore_models/passthrough-256.safetensors"]
+    return forge_host.start(tmp_path_factory.mktemp("forge"), models | {"given/GPEN-BFR-256.safetensors": passthrough})
+
+
+@pytest.fixture
+def forge(_forge: forge_host.Forge) -> Iterator[forge_host.Forge]:
+    """SD-WebUI Forge with the networks passthrough-256 and marker-256, and as the default one GPEN-BFR-256.
+
+    That is passthrough too. "GPEN" is the face restorer chosen.
+    """
+    with _forge.as_it_was():
+        _forge.opts.data["face_restoration_model"] = "GPEN"
+        yield _forge
 
 
 class Parts(NamedTuple):

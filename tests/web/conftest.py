@@ -18,6 +18,7 @@ from tests.hosts.conftest import (  # noqa: F401
     Parts,
     made_models,
     parts,
+    pytest_runtest_setup,
     solvay_pixels,
     start_comfyui,
     upscale_x2,
