@@ -33,9 +33,10 @@ def _option(name: str) -> Any:
     return supported(getattr(io, kind).Input, **arguments)
 
 
-def _weight_file(name: str, tooltip: str) -> Any:
+def _weight_file(name: str, display_name: str, tooltip: str) -> Any:
     files = host.network_files()
-    return io.Combo.Input(name, options=files, tooltip=tooltip if files else host.where_to_put())
+    tooltip = tooltip if files else host.where_to_put()
+    return io.Combo.Input(name, options=files, display_name=display_name, tooltip=tooltip)
 
 
 def _output(kind: Any, id: str, name: str, tooltip: str) -> Any:
@@ -72,6 +73,7 @@ class GPENLoadModel(io.ComfyNode):
             inputs=[
                 _weight_file(
                     "model_name",
+                    "Weights",
                     "Weights of a GPEN network, .safetensors or .pth, from the folder models/facerestore_models. "
                     "512 suits most faces; 1024 and 2048 give more detail where a face is that large in the result.",
                 ),
@@ -143,6 +145,7 @@ class GPENRestoreFaces(io.ComfyNode):
                 ),
                 io.UpscaleModel.Input(
                     "upscale_model",
+                    display_name="upscale model",
                     optional=True,
                     tooltip="Enlarges the pictures before the faces are laid over them; to the size that upscale "
                     "says if that is above 1, else as far as the model does.",
@@ -242,7 +245,13 @@ class GPENCropFaces(io.ComfyNode):
                 io.Image.Input("image", tooltip="The pictures that the faces were found in, or the same enlarged."),
                 GpenFaces.Input("faces", tooltip="From GPEN Detect Faces."),
                 io.Int.Input(
-                    "size", default=512, min=64, max=2048, step=64, tooltip="Width and height of each crop, in pixels."
+                    "size",
+                    display_name="Size",
+                    default=512,
+                    min=64,
+                    max=2048,
+                    step=64,
+                    tooltip="Width and height of each crop, in pixels.",
                 ),
                 _option("template"),
             ],
@@ -300,9 +309,10 @@ class GPENConvertCheckpoint(io.ComfyNode):
             "Writes a GPEN network as .safetensors beside the file it is in, compared bit for bit before it gets "
             "its name. Such a file opens faster and cannot hold code.",
             inputs=[
-                _weight_file("weight_file", "The file to convert. It stays as it is."),
+                _weight_file("weight_file", "Weights", "The file to convert. It stays as it is."),
                 io.Boolean.Input(
                     "half",
+                    display_name="Half precision",
                     default=False,
                     tooltip="Store 16-bit numbers: half the size, for GPUs, with a little less precision.",
                 ),

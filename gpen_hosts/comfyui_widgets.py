@@ -35,8 +35,8 @@ def widget(name: str) -> tuple[str, dict[str, Any]]:
     if option.choices:
         return "Combo", arguments | {"options": [choice for choice in option.choices if _usable(choice)]}
     if option.kind in (int, float):
-        arguments |= {key: option.kind(getattr(option, key + "imum")) for key in ("min", "max")}
-        arguments["step"] = option.kind(option.step)
+        limits = {"min": option.minimum, "max": option.maximum, "step": option.step}
+        arguments |= {key: option.kind(limit) for key, limit in limits.items()}
     return _KINDS[option.kind], arguments
 
 

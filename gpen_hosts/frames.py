@@ -108,8 +108,10 @@ def find_faces(
     """Find the faces of each frame and choose among them as the options say.
 
     region: (1 or B, h, w), only faces whose centre lies where it is above 0.5; of any size, it is stretched over
-    the frames. PhotoError for another number of masks.
+    the frames. PhotoError for another number of masks, or no frame.
     """
+    if not len(frames):
+        raise PhotoError("There is no picture: the batch is empty.")
     number, height, width = frames.shape[:3]
     regions = _regions(region, number, height, width)
     chosen: list[FoundFace] = []
