@@ -164,3 +164,8 @@ def test_a_drawing_shows_each_frames_faces_with_those_left_out_in_grey() -> None
         # In the middle of the left side of the box; lines are drawn with soft edges.
         pixel = drawings[frame, 80, round(x - 90 * 0.35)] * 255
         assert pixel.tolist() == pytest.approx(color, abs=20)
+
+
+def test_an_empty_batch_is_refused() -> None:
+    with pytest.raises(PhotoError, match="batch is empty"):
+        find_faces(frames(1)[:0], Detector(), Options())
