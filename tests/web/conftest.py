@@ -6,23 +6,18 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
+from PIL import Image
 
 from gpen.model.made import SHARPEN, made_weights
 from gpen.model.spec import Spec
 from tests.hosts.comfyui_server import ComfyUIServer
-from tests.hosts.conftest import (  # noqa: F401
-    Parts,
-    made_models,
-    parts,
-    pytest_runtest_setup,
-    solvay_pixels,
-    start_comfyui,
-    upscale_x2,
-)
+from tests.hosts.conftest import made_models, pytest_runtest_setup, start_comfyui, upscale_x2  # noqa: F401
 from tests.hosts.graphs import GraphBuilder
 from tests.web.comfyui_page import ARGUMENTS, SETTINGS, ComfyUIPage
 
@@ -30,12 +25,28 @@ WEIGHTS = "GPEN-BFR-512.pth"
 """What the example workflows name. Here the network sharpens, so that it shows."""
 
 
+class Parts(NamedTuple):
+    """Grey pictures of 301 x 257 pixels: of the Solvay photograph, with 5 and with 4 faces, and one without."""
+
+    left: NDArray[np.uint8]
+    right: NDArray[np.uint8]
+    nobody: NDArray[np.uint8]
+
+
+@pytest.fixture(scope="session")
+def parts(photos: Path) -> Parts:
+    with Image.open(photos / "Solvay_conference_1927.png") as picture:
+        pixels = np.asarray(picture.convert("RGB"))
+    left, right = (pixels[y : y + 257, x : x + 301] for x, y in ((0, 20), (970, 145)))
+    return Parts(left, right, np.broadcast_to(np.arange(301, dtype=np.uint8)[:, None] // 2, left.shape))
+
+
 @pytest.fixture(scope="session")
 def comfyui(
     start_comfyui: Callable[..., ComfyUIServer],  # noqa: F811
     made_models: dict[str, Path],  # noqa: F811
     upscale_x2: Path,  # noqa: F811
-    parts: Parts,  # noqa: F811
+    parts: Parts,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> ComfyUIServer:
     """A server with everything that the example workflows name, but for a Stable Diffusion checkpoint.

@@ -12,9 +12,9 @@ import pytest
 
 from gpen.errors import OptionError
 from gpen.faces.select import parse_numbers
-from tests.hosts.conftest import Parts
 from tests.hosts.graphs import GraphBuilder
 from tests.web.comfyui_page import ComfyUIPage
+from tests.web.conftest import Parts
 
 TYPE = "GPENDetectFaces"
 SELECTION = "import('/extensions/gpen-face-restore/js/selection.js')"

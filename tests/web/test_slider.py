@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tests.hosts.conftest import Parts
 from tests.hosts.graphs import MARKER, GraphBuilder
 from tests.web.comfyui_page import ComfyUIPage
+from tests.web.conftest import Parts
 
 TYPE = "GPENRestoreFaces"
 
@@ -141,12 +141,19 @@ def test_an_opened_page_comes_back_without_pictures(restored: ComfyUIPage) -> No
 
 def test_in_the_newer_renderer_there_is_one_preview_too(restored: ComfyUIPage, screenshots: Path) -> None:
     restored.set("Comfy.VueNodes.Enabled", True)
-    node = restored.window.locator(f'.lg-node[data-node-id="{restored.node(TYPE, "node.id")}"]')
+    selector = f'.lg-node[data-node-id="{restored.node(TYPE, "node.id")}"]'
+    node = restored.window.locator(selector)
     node.wait_for()
     restored.forget_results()
     restored.run_to_end()
     shown = node.locator(".gpen-works .gpen-comparison, .image-preview img").locator("visible=true")
     shown.first.wait_for()
+    # The result, and not the face that was worked on last.
+    restored.window.wait_for_function(
+        "(node) => [...document.querySelectorAll(`${node} .gpen-after img, ${node} .image-preview img`)]"
+        ".some((picture) => picture.naturalWidth === 301)",
+        arg=selector,
+    )
     restored.settle()
     restored.window.screenshot(path=screenshots / "newer renderer.png")
     # Frontends before 1.33 show no elements of widgets there: then it is the plain preview.

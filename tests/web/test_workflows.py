@@ -31,8 +31,9 @@ def test_a_workflow_opens_without_missing_nodes(page: ComfyUIPage, file: Path, s
     known = set(page.window.evaluate("Object.keys(LiteGraph.registered_node_types)"))
     # The page's own nodes, such as notes, are registered too.
     assert types_in(file) - known == set()
+    # Newer frontends mark a Stable Diffusion checkpoint that is not there.
     errors = page.window.evaluate("app.graph.nodes.filter((node) => node.has_errors).map((node) => node.type)")
-    assert errors == []
+    assert set(errors) <= {"CheckpointLoaderSimple"}
     assert page.window.locator(".comfy-missing-nodes").count() == 0
     page.settle()
     page.window.screenshot(path=screenshots / f"{file.stem}.png")

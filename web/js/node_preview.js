@@ -103,11 +103,12 @@ export function showOutputIn(node, view) {
     if (pictures) node.imageIndex = view.page();
   }
 
-  /** Once for each shape of picture: as high as the picture is at the node's width. The user may change it. */
+  /** Once for each shape and renderer: as high as the picture is at the node's width. The user may change it. */
   function grow() {
     const { clientWidth: width, clientHeight: height } = area;
-    if (!aspect || !width || !height || grownFor === aspect.toFixed(2)) return;
-    grownFor = aspect.toFixed(2);
+    const wanted = `${aspect?.toFixed(2)} ${Boolean(root.closest(".lg-node"))}`;
+    if (!aspect || !width || !height || grownFor === wanted) return;
+    grownFor = wanted;
     const missing = Math.min(width / aspect, width * TALLEST) - height;
     if (missing > 1) node.setSize([node.size[0], heightOf(node, root) + missing]);
   }
@@ -117,6 +118,8 @@ export function showOutputIn(node, view) {
   const { onExecuted } = node;
   node.onExecuted = function (output) {
     onExecuted?.apply(this, arguments);
+    // Or the plain preview, where it stays, would show the face that was worked on last.
+    delete app.nodePreviewImages?.[locatorOf(node)];
     show(output ?? {});
   };
   return show;
