@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 
 from gpen.model.made import made_weights
 from gpen.model.spec import Spec
-from tests.hosts import forge_host
+from tests.hosts import webui_host
 from tests.hosts.comfyui_server import ComfyUIServer, why_not
 from tests.hosts.graphs import GraphBuilder
 from tests.pipeline import checks
@@ -69,27 +69,39 @@ def graph(comfyui: ComfyUIServer) -> GraphBuilder:
 
 
 @pytest.fixture(scope="session")
-def _forge(tmp_path_factory: pytest.TempPathFactory, made_models: dict[str, Path]) -> forge_host.Forge:
-    if reason := forge_host.why_not():
-        pytest.skip(reason)
-    models = {f"models/{place}": file for place, file in made_models.items()}
-    passthrough = made_models["facerestore_models/passthrough-256.safetensors"]
-    return forge_host.start(tmp_path_factory.mktemp("forge"), models | {"given/GPEN-BFR-256.safetensors": passthrough})
+def webui_models(made_models: dict[str, Path]) -> dict[str, Path]:
+    """The networks passthrough-256 and marker-256 and, passthrough too, GPEN-BFR-256, which is the default."""
+    given = {"given/GPEN-BFR-256.safetensors": made_models["facerestore_models/passthrough-256.safetensors"]}
+    return given | {f"models/{place}": file for place, file in made_models.items()}
 
 
 @pytest.fixture
-def forge(_forge: forge_host.Forge) -> Iterator[forge_host.Forge]:
-    """SD-WebUI Forge with the networks passthrough-256 and marker-256, and as the default one GPEN-BFR-256.
+def forge(tmp_path_factory: pytest.TempPathFactory, webui_models: dict[str, Path]) -> Iterator[webui_host.WebUI]:
+    """SD-WebUI Forge with those networks, and "GPEN" chosen as face restorer."""
+    if reason := webui_host.why_not("4.40.0"):
+        pytest.skip(reason)
+    yield from _chosen(webui_host.start_forge(tmp_path_factory.mktemp("forge"), webui_models))
 
-    That is passthrough too. "GPEN" is the face restorer chosen.
-    """
-    with _forge.as_it_was():
-        _forge.opts.data["face_restoration_model"] = "GPEN"
-        yield _forge
+
+@pytest.fixture
+def a1111(tmp_path_factory: pytest.TempPathFactory, webui_models: dict[str, Path]) -> Iterator[webui_host.WebUI]:
+    """AUTOMATIC1111 in the same way."""
+    if reason := webui_host.why_not("3.41.2"):
+        pytest.skip(reason)
+    yield from _chosen(webui_host.start_a1111(tmp_path_factory.mktemp("a1111"), webui_models))
+
+
+def _chosen(host: webui_host.WebUI) -> Iterator[webui_host.WebUI]:
+    with host.as_it_was():
+        host.opts.data["face_restoration_model"] = "GPEN"
+        yield host
 
 
 class Parts(NamedTuple):
-    """Parts of the Solvay photograph, 301 x 257 pixels: the left one has 5 faces, the right one 4, the third none."""
+    """Parts of the Solvay photograph, 301 x 257 pixels: the left one has 5 faces, the right one 4, the third none.
+
+    They are tinted: on a grey photograph nobody would see channels in the wrong order.
+    """
 
     left: NDArray[np.uint8]
     right: NDArray[np.uint8]
@@ -104,7 +116,8 @@ def solvay_pixels(photos: Path) -> NDArray[np.uint8]:
 
 @pytest.fixture(scope="session")
 def parts(solvay_pixels: NDArray[np.uint8]) -> Parts:
-    left, right, nobody = (solvay_pixels[y : y + 257, x : x + 301] for x, y in ((0, 20), (970, 145), (0, 311)))
+    tinted = (solvay_pixels * np.array([1.0, 0.85, 0.65])).astype(np.uint8)
+    left, right, nobody = (tinted[y : y + 257, x : x + 301] for x, y in ((0, 20), (970, 145), (200, 311)))
     return Parts(left, right, nobody)
 
 

@@ -23,7 +23,7 @@ from gpen.model.checkpoint import load_model
 from gpen.options import OPTIONS, Options
 from gpen.pipeline import Restoration, restore
 from tests.hosts.conftest import Parts
-from tests.hosts.forge_host import CHECKOUT, EXTENSION, Forge
+from tests.hosts.webui_host import CHECKOUT, EXTENSION, WebUI
 from tests.pipeline import checks
 
 Pixels = NDArray[np.uint8]
@@ -54,7 +54,7 @@ def bytes_of(restoration: Restoration) -> Pixels:
     return np.rint(restoration.photo * 255).astype(np.uint8)
 
 
-def restore_faces(forge: Forge, pixels: Pixels) -> Any:
+def restore_faces(forge: WebUI, pixels: Pixels) -> Any:
     return forge.face_restoration.restore_faces(pixels)
 
 
@@ -62,12 +62,12 @@ def as_restoration(of: Restoration, pixels: Pixels) -> Restoration:
     return replace(of, photo=pixels.astype(np.float32) / 255)
 
 
-def model_file(forge: Forge, name: str) -> Path:
+def model_file(forge: WebUI, name: str) -> Path:
     return forge.data / "models" / "facerestore_models" / name
 
 
 @pytest.fixture
-def corrupted(forge: Forge, made_models: dict[str, Path]) -> Any:
+def corrupted(forge: WebUI, made_models: dict[str, Path]) -> Any:
     """The setting names a .pth whose table of contents is whole, while what it points to is not."""
     state = load_model(made_models["facerestore_models/passthrough-256.safetensors"]).network.state_dict()
     file = model_file(forge, "corrupted.pth")
@@ -83,7 +83,7 @@ def corrupted(forge: Forge, made_models: dict[str, Path]) -> Any:
 
 
 @pytest.fixture
-def job(forge: Forge) -> Any:
+def job(forge: WebUI) -> Any:
     """A generation that the host has told its scripts about."""
     runner = forge.scripts.scripts_txt2img
     runner.initialize_scripts(is_img2img=False)
@@ -96,7 +96,7 @@ def job(forge: Forge) -> Any:
     runner.postprocess(processing, None)
 
 
-def test_reload_ui_leaves_one_restorer_one_panel_and_one_of_each_script(forge: Forge) -> None:
+def test_reload_ui_leaves_one_restorer_one_panel_and_one_of_each_script(forge: WebUI) -> None:
     for _ in range(2):
         forge.load_scripts()
         assert [restorer.name() for restorer in forge.shared.face_restorers].count("GPEN") == 1
@@ -104,15 +104,14 @@ def test_reload_ui_leaves_one_restorer_one_panel_and_one_of_each_script(forge: F
         panels = [data for data in forge.scripts.postprocessing_scripts_data if EXTENSION in data.path]
         assert [data.script_class.__name__ for data in ours] == ["RememberJob"]
         assert [data.script_class.name for data in panels] == ["GPEN"]
-    forge.script_callbacks.ui_settings_callback()
 
 
-def test_the_setting_face_restoration_model_lists_it(forge: Forge) -> None:
+def test_the_setting_face_restoration_model_lists_it(forge: WebUI) -> None:
     choices = forge.shared_options.options_templates["face_restoration_model"].component_args()
     assert "GPEN" in choices["choices"]
 
 
-def test_passthrough_returns_the_solvay_photograph(forge: Forge, solvay_pixels: Pixels, reference: Reference) -> None:
+def test_passthrough_returns_the_solvay_photograph(forge: WebUI, solvay_pixels: Pixels, reference: Reference) -> None:
     before = solvay_pixels.copy()
     restored = restore_faces(forge, solvay_pixels)
     assert restored.dtype == np.uint8
@@ -124,26 +123,26 @@ def test_passthrough_returns_the_solvay_photograph(forge: Forge, solvay_pixels: 
     assert np.array_equal(restored, bytes_of(expected))
 
 
-def test_marker_weights_show_their_colours(forge: Forge, parts: Parts, reference: Reference) -> None:
+def test_marker_weights_show_their_colours(forge: WebUI, parts: Parts, reference: Reference) -> None:
     forge.opts.gpen_model = "marker-256.safetensors"
     restored = restore_faces(forge, parts.left)
     expected = reference(parts.left, "marker-256")
     checks.marked(as_restoration(expected, restored), parts.left.astype(np.float32) / 255)
 
 
-def test_the_strength_of_the_settings_counts(forge: Forge, parts: Parts, reference: Reference) -> None:
+def test_the_strength_of_the_settings_counts(forge: WebUI, parts: Parts, reference: Reference) -> None:
     forge.opts.gpen_model, forge.opts.gpen_strength = "marker-256.safetensors", 0.5
     expected = bytes_of(reference(parts.left, "marker-256", strength=0.5))
     assert np.array_equal(restore_faces(forge, parts.left), expected)
 
 
-def test_the_checkbox_never_enlarges(forge: Forge, parts: Parts) -> None:
+def test_the_checkbox_never_enlarges(forge: WebUI, parts: Parts) -> None:
     plain = restore_faces(forge, parts.left)
     forge.opts.gpen_upscale = 2.0
     assert np.array_equal(restore_faces(forge, parts.left), plain)
 
 
-def test_without_the_settings_page_defaults_count(forge: Forge, parts: Parts, reference: Reference) -> None:
+def test_without_the_settings_page_defaults_count(forge: WebUI, parts: Parts, reference: Reference) -> None:
     """As with --nowebui, where it is never built."""
     for name in [name for name in forge.opts.data if name.startswith("gpen_")]:
         del forge.opts.data[name], forge.opts.data_labels[name]
@@ -151,7 +150,7 @@ def test_without_the_settings_page_defaults_count(forge: Forge, parts: Parts, re
     assert np.array_equal(restore_faces(forge, parts.left), bytes_of(reference(parts.left)))
 
 
-def test_settings_are_registered_with_the_defaults_of_the_options(forge: Forge) -> None:
+def test_settings_are_registered_with_the_defaults_of_the_options(forge: WebUI) -> None:
     added = {name: info for name, info in forge.opts.data_labels.items() if name.startswith("gpen_")}
     defaults = {name: OPTIONS[name].default for name in ("detector", "precision", "strength", "upscale")}
     defaults |= {"model": "auto", "keep_in_memory": True}
@@ -163,7 +162,7 @@ def test_settings_are_registered_with_the_defaults_of_the_options(forge: Forge) 
     assert not [name for name in choices if "yunet" in name or "detection" in name]
 
 
-def test_settings_have_components_that_gradio_builds(forge: Forge) -> None:
+def test_settings_have_components_that_gradio_builds(forge: WebUI) -> None:
     gradio = importlib.import_module("gradio")
     for name in [name for name in forge.opts.data_labels if name.startswith("gpen_")]:
         info = forge.opts.data_labels[name]
@@ -173,7 +172,7 @@ def test_settings_have_components_that_gradio_builds(forge: Forge) -> None:
         assert built.value == info.default
 
 
-def test_infotext_of_the_checkbox_is_read_back_into_settings(forge: Forge, parts: Parts, job: Any) -> None:
+def test_infotext_of_the_checkbox_is_read_back_into_settings(forge: WebUI, parts: Parts, job: Any) -> None:
     restore_faces(forge, parts.left)
     written = job.extra_generation_params
     read = {info.infotext: name for name, info in forge.opts.data_labels.items() if name.startswith("gpen_")}
@@ -184,7 +183,7 @@ def test_infotext_of_the_checkbox_is_read_back_into_settings(forge: Forge, parts
     assert written["GPEN model"] in forge.opts.data_labels["gpen_model"].component_args()["choices"]
 
 
-def test_infotext_of_the_running_job(forge: Forge, parts: Parts, job: Any) -> None:
+def test_infotext_of_the_running_job(forge: WebUI, parts: Parts, job: Any) -> None:
     restore_faces(forge, parts.left)
     first = {"Steps": 20, "GPEN model": "GPEN-BFR-256.safetensors", "GPEN strength": 1.0, "GPEN faces": 5}
     assert job.extra_generation_params == first
@@ -201,20 +200,19 @@ def test_infotext_of_the_running_job(forge: Forge, parts: Parts, job: Any) -> No
     assert job.extra_generation_params == first
 
 
-def test_sdnext_passes_the_job_itself(forge: Forge, parts: Parts) -> None:
+def test_sdnext_passes_the_job_itself(forge: WebUI, parts: Parts) -> None:
     restorer = next(restorer for restorer in forge.shared.face_restorers if restorer.name() == "GPEN")
     processing = Generation()
     restorer.restore(parts.left, processing)
     assert processing.extra_generation_params["GPEN faces"] == 5
 
 
-def test_sdnext_s_list_of_detailers_has_it_once(forge: Forge, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sdnext_s_list_of_detailers_has_it_once(forge: WebUI, monkeypatch: pytest.MonkeyPatch) -> None:
     other = SimpleNamespace(name=lambda: "Detailer")
     monkeypatch.setattr(forge.shared, "detailers", [other], raising=False)
     for _ in range(2):
         forge.load_scripts()
         assert [detailer.name() for detailer in forge.shared.detailers] == ["Detailer", "GPEN"]
-    forge.script_callbacks.ui_settings_callback()
 
 
 def test_the_wrapper_that_renames_files_is_in_force(corrupted: Path) -> None:
@@ -226,7 +224,7 @@ def test_the_wrapper_that_renames_files_is_in_force(corrupted: Path) -> None:
 
 
 def test_a_corrupted_file_leaves_the_picture_and_itself(
-    forge: Forge, parts: Parts, corrupted: Path, job: Any, caplog: pytest.LogCaptureFixture
+    forge: WebUI, parts: Parts, corrupted: Path, job: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     content = corrupted.read_bytes()
     assert restore_faces(forge, parts.left) is parts.left
@@ -238,7 +236,7 @@ def test_a_corrupted_file_leaves_the_picture_and_itself(
 
 
 def test_no_error_of_ours_loses_the_picture(
-    forge: Forge, parts: Parts, job: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    forge: WebUI, parts: Parts, job: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fail(*_: Any, **__: Any) -> Any:
         raise ZeroDivisionError("a mistake")
@@ -252,7 +250,7 @@ def test_no_error_of_ours_loses_the_picture(
 
 @pytest.mark.parametrize("flag", ["interrupted", "skipped"])
 def test_interrupt_and_skip_keep_the_faces_done_so_far(
-    forge: Forge, parts: Parts, reference: Reference, monkeypatch: pytest.MonkeyPatch, flag: str, job: Any
+    forge: WebUI, parts: Parts, reference: Reference, monkeypatch: pytest.MonkeyPatch, flag: str, job: Any
 ) -> None:
     class Pressed(type(forge.state)):  # type: ignore[misc]
         """Somebody presses the button while the third face is waited for."""
@@ -270,7 +268,7 @@ def test_interrupt_and_skip_keep_the_faces_done_so_far(
 
 
 def test_progress_is_shown_for_each_face_and_then_as_it_was(
-    forge: Forge, parts: Parts, monkeypatch: pytest.MonkeyPatch
+    forge: WebUI, parts: Parts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shown: list[tuple[int, int, str]] = []
 
@@ -289,14 +287,14 @@ def test_progress_is_shown_for_each_face_and_then_as_it_was(
 
 
 def test_use_cpu_gpen_counts_though_the_host_ignores_it(
-    forge: Forge, parts: Parts, monkeypatch: pytest.MonkeyPatch
+    forge: WebUI, parts: Parts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(forge.devices, "get_device_for", lambda task: torch.device("cuda", 77))
     forge.shared.cmd_opts.use_cpu = ["gpen"]
     assert not np.array_equal(restore_faces(forge, parts.left), parts.left)
 
 
-def test_no_half_comes_before_the_setting(forge: Forge, parts: Parts, caplog: pytest.LogCaptureFixture) -> None:
+def test_no_half_comes_before_the_setting(forge: WebUI, parts: Parts, caplog: pytest.LogCaptureFixture) -> None:
     forge.opts.gpen_precision = "fp16"
     assert restore_faces(forge, parts.left) is parts.left
     assert "float16 cannot be used on a CPU" in caplog.text
@@ -305,7 +303,7 @@ def test_no_half_comes_before_the_setting(forge: Forge, parts: Parts, caplog: py
 
 
 def test_forge_s_memory_manager_is_asked_for_room(
-    forge: Forge, made_models: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+    forge: WebUI, made_models: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[tuple[int, torch.device]] = []
     manager = importlib.import_module("backend.memory_management")
@@ -319,7 +317,7 @@ def test_forge_s_memory_manager_is_asked_for_room(
 
 
 def test_networks_are_kept_in_memory_only_where_the_setting_says_so(
-    forge: Forge, parts: Parts, monkeypatch: pytest.MonkeyPatch
+    forge: WebUI, parts: Parts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loaded: list[Path] = []
 
@@ -335,7 +333,7 @@ def test_networks_are_kept_in_memory_only_where_the_setting_says_so(
         assert len(loaded) == loads
 
 
-def test_a_file_that_changed_is_loaded_again(forge: Forge, parts: Parts, made_models: dict[str, Path]) -> None:
+def test_a_file_that_changed_is_loaded_again(forge: WebUI, parts: Parts, made_models: dict[str, Path]) -> None:
     file = model_file(forge, "changing.safetensors")
     forge.opts.gpen_model = file.name
     results = []
@@ -347,7 +345,7 @@ def test_a_file_that_changed_is_loaded_again(forge: Forge, parts: Parts, made_mo
 
 
 def test_after_processing_weights_move_into_ram_where_the_host_s_setting_says_so(
-    forge: Forge, parts: Parts, monkeypatch: pytest.MonkeyPatch
+    forge: WebUI, parts: Parts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     network_class = type(load_model(forge.data / "given" / "GPEN-BFR-256.safetensors").network)
     moved: list[str] = []
@@ -367,7 +365,7 @@ def test_after_processing_weights_move_into_ram_where_the_host_s_setting_says_so
 
 
 def test_weights_loaded_while_the_host_generates_serve_afterwards(
-    forge: Forge, parts: Parts, monkeypatch: pytest.MonkeyPatch
+    forge: WebUI, parts: Parts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It generates in inference mode, whose tensors cannot be used outside of it."""
     engine = forge.adapter.engine
@@ -382,7 +380,7 @@ def test_weights_loaded_while_the_host_generates_serve_afterwards(
     assert np.array_equal(restore_faces(forge, parts.left), during)
 
 
-def test_the_flag_of_preload_comes_first(forge: Forge) -> None:
+def test_the_flag_of_preload_comes_first(forge: WebUI) -> None:
     assert forge.shared.cmd_opts.gpen_models_path == str(forge.data / "given")
     models = forge.data / "models"
     expected = [forge.data / "given", models / "GPEN", models / "GFPGAN"]
@@ -391,7 +389,7 @@ def test_the_flag_of_preload_comes_first(forge: Forge) -> None:
         assert models / name in forge.adapter.folders()
 
 
-def test_another_extension_s_package_of_our_name_is_told_apart(forge: Forge, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_extension_s_package_of_our_name_is_told_apart(forge: WebUI, monkeypatch: pytest.MonkeyPatch) -> None:
     other = ModuleType("gpen")
     other.__file__ = str(forge.data / "extensions" / "other" / "gpen" / "__init__.py")
     monkeypatch.setitem(sys.modules, "gpen", other)
@@ -400,7 +398,7 @@ def test_another_extension_s_package_of_our_name_is_told_apart(forge: Forge, mon
     assert other.__file__ in str(told.value)
 
 
-def test_plot_axes_are_there_once_and_set_what_they_say(forge: Forge, parts: Parts, reference: Reference) -> None:
+def test_plot_axes_are_there_once_and_set_what_they_say(forge: WebUI, parts: Parts, reference: Reference) -> None:
     grid = next(data.module for data in forge.scripts.scripts_data if data.path.endswith("xyz_grid.py"))
     for _ in range(2):
         forge.script_callbacks.before_ui_callback()

@@ -19,13 +19,13 @@ from gpen.model.checkpoint import load_model
 from gpen.options import OPTIONS, Options
 from gpen.pipeline import restore
 from tests.hosts.conftest import Parts
-from tests.hosts.forge_host import Forge
+from tests.hosts.webui_host import WebUI
 
 MakeClient = Callable[..., Any]
 
 
 @pytest.fixture
-def make_client(forge: Forge) -> MakeClient:
+def make_client(forge: WebUI) -> MakeClient:
     """A client of an app that the host has just started, with other flags where some are given."""
     fastapi = importlib.import_module("fastapi")
     testclient = importlib.import_module("fastapi.testclient")
@@ -57,7 +57,7 @@ def decoded(answer: Any) -> NDArray[np.uint8]:
     return np.asarray(picture)
 
 
-def test_models_are_those_that_can_be_chosen(client: Any, forge: Forge) -> None:
+def test_models_are_those_that_can_be_chosen(client: Any, forge: WebUI) -> None:
     forge.opts.gpen_model = "marker-256.safetensors"
     answer = client.get("/gpen/models").json()
     assert answer["models"][:2] == ["auto", "GPEN-BFR-256.safetensors"]
@@ -80,7 +80,7 @@ def test_restores_with_options_by_name(
     assert answer.json()["summary"] == expected.summary == "3 faces restored, 2 left as they were."
 
 
-def test_a_data_url_will_do_and_settings_count(client: Any, forge: Forge, parts: Parts) -> None:
+def test_a_data_url_will_do_and_settings_count(client: Any, forge: WebUI, parts: Parts) -> None:
     forge.opts.gpen_strength = 0.0
     answer = client.post("/gpen/restore", json={"image": "data:image/png;base64," + encoded(parts.left)})
     assert np.array_equal(decoded(answer), parts.left)
@@ -180,7 +180,7 @@ def test_the_host_s_docs_describe_them(client: Any) -> None:
 
 
 def test_works_in_the_host_s_queue_as_a_job_of_its_own(
-    client: Any, forge: Forge, parts: Parts, monkeypatch: pytest.MonkeyPatch
+    client: Any, forge: WebUI, parts: Parts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     api = importlib.import_module("gpen_hosts.webui_api")
     seen: list[tuple[bool, str, bool]] = []
@@ -213,7 +213,7 @@ def test_works_in_the_host_s_queue_as_a_job_of_its_own(
     assert forge.state.job == ""
 
 
-def test_without_the_settings_page_defaults_count(client: Any, forge: Forge, parts: Parts) -> None:
+def test_without_the_settings_page_defaults_count(client: Any, forge: WebUI, parts: Parts) -> None:
     for name in [name for name in forge.opts.data if name.startswith("gpen_")]:
         del forge.opts.data[name], forge.opts.data_labels[name]
     assert client.get("/gpen/models").json()["default"] == "auto"

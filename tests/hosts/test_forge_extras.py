@@ -16,7 +16,7 @@ from gpen.model.checkpoint import load_model
 from gpen.options import OPTIONS, Options
 from gpen.pipeline import Restoration, resize, restore
 from tests.hosts.conftest import Parts
-from tests.hosts.forge_host import EXTENSION, Forge
+from tests.hosts.webui_host import EXTENSION, WebUI
 
 Pixels = NDArray[np.uint8]
 MARKER = {"enable": True, "model": "marker-256.safetensors"}
@@ -35,7 +35,7 @@ def marked(made_models: dict[str, Path], detector_weights: Path) -> Any:
 
 
 @pytest.fixture
-def errors(forge: Forge, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def errors(forge: WebUI, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What the host had to report while it ran our code."""
     reported: list[str] = []
     monkeypatch.setattr(forge.errors, "display", lambda error, task, **_: reported.append(f"{task}: {error}"))
@@ -46,7 +46,7 @@ def bytes_of(photo: NDArray[np.float32]) -> Pixels:
     return np.rint(photo * 255).astype(np.uint8)
 
 
-def run(forge: Forge, image: Image.Image, arguments: dict[str, Any]) -> Any:
+def run(forge: WebUI, image: Image.Image, arguments: dict[str, Any]) -> Any:
     """As the generic API runs it: what is not given is None."""
     runner = forge.scripts.scripts_postproc
     picture = forge.scripts_postprocessing.PostprocessedImage(image)
@@ -54,16 +54,15 @@ def run(forge: Forge, image: Image.Image, arguments: dict[str, Any]) -> Any:
     return picture
 
 
-def panel(forge: Forge) -> Any:
+def panel(forge: WebUI) -> Any:
     """Our script, with its controls just built."""
     forge.load_scripts()
-    forge.script_callbacks.ui_settings_callback()
     runner = forge.scripts.scripts_postproc
     runner.create_args_for_run({})
     return next(script for script in runner.scripts_in_preferred_order() if script.name == "GPEN")
 
 
-def test_restores_with_our_arguments(forge: Forge, parts: Parts, marked: Any, errors: list[str]) -> None:
+def test_restores_with_our_arguments(forge: WebUI, parts: Parts, marked: Any, errors: list[str]) -> None:
     arguments = {"strength": 0.5, "mask": "box", "feather": 0.2, "only_faces": "0,2-3"}
     picture = run(forge, Image.fromarray(parts.left), MARKER | arguments)
     expected = marked(parts.left, **arguments)
@@ -78,7 +77,7 @@ def test_restores_with_our_arguments(forge: Forge, parts: Parts, marked: Any, er
     assert errors == []
 
 
-def test_passthrough_is_the_default_and_the_settings_count(forge: Forge, parts: Parts) -> None:
+def test_passthrough_is_the_default_and_the_settings_count(forge: WebUI, parts: Parts) -> None:
     forge.opts.gpen_upscale = 2.0
     picture = run(forge, Image.fromarray(parts.left), {"enable": True})
     assert picture.image.size == (2 * parts.left.shape[1], 2 * parts.left.shape[0])
@@ -93,7 +92,7 @@ def test_passthrough_is_the_default_and_the_settings_count(forge: Forge, parts: 
 
 @pytest.mark.parametrize("arguments", [{}, {"enable": False}, {"enable": False, "strength": 0.5}])
 def test_without_enable_nothing_is_done(
-    forge: Forge, parts: Parts, errors: list[str], arguments: dict[str, Any]
+    forge: WebUI, parts: Parts, errors: list[str], arguments: dict[str, Any]
 ) -> None:
     """With {} every argument is None, as the generic API has it."""
     image = Image.fromarray(parts.left)
@@ -103,7 +102,7 @@ def test_without_enable_nothing_is_done(
     assert errors == []
 
 
-def test_alpha_is_kept(forge: Forge, parts: Parts, marked: Any) -> None:
+def test_alpha_is_kept(forge: WebUI, parts: Parts, marked: Any) -> None:
     alpha = np.linspace(0, 255, parts.left.size // 3).astype(np.uint8).reshape(parts.left.shape[:2])
     image = Image.fromarray(np.dstack([parts.left, alpha]), "RGBA")
     picture = run(forge, image, MARKER)
@@ -113,7 +112,7 @@ def test_alpha_is_kept(forge: Forge, parts: Parts, marked: Any) -> None:
     assert np.array_equal(result[..., :3], bytes_of(marked(parts.left).photo))
 
 
-def test_alpha_grows_with_the_picture(forge: Forge, parts: Parts) -> None:
+def test_alpha_grows_with_the_picture(forge: WebUI, parts: Parts) -> None:
     alpha = np.zeros(parts.left.shape[:2], np.uint8)
     alpha[60:200, 50:250] = 255
     picture = run(forge, Image.fromarray(np.dstack([parts.left, alpha]), "RGBA"), MARKER | {"upscale": 2.0})
@@ -123,7 +122,7 @@ def test_alpha_grows_with_the_picture(forge: Forge, parts: Parts) -> None:
     assert (grown[:110] == 0).all()
 
 
-def test_upscale_enlarges(forge: Forge, parts: Parts, marked: Any) -> None:
+def test_upscale_enlarges(forge: WebUI, parts: Parts, marked: Any) -> None:
     picture = run(forge, Image.fromarray(parts.left), MARKER | {"upscale": 2.0})
     assert np.array_equal(np.asarray(picture.image), bytes_of(marked(parts.left, upscale=2.0).photo))
     assert picture.info["Postprocess GPEN upscale"] == 2.0
@@ -139,7 +138,7 @@ def test_upscale_enlarges(forge: Forge, parts: Parts, marked: Any) -> None:
     ],
 )
 def test_what_cannot_be_done_is_said_and_the_picture_stays(
-    forge: Forge, parts: Parts, errors: list[str], arguments: dict[str, Any], reason: str
+    forge: WebUI, parts: Parts, errors: list[str], arguments: dict[str, Any], reason: str
 ) -> None:
     image = Image.fromarray(parts.left)
     picture = run(forge, image, {"enable": True} | arguments)
@@ -149,7 +148,7 @@ def test_what_cannot_be_done_is_said_and_the_picture_stays(
     assert errors == []
 
 
-def test_a_corrupted_file_is_said_and_keeps_its_name(forge: Forge, parts: Parts) -> None:
+def test_a_corrupted_file_is_said_and_keeps_its_name(forge: WebUI, parts: Parts) -> None:
     file = forge.data / "models" / "facerestore_models" / "broken.safetensors"
     whole = file.with_name("marker-256.safetensors").read_bytes()
     file.write_bytes(whole[: len(whole) // 2])
@@ -161,14 +160,14 @@ def test_a_corrupted_file_is_said_and_keeps_its_name(forge: Forge, parts: Parts)
     file.unlink()
 
 
-def batch(forge: Forge, mode: int, images: list[Image.Image] | None, folder: str, arguments: dict[str, Any]) -> Any:
+def batch(forge: WebUI, mode: int, images: list[Image.Image] | None, folder: str, arguments: dict[str, Any]) -> Any:
     runner = forge.scripts.scripts_postproc
     forge.infotext_utils.quote = str
     given = runner.create_args_for_run({"GPEN": arguments})
     return forge.postprocessing.run_postprocessing(mode, None, images, folder, "", True, *given, save_output=False)
 
 
-def test_batch_and_folder_mode_do_every_picture(forge: Forge, parts: Parts, marked: Any, tmp_path: Path) -> None:
+def test_batch_and_folder_mode_do_every_picture(forge: WebUI, parts: Parts, marked: Any, tmp_path: Path) -> None:
     pictures = [Image.fromarray(part) for part in (parts.left, parts.nobody, parts.right)]
     expected = [bytes_of(marked(part).photo) for part in (parts.left, parts.nobody, parts.right)]
     for number, picture in enumerate(pictures):
@@ -181,7 +180,7 @@ def test_batch_and_folder_mode_do_every_picture(forge: Forge, parts: Parts, mark
 
 
 def test_one_bad_picture_does_not_end_the_batch(
-    forge: Forge, parts: Parts, marked: Any, monkeypatch: pytest.MonkeyPatch
+    forge: WebUI, parts: Parts, marked: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     original = forge.adapter.restore
 
@@ -197,7 +196,7 @@ def test_one_bad_picture_does_not_end_the_batch(
 
 
 def test_interrupt_keeps_the_faces_done_so_far(
-    forge: Forge, parts: Parts, marked: Any, monkeypatch: pytest.MonkeyPatch
+    forge: WebUI, parts: Parts, marked: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Pressed(type(forge.state)):  # type: ignore[misc]
         def __setattr__(self, name: str, value: Any) -> None:
@@ -211,7 +210,7 @@ def test_interrupt_keeps_the_faces_done_so_far(
     assert picture.info["Postprocess GPEN faces"] == 1
 
 
-def test_after_a_generation_where_the_user_enables_it_there(forge: Forge, parts: Parts, marked: Any) -> None:
+def test_after_a_generation_where_the_user_enables_it_there(forge: WebUI, parts: Parts, marked: Any) -> None:
     forge.opts.postprocessing_enable_in_main_ui = ["GPEN"]
     gradio = importlib.import_module("gradio")
     for is_img2img in (False, True):
@@ -230,7 +229,7 @@ def test_after_a_generation_where_the_user_enables_it_there(forge: Forge, parts:
         assert generation.extra_generation_params["Postprocess GPEN faces"] == 5
 
 
-def test_gradio_builds_every_control_from_the_options(forge: Forge) -> None:
+def test_gradio_builds_every_control_from_the_options(forge: WebUI) -> None:
     forge.opts.gpen_strength = 0.75
     controls = panel(forge).controls
     options = [name for name in controls if name in OPTIONS]
@@ -257,7 +256,7 @@ def test_gradio_builds_every_control_from_the_options(forge: Forge) -> None:
     assert len(set(ids)) == len(ids)
 
 
-def test_what_the_panel_shows_is_what_process_takes(forge: Forge, parts: Parts, marked: Any) -> None:
+def test_what_the_panel_shows_is_what_process_takes(forge: WebUI, parts: Parts, marked: Any) -> None:
     """As the tab sends it: the components' own values."""
     script = panel(forge)
     values = {name: control.value for name, control in script.controls.items()} | MARKER
@@ -266,7 +265,7 @@ def test_what_the_panel_shows_is_what_process_takes(forge: Forge, parts: Parts, 
     assert np.array_equal(np.asarray(picture.image), bytes_of(marked(parts.left).photo))
 
 
-def test_the_panel_comes_between_restorers_and_upscalers_of_the_host(forge: Forge) -> None:
+def test_the_panel_comes_between_restorers_and_upscalers_of_the_host(forge: WebUI) -> None:
     orders = {data.script_class.name: data.script_class.order for data in forge.scripts.postprocessing_scripts_data}
     assert orders["GFPGAN"] < orders["GPEN"] < orders["CodeFormer"]
     assert [data.path for data in forge.scripts.postprocessing_scripts_data if EXTENSION in data.path]
