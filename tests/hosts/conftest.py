@@ -25,9 +25,11 @@ MARKER = {"color_matrix": checks.MATRIX.tolist(), "color_bias": checks.BIAS.toli
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skip the tests that need the server here, so that pytest says why once and not for each of them."""
-    if "start_comfyui" in getattr(item, "fixturenames", ()) and (reason := why_not()):
-        pytest.skip(reason)
+    """Skip the tests that need a host here, so that pytest says why once and not for each of them."""
+    hosts = {"start_comfyui": why_not, "forge": webui_host.why_not_forge, "a1111": webui_host.why_not_a1111}
+    for fixture, why in hosts.items():
+        if fixture in getattr(item, "fixturenames", ()) and (reason := why()):
+            pytest.skip(reason)
 
 
 @pytest.fixture(scope="session")
@@ -78,16 +80,12 @@ def webui_models(made_models: dict[str, Path]) -> dict[str, Path]:
 @pytest.fixture
 def forge(tmp_path_factory: pytest.TempPathFactory, webui_models: dict[str, Path]) -> Iterator[webui_host.WebUI]:
     """SD-WebUI Forge with those networks, and "GPEN" chosen as face restorer."""
-    if reason := webui_host.why_not("4.40.0"):
-        pytest.skip(reason)
     yield from _chosen(webui_host.start_forge(tmp_path_factory.mktemp("forge"), webui_models))
 
 
 @pytest.fixture
 def a1111(tmp_path_factory: pytest.TempPathFactory, webui_models: dict[str, Path]) -> Iterator[webui_host.WebUI]:
     """AUTOMATIC1111 in the same way."""
-    if reason := webui_host.why_not("3.41.2"):
-        pytest.skip(reason)
     yield from _chosen(webui_host.start_a1111(tmp_path_factory.mktemp("a1111"), webui_models))
 
 

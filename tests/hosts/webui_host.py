@@ -37,15 +37,24 @@ def forge_folder() -> Path | None:
     return folder if (folder / "modules_forge").is_dir() else None
 
 
-def why_not(gradio: str) -> str:
-    """Why the host that needs this version of gradio cannot be imported here; empty if it can."""
+def why_not_forge() -> str:
+    """Why Forge's modules cannot be imported here; empty if they can."""
+    return _why_not("4.40.0")
+
+
+def why_not_a1111() -> str:
+    """The same of AUTOMATIC1111's."""
+    return _why_not("3.41.2")
+
+
+def _why_not(gradio: str) -> str:
     if forge_folder() is None:
         return "needs SD-WebUI Forge, in $FORGE_DIR or ~/.cache/gpen-hosts/stable-diffusion-webui-forge"
     try:
         found = importlib.metadata.version("gradio")
     except importlib.metadata.PackageNotFoundError:
         found = "none"
-    return "" if found == gradio else f"needs gradio {gradio}, there is {found}: run make test-forge"
+    return "" if found == gradio else f"needs gradio {gradio}, and there is {found}: run make test-forge"
 
 
 def start_forge(data: Path, models: Mapping[str, Path]) -> WebUI:
