@@ -162,6 +162,8 @@ class GPENRestoreFaces(io.ComfyNode):
                 _output(io.Image, "original_faces", "original faces", "The same faces as the network saw them."),
                 _output(io.Mask, "blend_mask", "mask", "How much of each pixel is restored face."),
             ],
+            # The page forgets the previews of other nodes when it is loaded anew and nothing has to run again.
+            is_output_node=True,
             search_aliases=["face restore", "face enhance", "fix faces", "GFPGAN", "CodeFormer", "face detailer"],
         )
 
@@ -198,7 +200,12 @@ class GPENRestoreFaces(io.ComfyNode):
             on_step=host.Progress(),
             device=host.output_device(),
         )
-        _log.info("%s restored in %s.", count(result.faces, "face"), count(len(image), "picture"))
+        _log.log(
+            logging.INFO if result.faces else logging.WARNING,
+            "%s restored. %s",
+            count(result.faces, "face"),
+            faces.summary,
+        )
         shown = faces.chosen[0].frame if faces.chosen else 0
         pictures = {"images": host.preview(result.images[shown]), "gpen_before": host.preview(image[shown])}
         return io.NodeOutput(result.images, result.after, result.before, result.mask, ui=pictures)
@@ -229,6 +236,7 @@ class GPENDetectFaces(io.ComfyNode):
     @classmethod
     def execute(cls, image: Tensor, detector: FaceDetector, region: Tensor | None = None, **values: Any) -> Any:
         found = find_faces(image, detector, options_from(values), region, host.Progress())
+        _log.info(found.summary)
         drawings = draw_frames(image, found, host.output_device())
         return io.NodeOutput(found, drawings, ui=host.numbered_preview(drawings, found))
 

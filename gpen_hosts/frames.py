@@ -57,6 +57,18 @@ class FoundFaces:
     chosen: tuple[FoundFace, ...]
     left_out: tuple[FoundFace, ...] = ()
 
+    @property
+    def summary(self) -> str:
+        """One sentence for people."""
+        if not self.chosen and not self.left_out:
+            return f"No face was found in {count(self.frames, 'picture')}."
+        chosen = f"{count(len(self.chosen), 'face')} chosen in {count(self.frames, 'picture')}"
+        if not self.left_out:
+            return f"{chosen}."
+        reasons = list(dict.fromkeys(face.reason for face in self.left_out))
+        more = ", …" if len(reasons) > 1 else ""
+        return f"{chosen}, {len(self.left_out)} left out ({reasons[0]}{more})."
+
     def of_frame(self, frame: int) -> list[FoundFace]:
         """The chosen faces of one frame, from left to right."""
         return [face for face in self.chosen if face.frame == frame]

@@ -169,3 +169,13 @@ def test_a_drawing_shows_each_frames_faces_with_those_left_out_in_grey() -> None
 def test_an_empty_batch_is_refused() -> None:
     with pytest.raises(PhotoError, match="batch is empty"):
         find_faces(frames(1)[:0], Detector(), Options())
+
+
+def test_what_was_found_in_a_sentence() -> None:
+    options = Options(only_faces="1")
+    nothing = find_faces(frames(2), Detector([], []), options)
+    assert nothing.summary == "No face was found in 2 pictures."
+    some = find_faces(frames(1), Detector([face_at(90), face_at(200), face_at(320)]), options)
+    assert some.summary == "1 face chosen in 1 picture, 2 left out (not among faces 1)."
+    outside = find_faces(frames(1), Detector([face_at(90)]), Options(), torch.zeros(1, 64, 64))
+    assert outside.summary == "0 faces chosen in 1 picture, 1 left out (outside the mask)."
