@@ -107,6 +107,23 @@ def test_a_choice_is_saved_with_the_workflow_and_can_be_undone(detect: Detect) -
     assert page.widget(TYPE, "only_faces") == "4"
 
 
+def test_faces_can_be_clicked_in_the_newer_renderer(detect: Detect, screenshots: Path) -> None:
+    page = detect("left")
+    if tuple(map(int, page.version.split(".")[:2])) < (1, 33):
+        pytest.skip("frontends before 1.33 show no elements of widgets there")
+    page.set("Comfy.VueNodes.Enabled", True)
+    box = page.window.locator(".lg-node").get_by_role("button", name="Face 2", exact=True)
+    box.click()
+    assert page.widget(TYPE, "only_faces") == "2"
+    assert box.get_attribute("aria-pressed") == "true"
+    page.window.screenshot(path=screenshots / "faces, newer renderer.png")
+    page.window.keyboard.press("Control+z")
+    # The box is that of the node which undo made.
+    page.window.wait_for_selector('.lg-node .gpen-face[aria-label="Face 2"][aria-pressed="false"]')
+    box.click()
+    assert page.widget(TYPE, "only_faces") == "2"
+
+
 def test_boxes_follow_the_text(detect: Detect) -> None:
     page = detect("left")
     y = page.node(TYPE, "node.widgets.find((widget) => widget.name === 'only_faces').last_y")
