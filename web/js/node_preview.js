@@ -7,6 +7,7 @@ import { aspectOf, make } from "./dom.js";
 const NAME = "$$canvas-image-preview";
 const LEAST_HEIGHT = 80;
 const TALLEST = 2;
+const SETTLED_MS = 300;
 const RESTORED_WITHIN_FRAMES = 60;
 
 // Frontends go on showing what a node was working on until it works again. "gpen-done" says that it is over.
@@ -110,7 +111,12 @@ export function showOutputIn(node, view) {
     if (!aspect || !width || !height || grownFor === wanted) return;
     grownFor = wanted;
     const missing = Math.min(width / aspect, width * TALLEST) - height;
-    if (missing > 1) node.setSize([node.size[0], heightOf(node, root) + missing]);
+    if (missing <= 1) return;
+    node.setSize([node.size[0], heightOf(node, root) + missing]);
+    // Some versions of the newer renderer give what a node has left to none of its widgets.
+    setTimeout(() => {
+      if (area.clientHeight < height + missing / 2) root.style.setProperty("--gpen-height", `${height + missing}px`);
+    }, SETTLED_MS);
   }
 
   new ResizeObserver(grow).observe(area);
