@@ -4,6 +4,12 @@
 class GpenError(Exception):
     """Anything a user can cause. Its text is shown to the user as it stands."""
 
+    # ComfyUI names our modules after the folder that they are in, and shows an error's module to the user.
+    __module__ = "gpen.errors"
+
+    def __init_subclass__(cls) -> None:
+        cls.__module__ = GpenError.__module__
+
 
 class CheckpointError(GpenError):
     """A weight file cannot be used: it is damaged, unsafe, or made for another network."""

@@ -130,13 +130,16 @@ def test_without_a_picture_of_before_the_plain_preview_stays(restored: ComfyUIPa
         restored.window.wait_for_selector(".gpen-works")
 
 
-def test_an_opened_page_comes_back_without_pictures(restored: ComfyUIPage) -> None:
+def test_a_page_opened_anew_has_its_pictures_after_the_next_run(restored: ComfyUIPage) -> None:
     restored.window.wait_for_function("localStorage.length > 0")
     restored.reload()
     restored.window.wait_for_function("(type) => app.graph.nodes.some((node) => node.type === type)", arg=TYPE)
     restored.settle()
     assert restored.window.locator(".gpen-preview").count() == 0
     assert restored.node(TYPE, "node.widgets.length") == 11
+    # Nothing has to run again, but the pictures are still there.
+    restored.run_to_end()
+    restored.window.wait_for_selector(".gpen-works .gpen-comparison")
 
 
 def test_in_the_newer_renderer_there_is_one_preview_too(restored: ComfyUIPage, screenshots: Path) -> None:
