@@ -16,7 +16,7 @@ from gpen.pipeline import Restoration, resize
 from .webui import NAME, engine, facts_of, failure, network_path, networks, options_from, setting
 
 # Detector and precision are settings; of the limits the host has its own.
-SHOWN = ("strength", "upscale", "mask", "select", "only_faces", "detection_threshold", "color_match")
+SHOWN = (("strength", "upscale"), ("mask", "select"), ("only_faces", "detection_threshold"), ("color_match",))
 FOLDED = ("feather", "template", "min_face_size")
 
 
@@ -35,7 +35,10 @@ class GpenPostprocessing(scripts_postprocessing.ScriptPostprocessing):
                     choices=networks(), value=setting("model"), label="Model", elem_id="extras_gpen_model"
                 )
                 _refresh_button(model)
-            controls = {name: _control(name) for name in SHOWN}
+            controls = {}
+            for names in SHOWN:
+                with gr.Row():
+                    controls |= {name: _control(name) for name in names}
             with gr.Accordion("More", open=False):
                 controls |= {name: _control(name) for name in FOLDED}
         return {"enable": enable, "model": model, **controls}
