@@ -118,6 +118,12 @@ def test_automatic_choice(monkeypatch, detector_weights, tmp_path):
     assert not made
     make_detector("auto", [tmp_path], device="cuda:0")
     assert made == [("retinaface_resnet50", tmp_path / RESNET, "cuda:0")]
+    (tmp_path / YUNET).unlink()
+    make_detector("auto", [tmp_path], device="cpu")
+    assert made[1:] == [("retinaface_resnet50", tmp_path / RESNET, "cpu")]
+    (tmp_path / RESNET).unlink()
+    with pytest.raises(FilesError, match=YUNET):
+        make_detector("auto", [tmp_path], device="cpu")
 
 
 # YuNet
