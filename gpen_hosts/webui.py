@@ -30,6 +30,8 @@ NAME = "GPEN"
 AUTO = "auto"
 """Stands for the network that suits most faces, of those that are there."""
 
+# Of the host and of guides for it, which keep them in the same folders.
+_OTHERS = ("gfpgan", "codeformer", "restoreformer")
 _FOLDERS = ("GPEN", "GFPGAN", "facerestore_models", "facedetection", "facexlib")
 
 
@@ -44,7 +46,12 @@ def folders() -> list[Path]:
 
 def networks() -> list[str]:
     """What can be chosen as the model: "auto", then the names of the weight files that are there."""
-    return [AUTO, *dict.fromkeys(path.name for path in list_networks(search_folders(folders())))]
+    return [AUTO, *dict.fromkeys(path.name for path in _listed())]
+
+
+def _listed() -> list[Path]:
+    there = list_networks(search_folders(folders()))
+    return [path for path in there if not path.name.casefold().startswith(_OTHERS)]
 
 
 def network_path(name: str | None) -> Path:
@@ -52,7 +59,7 @@ def network_path(name: str | None) -> Path:
     searched = search_folders(folders())
     if name in (None, "", AUTO):
         # Any network is better than none, if it is the only one that a user has.
-        there = list_networks(searched)
+        there = _listed()
         return default_network(searched) or (there[0] if len(there) == 1 else find_network(None, searched))
     return find_network(name, searched)
 

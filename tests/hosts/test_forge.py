@@ -17,7 +17,6 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from gpen.device import memory_estimate
 from gpen.faces.detect import make_detector
 from gpen.model.checkpoint import load_model
 from gpen.options import OPTIONS, Options
@@ -62,15 +61,11 @@ def as_restoration(of: Restoration, pixels: Pixels) -> Restoration:
     return replace(of, photo=pixels.astype(np.float32) / 255)
 
 
-def model_file(forge: WebUI, name: str) -> Path:
-    return forge.data / "models" / "facerestore_models" / name
-
-
 @pytest.fixture
 def corrupted(forge: WebUI, made_models: dict[str, Path]) -> Any:
     """The setting names a .pth whose table of contents is whole, while what it points to is not."""
     state = load_model(made_models["facerestore_models/passthrough-256.safetensors"]).network.state_dict()
-    file = model_file(forge, "corrupted.pth")
+    file = forge.data / "models" / "facerestore_models" / "corrupted.pth"
     torch.save(state, file)
     start = zipfile.ZipFile(file).infolist()[9].header_offset
     with file.open("r+b") as written:
@@ -284,109 +279,6 @@ def test_progress_is_shown_for_each_face_and_then_as_it_was(
     restore_faces(forge, parts.left)
     assert shown == [(done, 5, f"GPEN: {done} of 5 faces") for done in range(6)]
     assert (state.sampling_step, state.sampling_steps, state.textinfo) == (7, 20, "before")
-
-
-def test_use_cpu_gpen_counts_though_the_host_ignores_it(
-    forge: WebUI, parts: Parts, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(forge.devices, "get_device_for", lambda task: torch.device("cuda", 77))
-    forge.shared.cmd_opts.use_cpu = ["gpen"]
-    assert not np.array_equal(restore_faces(forge, parts.left), parts.left)
-
-
-def test_no_half_comes_before_the_setting(forge: WebUI, parts: Parts, caplog: pytest.LogCaptureFixture) -> None:
-    forge.opts.gpen_precision = "fp16"
-    assert restore_faces(forge, parts.left) is parts.left
-    assert "float16 cannot be used on a CPU" in caplog.text
-    forge.shared.cmd_opts.no_half = True
-    assert not np.array_equal(restore_faces(forge, parts.left), parts.left)
-
-
-def test_forge_s_memory_manager_is_asked_for_room(
-    forge: WebUI, made_models: dict[str, Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked: list[tuple[int, torch.device]] = []
-    manager = importlib.import_module("backend.memory_management")
-    monkeypatch.setattr(manager, "free_memory", lambda size, device: asked.append((size, device)))
-    file = made_models["facerestore_models/passthrough-256.safetensors"]
-    forge.adapter._make_room(file, torch.device("cuda"), torch.float32)
-    forge.adapter._make_room(file, torch.device("cpu"), torch.float32)
-    model = load_model(file)
-    weights = sum(tensor.nbytes for name, tensor in model.network.state_dict().items() if "kernel" not in name)
-    assert asked == [(weights + memory_estimate(model.spec, torch.float32), torch.device("cuda"))]
-
-
-def test_networks_are_kept_in_memory_only_where_the_setting_says_so(
-    forge: WebUI, parts: Parts, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    loaded: list[Path] = []
-
-    def load(path: Path, *more: Any) -> Any:
-        loaded.append(path)
-        return load_model(path, *more)
-
-    monkeypatch.setattr(forge.adapter, "load_model", load)
-    monkeypatch.setattr(forge.adapter.engine, "_kept", {})
-    for keep, loads in ((True, 1), (True, 1), (False, 1), (False, 2)):
-        forge.opts.gpen_keep_in_memory = keep
-        restore_faces(forge, parts.left)
-        assert len(loaded) == loads
-
-
-def test_a_file_that_changed_is_loaded_again(forge: WebUI, parts: Parts, made_models: dict[str, Path]) -> None:
-    file = model_file(forge, "changing.safetensors")
-    forge.opts.gpen_model = file.name
-    results = []
-    for network in ("passthrough-256", "marker-256"):
-        file.write_bytes(made_models[f"facerestore_models/{network}.safetensors"].read_bytes())
-        results.append(restore_faces(forge, parts.left))
-    file.unlink()
-    assert np.abs(results[0].astype(int) - results[1]).max() > 20
-
-
-def test_after_processing_weights_move_into_ram_where_the_host_s_setting_says_so(
-    forge: WebUI, parts: Parts, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    network_class = type(load_model(forge.data / "given" / "GPEN-BFR-256.safetensors").network)
-    moved: list[str] = []
-    to = network_class.to
-
-    def watched(network: Any, *places: Any) -> Any:
-        moved.append(str(places[0]))
-        return to(network, *places)
-
-    monkeypatch.setattr(network_class, "to", watched)
-    monkeypatch.setattr(forge.devices, "get_device_for", lambda task: torch.device("cpu", 0))
-    for unload, places in ((False, ["cpu:0"]), (True, ["cpu:0", "cpu"]), (True, ["cpu:0", "cpu"])):
-        forge.opts.face_restoration_unload = unload
-        moved.clear()
-        restore_faces(forge, parts.left)
-        assert moved == places
-
-
-def test_weights_loaded_while_the_host_generates_serve_afterwards(
-    forge: WebUI, parts: Parts, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It generates in inference mode, whose tensors cannot be used outside of it."""
-    engine = forge.adapter.engine
-    monkeypatch.setattr(engine, "_kept", {})
-    forge.opts.gpen_detector = "retinaface_mobile0.25"
-    with torch.inference_mode():
-        during = restore_faces(forge, parts.left)
-    network = engine._kept["model"][1].network
-    detector = engine._kept["detector"][1]._network._network
-    assert not any(weight.is_inference() for part in (network, detector) for weight in part.state_dict().values())
-    assert not np.array_equal(during, parts.left)
-    assert np.array_equal(restore_faces(forge, parts.left), during)
-
-
-def test_the_flag_of_preload_comes_first(forge: WebUI) -> None:
-    assert forge.shared.cmd_opts.gpen_models_path == str(forge.data / "given")
-    models = forge.data / "models"
-    expected = [forge.data / "given", models / "GPEN", models / "GFPGAN"]
-    assert list(dict.fromkeys(forge.adapter.folders()))[:3] == expected
-    for name in ("facerestore_models", "facedetection", "facexlib"):
-        assert models / name in forge.adapter.folders()
 
 
 def test_another_extension_s_package_of_our_name_is_told_apart(forge: WebUI, monkeypatch: pytest.MonkeyPatch) -> None:
