@@ -11,7 +11,8 @@ from torch import Tensor
 from .gpen.errors import GpenError, OptionError
 from .gpen.faces.detect import FaceDetector, make_detector
 from .gpen.faces.parsing import FaceParser, make_parser
-from .gpen.model.convert import convert
+from .gpen.model.convert import convert, converted, target_of
+from .gpen.options import Options
 from .gpen.wording import count
 from .gpen_hosts import comfyui as host
 from .gpen_hosts.comfyui_widgets import options_from, supported, widget
@@ -33,8 +34,8 @@ def _option(name: str) -> Any:
     return supported(getattr(io, kind).Input, **arguments)
 
 
-def _weight_file(name: str, display_name: str, tooltip: str) -> Any:
-    files = host.network_files()
+def _weight_file(name: str, display_name: str, tooltip: str, task: str | None = None) -> Any:
+    files = host.network_files(task)
     tooltip = tooltip if files else host.where_to_put()
     return io.Combo.Input(name, options=files, display_name=display_name, tooltip=tooltip)
 
@@ -51,12 +52,20 @@ def _schema(node_id: str, display_name: str, description: str, **more: Any) -> A
 
 def _region() -> Any:
     return io.Mask.Input(
-        "region", optional=True, tooltip="Only faces whose centre lies in the white of this mask are restored."
+        "region", optional=True, tooltip="Only faces whose centre lies in the white of this mask are chosen."
     )
 
 
 def _parser(mask: str) -> FaceParser | None:
-    return make_parser(host.folders(host.DETECTORS), host.compute_device()) if mask == "parsed" else None
+    if mask != "parsed":
+        return None
+    host.make_room()
+    return make_parser(host.folders(host.DETECTORS), host.compute_device())
+
+
+def _find(image: Tensor, detector: FaceDetector, options: Options, region: Tensor | None) -> FoundFaces:
+    host.make_room()
+    return find_faces(image, detector, options, region, host.Progress())
 
 
 def _make_detector(name: str) -> FaceDetector:
@@ -76,6 +85,7 @@ class GPENLoadModel(io.ComfyNode):
                     "Weights",
                     "Weights of a GPEN network, .safetensors or .pth, from the folder models/facerestore_models. "
                     "512 suits most faces; 1024 and 2048 give more detail where a face is that large in the result.",
+                    task="restore",
                 ),
                 _option("precision"),
             ],
@@ -88,8 +98,8 @@ class GPENLoadModel(io.ComfyNode):
         return _there(model_name)
 
     @classmethod
-    def fingerprint_inputs(cls, model_name: str, **values: Any) -> Any:
-        return host.state_of([host.network_path(model_name)])
+    def fingerprint_inputs(cls, model_name: str | None, **values: Any) -> Any:
+        return None if model_name is None else host.state_of([host.network_path(model_name)])
 
     @classmethod
     def execute(cls, model_name: str, precision: str) -> Any:
@@ -102,7 +112,7 @@ class GPENLoadFaceDetector(io.ComfyNode):
         return _schema(
             "GPENLoadFaceDetector",
             "GPEN Load Face Detector",
-            "Loads what finds faces. Its weights belong into the folder models/facedetection.",
+            "Loads what finds faces. Its weights belong in the folder models/facedetection.",
             inputs=[_option("detector")],
             outputs=[_output(GpenDetector, "face_detector", "detector", "What finds the faces in a picture.")],
             search_aliases=["face detection", "YuNet", "RetinaFace"],
@@ -168,6 +178,10 @@ class GPENRestoreFaces(io.ComfyNode):
         )
 
     @classmethod
+    def fingerprint_inputs(cls, **values: Any) -> Any:
+        return host.state_of(host.detector_files())
+
+    @classmethod
     def execute(
         cls,
         image: Tensor,
@@ -183,12 +197,11 @@ class GPENRestoreFaces(io.ComfyNode):
         if background is not None and upscale_model is not None:
             raise OptionError("A background and an upscale model are connected. Disconnect one of them.")
         if faces is None:
-            finder = detector or _make_detector("auto")
-            faces = find_faces(image, finder, options, region, host.Progress())
+            faces = _find(image, detector or _make_detector("auto"), options, region)
         if background is not None:
             enlarged = host.backgrounds(background, len(image))
         else:
-            enlarged = upscale_model and host.enlarger(upscale_model, image, options.upscale)
+            enlarged = upscale_model and host.enlarger(upscale_model, image, options)
         result = restore_frames(
             image,
             model.model,
@@ -235,7 +248,7 @@ class GPENDetectFaces(io.ComfyNode):
 
     @classmethod
     def execute(cls, image: Tensor, detector: FaceDetector, region: Tensor | None = None, **values: Any) -> Any:
-        found = find_faces(image, detector, options_from(values), region, host.Progress())
+        found = _find(image, detector, options_from(values), region)
         _log.info(found.summary)
         drawings = draw_frames(image, found, host.output_device())
         return io.NodeOutput(found, drawings, ui=host.numbered_preview(drawings, found))
@@ -299,6 +312,10 @@ class GPENPasteFaces(io.ComfyNode):
         )
 
     @classmethod
+    def fingerprint_inputs(cls, mask: str, **values: Any) -> Any:
+        return host.state_of(host.detector_files()) if mask == "parsed" else None
+
+    @classmethod
     def execute(cls, image: Tensor, crops: Tensor, faces: FoundFaces, **values: Any) -> Any:
         options = options_from(values)
         if not faces.chosen:
@@ -336,15 +353,24 @@ class GPENConvertCheckpoint(io.ComfyNode):
         return _there(weight_file)
 
     @classmethod
-    def fingerprint_inputs(cls, weight_file: str, **values: Any) -> Any:
-        return host.state_of([host.network_path(weight_file)])
+    def fingerprint_inputs(cls, weight_file: str | None, half: bool) -> Any:
+        if weight_file is None:
+            return None
+        source = host.network_path(weight_file)
+        return host.state_of([source, target_of(source, half=half)])
 
     @classmethod
     def execute(cls, weight_file: str, half: bool) -> Any:
-        result = convert(host.network_path(weight_file), half=half)
-        written = f"{result.target}, {result.target_size / 1e6:.0f} MB, {count(result.tensors, 'tensor')} verified"
+        source = host.network_path(weight_file)
+        there = converted(source, half=half)
+        if there is not None:
+            written = f"{there}, which was made of this file before"
+        else:
+            result = convert(source, half=half)
+            there = result.target
+            written = f"{there}, {result.target_size / 1e6:.0f} MB, {count(result.tensors, 'tensor')} verified"
         host.say(cls.hidden.unique_id, written)
-        return io.NodeOutput(str(result.target), ui={"text": [written]})
+        return io.NodeOutput(str(there), ui={"text": [written]})
 
 
 def _there(name: str | None) -> bool | str:

@@ -23,7 +23,7 @@ from .files.folders import find_network, search_folders
 from .images import Picture, read_picture, write_picture
 from .images.picture import from_samples
 from .jobs import Job, Photograph, Problem, check_targets, find_photographs, labels, plan
-from .model.checkpoint import load_model
+from .model.checkpoint import load_model, require_task
 from .options import Options
 from .pipeline import OnProgress, RestoredFace
 from .wording import count
@@ -57,11 +57,7 @@ def restore(
     where = pick_device(device)
     weights = find_network(model, search_folders(folders))
     network = load_model(weights, where, pick_dtype(options.precision))
-    if network.task != "restore":
-        raise GpenError(
-            f"{weights.name} is a {network.spec.title} for the task {network.task}; gpen restore needs one for the "
-            "task restore, such as GPEN-BFR-512. gpen models lists them."
-        )
+    require_task(network)
     source: FaceDetector | FacesFromFile
     source = FacesFromFile(faces) if faces is not None else make_detector(options.detector, folders, str(where))
     parser = make_parser(folders, str(where)) if options.mask == "parsed" else None

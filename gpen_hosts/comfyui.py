@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,9 @@ from torch import Tensor
 from ..gpen.device import memory_estimate, pick_dtype
 from ..gpen.errors import FilesError, PhotoError
 from ..gpen.files.catalog import NETWORK_SUFFIXES, find_published
-from ..gpen.files.folders import may_be_network
-from ..gpen.model.checkpoint import load_model
+from ..gpen.files.folders import may_be_network, search_folders
+from ..gpen.model.checkpoint import load_model, require_task
+from ..gpen.options import Options
 from ..gpen.pipeline import resize
 from ..gpen.wording import count
 from .frames import FoundFaces, Photo, photo_of
@@ -33,6 +35,8 @@ NETWORKS, DETECTORS = "facerestore_models", "facedetection"
 _SUFFIXES = {NETWORKS: set(NETWORK_SUFFIXES), DETECTORS: {*NETWORK_SUFFIXES, ".onnx"}}
 _PREVIEW_SIZE = 1024
 _MOST_PREVIEWS = 16
+_ROOM = 3 << 29
+"""Bytes: RetinaFace ResNet-50 on one of its tiles, and ParseNet, take less."""
 
 _log = logging.getLogger(__name__)
 
@@ -41,7 +45,11 @@ def register_folders() -> None:
     """Add our model folders to those that the user or other packs may have registered already."""
     for name, suffixes in _SUFFIXES.items():
         known = name in folder_paths.folder_names_and_paths
-        folder_paths.add_model_folder_path(name, str(Path(folder_paths.models_dir) / name))
+        folder = Path(folder_paths.models_dir) / name
+        # Messages say to put files there; where it cannot be made, the user's own folders may still do.
+        with contextlib.suppress(OSError):
+            folder.mkdir(parents=True, exist_ok=True)
+        folder_paths.add_model_folder_path(name, str(folder))
         paths, listed = folder_paths.folder_names_and_paths[name]
         # An empty set lists every file; other packs may rely on that.
         if listed or not known:
@@ -53,9 +61,9 @@ def folders(name: str) -> list[Path]:
     return [Path(path) for path in folder_paths.get_folder_paths(name)]
 
 
-def network_files() -> list[str]:
-    """Names of the files that may be networks, as the host lists them: relative to their folder."""
-    return [name for name in folder_paths.get_filename_list(NETWORKS) if may_be_network(Path(name).name)]
+def network_files(task: str | None = None) -> list[str]:
+    """Names of the files that may be networks (for a task), as the host lists them: relative to their folder."""
+    return [name for name in folder_paths.get_filename_list(NETWORKS) if may_be_network(Path(name).name, task)]
 
 
 def network_path(name: str) -> Path:
@@ -75,15 +83,16 @@ def where_to_put() -> str:
     )
 
 
-def state_of(paths: list[Path]) -> list[tuple[str, int, int]]:
+def state_of(paths: Iterable[Path]) -> list[tuple[str, int, int]]:
     """Changes whenever one of the files does."""
     there = [(path, path.stat()) for path in paths if path.is_file()]
     return [(str(path), stat.st_mtime_ns, stat.st_size) for path, stat in there]
 
 
 def detector_files() -> list[Path]:
-    """All files in the folders of detectors and parsers."""
-    return sorted(path for folder in folders(DETECTORS) if folder.is_dir() for path in folder.iterdir())
+    """All files where the weights of detectors and parsers are looked for."""
+    searched = search_folders(folders(DETECTORS), kind="detector")
+    return sorted(path for folder in searched if folder.is_dir() for path in folder.iterdir())
 
 
 class ManagedModel:
@@ -99,15 +108,26 @@ class ManagedModel:
                 self.model.network.to(dtype)
         else:
             self.model = load_model(path, offload_device, dtype)
+        require_task(self.model)
+        self._dtype = dtype
         # Not CoreModelPatcher, which in newer versions moves single layers of networks made of ComfyUI's own.
         self._patcher = ModelPatcher(self.model.network, load_device=load_device, offload_device=offload_device)
 
     def load(self) -> None:
         """Have the whole network, and room to run it on one face, on ComfyUI's device."""
+        if self.model.dtype != self._dtype:
+            _log.warning("%s goes on in %s: memory ran out before.", self.model.spec.title, self.model.dtype)
         needed = memory_estimate(self.model.spec, self.model.dtype)
         management.load_models_gpu([self._patcher], memory_required=needed, force_full_load=True)
         # With --novram the host leaves the weights where they are, for layers that fetch their own.
         self.model.network.to(self._patcher.load_device)
+
+
+def make_room() -> None:
+    """Have ComfyUI unload what it must for a detector or parser, which are too small to be managed one by one."""
+    device = management.get_torch_device()
+    if not management.is_device_cpu(device):
+        management.free_memory(_ROOM, device)
 
 
 class Progress:
@@ -143,17 +163,26 @@ def compute_device() -> str:
     return str(management.get_torch_device())
 
 
-def enlarger(upscale_model: Any, images: Tensor, factor: float) -> Callable[[int], Photo]:
+def enlarger(upscale_model: Any, images: Tensor, options: Options) -> Callable[[int], Photo]:
     """Enlarges one of the images at a time with an upscale model, in tiles, as the host's own node does.
 
-    A factor above 1 is what the result is resized to; otherwise the model's own scale counts.
+    Option "upscale" above 1 is what the result is resized to; otherwise the model's own scale counts. PhotoError
+    where what the model makes would be larger than option "max_megapixels".
     """
     from comfy_extras.nodes_upscale_model import ImageUpscaleWithModel
 
+    height, width = images.shape[1:3]
+    factor = options.upscale
+    megapixels = height * width * max(factor, upscale_model.scale) ** 2 / 1e6
+    if megapixels > options.max_megapixels:
+        raise PhotoError(
+            f"The upscale model would make a picture of {megapixels:.1f} megapixels, more than the "
+            f"{options.max_megapixels:g} allowed. Choose another upscale model, or a larger limit."
+        )
+
     def enlarge(index: int) -> Photo:
-        frame = images[index : index + 1, ..., :3]
+        frame = torch.from_numpy(photo_of(images[index]))[None]
         enlarged = photo_of(ImageUpscaleWithModel.execute(upscale_model, frame)[0][0])
-        height, width = images.shape[1:3]
         return resize(enlarged, (round(width * factor), round(height * factor))) if factor > 1 else enlarged
 
     return enlarge
@@ -161,12 +190,12 @@ def enlarger(upscale_model: Any, images: Tensor, factor: float) -> Callable[[int
 
 def backgrounds(images: Tensor, number: int) -> Callable[[int], Photo]:
     """Gives the background for each of ``number`` pictures; PhotoError where there are fewer or more."""
-    if len(images) not in (1, number):
+    if len(images) != number:
         raise PhotoError(
-            f"For {count(number, 'picture')} there are {len(images)} backgrounds. Connect as many backgrounds as "
-            "pictures, or one."
+            f"For {count(number, 'picture')} there {'is' if len(images) == 1 else 'are'} "
+            f"{count(len(images), 'background')}. Connect as many backgrounds as pictures."
         )
-    return lambda index: photo_of(images[index if len(images) > 1 else 0])
+    return lambda index: photo_of(images[index])
 
 
 def numbered_preview(drawings: Tensor, found: FoundFaces) -> dict[str, list[Any]]:

@@ -7,6 +7,7 @@ them is allocated once.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -15,8 +16,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..gpen.device import is_out_of_memory
 from ..gpen.draw import draw_faces
-from ..gpen.errors import FaceError, PhotoError
+from ..gpen.errors import FaceError, OutOfMemoryError, PhotoError
 from ..gpen.faces.align import Placement, cut, place
 from ..gpen.faces.detect import FaceDetector
 from ..gpen.faces.face import Face
@@ -258,7 +260,7 @@ def paste_faces(
 
 def draw_frames(frames: Tensor, found: FoundFaces, device: torch.device | str = "cpu") -> Tensor:
     """The frames (B, H, W, 3) with a numbered box around each face, in grey around those left out."""
-    images = torch.empty((*frames.shape[:3], 3), dtype=torch.float32, device=device)
+    images = _room((*frames.shape[:3], 3), device)
     for index in range(found.frames):
         chosen, others = (
             [(face.number, face.face) for face in faces if face.frame == index]
@@ -302,15 +304,28 @@ def _check_crops(crops: Tensor, found: FoundFaces) -> None:
 
 
 def _black(number: int, size: int, device: torch.device | str) -> Tensor:
-    return torch.zeros((max(number, 1), size, size, 3), dtype=torch.float32, device=device)
+    return _room((max(number, 1), size, size, 3), device).zero_()
+
+
+def _room(shape: tuple[int, ...], device: torch.device | str) -> Tensor:
+    """An empty tensor; OutOfMemoryError that says how much it would have taken."""
+    try:
+        return torch.empty(shape, dtype=torch.float32, device=device)
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        raise OutOfMemoryError(
+            f"{count(shape[0], 'picture')} of {shape[2]} x {shape[1]} pixels would take "
+            f"{4 * math.prod(shape) / 1e9:.1f} GB, and there is less memory. Work on fewer pictures at a time, or choose "
+            "a smaller network or upscale."
+        ) from error
 
 
 def _results(frames: Tensor, first: Photo, device: torch.device | str) -> tuple[Tensor, Tensor]:
     """Room for all frames of the first one's size, with alpha where the frames have it, and for their masks."""
     size = (len(frames), *first.shape[:2])
     channels = 4 if frames.shape[3] == 4 else 3
-    images = torch.empty((*size, channels), dtype=torch.float32, device=device)
-    return images, torch.empty(size, dtype=torch.float32, device=device)
+    return _room((*size, channels), device), _room(size, device)
 
 
 def _put(images: Tensor, index: int, photo: Photo, frames: Tensor) -> None:

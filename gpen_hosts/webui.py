@@ -18,8 +18,8 @@ from gpen.device import memory_estimate, pick_dtype
 from gpen.errors import GpenError
 from gpen.faces.detect import FaceDetector, make_detector
 from gpen.faces.parsing import FaceParser, make_parser
-from gpen.files.folders import default_network, find_network, list_networks, search_folders
-from gpen.model.checkpoint import Model, inspect, load_model
+from gpen.files.folders import default_network, find_network, list_networks, may_be_network, search_folders
+from gpen.model.checkpoint import Model, inspect, load_model, require_task
 from gpen.options import OPTIONS, Options
 from gpen.pipeline import OnProgress, Restoration, RestoredFace, restore
 from gpen.wording import count, first_line
@@ -44,6 +44,12 @@ def folders() -> list[Path]:
     return [place for place in places if place is not None]
 
 
+def make_folder() -> None:
+    """The folder that messages say to put weights into, as the host has one for each of its own networks."""
+    with contextlib.suppress(OSError):
+        folders()[0].mkdir(parents=True, exist_ok=True)
+
+
 def networks() -> list[str]:
     """What can be chosen as the model: "auto", then the names of the weight files that are there."""
     return [AUTO, *dict.fromkeys(path.name for path in _listed())]
@@ -51,7 +57,8 @@ def networks() -> list[str]:
 
 def _listed() -> list[Path]:
     there = list_networks(search_folders(folders()))
-    return [path for path in there if not path.name.casefold().startswith(_OTHERS)]
+    ours = [path for path in there if not path.name.casefold().startswith(_OTHERS)]
+    return [path for path in ours if may_be_network(path.name, "restore")]
 
 
 def network_path(name: str | None) -> Path:
@@ -121,6 +128,7 @@ class Engine:
         stat = path.stat()
         key = (path, stat.st_mtime_ns, stat.st_size, str(device), dtype)
         model: Model = self._keep("model", key, lambda key: load_model(path, device, dtype))
+        require_task(model)
         with torch.inference_mode(False):
             model.network.to(device)
         return model

@@ -15,7 +15,8 @@ if Path(gpen.__file__).resolve().parent != _FOLDER / "gpen":
 
 from modules import script_callbacks  # noqa: E402
 
-from gpen_hosts.webui_api import add_routes  # noqa: E402 - only once it is known to be ours
+from gpen_hosts.webui import make_folder  # noqa: E402 - only once it is known to be ours
+from gpen_hosts.webui_api import add_routes  # noqa: E402
 from gpen_hosts.webui_extras import GpenPostprocessing  # noqa: E402, F401 - registered by being here
 from gpen_hosts.webui_face_restorer import (  # noqa: E402
     RememberJob,  # noqa: F401 - registered by being here
@@ -24,6 +25,7 @@ from gpen_hosts.webui_face_restorer import (  # noqa: E402
     register_restorer,
 )
 
+make_folder()
 register_restorer()
 script_callbacks.on_ui_settings(add_settings)
 script_callbacks.on_before_ui(add_plot_axes)

@@ -147,11 +147,14 @@ def list_networks(folders: Iterable[Path]) -> list[Path]:
     return list(files.values())
 
 
-def may_be_network(name: str) -> bool:
-    """Whether a file of this name may be a network: False for detectors, parsers and GPEN's discriminators."""
+def may_be_network(name: str, task: str | None = None) -> bool:
+    """Whether a file of this name may be a network: False for detectors, parsers and GPEN's discriminators.
+
+    task: False also for published networks that are for another one.
+    """
     published = published_by_file_name(name)
     if published is not None:
-        return published.kind == "network"
+        return published.kind == "network" and task in (None, published.task)
     stem = PurePath(name).stem.casefold()
     discriminator = stem.startswith("gpen") and stem.endswith(("-d", "_d"))
     return weight_suffix(name) in NETWORK_SUFFIXES and not discriminator

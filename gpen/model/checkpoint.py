@@ -112,6 +112,15 @@ class Model:
         return f"<Model {self.spec.title}, {self.task}, {self.dtype}, {self.device}, {self.path.name}>"
 
 
+def require_task(model: Model, task: str = "restore") -> None:
+    """GpenError where a network is for another task than the one at hand."""
+    if model.task != task:
+        raise GpenError(
+            f"{model.path.name} is a {model.spec.title} {_TASK_TITLES[model.task]}, for the task {model.task}; what is "
+            f"needed here is one for the task {task}, such as GPEN-BFR-512."
+        )
+
+
 def inspect(path: Path | str, task: str | None = None) -> CheckpointInfo:
     """Say what a weight file is, reading no more than its table of contents.
 

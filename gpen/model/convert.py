@@ -112,6 +112,26 @@ def convert(
     )
 
 
+def target_of(source: Path, *, half: bool = False) -> Path:
+    """Where :func:`convert` writes without a target: beside the source."""
+    return _target(source, None, half)
+
+
+def converted(source: Path, *, half: bool = False) -> Path | None:
+    """The file beside the source that says it was converted from just these bytes of it, or None.
+
+    CheckpointError where the source is no GPEN network.
+    """
+    target, digest = target_of(source, half=half), inspect(source).sha256
+    if not target.is_file() or target == source:
+        return None
+    try:
+        said = inspect(target).metadata.get("source_sha256")
+    except CheckpointError:  # whatever it is, it is not ours
+        return None
+    return target if said == digest() else None
+
+
 def convert_folder(
     folder: Path | str,
     *,
@@ -257,7 +277,7 @@ def _same_bits(a: Tensor, b: Tensor) -> bool:
 
 
 def _exists(target: Path) -> FilesError:
-    return FilesError(f"{target} is already there. Give another name, or allow it to be overwritten.")
+    return FilesError(f"{target} is already there. Delete it, give another name, or allow it to be overwritten.")
 
 
 @contextlib.contextmanager

@@ -212,6 +212,21 @@ def test_over_what_an_upscale_model_made(
     assert len(result.after) == 5
 
 
+def test_as_many_backgrounds_as_pictures(graph: GraphBuilder, parts: Parts) -> None:
+    photo = graph.photo(parts.left, "left.png")
+    with pytest.raises(PromptFailedError, match=r"For 2 pictures there is 1 background\."):
+        restore(graph, graph.batch(photo, photo), background=photo)
+
+
+def test_an_upscale_model_that_makes_too_much_is_not_begun_with(
+    graph: GraphBuilder, parts: Parts, upscale_x2: Path
+) -> None:
+    graph.server.add_model("upscale_models/nearest-x2.pth", upscale_x2)
+    model = graph.add("UpscaleModelLoader", model_name="nearest-x2.pth")
+    with pytest.raises(PromptFailedError, match=r"a picture of 0\.3 megapixels, more than the 0\.1 allowed"):
+        restore(graph, graph.photo(parts.left, "left.png"), upscale_model=model, max_megapixels=0.1)
+
+
 def test_one_of_background_and_upscale_model(graph: GraphBuilder, parts: Parts, upscale_x2: Path) -> None:
     graph.server.add_model("upscale_models/nearest-x2.pth", upscale_x2)
     photo = graph.photo(parts.left, "left.png")

@@ -151,6 +151,20 @@ def test_a_wrong_weight_file_gets_gpens_sentence(graph: GraphBuilder, weight_fil
     assert caught.value.details["exception_type"] == "gpen.errors.CheckpointError"
 
 
+def test_weights_for_another_task_restore_nothing(graph: GraphBuilder, made_models: dict[str, Path]) -> None:
+    name = "GPEN-Seg2face-512.safetensors"
+    put = graph.server.add_model(f"facerestore_models/{name}", made_models[f"facerestore_models/{PASSTHROUGH}"])
+    try:
+        assert name not in model_names(graph.server)
+        assert name in model_names(graph.server, "GPENConvertCheckpoint", "weight_file")
+        model = graph.add("GPENLoadModel", model_name=name)
+        graph.show(graph.add("GPENRestoreFaces", image=graph.add("EmptyImage"), model=model))
+        with pytest.raises(PromptFailedError, match="what is needed here is one for the task restore"):
+            graph.run()
+    finally:
+        put.unlink()
+
+
 @pytest.mark.parametrize("node", ["GPENLoadModel", "GPENConvertCheckpoint"])
 def test_a_missing_file_is_refused_with_what_to_do(graph: GraphBuilder, node: str) -> None:
     folder = graph.server.base_dir / "models/facerestore_models"
@@ -260,8 +274,13 @@ def test_a_converted_file_loads(
     after = GraphBuilder(graph.server)
     restore(after, after.photo(parts.left, "left.png"), weights=target.name).passed_through(parts.left)
 
-    again = GraphBuilder(graph.server)
-    again.add("EmptyImage")
-    again.add("GPENConvertCheckpoint", weight_file=weight_file.name, half=half)
+    written = target.stat().st_mtime_ns
+    assert "made of this file before" in graph.run().outputs[path.id]["text"][0]
+    assert target.stat().st_mtime_ns == written
+    target.unlink()
+    assert "verified" in graph.run().outputs[path.id]["text"][0]
+    assert target.is_file()
+
+    torch.save(load_file(made_models[f"facerestore_models/{MARKER}"]), weight_file)
     with pytest.raises(PromptFailedError, match=re.escape(f"{target} is already there")):
-        again.run()
+        graph.run()

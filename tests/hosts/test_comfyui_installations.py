@@ -67,6 +67,7 @@ def test_an_empty_list_says_what_to_put_where(bare: ComfyUIServer, node: str, na
     assert declared["options"] == []
     advice = f"Put weights such as GPEN-BFR-512.pth into {folder}, then refresh the node definitions (R)."
     assert declared["tooltip"] == advice
+    assert folder.is_dir()
 
     graph = GraphBuilder(bare)
     model = graph.add(node, **{name: chosen})

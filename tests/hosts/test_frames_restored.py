@@ -12,6 +12,7 @@ import torch
 from tests.hosts.loading import from_checkout
 from tests.hosts.made import broken_face, face_at, found, frames, model, passed_through
 
+OutOfMemoryError = from_checkout("gpen.errors").OutOfMemoryError
 PhotoError = from_checkout("gpen.errors").PhotoError
 Options = from_checkout("gpen.options").Options
 cut, place = from_checkout("gpen.faces.align").cut, from_checkout("gpen.faces.align").place
@@ -194,3 +195,12 @@ def test_a_face_that_cannot_be_aligned_is_left_out_and_named(
 def test_other_frames_than_the_faces_were_found_in_are_refused(passthrough: Any) -> None:
     with pytest.raises(PhotoError, match="found in 1 picture of 420 x 160 pixels; here are 2 of 420 x 160"):
         restore_frames(frames(2), passthrough, found([face_at(80)]), Options())
+
+
+def test_more_than_fits_into_memory_is_said_with_its_size(monkeypatch: pytest.MonkeyPatch, passthrough: Any) -> None:
+    def full(*size: Any, **more: Any) -> Any:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes")
+
+    monkeypatch.setattr(torch, "empty", full)
+    with pytest.raises(OutOfMemoryError, match=r"1 picture of 256 x 256 pixels would take 0\.0 GB"):
+        restore_frames(frames(1), passthrough, found([face_at(90)]), Options())
