@@ -316,8 +316,8 @@ def _room(shape: tuple[int, ...], device: torch.device | str) -> Tensor:
             raise
         raise OutOfMemoryError(
             f"{count(shape[0], 'picture')} of {shape[2]} x {shape[1]} pixels would take "
-            f"{4 * math.prod(shape) / 1e9:.1f} GB, and there is less memory. Work on fewer pictures at a time, or choose "
-            "a smaller network or upscale."
+            f"{4 * math.prod(shape) / 1e9:.1f} GB, and there is less memory. Work on fewer pictures at a time, or "
+            "choose a smaller network or upscale."
         ) from error
 
 

@@ -19,7 +19,7 @@ from torch import Tensor
 from gpen.errors import CheckpointError, FilesError
 from gpen.model import convert as converter
 from gpen.model.checkpoint import inspect, load_model
-from gpen.model.convert import convert, convert_folder
+from gpen.model.convert import convert, convert_folder, converted, target_of
 from gpen.model.network import GPEN
 from gpen.model.spec import Spec
 
@@ -150,6 +150,20 @@ def test_never_overwrites_unless_told(source: Path) -> None:
     assert target.read_bytes() == b"precious"
     convert(source, overwrite=True)
     assert inspect(target).spec == TINY
+
+
+def test_what_was_made_of_a_file_is_known_again(source: Path) -> None:
+    assert converted(source) is None
+    result = convert(source)
+    assert converted(source) == target_of(source) == result.target
+    assert converted(source, half=True) is None
+    assert converted(result.target) is None
+    result.target.write_bytes(b"something else")
+    assert converted(source) is None
+    result.target.unlink()
+    convert(source)
+    torch.save(random_state(torch.float16), source)
+    assert converted(source) is None
 
 
 def test_a_target_that_appears_meanwhile_is_kept(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
