@@ -1,6 +1,6 @@
 # `make demo` and `make test` need nothing but Python 3.11 or newer: the environment is made when it is missing.
 # `make test-comfyui` and `make test-web` also need ComfyUI, in $COMFYUI_DIR or ~/.cache/gpen-hosts/ComfyUI, and the
-# latter needs Chromium. `make test-forge` needs SD-WebUI Forge, in $FORGE_DIR or
+# latter needs Chromium, in $CHROMIUM or on the path. `make test-forge` needs SD-WebUI Forge, in $FORGE_DIR or
 # ~/.cache/gpen-hosts/stable-diffusion-webui-forge.
 .PHONY: demo test test-comfyui test-web test-forge format
 
@@ -18,7 +18,7 @@ test-comfyui:
 	@python=$$(bash .ci/environment comfyui) && "$$python" -m pytest --durations=10 tests/hosts/test_comfyui*.py
 
 test-web:
-	@python=$$(bash .ci/environment comfyui) && "$$python" -m pytest tests/web
+	@bash .ci/chromium >/dev/null && python=$$(bash .ci/environment comfyui) && "$$python" -m pytest tests/web
 
 test-forge:
 	@python=$$(bash .ci/environment forge) && "$$python" -m pytest --durations=10 tests/hosts/test_forge*.py

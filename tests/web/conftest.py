@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,7 +16,7 @@ from PIL import Image
 
 from gpen.model.made import SHARPEN, made_weights
 from gpen.model.spec import Spec
-from tests.hosts.comfyui_server import ComfyUIServer
+from tests.hosts.comfyui_server import CHECKOUT, ComfyUIServer
 from tests.hosts.conftest import made_models, pytest_runtest_setup, start_comfyui, upscale_x2  # noqa: F401
 from tests.hosts.graphs import GraphBuilder
 from tests.web.comfyui_page import ARGUMENTS, SETTINGS, ComfyUIPage
@@ -73,11 +73,11 @@ def graph(comfyui: ComfyUIServer) -> GraphBuilder:
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:
     playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright: run make test-web")
-    chromium = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
-    if chromium is None:
-        pytest.skip("needs Chromium, on the path or in $CHROMIUM")
+    found = subprocess.run(["bash", CHECKOUT / ".ci/chromium"], capture_output=True, text=True, check=False)
+    if found.returncode != 0:
+        pytest.fail(found.stderr)
     with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=chromium, args=ARGUMENTS)
+        browser = started.chromium.launch(executable_path=found.stdout.strip(), args=ARGUMENTS)
         yield browser
         browser.close()
 
