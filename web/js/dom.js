@@ -23,7 +23,7 @@ export function aspectOf(picture) {
   return picture.naturalWidth / picture.naturalHeight;
 }
 
-/** Keep a key from ComfyUI, whose shortcuts would act on the canvas. */
+/** Keep a key's or pointer's event from ComfyUI, which would act on the canvas. */
 export function keep(event) {
   event.preventDefault();
   event.stopPropagation();
