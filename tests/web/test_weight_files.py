@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from pathlib import Path
+
+import pytest
 
 from gpen.errors import GpenError
 from gpen.model.checkpoint import load_model
@@ -12,23 +15,39 @@ from tests.web.comfyui_page import ComfyUIPage
 from tests.web.conftest import Parts
 
 
+@pytest.fixture
+def add_network(comfyui: ComfyUIServer) -> Iterator[Callable[[str, Path], Path]]:
+    """Copies a file into the server's folder of networks, under a name; it is removed when the test ends."""
+    added: list[Path] = []
+
+    def add(name: str, file: Path) -> Path:
+        added.append(comfyui.add_model(f"facerestore_models/{name}", file))
+        return added[-1]
+
+    yield add
+    for file in added:
+        file.unlink()
+
+
 def test_a_wrong_weight_file_is_explained(
-    page: ComfyUIPage, graph: GraphBuilder, comfyui: ComfyUIServer, parts: Parts, tmp_path: Path, screenshots: Path
+    page: ComfyUIPage,
+    graph: GraphBuilder,
+    add_network: Callable[[str, Path], Path],
+    parts: Parts,
+    tmp_path: Path,
+    screenshots: Path,
 ) -> None:
     wrong = tmp_path / "wrong.pth"
     wrong.write_bytes(b"<!DOCTYPE html><html>Not found</html>")
-    put = comfyui.add_model("facerestore_models/wrong.pth", wrong)
-    try:
-        load_model(put)
-    except GpenError as error:
-        sentence = str(error)
+    with pytest.raises(GpenError) as refused:
+        load_model(add_network("wrong.pth", wrong))
+    sentence = str(refused.value)
     model = graph.add("GPENLoadModel", model_name="wrong.pth")
     detector = graph.add("GPENLoadFaceDetector")
     photo = graph.photo(parts.left, "left.png")
     graph.show(graph.add("GPENRestoreFaces", image=photo, model=model, detector=detector))
     page.load(graph.graph)
     ended = page.run()
-    put.unlink()
     assert ended["name"] == "execution_error"
     explained = page.window.get_by_text(sentence).first
     # Newer frontends say at first only that there is something to see.
@@ -42,18 +61,20 @@ def test_a_wrong_weight_file_is_explained(
 
 
 def test_refresh_finds_a_new_weight_file(
-    page: ComfyUIPage, graph: GraphBuilder, comfyui: ComfyUIServer, made_models: dict[str, Path]
+    page: ComfyUIPage,
+    graph: GraphBuilder,
+    add_network: Callable[[str, Path], Path],
+    made_models: dict[str, Path],
 ) -> None:
     graph.add("GPENLoadModel", model_name=PASSTHROUGH)
     page.load(graph.graph)
     choices = "node.widgets.find((widget) => widget.name === 'model_name').options.values"
     assert "new.safetensors" not in page.node("GPENLoadModel", choices)
-    new = comfyui.add_model("facerestore_models/new.safetensors", made_models[f"facerestore_models/{PASSTHROUGH}"])
+    add_network("new.safetensors", made_models[f"facerestore_models/{PASSTHROUGH}"])
     page.window.locator("#graph-canvas").focus()
     page.window.keyboard.press("r")
     page.window.wait_for_function(
         "app.graph.nodes.some((node) => node.widgets?.some((widget) => "
         "widget.options?.values?.includes?.('new.safetensors')))"
     )
-    new.unlink()
     assert page.widget("GPENLoadModel", "model_name") == PASSTHROUGH
