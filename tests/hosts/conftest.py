@@ -26,7 +26,8 @@ MARKER = {"color_matrix": checks.MATRIX.tolist(), "color_bias": checks.BIAS.toli
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip the tests that need a host here, so that pytest says why once and not for each of them."""
-    hosts = {"start_comfyui": why_not, "forge": webui_host.why_not_forge, "a1111": webui_host.why_not_a1111}
+    hosts = {"start_comfyui": why_not, "in_comfyui": why_not}
+    hosts |= {"forge": webui_host.why_not_forge, "a1111": webui_host.why_not_a1111}
     for fixture, why in hosts.items():
         if fixture in getattr(item, "fixturenames", ()) and (reason := why()):
             pytest.skip(reason)

@@ -10,16 +10,19 @@ import os
 import subprocess
 import sys
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors.torch import save_file
 
-from tests.hosts.comfyui_server import comfyui_folder, why_not
-from tests.hosts.graphs import PASSTHROUGH
+from gpen.model.made import made_weights
+from tests.hosts.comfyui_server import comfyui_folder
+from tests.hosts.conftest import SPEC
 from tests.hosts.loading import ROOT
 
-pytestmark = pytest.mark.skipif(bool(why_not()), reason=why_not())
+Run = Callable[[str], Any]
 
 PRELUDE = f"""
 import importlib.util, json, sys
@@ -37,12 +40,12 @@ loading = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(loading)
 device = loading.from_checkout("gpen.device")
 GpenError = loading.from_checkout("gpen.errors").GpenError
-ManagedModel = loading.from_checkout("gpen_hosts.comfyui").ManagedModel
+comfyui = loading.from_checkout("gpen_hosts.comfyui")
 
 def managed(precision="fp32"):
     # As the host runs nodes.
     with torch.inference_mode():
-        return ManagedModel(pathlib.Path(path), precision)
+        return comfyui.ManagedModel(pathlib.Path(path), precision)
 
 def load(model):
     with torch.inference_mode():
@@ -68,25 +71,33 @@ def to(module, place, plain=torch.nn.Module.to):
 
 
 @pytest.fixture
-def network_file(made_models: dict[str, Path]) -> Path:
-    return made_models[f"facerestore_models/{PASSTHROUGH}"]
+def in_comfyui(network_file: Path, tmp_path: Path) -> Run:
+    """Runs code in a new process that has ComfyUI's modules; what it prints as JSON."""
+
+    def answer(code: str) -> Any:
+        run = subprocess.run(
+            [sys.executable, "-c", PRELUDE + textwrap.dedent(code), str(network_file), str(tmp_path)],
+            cwd=comfyui_folder(),
+            env={**os.environ, "OMP_WAIT_POLICY": "passive", "PYTHONDONTWRITEBYTECODE": "1"},
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert run.returncode == 0, run.stderr
+        return json.loads(run.stdout.splitlines()[-1])
+
+    return answer
 
 
-def in_host(code: str, network: Path, base: Path) -> Any:
-    """What code prints as JSON in a new process that has ComfyUI's modules."""
-    run = subprocess.run(
-        [sys.executable, "-c", PRELUDE + textwrap.dedent(code), str(network), str(base)],
-        cwd=comfyui_folder(),
-        env={**os.environ, "OMP_WAIT_POLICY": "passive", "PYTHONDONTWRITEBYTECODE": "1"},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert run.returncode == 0, run.stderr
-    return json.loads(run.stdout.splitlines()[-1])
+@pytest.fixture(scope="module")
+def network_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A network that returns what it gets."""
+    file = tmp_path_factory.mktemp("network") / "passthrough.safetensors"
+    save_file(made_weights(SPEC), file)
+    return file
 
 
-def test_the_host_is_asked_for_the_whole_network_and_room_for_one_face(network_file: Path, tmp_path: Path) -> None:
+def test_the_host_is_asked_for_the_whole_network_and_room_for_one_face(in_comfyui: Run) -> None:
     code = """
         on_a_gpu("NORMAL_VRAM")
         asked = []
@@ -103,14 +114,14 @@ def test_the_host_is_asked_for_the_whole_network_and_room_for_one_face(network_f
             asked.clear()
         print(json.dumps(answers))
     """
-    answers = in_host(code, network_file, tmp_path)
+    answers = in_comfyui(code)
     for asked, needed in answers:
         assert asked == [[1, {"memory_required": needed, "force_full_load": True}]]
     float32, bfloat16, float16 = (needed for _, needed in answers)
     assert bfloat16 == float16 < float32
 
 
-def test_after_the_host_took_memory_back_the_whole_network_is_loaded_again(network_file: Path, tmp_path: Path) -> None:
+def test_after_the_host_took_memory_back_the_whole_network_is_loaded_again(in_comfyui: Run) -> None:
     code = """
         def take_half(model):
             # As for a larger model in the same graph.
@@ -136,13 +147,32 @@ def test_after_the_host_took_memory_back_the_whole_network_is_loaded_again(netwo
         print(json.dumps({state: list(watch(state)) for state in ("NORMAL_VRAM", "LOW_VRAM", "NO_VRAM")}))
     """
     cpu, half, gpu = ["cpu"], ["cpu", "meta"], ["meta"]
-    seen = in_host(code, network_file, tmp_path)
+    seen = in_comfyui(code)
     assert seen["NORMAL_VRAM"] == seen["LOW_VRAM"] == [cpu, gpu, half, gpu, cpu, gpu, cpu, gpu]
     # Here the host counts nothing as loaded, and so takes all.
     assert seen["NO_VRAM"] == [cpu, gpu, cpu, gpu, cpu, gpu, cpu, gpu]
 
 
-def test_unloading_and_loading_again_keeps_the_network_s_answer(network_file: Path, tmp_path: Path) -> None:
+def test_networks_make_room_for_a_detector_where_there_is_too_little(in_comfyui: Run) -> None:
+    code = """
+        def after_make_room(memory):
+            load(model)
+            leave(memory)
+            comfyui.make_room()
+            return places(model)
+
+        asked = []
+        free_memory, management.free_memory = management.free_memory, lambda *more: asked.append(more)
+        comfyui.make_room()
+        management.free_memory = free_memory
+        on_a_gpu("NORMAL_VRAM")
+        model = managed()
+        print(json.dumps([asked, after_make_room(8 << 30), after_make_room(1 << 20), after_make_room(8 << 30)]))
+    """
+    assert in_comfyui(code) == [[], ["meta"], ["cpu"], ["meta"]]
+
+
+def test_unloading_and_loading_again_keeps_the_network_s_answer(in_comfyui: Run) -> None:
     code = """
         model = managed()
         generator = torch.Generator().manual_seed(0)
@@ -155,12 +185,12 @@ def test_unloading_and_loading_again_keeps_the_network_s_answer(network_file: Pa
         after = model.model(faces)
         print(json.dumps([torch.equal(before, after), (after - faces).abs().max().item()]))
     """
-    same, error = in_host(code, network_file, tmp_path)
+    same, error = in_comfyui(code)
     assert same
     assert error < 1e-3
 
 
-def test_two_networks_of_one_file_do_not_share_their_weights(network_file: Path, tmp_path: Path) -> None:
+def test_two_networks_of_one_file_do_not_share_their_weights(in_comfyui: Run) -> None:
     code = """
         first, second = managed(), managed("bf16")
         faces = torch.rand((1, 3, 256, 256), generator=torch.Generator().manual_seed(0)) * 2 - 1
@@ -177,14 +207,14 @@ def test_two_networks_of_one_file_do_not_share_their_weights(network_file: Path,
         first._patcher.detach()
         print(json.dumps([errors, both, [places(first), places(second)]]))
     """
-    errors, both, one = in_host(code, network_file, tmp_path)
+    errors, both, one = in_comfyui(code)
     assert errors[0] == errors[2] < 1e-3
     assert 1e-3 < errors[1] < 0.1
     assert both == [["meta"], ["meta"]]
     assert one == [["cpu"], ["meta"]]
 
 
-def test_float16_is_for_gpus_and_may_wait_on_the_cpu(network_file: Path, tmp_path: Path) -> None:
+def test_float16_is_for_gpus_and_may_wait_on_the_cpu(in_comfyui: Run) -> None:
     code = """
         try:
             managed("fp16")
@@ -199,6 +229,6 @@ def test_float16_is_for_gpus_and_may_wait_on_the_cpu(network_file: Path, tmp_pat
         load(model)
         print(json.dumps([refused, *kept, finite, inference, places(model), str(model.model.dtype)]))
     """
-    refused, *more = in_host(code, network_file, tmp_path)
+    refused, *more = in_comfyui(code)
     assert refused.startswith("float16 cannot be used on a CPU: ")
     assert more == [["cpu"], ["torch.float16"], True, False, ["meta"], "torch.float16"]
