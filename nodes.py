@@ -204,7 +204,7 @@ class GPENRestoreFaces(io.ComfyNode):
             enlarged = upscale_model and host.enlarger(upscale_model, image, options)
         result = restore_frames(
             image,
-            model.model,
+            model.for_run(),
             faces,
             options,
             parser=_parser(options.mask),

@@ -23,7 +23,7 @@ from ..gpen.device import memory_estimate, pick_dtype
 from ..gpen.errors import FilesError, PhotoError
 from ..gpen.files.catalog import NETWORK_SUFFIXES, find_published
 from ..gpen.files.folders import may_be_network, search_folders
-from ..gpen.model.checkpoint import load_model, require_task
+from ..gpen.model.checkpoint import Model, load_model, require_task
 from ..gpen.options import Options
 from ..gpen.pipeline import resize
 from ..gpen.wording import count
@@ -113,10 +113,14 @@ class ManagedModel:
         # Not CoreModelPatcher, which in newer versions moves single layers of networks made of ComfyUI's own.
         self._patcher = ModelPatcher(self.model.network, load_device=load_device, offload_device=offload_device)
 
-    def load(self) -> None:
-        """Have the whole network, and room to run it on one face, on ComfyUI's device."""
+    def for_run(self) -> Model:
+        """The network, for one run of a node, which calls :meth:`load` before it uses it."""
         if self.model.dtype != self._dtype:
             _log.warning("%s goes on in %s: memory ran out before.", self.model.spec.title, self.model.dtype)
+        return self.model
+
+    def load(self) -> None:
+        """Have the whole network, and room to run it on one face, on ComfyUI's device."""
         needed = memory_estimate(self.model.spec, self.model.dtype)
         management.load_models_gpu([self._patcher], memory_required=needed, force_full_load=True)
         # With --novram the host leaves the weights where they are, for layers that fetch their own.

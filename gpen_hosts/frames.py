@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -162,8 +162,8 @@ def restore_frames(
     """
     scale = found.scale_to(frames)
     total, done = len(found.chosen), 0
-    after = _black(total, model.spec.out_size, device)
-    before = _black(total, model.spec.in_size, device)
+    after = _crops(total, model.spec.out_size, device)
+    before = _crops(total, model.spec.in_size, device)
     images: Tensor | None = None
     mask: Tensor | None = None
     # The faces were chosen where they were found.
@@ -192,7 +192,7 @@ def restore_frames(
             number = chosen[skipped.number].number
             _log.warning("Face %d of picture %d was left as it is: %s", number, index, skipped.reason)
         if images is None or mask is None:
-            images, mask = _results(frames, result.photo, device)
+            images, mask = _results(frames, result.photo.shape[:2], device)
         _put(images, index, result.photo, frames)
         mask[index] = torch.from_numpy(result.mask)
     assert images is not None
@@ -208,7 +208,7 @@ def cut_faces(
     One black picture where no face was chosen.
     """
     wide, high = found.scale_to(frames)
-    crops = _black(len(found.chosen), size, device)
+    crops = _crops(len(found.chosen), size, device)
     chosen: list[FoundFace] = []
     left_out = list(found.left_out)
     for index in range(found.frames):
@@ -242,7 +242,7 @@ def paste_faces(
     """
     scale = found.scale_to(frames)
     _check_crops(crops, found)
-    images, mask = _results(frames, photo_of(frames[0]), device)
+    images, mask = _results(frames, frames.shape[1:3], device)
     done = 0
     for index in range(found.frames):
         photo, placed = photo_of(frames[index]), []
@@ -303,8 +303,11 @@ def _check_crops(crops: Tensor, found: FoundFaces) -> None:
         )
 
 
-def _black(number: int, size: int, device: torch.device | str) -> Tensor:
-    return _room((max(number, 1), size, size, 3), device).zero_()
+def _crops(number: int, size: int, device: torch.device | str) -> Tensor:
+    """Room for square pictures; the first is black, and stays when there is none to put there."""
+    pictures = _room((max(number, 1), size, size, 3), device)
+    pictures[0] = 0
+    return pictures
 
 
 def _room(shape: tuple[int, ...], device: torch.device | str) -> Tensor:
@@ -321,9 +324,9 @@ def _room(shape: tuple[int, ...], device: torch.device | str) -> Tensor:
         ) from error
 
 
-def _results(frames: Tensor, first: Photo, device: torch.device | str) -> tuple[Tensor, Tensor]:
-    """Room for all frames of the first one's size, with alpha where the frames have it, and for their masks."""
-    size = (len(frames), *first.shape[:2])
+def _results(frames: Tensor, shape: Sequence[int], device: torch.device | str) -> tuple[Tensor, Tensor]:
+    """Room for all frames at (height, width), with alpha where the frames have it, and for their masks."""
+    size = (len(frames), *shape)
     channels = 4 if frames.shape[3] == 4 else 3
     return _room((*size, channels), device), _room(size, device)
 

@@ -92,6 +92,11 @@ def options_from(values: dict[str, Any]) -> Options:
     return Options(**(settings | given))
 
 
+def samples_of(photo: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """A photo, or its alpha, from 0 to 1 in the host's 0 to 255."""
+    return np.rint(photo * 255).astype(np.uint8)
+
+
 class Engine:
     """The loaded network, detector and parser, kept between pictures where the settings say so."""
 

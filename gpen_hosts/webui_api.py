@@ -23,7 +23,7 @@ from gpen.images import read_picture, write_picture
 from gpen.options import OPTIONS, Option, Options
 from gpen.pipeline import Restoration, resize
 
-from .webui import engine, network_path, networks, options_from, setting
+from .webui import engine, network_path, networks, options_from, samples_of, setting
 
 MOST_CHARACTERS = 256 << 20
 """Of a picture in base64."""
@@ -84,8 +84,7 @@ def restore_picture(request: RestoreRequest) -> Any:  # type: ignore[valid-type]
         try:
             options = options_from(values)
             picture = read_picture(source, options.max_megapixels)
-            samples = np.rint(picture.photo * 255).astype(np.uint8)
-            result = _in_turn(samples, _weights(values["model"]), options)
+            result = _in_turn(samples_of(picture.photo), _weights(values["model"]), options)
             alpha = picture.alpha
             if alpha is not None:
                 alpha = resize(alpha, (result.photo.shape[1], result.photo.shape[0]))

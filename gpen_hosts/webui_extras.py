@@ -13,7 +13,7 @@ from PIL import Image
 from gpen.options import OPTIONS, Option
 from gpen.pipeline import Restoration, resize
 
-from .webui import NAME, engine, facts_of, failure, network_path, networks, options_from, setting
+from .webui import NAME, engine, facts_of, failure, network_path, networks, options_from, samples_of, setting
 
 # Detector and precision are settings; of the limits the host has its own.
 SHOWN = (("strength", "upscale"), ("mask", "select"), ("only_faces", "detection_threshold"), ("color_match",))
@@ -70,10 +70,10 @@ class GpenPostprocessing(scripts_postprocessing.ScriptPostprocessing):
 
 def _picture(result: Restoration, before: Image.Image) -> Image.Image:
     """As the host wants it, with the alpha of the picture before."""
-    picture = Image.fromarray(np.rint(result.photo * 255).astype(np.uint8))
+    picture = Image.fromarray(samples_of(result.photo))
     if "A" in before.getbands():
         alpha = resize(np.asarray(before.getchannel("A"), np.float32) / 255, picture.size)
-        picture.putalpha(Image.fromarray(np.rint(alpha * 255).astype(np.uint8)))
+        picture.putalpha(Image.fromarray(samples_of(alpha)))
     return picture
 
 

@@ -12,7 +12,19 @@ from numpy.typing import NDArray
 
 from gpen.options import OPTIONS, Option
 
-from .webui import DEFAULTS, NAME, engine, facts_of, failure, job, network_path, networks, options_from, setting
+from .webui import (
+    DEFAULTS,
+    NAME,
+    engine,
+    facts_of,
+    failure,
+    job,
+    network_path,
+    networks,
+    options_from,
+    samples_of,
+    setting,
+)
 
 try:
     from modules.face_restoration import FaceRestoration
@@ -38,7 +50,7 @@ class GpenFaceRestorer(FaceRestoration):  # type: ignore[misc]
             # What is generated is composited by its size: enlarging belongs to Extras.
             weights, options = network_path(setting("model")), options_from({"upscale": 1.0})
             result = engine.restore(np_image, weights, options)
-            restored = np.rint(result.photo * 255).astype(np.uint8)
+            restored = samples_of(result.photo)
         except Exception as error:
             # Nothing around this catches it, and the user's generation would be lost.
             job.note(failure(error))

@@ -169,17 +169,7 @@ def test_without_crops_the_photo_comes_back(photo: Photo) -> None:
 
 
 def test_the_parsed_mask_is_found_in_the_crop_as_it_is_now(photo: Photo) -> None:
-    class LeftHalf:
-        def __init__(self) -> None:
-            self.seen: list[Photo] = []
-
-        def parse(self, crop: Photo) -> Photo:
-            self.seen.append(crop)
-            half = np.zeros((512, 512), np.float32)
-            half[:, :256] = 1
-            return half
-
-    (where, crop), parser = cut_out(photo)[0], LeftHalf()
+    (where, crop), parser = cut_out(photo)[0], checks.LeftHalf()
     result, weights = paste(photo, [(where, 1 - crop)], Options(mask="parsed"), parser=parser)
     assert np.array_equal(parser.seen[0], 1 - crop)
     assert weights[80, 60] > 0.95

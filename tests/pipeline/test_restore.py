@@ -15,6 +15,7 @@ from gpen.faces.face import Face
 from gpen.model.checkpoint import Model
 from gpen.options import Options
 from gpen.pipeline import RestoredFace, restore
+from tests.pipeline import checks
 
 Photo = NDArray[np.float32]
 
@@ -206,17 +207,7 @@ def test_what_cannot_be_restored_is_said(
 
 
 def test_the_parsed_mask_asks_the_parser_for_the_restored_face(photo: Photo, make_model: Any) -> None:
-    class LeftHalf:
-        def __init__(self) -> None:
-            self.seen: list[Photo] = []
-
-        def parse(self, crop: Photo) -> Photo:
-            self.seen.append(crop)
-            half = np.zeros((512, 512), np.float32)
-            half[:, :256] = 1
-            return half
-
-    parser = LeftHalf()
+    parser = checks.LeftHalf()
     restoration = restore(
         photo, make_model(color_bias=(0.3, 0, 0)), [face_at(210, 80)], Options(mask="parsed"), parser=parser
     )
