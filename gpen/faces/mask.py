@@ -41,13 +41,14 @@ def face_mask(shape: str, landmarks: NDArray[np.float64], feather: float, parsed
     if shape == "ellipse":
         mask = _ellipse(landmarks * SIZE, eyes, mouth, unit, width)
     elif shape == "box":
-        mask = _smoothstep((_distance_to_border() - MARGIN * SIZE) / width)
+        mask = _rising_from_border(MARGIN * SIZE, width)
     elif shape == "parsed" and parsed is not None:
         mask = _parsed(parsed, width)
     else:
         raise OptionError(f"There is no mask {shape!r} here; a parsed mask needs a face parser.")
     # Whatever the shape, nothing may end abruptly at the border of the crop.
-    return mask * _smoothstep(_distance_to_border() / (MARGIN * SIZE))
+    mask *= _rising_from_border(0, MARGIN * SIZE)
+    return mask
 
 
 def _ellipse(
@@ -62,27 +63,36 @@ def _ellipse(
     semi_x, semi_y = SEMI_AXES[0] * max(unit, between_eyes), SEMI_AXES[1] * unit
     down = (mouth - eyes) / unit
     center = eyes + CENTER * (mouth - eyes)
-    y, x = np.mgrid[:SIZE, :SIZE].astype(np.float32)
-    x, y = x - np.float32(center[0]), y - np.float32(center[1])
-    along_x = (x * down[1] - y * down[0]) / semi_x
-    along_y = (x * down[0] + y * down[1]) / semi_y
-    radius = np.sqrt(along_x**2 + along_y**2)
-    # Distance to the ellipse to first order: (1 - r) / |gradient of r|.
-    slope = np.sqrt((along_x / semi_x) ** 2 + (along_y / semi_y) ** 2) / np.maximum(radius, 1e-6)
-    return _smoothstep((1 - radius) / np.maximum(slope, 1e-6) / width)
+    steps = np.arange(SIZE, dtype=np.float32)
+    x, y = steps - np.float32(center[0]), (steps - np.float32(center[1]))[:, None]
+    across = (x * np.float32(down[1] / semi_x) - y * np.float32(down[0] / semi_x)) ** 2
+    along = (x * np.float32(down[0] / semi_y) + y * np.float32(down[1] / semi_y)) ** 2
+    radius = np.maximum(np.sqrt(across + along), 1e-6)
+    # Distance to the ellipse to first order: (1 - r) / |gradient of r|, which is this root over r.
+    across *= np.float32(1 / semi_x**2)
+    along *= np.float32(1 / semi_y**2)
+    along += across
+    root = np.maximum(np.sqrt(along, out=along), np.float32(1e-9))
+    return _smoothstep((1 - radius) * radius / (root * np.float32(width)))
 
 
 def _parsed(parsed: Image, width: float) -> Image:
-    inside = np.where(_distance_to_border() >= MARGIN * SIZE, parsed, 0).astype(np.float32)
+    steps = _steps_to_border() >= MARGIN * SIZE
+    inside = np.where(steps & steps[:, None], parsed, 0).astype(np.float32)
     # A step blurred by a Gaussian rises from 2 % to 98 % over four standard deviations.
     return np.clip(cv2.GaussianBlur(inside, (0, 0), width / 4), 0, 1)
 
 
-def _distance_to_border() -> Image:
-    """Distance of each pixel to the nearest side of the crop; 0 on the outermost pixels."""
+def _rising_from_border(start: float, width: float) -> Image:
+    """0 up to ``start`` pixels from the nearest side of the crop, 1 from ``width`` pixels further in."""
+    rising = _smoothstep((_steps_to_border() - np.float32(start)) / np.float32(width))
+    return np.minimum(rising, rising[:, None])
+
+
+def _steps_to_border() -> Image:
+    """Distance of each row (or column) to the nearer end; 0 for the outermost ones."""
     steps = np.arange(SIZE, dtype=np.float32)
-    near = np.minimum(steps, SIZE - 1 - steps)
-    return np.minimum(near[:, None], near[None, :])
+    return np.minimum(steps, SIZE - 1 - steps)
 
 
 def _smoothstep(x: Image) -> Image:
