@@ -1,4 +1,4 @@
-"""Photographs in files restored into files."""
+"""Photographs in files restored into files, step by step; :mod:`gpen.overlap` runs the steps side by side."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from typing import Any
 
 from .draw import Numbered, draw_faces, side_by_side
 from .errors import FaceError, GpenError, PhotoError
-from .faces.detect import FaceDetector
+from .faces.detect import DEFAULT_THRESHOLD, FaceDetector
 from .faces.face import Face
 from .faces.faces_file import FacesFromFile
 from .faces.resample import Image
 from .files.atomic import atomic_path
-from .images import Picture, read_picture, write_picture
+from .images import OnSize, Picture, read_picture, write_picture
 from .images.picture import from_samples
 from .jobs import Job
 from .model.checkpoint import Model
@@ -28,6 +28,8 @@ from .pipeline import OnProgress, Parser, Restoration, SkippedFace, enlarge, res
 
 DONE, UNCHANGED, THERE, FAILED = "restored", "unchanged", "already there", "failed"
 _FINISHED = (DONE, UNCHANGED)
+# Colours and alpha in float32; while they are read or written, samples of 8 or 16 bits and the file as well.
+_BYTES_PER_PIXEL = 20
 
 _log = logging.getLogger(__name__)
 
@@ -66,8 +68,56 @@ class Entry:
         }
 
 
+@dataclass(frozen=True, eq=False)
+class Loaded:
+    """A photograph that was read. faces: its faces, or what finds them. seconds: of work on it so far."""
+
+    job: Job
+    picture: Picture
+    faces: FaceDetector | list[Face]
+    seconds: float
+
+
+@dataclass(frozen=True, eq=False)
+class Unwritten:
+    """A photograph that was restored.
+
+    picture: the result without alpha. alpha: the photograph's, as it was read. before: the photograph's pixels, where
+    they will be shown once more.
+    """
+
+    job: Job
+    picture: Picture
+    alpha: Image | None
+    before: Image | None
+    restoration: Restoration
+    seconds: float
+
+    @property
+    def crops(self) -> int:
+        """Bytes of the crops that wait to be written."""
+        crops = (crop for face in self.restoration.faces for crop in (face.before, face.after))
+        return sum(crop.nbytes for crop in crops if crop is not None)
+
+    @property
+    def entry(self) -> Entry:
+        """What is to be said once it is written."""
+        return Entry(
+            self.job,
+            DONE if self.restoration.faces else UNCHANGED,
+            self.restoration.summary,
+            self.seconds,
+            tuple((face.number, face.face) for face in self.restoration.faces),
+            tuple(self.restoration.skipped),
+        )
+
+
 class Restorer:
-    """Restores photographs one after the other with the same model, faces and options."""
+    """Restores photographs with the same model, faces and options, each in three steps: read, restore, write.
+
+    A step never fails: what goes wrong with a photograph is in the entry that takes the place of the step's
+    result. The first and the last step call nothing of PyTorch, and may run in other threads than the second.
+    """
 
     def __init__(
         self,
@@ -84,63 +134,67 @@ class Restorer:
         self._parser = parser
         self._extras = extras or Extras()
         self._region = region
+        # On a CPU both take all cores. RetinaFace would be in the way of a network that is being recorded on a GPU.
+        self._finds_early = model.device.type != "cpu" and getattr(faces, "name", "") == "yunet"
 
-    def run(self, job: Job, on_progress: OnProgress | None = None) -> Entry:
-        """Restore one photograph; what goes wrong with it is in the entry, and its result is not written.
+    def memory(self, pixels: int) -> int:
+        """Bytes that a photograph of so many pixels holds at most while it is not being restored."""
+        return round(_BYTES_PER_PIXEL * pixels * self._options.upscale**2)
+
+    def read(self, job: Job, on_size: OnSize | None = None) -> Loaded | Entry:
+        """Read a photograph that is not restored yet. on_size: as for :func:`~gpen.images.read_picture`."""
+        if job.target.is_file() and not self._extras.overwrite:
+            return Entry(job, THERE, f"{job.target} is there already; --overwrite restores it anew.")
+        watch = _Watch()
+        try:
+            picture = read_picture(job.photograph.path, self._options.max_megapixels, on_size)
+            return Loaded(job, picture, self._find(job, picture), watch.seconds)
+        except Exception as error:
+            return _failed(job, error, watch.seconds)
+
+    def restore(self, loaded: Loaded, on_progress: OnProgress | None = None) -> Unwritten | Entry:
+        """Restore the faces of a photograph."""
+        job, picture, extras, watch = loaded.job, loaded.picture, self._extras, _Watch(loaded.seconds)
+        try:
+            restoration = restore(
+                picture.photo,
+                self._model,
+                loaded.faces,
+                self._options,
+                on_progress=on_progress,
+                region=self._region,
+                parser=self._parser,
+                keep_crops=extras.save_faces,
+            )
+        except Exception as error:
+            return _failed(job, error, watch.seconds)
+        restored = dataclasses.replace(picture, photo=restoration.photo, alpha=None)
+        before = picture.photo if extras.compare else None
+        return Unwritten(job, restored, picture.alpha, before, restoration, watch.seconds)
+
+    def write(self, made: Unwritten) -> Entry:
+        """Write what was made of a photograph.
 
         The result itself is written last: where it is there, everything else is.
         """
-        if job.target.is_file() and not self._extras.overwrite:
-            return Entry(job, THERE, f"{job.target} is there already; --overwrite restores it anew.")
-        start = time.perf_counter()
+        job, extras, watch = made.job, self._extras, _Watch(made.seconds)
         try:
-            restoration = self._restore(job, on_progress)
-        except GpenError as error:
-            return Entry(job, FAILED, str(error), time.perf_counter() - start)
-        except MemoryError:
-            why = "There is not enough memory for this photograph. Close other programs, or make it smaller."
-            return Entry(job, FAILED, why, time.perf_counter() - start)
+            make_folder(job.target.parent)
+            if extras.save_faces:
+                _save_faces(job, made.restoration)
+            if made.before is not None:
+                self._save_comparison(job, made.before, made.restoration)
+            if made.restoration.faces:
+                self._write(made)
+            else:
+                self._write_unchanged(made)
         except Exception as error:
-            # A mistake of ours; thousands of other photographs should not wait for it to be found.
-            _log.info("%s", job.photograph.path, exc_info=True)
-            why = f"This should not happen: {type(error).__name__}: {error}. gpen -v says more; please report it."
-            return Entry(job, FAILED, why, time.perf_counter() - start)
-        return Entry(
-            job,
-            DONE if restoration.faces else UNCHANGED,
-            restoration.summary,
-            time.perf_counter() - start,
-            tuple((face.number, face.face) for face in restoration.faces),
-            tuple(restoration.skipped),
-        )
-
-    def _restore(self, job: Job, on_progress: OnProgress | None) -> Restoration:
-        source, extras = job.photograph.path, self._extras
-        picture = read_picture(source, self._options.max_megapixels)
-        restoration = restore(
-            picture.photo,
-            self._model,
-            self._find(job, picture),
-            self._options,
-            on_progress=on_progress,
-            region=self._region,
-            parser=self._parser,
-            keep_crops=extras.save_faces,
-        )
-        make_folder(job.target.parent)
-        if extras.save_faces:
-            _save_faces(job, restoration)
-        if extras.compare:
-            self._save_comparison(job, picture.photo, restoration)
-        if not restoration.faces:
-            self._write_unchanged(job, picture, restoration)
-        else:
-            self._write(job, picture, restoration)
-        return restoration
+            return _failed(job, error, watch.seconds)
+        return dataclasses.replace(made.entry, seconds=watch.seconds)
 
     def _find(self, job: Job, picture: Picture) -> FaceDetector | list[Face]:
         if not isinstance(self._faces, FacesFromFile):
-            return self._faces
+            return _Found(self._faces, picture, self._options) if self._finds_early else self._faces
         photograph, size = job.photograph, (picture.width, picture.height)
         try:
             # The file may list a folder above the one that was given now: there the whole path tells more.
@@ -158,25 +212,57 @@ class Restorer:
         path = job.target.parent / f"{job.label}_compare.png"
         write_picture(path, from_samples(drawing))
 
-    def _write(self, job: Job, picture: Picture, restoration: Restoration) -> None:
-        alpha = picture.alpha
-        if alpha is not None:
-            alpha = enlarge(alpha, self._options.upscale)
-        result = dataclasses.replace(picture, photo=restoration.photo, alpha=alpha)
-        write_picture(job.target, result, quality=self._extras.quality)
+    def _write(self, made: Unwritten) -> None:
+        alpha = None if made.alpha is None else enlarge(made.alpha, self._options.upscale)
+        result = dataclasses.replace(made.picture, alpha=alpha)
+        write_picture(made.job.target, result, quality=self._extras.quality)
 
-    def _write_unchanged(self, job: Job, picture: Picture, restoration: Restoration) -> None:
+    def _write_unchanged(self, made: Unwritten) -> None:
         """Copy the file where nothing was done to it: encoding it again could only lose something."""
-        source = job.photograph.path
+        job, source = made.job, made.job.photograph.path
         same_format = source.suffix.lower() == job.target.suffix.lower()
         if not same_format or self._options.upscale != 1:
-            self._write(job, picture, restoration)
+            self._write(made)
             return
         try:
             with atomic_path(job.target) as temporary:
                 shutil.copyfile(source, temporary)
         except OSError as error:
             raise PhotoError(f"{job.target} cannot be written: {error.strerror or error}.") from error
+
+
+class _Found:
+    """A detector that has done its work already."""
+
+    def __init__(self, detector: FaceDetector, picture: Picture, options: Options) -> None:
+        self.name = detector.name
+        self._faces = detector.detect(picture.photo, options.detection_threshold)
+
+    def detect(self, photo: Image, threshold: float = DEFAULT_THRESHOLD) -> list[Face]:
+        return self._faces
+
+
+class _Watch:
+    """Seconds since it was made, and those that were counted before."""
+
+    def __init__(self, before: float = 0.0) -> None:
+        self._start = time.perf_counter() - before
+
+    @property
+    def seconds(self) -> float:
+        return time.perf_counter() - self._start
+
+
+def _failed(job: Job, error: Exception, seconds: float) -> Entry:
+    if isinstance(error, GpenError):
+        why = str(error)
+    elif isinstance(error, MemoryError):
+        why = "There is not enough memory for this photograph. Close other programs, or make it smaller."
+    else:
+        # A mistake of ours; thousands of other photographs should not wait for it to be found.
+        _log.info("%s", job.photograph.path, exc_info=error)
+        why = f"This should not happen: {type(error).__name__}: {error}. gpen -v says more; please report it."
+    return Entry(job, FAILED, why, seconds)
 
 
 def write_report(path: Path, jobs: Sequence[Job], entries: Sequence[Entry]) -> None:

@@ -25,6 +25,7 @@ from .images.picture import from_samples
 from .jobs import Job, Photograph, Problem, check_targets, find_photographs, labels, plan
 from .model.checkpoint import load_model, require_task
 from .options import Options
+from .overlap import Overlap, worker_count
 from .pipeline import OnProgress, RestoredFace
 from .wording import count
 
@@ -65,21 +66,21 @@ def restore(
     print(f"{network.spec.title} ({weights.name}) on {where}, faces from {finder}.")
     white = read_picture(region, options.max_megapixels).photo.mean(axis=2) if region is not None else None
     restorer = Restorer(network, source, options, parser, extras, white)
-    entries: list[Entry] = []
+    tally = _Tally(keep=report is not None)
     try:
         with _Progress(len(jobs)) as progress:
-            for job in jobs:
-                entries.append(restorer.run(job, progress.starts(job)))
-                progress.ends(entries[-1])
+
+            def ends(entry: Entry) -> None:
+                tally.add(entry)
+                progress.ends(entry)
+
+            Overlap(restorer, worker_count(where.type)).run(jobs, progress.starts, ends)
     finally:
         if report is not None:
-            write_report(report, jobs, entries)
+            write_report(report, jobs, tally.entries)
     _print_problems(problems)
-    statuses = Counter(entry.status for entry in entries)
-    restored = sum(len(entry.faces) for entry in entries)
-    counts = [f"{statuses[status]} {status}" for status in (DONE, UNCHANGED, THERE, FAILED) if statuses[status]]
-    print(f"{count(len(jobs), 'photograph')}: {', '.join(counts)}; {count(restored, 'face')} restored.")
-    return 1 if problems or statuses[FAILED] else 0
+    print(f"{count(len(jobs), 'photograph')}: {tally}.")
+    return 1 if problems or tally.statuses[FAILED] else 0
 
 
 def detect(
@@ -154,6 +155,27 @@ def _check_json(path: Path, others: Sequence[Path | None], what: str) -> None:
         raise PhotoError(f"{path} is there and does not look like a file of ours. Give a name that ends in .json.")
 
 
+class _Tally:
+    """How many photographs ended how. keep: keep their entries too, which a million of photographs need not."""
+
+    def __init__(self, keep: bool) -> None:
+        self.entries: list[Entry] = []
+        self.statuses: Counter[str] = Counter()
+        self._faces = 0
+        self._keep = keep
+
+    def add(self, entry: Entry) -> None:
+        if self._keep:
+            self.entries.append(entry)
+        self.statuses[entry.status] += 1
+        self._faces += len(entry.faces)
+
+    def __str__(self) -> str:
+        order = (DONE, UNCHANGED, THERE, FAILED)
+        counts = [f"{self.statuses[status]} {status}" for status in order if self.statuses[status]]
+        return f"{', '.join(counts)}; {count(self._faces, 'face')} restored"
+
+
 class _Progress:
     """A bar of photographs that advances with each face."""
 
@@ -171,7 +193,7 @@ class _Progress:
             dynamic_ncols=True,
         )
         self._photographs = photographs
-        self._number = 0
+        self._started = self._ended = 0
 
     def __enter__(self) -> _Progress:
         return self
@@ -180,8 +202,8 @@ class _Progress:
         self._bar.close()
 
     def starts(self, job: Job) -> OnProgress:
-        number, name = self._number, job.photograph.path.name
-        self._number += 1
+        number, name = self._started, job.photograph.path.name
+        self._started += 1
 
         def show(what: str, done: float) -> None:
             self._bar.set_description_str(f"{number + 1} of {self._photographs}, {what}", refresh=False)
@@ -198,7 +220,8 @@ class _Progress:
     def ends(self, entry: Entry) -> None:
         if entry.status == THERE and not self._bar.disable:
             self._bar.initial += 1  # it took no time, which says nothing about the others
-        self._bar.n = self._number
+        self._ended += 1
+        self._bar.n = max(self._bar.n, self._ended)  # the next one may have started before this one was written
         self._bar.refresh()
         path = entry.job.photograph.path
         if entry.status == FAILED:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from pathlib import Path
 
 from ..errors import PhotoError
@@ -17,7 +18,11 @@ READABLE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp"
 _SPARE = 1 << 28
 
 
-def read_picture(path: Path, max_megapixels: float) -> Picture:
+OnSize = Callable[[int, int], None]
+"""Called with width and height as the file states them, before memory is taken for its pixels; maybe twice."""
+
+
+def read_picture(path: Path, max_megapixels: float, on_size: OnSize | None = None) -> Picture:
     """Read a PNG, JPEG, WebP, TIFF, BMP or GIF file, whatever its name is, and turn it upright.
 
     A picture of more than ``max_megapixels`` is refused before it is decoded. CMYK becomes sRGB, palettes
@@ -25,10 +30,16 @@ def read_picture(path: Path, max_megapixels: float) -> Picture:
     or when it is none of these: the text says what was found and what to do.
     """
     path = Path(path)
+
+    def check(width: int, height: int) -> None:
+        check_size(path, width, height, max_megapixels)
+        if on_size is not None:
+            on_size(width, height)
+
     try:
         data, kind = _bytes_of(path, max_megapixels)
         with pillow.own_settings():
-            return _decoded(data, kind, path, max_megapixels)
+            return _decoded(data, kind, path, check)
     except PhotoError:
         raise
     except MemoryError:
@@ -65,15 +76,15 @@ def _bytes_of(path: Path, max_megapixels: float) -> tuple[bytes, str]:
     return data, kind
 
 
-def _decoded(data: bytes, kind: str, path: Path, max_megapixels: float) -> Picture:
+def _decoded(data: bytes, kind: str, path: Path, check: OnSize) -> Picture:
     if kind == "TIFF":
-        tiff = read_tiff(data, path, max_megapixels)
+        tiff = read_tiff(data, path, check)
         exif, _ = clean_exif(tiff.exif)
         return _picture(tiff.samples, tiff.orientation, kind, tiff.icc, exif, tiff.dpi)
     if kind == "WEBP":  # Pillow's decoder takes memory for the whole picture when it opens it
-        check_size(path, *_webp_size(data), max_megapixels)
+        check(*_webp_size(data))
     with pillow.open_image(data, kind) as image:
-        check_size(path, image.width, image.height, max_megapixels)
+        check(image.width, image.height)
         samples, converted = pillow.decode(image, data, path)
         exif, orientation = clean_exif(image.info.get("exif"))
         icc = None if converted else image.info.get("icc_profile")

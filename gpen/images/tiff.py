@@ -6,6 +6,7 @@ import io
 import lzma
 import struct
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -14,7 +15,7 @@ import numpy as np
 from . import pillow
 from .exif import ORIENTATION, Directory, exif_from_tiff
 from .picture import Samples
-from .sniff import check_size, unsupported
+from .sniff import unsupported
 
 if TYPE_CHECKING:
     from tifffile import TiffPage
@@ -45,13 +46,16 @@ class Tiff(NamedTuple):
     dpi: tuple[float, float] | None
 
 
-def read_tiff(data: bytes, path: Path, max_megapixels: float) -> Tiff:
-    """Read a TIFF file of one page; PhotoError for pixels that are not read, anything else for damage."""
+def read_tiff(data: bytes, path: Path, check: Callable[[int, int], None]) -> Tiff:
+    """Read a TIFF file of one page; PhotoError for pixels that are not read, anything else for damage.
+
+    check: called with width and height before memory is taken for the pixels.
+    """
     from tifffile import TiffFile
 
     with TiffFile(io.BytesIO(data)) as file:
         page: Any = file.pages[0]
-        check_size(path, page.imagewidth, page.imagelength, max_megapixels)
+        check(page.imagewidth, page.imagelength)
         _check(list(file.pages), path)
         ends = (start + size for start, size in zip(page.dataoffsets, page.databytecounts, strict=True))
         if not page.dataoffsets or max(ends) > len(data):

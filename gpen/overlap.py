@@ -1,0 +1,215 @@
+"""Many photographs: while the network works on one, the next is read and the one before is written.
+
+Threads read and write; the network, and everything else that computes, stays in the thread that calls
+:meth:`Overlap.run`. Decoding, encoding and the disk leave Python's lock alone, so threads are enough. PyTorch
+keeps a team of threads for each thread that calls it: as the readers and writers never do, there is one team,
+and on a CPU at most two more threads want a core, for the short time that decoding and encoding take.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+
+from .batch import Entry, Loaded, Restorer, Unwritten
+from .jobs import Job
+from .pipeline import OnProgress, RestoredFace
+
+ROOM = 3 << 29
+"""Bytes that all photographs in flight may hold together, unless there is only one: 1.5 GiB."""
+
+_MOST_WORKERS = 4
+
+
+def worker_count(device: str) -> int:
+    """Threads that read, and as many that write: a GPU is fast enough to wait for one, a CPU is not."""
+    if device == "cpu":
+        return 1
+    return max(1, min(_MOST_WORKERS, (os.cpu_count() or 1) // 2))
+
+
+class Overlap:
+    """Restores photographs with as many reading and as many writing threads as ``workers`` says.
+
+    Results, entries and their order are those of one photograph after the other. At most 2 x workers + 1
+    photographs are in flight, and no more than ``room`` bytes of them, or a single one that is larger.
+    """
+
+    def __init__(self, restorer: Restorer, workers: int = 1, room: int = ROOM) -> None:
+        self._restorer = restorer
+        self._workers = workers
+        self._room = _Room(room)
+        self._stopped = threading.Event()
+
+    def run(
+        self,
+        jobs: Iterable[Job],
+        starts: Callable[[Job], OnProgress],
+        ends: Callable[[Entry], None],
+    ) -> None:
+        """Restore the photographs; once only.
+
+        starts: called when the network is about to begin with a photograph, for what shows its progress. ends:
+        called in the order of the jobs, as soon as a photograph and those before it are finished. Both are called
+        by this thread. An exception, KeyboardInterrupt above all, lets what is being written be finished and
+        reported before it passes through.
+        """
+        pending: deque[Future[Entry]] = deque()
+        readers = ThreadPoolExecutor(self._workers, "gpen-reader")
+        writers = ThreadPoolExecutor(self._workers, "gpen-writer")
+        try:
+            for number, job, read in self._read_ahead(jobs, readers):
+                on_progress = starts(job)
+                loaded = read.result()
+                if isinstance(loaded, Loaded):
+                    made = self._restorer.restore(loaded, _also(on_progress, lambda: _report(pending, ends)))
+                else:
+                    made = loaded
+                del loaded, read  # or its pixels wait here until the next photograph is read
+                pending.append(self._write(number, made, writers))
+                del made
+                _report(pending, ends)
+                while pending and (len(pending) > self._workers or self._room.is_full):
+                    _report(pending, ends, wait=1)
+            _report(pending, ends, wait=len(pending))
+        except BaseException:
+            self._stopped.set()
+            self._room.close()
+            readers.shutdown(wait=False, cancel_futures=True)
+            writers.shutdown(cancel_futures=True)
+            for future in pending:
+                if not future.cancelled() and future.exception() is None:
+                    with contextlib.suppress(OSError):  # nobody may listen any more
+                        ends(future.result())
+            raise
+        readers.shutdown()
+        writers.shutdown()
+
+    def _read_ahead(
+        self, jobs: Iterable[Job], readers: ThreadPoolExecutor
+    ) -> Iterator[tuple[int, Job, Future[Loaded | Entry]]]:
+        numbered = enumerate(jobs)
+        ahead: deque[tuple[int, Job, Future[Loaded | Entry]]] = deque()
+        while True:
+            for number, job in islice(numbered, self._workers + 1 - len(ahead)):
+                ahead.append((number, job, readers.submit(self._read, number, job)))
+            if not ahead:
+                return
+            yield ahead.popleft()
+
+    def _read(self, number: int, job: Job) -> Loaded | Entry:
+        room, restorer = self._room, self._restorer
+        try:
+            room.enter(number, _file_size(job))
+            return restorer.read(job, lambda width, height: room.settle(number, restorer.memory(width * height)))
+        finally:
+            room.settle(number)
+
+    def _write(self, number: int, made: Unwritten | Entry, writers: ThreadPoolExecutor) -> Future[Entry]:
+        if isinstance(made, Unwritten):
+            self._room.add(number, made.crops)
+            return writers.submit(self._written, number, made)
+        self._room.leave(number)
+        future: Future[Entry] = Future()
+        future.set_result(made)
+        return future
+
+    def _written(self, number: int, made: Unwritten) -> Entry:
+        if self._stopped.is_set():
+            raise _Stopped
+        try:
+            return self._restorer.write(made)
+        except BaseException:
+            self._stopped.set()
+            raise
+        finally:
+            self._room.leave(number)
+
+
+class _Stopped(BaseException):
+    """No Exception, so that nobody takes it for damage of a photograph."""
+
+
+class _Room:
+    """Lets photographs in, in the order of their numbers, as long as they fit together; one always fits alone."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._held: dict[int, int] = {}
+        self._turn = 0
+        self._open = True
+        self._changed = threading.Condition()
+
+    def enter(self, number: int, size: int) -> None:
+        """Wait until all earlier ones have settled and there is room."""
+        with self._changed:
+            self._wait(lambda: self._turn == number and self._fits(number, size))
+            self._held[number] = size
+
+    def settle(self, number: int, size: int = 0) -> None:
+        """Wait until there is room for ``size`` more; then it is the next one's turn. The first call counts."""
+        with self._changed:
+            if self._turn != number:
+                return
+            self._wait(lambda: self._fits(number, self._held[number] + size))
+            self._held[number] += size
+            self._turn += 1
+            self._changed.notify_all()
+
+    def add(self, number: int, size: int) -> None:
+        """Hold more, whether there is room or not."""
+        with self._changed:
+            self._held[number] += size
+
+    def leave(self, number: int) -> None:
+        with self._changed:
+            del self._held[number]
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """Let nobody in any more: who waits is stopped."""
+        with self._changed:
+            self._open = False
+            self._changed.notify_all()
+
+    @property
+    def is_full(self) -> bool:
+        with self._changed:
+            return sum(self._held.values()) > self._size
+
+    def _fits(self, number: int, size: int) -> bool:
+        others = [held for other, held in self._held.items() if other != number]
+        return not others or sum(others) + size <= self._size
+
+    def _wait(self, until: Callable[[], bool]) -> None:
+        self._changed.wait_for(lambda: not self._open or until())
+        if not self._open:
+            raise _Stopped
+
+
+def _report(pending: deque[Future[Entry]], ends: Callable[[Entry], None], wait: int = 0) -> None:
+    """Report those that are finished, up to the first that is not; wait for the first ``wait`` of them."""
+    while pending and (wait > 0 or pending[0].done()):
+        ends(pending[0].result())
+        pending.popleft()
+        wait -= 1
+
+
+def _also(on_progress: OnProgress, call: Callable[[], None]) -> OnProgress:
+    def both(done: int, total: int, face: RestoredFace | None) -> bool | None:
+        call()
+        return on_progress(done, total, face)
+
+    return both
+
+
+def _file_size(job: Job) -> int:
+    try:
+        return job.photograph.path.stat().st_size
+    except OSError:  # reading it will say what is wrong
+        return 0
