@@ -23,16 +23,21 @@ SLOPE = 0.2
 MAPPING_RATE = 0.01
 
 
+def sizes(x: Tensor) -> tuple[int, ...]:
+    """The shape as numbers while the network is traced too: the graphs in circulation are for pictures of one size."""
+    return tuple(int(size) for size in x.shape)
+
+
 def upfirdn(x: Tensor, kernel: Tensor, up: int, padding: tuple[int, int]) -> Tensor:
     """Put ``up`` - 1 zeros after each pixel of (N, C, H, W), pad before and after, convolve with the kernel."""
-    batch, channels, height, width = x.shape
+    batch, channels, height, width = sizes(x)
     x = x.reshape(batch * channels, 1, height, 1, width, 1)
     x = F.pad(x, (0, up - 1, 0, 0, 0, up - 1))
     x = x.reshape(batch * channels, 1, height * up, width * up)
     x = F.pad(x, (*padding, *padding))
     # conv2d correlates; the filter is meant as a convolution.
     x = F.conv2d(x, kernel.flip(0, 1)[None, None])
-    return x.reshape(batch, channels, x.shape[2], x.shape[3])
+    return x.reshape(batch, channels, *sizes(x)[2:])
 
 
 def scaled_leaky_relu(x: Tensor) -> Tensor:
@@ -80,7 +85,7 @@ class Linear(nn.Module):
         self.activated = activated
 
     def forward(self, x: Tensor) -> Tensor:
-        scale = self.rate / math.sqrt(self.weight.shape[1])
+        scale = self.rate / math.sqrt(sizes(self.weight)[1])
         x = F.linear(x, self.weight * scale, self.bias * self.rate)
         return scaled_leaky_relu(x) if self.activated else x
 
@@ -116,8 +121,8 @@ class ModulatedConv(nn.Module):
             self.blur = Filter(1, (1, 1), 4)
 
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
-        batch, in_channels, height, width = x.shape
-        out_channels, kernel = self.weight.shape[1], self.weight.shape[3]
+        batch, in_channels, height, width = sizes(x)
+        _, out_channels, _, kernel, _ = sizes(self.weight)
         weight = self.scale * self.weight * self.modulation(style).reshape(batch, 1, in_channels, 1, 1)
         if self.demodulated:
             norm = torch.rsqrt(weight.pow(2).sum(dim=[2, 3, 4]) + 1e-8)
@@ -126,10 +131,10 @@ class ModulatedConv(nn.Module):
         if hasattr(self, "blur"):
             weight = weight.transpose(1, 2).reshape(batch * in_channels, out_channels, kernel, kernel)
             x = F.conv_transpose2d(x, weight, stride=2, groups=batch)
-            return self.blur(x.reshape(batch, out_channels, x.shape[2], x.shape[3]))
+            return self.blur(x.reshape(batch, out_channels, *sizes(x)[2:]))
         weight = weight.reshape(batch * out_channels, in_channels, kernel, kernel)
         x = F.conv2d(x, weight, padding=kernel // 2, groups=batch)
-        return x.reshape(batch, out_channels, x.shape[2], x.shape[3])
+        return x.reshape(batch, out_channels, height, width)
 
 
 class Injection(nn.Module):
@@ -203,7 +208,7 @@ class Generator(nn.Module):
 
     def forward(self, code: Tensor, encoded: list[Tensor]) -> Tensor:
         style = self.style(code)
-        x = self.conv1(self.input(len(code)), style, encoded[0])
+        x = self.conv1(self.input(sizes(code)[0]), style, encoded[0])
         picture = self.to_rgb1(x, style)
         for i, to_rgb in enumerate(self.to_rgbs):
             x = self.convs[2 * i](x, style, encoded[i + 1])
@@ -234,5 +239,5 @@ class Textbook(nn.Module):
         for i in range(len(self.spec.encoder_sizes)):
             x = self.get_submodule(f"ecd{i}")(x)
             encoded.append(x)
-        code = self.final_linear(x.reshape(len(x), -1))
+        code = self.final_linear(x.flatten(1))
         return self.generator(code, encoded[::-1])
