@@ -1,8 +1,9 @@
 # `make demo` and `make test` need nothing but Python 3.11 or newer: the environment is made when it is missing.
+# `make bench` takes the measurements of docs/performance.md, or with ROWS="..." some of them.
 # `make test-comfyui` and `make test-web` also need ComfyUI, in $COMFYUI_DIR or ~/.cache/gpen-hosts/ComfyUI, and the
 # latter needs Chromium, in $CHROMIUM or on the path. `make test-forge` needs SD-WebUI Forge, in $FORGE_DIR or
-# ~/.cache/gpen-hosts/stable-diffusion-webui-forge.
-.PHONY: demo test test-comfyui test-web test-forge format
+# ~/.cache/gpen-hosts/stable-diffusion-webui-forge. `make test-ray` makes an environment with Ray.
+.PHONY: demo test bench test-comfyui test-web test-forge test-ray format
 
 demo:
 	@python=$$(bash .ci/environment) && "$$python" demo/demo.py
@@ -14,6 +15,9 @@ test:
 	"$$python" -m mypy && \
 	"$$python" -m pytest
 
+bench:
+	@python=$$(bash .ci/environment bench) && "$$python" -m bench.performance $(ROWS)
+
 test-comfyui:
 	@python=$$(bash .ci/environment comfyui) && "$$python" -m pytest --durations=10 tests/hosts/test_comfyui*.py
 
@@ -23,6 +27,9 @@ test-web:
 test-forge:
 	@python=$$(bash .ci/environment forge) && "$$python" -m pytest --durations=10 tests/hosts/test_forge*.py
 	@python=$$(bash .ci/environment a1111) && "$$python" -m pytest --durations=10 tests/hosts/test_a1111*.py
+
+test-ray:
+	@python=$$(bash .ci/environment ray) && "$$python" -m pytest --durations=10 tests/cli/test_ray.py
 
 format:
 	@python=$$(bash .ci/environment) && \

@@ -3,31 +3,32 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import logging
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from .draw import Numbered, draw_faces, side_by_side
+import numpy as np
+
+from .device import pick_dtype
+from .draw import draw_faces, side_by_side
 from .errors import FaceError, GpenError, PhotoError
-from .faces.detect import DEFAULT_THRESHOLD, FaceDetector
+from .faces.detect import DEFAULT_THRESHOLD, FaceDetector, make_detector
 from .faces.face import Face
 from .faces.faces_file import FacesFromFile
+from .faces.parsing import make_parser
 from .faces.resample import Image
 from .files.atomic import atomic_path
 from .images import OnSize, Picture, read_picture, write_picture
 from .images.picture import from_samples
-from .jobs import Job
-from .model.checkpoint import Model
+from .jobs import Job, make_folder
+from .model.checkpoint import Model, load_model, require_task
 from .options import Options
-from .pipeline import OnProgress, Parser, Restoration, SkippedFace, enlarge, restore
+from .pipeline import OnProgress, Parser, Restoration, enlarge, restore
+from .report import DONE, FAILED, THERE, UNCHANGED, Entry
 
-DONE, UNCHANGED, THERE, FAILED = "restored", "unchanged", "already there", "failed"
-_FINISHED = (DONE, UNCHANGED)
 # Colours and alpha in float32; while they are read or written, samples of 8 or 16 bits and the file as well.
 _BYTES_PER_PIXEL = 20
 
@@ -42,30 +43,6 @@ class Extras:
     save_faces: bool = False
     overwrite: bool = False
     quality: int | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class Entry:
-    """What became of one photograph. status: one of the constants of this module. Holds no pictures."""
-
-    job: Job
-    status: str
-    message: str
-    seconds: float = 0.0
-    faces: tuple[Numbered, ...] = ()
-    skipped: tuple[SkippedFace, ...] = ()
-
-    def as_json(self) -> dict[str, Any]:
-        """The photograph's entry in a report."""
-        return {
-            "path": str(self.job.photograph.path),
-            "output": str(self.job.target),
-            "status": self.status,
-            "message": self.message,
-            "faces": [_face_json(number, face) for number, face in self.faces],
-            "skipped": [_face_json(left.number, left.face) | {"why": left.reason} for left in self.skipped],
-            "seconds": round(self.seconds, 3),
-        }
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,6 +89,46 @@ class Unwritten:
         )
 
 
+@dataclass(frozen=True)
+class Recipe:
+    """What a Restorer is made from, in paths and plain values, which other processes understand as well.
+
+    weights: the network's file. faces: what gpen detect wrote, or None for the detector of the options. region: a
+    picture in whose white faces are restored. folders: searched first for detectors. device: as PyTorch names it.
+    """
+
+    weights: Path
+    options: Options
+    extras: Extras
+    faces: Path | None = None
+    region: Path | None = None
+    folders: tuple[Path, ...] = ()
+    device: str = "cpu"
+
+    def source(self, device: str) -> FaceDetector | FacesFromFile:
+        """What says where the faces are; FaceError or FilesError where it cannot be used."""
+        if self.faces is not None:
+            return FacesFromFile(self.faces)
+        return make_detector(self.options.detector, self.folders, device)
+
+    def parser(self, device: str) -> Parser | None:
+        """What the parsed mask needs; GpenError where it cannot be used."""
+        return make_parser(self.folders, device) if self.options.mask == "parsed" else None
+
+    def white(self) -> Image | None:
+        """The region, (H, W)."""
+        if self.region is None:
+            return None
+        return np.asarray(read_picture(self.region, self.options.max_megapixels).photo.mean(axis=2))
+
+    def make(self) -> Restorer:
+        """Load everything. Raises GpenError, or a subclass, where something cannot be used."""
+        model = load_model(self.weights, self.device, pick_dtype(self.options.precision))
+        require_task(model)
+        source, parser = self.source(self.device), self.parser(self.device)
+        return Restorer(model, source, self.options, parser, self.extras, self.white())
+
+
 class Restorer:
     """Restores photographs with the same model, faces and options, each in three steps: read, restore, write.
 
@@ -136,6 +153,12 @@ class Restorer:
         self._region = region
         # On a CPU both take all cores. RetinaFace would be in the way of a network that is being recorded on a GPU.
         self._finds_early = model.device.type != "cpu" and getattr(faces, "name", "") == "yunet"
+
+    @property
+    def title(self) -> str:
+        """What restores, where, and what says where the faces are."""
+        faces = self._faces.path if isinstance(self._faces, FacesFromFile) else self._faces.name
+        return f"{self._model.spec.title} ({self._model.path.name}) on {self._model.device}, faces from {faces}"
 
     def memory(self, pixels: int) -> int:
         """Bytes that a photograph of so many pixels holds at most while it is not being restored."""
@@ -172,10 +195,10 @@ class Restorer:
         before = picture.photo if extras.compare else None
         return Unwritten(job, restored, picture.alpha, before, restoration, watch.seconds)
 
-    def write(self, made: Unwritten) -> Entry:
+    def write(self, made: Unwritten, on_ready: Callable[[Entry], None] | None = None) -> Entry:
         """Write what was made of a photograph.
 
-        The result itself is written last: where it is there, everything else is.
+        The result itself is written last: where it is there, everything else is. on_ready: called before that.
         """
         job, extras, watch = made.job, self._extras, _Watch(made.seconds)
         try:
@@ -184,6 +207,8 @@ class Restorer:
                 _save_faces(job, made.restoration)
             if made.before is not None:
                 self._save_comparison(job, made.before, made.restoration)
+            if on_ready is not None:
+                on_ready(dataclasses.replace(made.entry, seconds=watch.seconds))
             if made.restoration.faces:
                 self._write(made)
             else:
@@ -263,53 +288,6 @@ def _failed(job: Job, error: Exception, seconds: float) -> Entry:
         _log.info("%s", job.photograph.path, exc_info=error)
         why = f"This should not happen: {type(error).__name__}: {error}. gpen -v says more; please report it."
     return Entry(job, FAILED, why, seconds)
-
-
-def write_report(path: Path, jobs: Sequence[Job], entries: Sequence[Entry]) -> None:
-    """Write one entry per photograph as JSON; those that were not restored anew keep what the file said.
-
-    jobs: all, in their order, also those that the run did not come to. PhotoError when the file cannot be
-    written.
-    """
-    earlier = _earlier_entries(path)
-    new = {entry.job: entry for entry in entries}
-    content = []
-    for job in jobs:
-        entry, before = new.get(job), earlier.get(str(job.photograph.path))
-        if before is not None and (entry is None or (entry.status == THERE and before.get("status") in _FINISHED)):
-            content.append(before)
-        elif entry is not None:
-            content.append(entry.as_json())
-    make_folder(path.parent)
-    try:
-        with atomic_path(path) as temporary:
-            temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise PhotoError(f"The report {path} cannot be written: {error.strerror or error}.") from error
-
-
-def make_folder(folder: Path) -> None:
-    """Make a folder and those above it, where they are missing; PhotoError when that fails."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise PhotoError(f"The folder {folder} cannot be made: {error.strerror or error}.") from error
-
-
-def _earlier_entries(path: Path) -> dict[str, dict[str, Any]]:
-    try:
-        return {entry["path"]: entry for entry in json.loads(path.read_text(encoding="utf-8"))}
-    except (OSError, ValueError, KeyError, TypeError):
-        return {}
-
-
-def _face_json(number: int, face: Face) -> dict[str, Any]:
-    return {
-        "number": number,
-        "box": [round(v, 2) for v in face.box],
-        "score": round(face.score, 4),
-        "landmarks": [[round(float(x), 2), round(float(y), 2)] for x, y in face.landmarks],
-    }
 
 
 def _save_faces(job: Job, restoration: Restoration) -> None:

@@ -97,6 +97,7 @@ def _add_restore(commands: Any) -> None:
     parser.add_argument("--overwrite", action="store_true", help="restore also what is there already")
     parser.add_argument("--quality", type=_quality, metavar="N", help="of JPEG and WebP files, 1 to 100 (default: 95)")
     _add_places(parser)
+    _add_engine(parser)
     _add_options(parser, list(OPTIONS))
 
 
@@ -164,6 +165,29 @@ def _add_places(parser: argparse.ArgumentParser, *, device: bool = True) -> None
         parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps, xpu (default: auto)")
 
 
+def _add_engine(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("many machines")
+    group.add_argument(
+        "--engine",
+        choices=("local", "ray"),
+        default="local",
+        help="local: this process. ray: the Ray cluster that RAY_ADDRESS names, or one on this machine; all its "
+        "machines have to see photographs, weights and results under the same paths (default: local)",
+    )
+    group.add_argument(
+        "--workers",
+        type=_at_least_one,
+        metavar="N",
+        help="networks that work at a time with --engine ray (default: as many as the cluster has GPUs, or CPUs for)",
+    )
+    group.add_argument(
+        "--cpus-per-worker",
+        type=_at_least_one,
+        metavar="N",
+        help="CPUs of each worker with --engine ray (default: 4, or what the smallest machine has)",
+    )
+
+
 def _add_options(parser: argparse.ArgumentParser, names: Sequence[str]) -> None:
     groups: dict[str, Any] = {}
     for name in names:
@@ -203,6 +227,12 @@ def _quality(text: str) -> int:
     raise argparse.ArgumentTypeError(f"The quality is {text!r}; it has to be a whole number from 1 to 100.")
 
 
+def _at_least_one(text: str) -> int:
+    if text.isdecimal() and int(text) >= 1:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"It is {text!r}; it has to be a whole number from 1 on.")
+
+
 def _help(option: Option) -> str:
     span = "" if option.minimum is None else f"; {option.minimum:g} to {option.maximum:g}"
     default = {True: "yes", False: "no", "": "none"}.get(option.default, option.default)
@@ -216,8 +246,12 @@ def _help(option: Option) -> str:
 
 def _restore(arguments: argparse.Namespace) -> int:
     options = options_from(arguments)
+    of_cluster = {"--workers": arguments.workers, "--cpus-per-worker": arguments.cpus_per_worker}
+    for flag, value in of_cluster.items():
+        if value is not None and arguments.engine != "ray":
+            raise OptionError(f"{flag} is for --engine ray only.")
     from .batch import Extras
-    from .photo_commands import restore
+    from .photo_commands import Cluster, restore
 
     return restore(
         arguments.paths,
@@ -230,6 +264,7 @@ def _restore(arguments: argparse.Namespace) -> int:
         extras=Extras(arguments.compare, arguments.save_faces, arguments.overwrite, arguments.quality),
         folders=arguments.models_path,
         device=arguments.device,
+        cluster=Cluster(*of_cluster.values()) if arguments.engine == "ray" else None,
     )
 
 

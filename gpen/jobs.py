@@ -98,6 +98,14 @@ def check_targets(photographs: Sequence[Photograph], targets: Sequence[Path]) ->
             )
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it, where they are missing; PhotoError when that fails."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise PhotoError(f"The folder {folder} cannot be made: {error.strerror or error}.") from error
+
+
 def labels(paths: Sequence[Path]) -> list[str]:
     """What the names of further files beside each path begin with: its stem, or more where that is not clear."""
     stems = Counter(_key(path.with_suffix("")) for path in paths)

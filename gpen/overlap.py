@@ -9,16 +9,18 @@ and on a CPU at most two more threads want a core, for the short time that decod
 from __future__ import annotations
 
 import contextlib
-import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
+from typing import Protocol
 
-from .batch import Entry, Loaded, Restorer, Unwritten
+from .batch import Loaded, Unwritten
+from .images import OnSize
 from .jobs import Job
 from .pipeline import OnProgress, RestoredFace
+from .report import Entry
 
 ROOM = 3 << 29
 """Bytes that all photographs in flight may hold together, unless there is only one: 1.5 GiB."""
@@ -26,11 +28,18 @@ ROOM = 3 << 29
 _MOST_WORKERS = 4
 
 
-def worker_count(device: str) -> int:
+class Steps(Protocol):
+    """What is done with a photograph, as :class:`~gpen.batch.Restorer` does it."""
+
+    def read(self, job: Job, on_size: OnSize) -> Loaded | Entry: ...
+    def restore(self, loaded: Loaded, on_progress: OnProgress) -> Unwritten | Entry: ...
+    def write(self, made: Unwritten) -> Entry: ...
+    def memory(self, pixels: int) -> int: ...
+
+
+def worker_count(device: str, cores: int) -> int:
     """Threads that read, and as many that write: a GPU is fast enough to wait for one, a CPU is not."""
-    if device == "cpu":
-        return 1
-    return max(1, min(_MOST_WORKERS, (os.cpu_count() or 1) // 2))
+    return 1 if device == "cpu" else max(1, min(_MOST_WORKERS, cores // 2))
 
 
 class Overlap:
@@ -40,7 +49,7 @@ class Overlap:
     photographs are in flight, and no more than ``room`` bytes of them, or a single one that is larger.
     """
 
-    def __init__(self, restorer: Restorer, workers: int = 1, room: int = ROOM) -> None:
+    def __init__(self, restorer: Steps, workers: int = 1, room: int = ROOM) -> None:
         self._restorer = restorer
         self._workers = workers
         self._room = _Room(room)

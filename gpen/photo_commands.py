@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from tqdm import tqdm
 
-from .batch import DONE, FAILED, THERE, UNCHANGED, Entry, Extras, Restorer, make_folder, write_report
-from .device import pick_device, pick_dtype
+from .batch import Extras, Recipe
+from .device import pick_device
 from .draw import draw_faces
 from .errors import FaceError, GpenError, PhotoError
 from .faces.detect import FaceDetector, make_detector
 from .faces.face import Face
-from .faces.faces_file import FacesFromFile, PhotoFaces, write_faces
-from .faces.parsing import make_parser
+from .faces.faces_file import PhotoFaces, write_faces
 from .faces.select import parse_numbers
 from .files.folders import find_network, search_folders
 from .images import Picture, read_picture, write_picture
 from .images.picture import from_samples
-from .jobs import Job, Photograph, Problem, check_targets, find_photographs, labels, plan
-from .model.checkpoint import load_model, require_task
+from .jobs import Job, Photograph, Problem, check_targets, find_photographs, labels, make_folder, plan
 from .options import Options
 from .overlap import Overlap, worker_count
 from .pipeline import OnProgress, RestoredFace
+from .report import DONE, FAILED, THERE, UNCHANGED, Entry, write_report
 from .wording import count
 
 
@@ -42,6 +43,7 @@ def restore(
     extras: Extras,
     folders: Sequence[Path],
     device: str,
+    cluster: Cluster | None = None,
 ) -> int:
     """Restore photographs and print what became of them; 0 when all went well, else 1.
 
@@ -55,17 +57,12 @@ def restore(
     if not jobs:
         _print_problems(problems)
         return 1
-    where = pick_device(device)
+    where = device if cluster is not None else str(pick_device(device))
     weights = find_network(model, search_folders(folders))
-    network = load_model(weights, where, pick_dtype(options.precision))
-    require_task(network)
-    source: FaceDetector | FacesFromFile
-    source = FacesFromFile(faces) if faces is not None else make_detector(options.detector, folders, str(where))
-    parser = make_parser(folders, str(where)) if options.mask == "parsed" else None
-    finder = source.path if isinstance(source, FacesFromFile) else source.name
-    print(f"{network.spec.title} ({weights.name}) on {where}, faces from {finder}.")
-    white = read_picture(region, options.max_megapixels).photo.mean(axis=2) if region is not None else None
-    restorer = Restorer(network, source, options, parser, extras, white)
+    recipe = Recipe(weights, options, extras, faces, region, tuple(folders), where)
+    engine = _engine(recipe, cluster, output.parent if jobs[0].target == output else output)
+    print(f"{engine.title}.")
+    known = engine.known(jobs) if report is not None else {}
     tally = _Tally(keep=report is not None)
     try:
         with _Progress(len(jobs)) as progress:
@@ -74,10 +71,11 @@ def restore(
                 tally.add(entry)
                 progress.ends(entry)
 
-            Overlap(restorer, worker_count(where.type)).run(jobs, progress.starts, ends)
+            engine.run(jobs, progress.starts, ends)
     finally:
         if report is not None:
-            write_report(report, jobs, tally.entries)
+            write_report(report, jobs, tally.entries, known)
+    engine.close()
     _print_problems(problems)
     print(f"{count(len(jobs), 'photograph')}: {tally}.")
     return 1 if problems or tally.statuses[FAILED] else 0
@@ -120,6 +118,52 @@ def detect(
         print(f"The faces are in {json}.")
     _print_problems(problems)
     return 1 if problems else 0
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """What is asked of a Ray cluster: how many workers, and CPUs for each; None for what suits it."""
+
+    workers: int | None = None
+    cpus: int | None = None
+
+
+class _Engine(Protocol):
+    """What restores all photographs: this process, or a cluster.
+
+    known: what unfinished runs have said about photographs that are done, by path. close: called after a run that
+    came to its end.
+    """
+
+    @property
+    def title(self) -> str: ...
+    def known(self, jobs: Sequence[Job]) -> dict[str, dict[str, Any]]: ...
+    def run(self, jobs: Sequence[Job], starts: Callable[[Job], OnProgress], ends: Callable[[Entry], None]) -> None: ...
+    def close(self) -> None: ...
+
+
+class _Local:
+    def __init__(self, recipe: Recipe) -> None:
+        self._restorer = recipe.make()
+        self._workers = worker_count(recipe.device, os.cpu_count() or 1)
+        self.title = self._restorer.title
+
+    def known(self, jobs: Sequence[Job]) -> dict[str, dict[str, Any]]:
+        return {}
+
+    def run(self, jobs: Sequence[Job], starts: Callable[[Job], OnProgress], ends: Callable[[Entry], None]) -> None:
+        Overlap(self._restorer, self._workers).run(jobs, starts, ends)
+
+    def close(self) -> None:
+        pass
+
+
+def _engine(recipe: Recipe, cluster: Cluster | None, results: Path) -> _Engine:
+    if cluster is None:
+        return _Local(recipe)
+    from .ray_engine import RayEngine
+
+    return RayEngine(recipe, results, cluster.workers, cluster.cpus)
 
 
 def _drawings(photographs: Sequence[Photograph], folder: Path) -> list[Path]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
+import platform
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -16,6 +18,19 @@ _UNSUPPORTED = {
     for name in ("EINVAL", "ENOTSUP", "EOPNOTSUPP", "ENOSYS", "EPERM", "EACCES", "EMLINK")
     if hasattr(errno, name)
 }
+
+
+def process_tag() -> str:
+    """What the names of this process's temporary files begin with; another process on any machine has another."""
+    machine = hashlib.sha256(platform.node().encode(errors="replace")).hexdigest()[:8]
+    return f".gpen-{machine}-{os.getpid()}-"
+
+
+def remove_temporaries(folder: Path, tag: str) -> None:
+    """Remove what a process that was killed, the one with this tag, left in a folder."""
+    for left in folder.glob(f"{tag}*"):
+        with suppress(OSError):
+            left.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -34,7 +49,7 @@ def atomic_path(path: Path, *, overwrite: bool = True) -> Iterator[Path]:
     if not overwrite and os.path.lexists(path):
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
     # Not built from the target's name, which may already be as long as the file system allows.
-    temporary = path.with_name(f".gpen-{os.getpid()}-{secrets.token_hex(6)}{path.suffix}")
+    temporary = path.with_name(f"{process_tag()}{secrets.token_hex(6)}{path.suffix}")
     try:
         yield temporary
         with suppress(OSError):

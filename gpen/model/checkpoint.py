@@ -112,8 +112,8 @@ class Model:
         return f"<Model {self.spec.title}, {self.task}, {self.dtype}, {self.device}, {self.path.name}>"
 
 
-def require_task(model: Model, task: str = "restore") -> None:
-    """GpenError where a network is for another task than the one at hand."""
+def require_task(model: Model | CheckpointInfo, task: str = "restore") -> None:
+    """GpenError where a network, or one in a file, is for another task than the one at hand."""
     if model.task != task:
         raise GpenError(
             f"{model.path.name} is a {model.spec.title} {_TASK_TITLES[model.task]}, for the task {model.task}; what is "

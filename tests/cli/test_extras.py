@@ -95,7 +95,7 @@ def test_what_is_remembered_of_a_photograph_holds_no_pictures(restore, photograp
     from gpen import photo_commands
 
     kept = []
-    monkeypatch.setattr(photo_commands, "write_report", lambda path, jobs, entries: kept.extend(entries))
+    monkeypatch.setattr(photo_commands, "write_report", lambda path, jobs, entries, known: kept.extend(entries))
     photographs.add("a.png")
     restore(photographs.folder, "-o", tmp_path / "out", "--report", tmp_path / "r", *flags)
     assert isinstance(kept[0], Entry)

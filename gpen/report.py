@@ -1,0 +1,98 @@
+"""What became of each photograph, for people and in a file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .draw import Numbered
+from .errors import PhotoError
+from .faces.face import Face
+from .files.atomic import atomic_path
+from .jobs import Job, make_folder
+from .pipeline import SkippedFace
+
+DONE, UNCHANGED, THERE, FAILED = "restored", "unchanged", "already there", "failed"
+_FINISHED = (DONE, UNCHANGED)
+
+
+@dataclass(frozen=True, eq=False)
+class Entry:
+    """What became of one photograph. status: one of the constants of this module. Holds no pictures."""
+
+    job: Job
+    status: str
+    message: str
+    seconds: float = 0.0
+    faces: tuple[Numbered, ...] = ()
+    skipped: tuple[SkippedFace, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """The photograph's entry in a report."""
+        return {
+            "path": str(self.job.photograph.path),
+            "output": str(self.job.target),
+            "status": self.status,
+            "message": self.message,
+            "faces": [_face_json(number, face) for number, face in self.faces],
+            "skipped": [_face_json(left.number, left.face) | {"why": left.reason} for left in self.skipped],
+            "seconds": round(self.seconds, 3),
+        }
+
+    @classmethod
+    def from_json(cls, job: Job, content: Mapping[str, Any]) -> Entry:
+        """The entry of a job from what as_json gave, whatever its paths were called there."""
+        faces = tuple((face["number"], _face_from(face)) for face in content["faces"])
+        skipped = tuple(SkippedFace(face["number"], _face_from(face), face["why"]) for face in content["skipped"])
+        return cls(job, content["status"], content["message"], content["seconds"], faces, skipped)
+
+
+def write_report(
+    path: Path, jobs: Sequence[Job], entries: Sequence[Entry], known: Mapping[str, dict[str, Any]] | None = None
+) -> None:
+    """Write one entry per photograph as JSON; those that were not restored anew keep what the file said.
+
+    jobs: all, in their order, also those that the run did not come to. known: entries by path that an earlier run
+    could not write. PhotoError when the file cannot be written.
+    """
+    earlier = {**(known or {}), **_earlier_entries(path)}
+    new = {entry.job: entry for entry in entries}
+    content = []
+    for job in jobs:
+        entry, before = new.get(job), earlier.get(str(job.photograph.path))
+        if before is not None and (entry is None or (entry.status == THERE and before.get("status") in _FINISHED)):
+            content.append(before)
+        elif entry is not None:
+            content.append(entry.as_json())
+    make_folder(path.parent)
+    try:
+        with atomic_path(path) as temporary:
+            temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise PhotoError(f"The report {path} cannot be written: {error.strerror or error}.") from error
+
+
+def _earlier_entries(path: Path) -> dict[str, dict[str, Any]]:
+    try:
+        return {entry["path"]: entry for entry in json.loads(path.read_text(encoding="utf-8"))}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def _face_json(number: int, face: Face) -> dict[str, Any]:
+    return {
+        "number": number,
+        "box": [round(v, 2) for v in face.box],
+        "score": round(face.score, 4),
+        "landmarks": [[round(float(x), 2), round(float(y), 2)] for x, y in face.landmarks],
+    }
+
+
+def _face_from(content: Mapping[str, Any]) -> Face:
+    x0, y0, x1, y1 = content["box"]
+    return Face((x0, y0, x1, y1), content["score"], np.array(content["landmarks"], float))

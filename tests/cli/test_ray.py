@@ -1,0 +1,241 @@
+"""`gpen restore --engine ray` on a real cluster of two machines, played by two of Ray's node processes.
+
+A photograph that is a named pipe holds a worker exactly where the test wants it: opening it for writing waits until a
+worker opens it for reading.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import threading
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("ray", reason="needs Ray: make test-ray runs this")
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="needs named pipes")
+
+ROOT = Path(__file__).resolve().parents[2]
+LONG = 120
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """The address of a cluster of a head without CPUs and two machines with one each."""
+    from ray.cluster_utils import Cluster
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(ROOT))  # gpen, as installed on each machine
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patch.setenv("OMP_WAIT_POLICY", "passive")
+        small = {"object_store_memory": 80 << 20}
+        nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False, **small})
+        try:
+            for _ in range(2):
+                nodes.add_node(num_cpus=1, **small)
+            yield nodes.address
+        finally:
+            nodes.shutdown()
+
+
+@pytest.fixture
+def on_ray(cluster, start, arguments, monkeypatch):
+    """Start the command on the cluster, in another process."""
+    monkeypatch.setenv("RAY_ADDRESS", cluster)
+
+    def run(*more: object):
+        return start("restore", *more, *arguments, "--engine", "ray")
+
+    return run
+
+
+class Pipe:
+    """A photograph that no worker gets past."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._picture = path.read_bytes()
+        path.unlink()
+        os.mkfifo(path)
+
+    def wait_for_reader(self) -> tuple[int, int]:
+        """Wait until a worker reads it; its process, and what holds it there until it is closed."""
+        opened: list[int] = []
+        opening = threading.Thread(target=lambda: opened.append(os.open(self.path, os.O_WRONLY)), daemon=True)
+        opening.start()
+        opening.join(LONG)
+        assert opened, "no worker came"
+        pids = [int(process.name) for process in Path("/proc").iterdir() if process.name.isdecimal()]
+        readers = [pid for pid in pids if self._is_open_in(pid)]
+        assert len(readers) == 1
+        return readers[0], opened[0]
+
+    def kill_reader(self) -> int:
+        """Kill the worker that reads it, and wait until it is dead."""
+        pid, descriptor = self.wait_for_reader()
+        os.kill(pid, signal.SIGKILL)
+        self.wait_for_end(descriptor)
+        return pid
+
+    @staticmethod
+    def wait_for_end(descriptor: int) -> None:
+        """Wait until the reader is gone."""
+        poll = select.poll()
+        poll.register(descriptor, select.POLLERR)
+        assert poll.poll(LONG * 1000)
+        os.close(descriptor)
+
+    def become_a_picture(self) -> None:
+        new = self.path.with_name("new")
+        new.write_bytes(self._picture)
+        new.replace(self.path)
+
+    def _is_open_in(self, pid: int) -> bool:
+        folder = Path(f"/proc/{pid}/fd")
+        try:
+            return pid != os.getpid() and any(os.path.realpath(link) == str(self.path) for link in folder.iterdir())
+        except OSError:
+            return False
+
+
+def finish(process, code: int = 0) -> tuple[str, str]:
+    out, err = process.communicate(timeout=LONG)
+    assert process.returncode == code, out + err
+    return out, err
+
+
+def entries_of(report: Path) -> dict[str, dict]:
+    entries = json.loads(report.read_text(encoding="utf-8"))
+    return {Path(entry["path"]).name: {**entry, "seconds": 0} for entry in entries}
+
+
+def test_results_and_report_are_those_of_one_machine(
+    on_ray, restore, photographs, tmp_path, files_in, monkeypatch, one_face
+):
+    monkeypatch.chdir(tmp_path)
+    photographs.add("a.png", alpha=True)
+    photographs.add("deep/b.jpg", faces=[one_face(5, 5, 40), one_face(60, 40, 30)])
+    photographs.add("c 合影.png")
+    photographs.add("d.jpg", faces=[])
+    photographs.add("e.png")
+    (photographs.folder / "e.png").write_text("no picture")
+    for number in range(12):
+        photographs.add(f"f{number}.webp")
+    flags = ["--save-faces", "--compare", "--min-face-size", 35, "--upscale", 1.5]
+    here = restore("photos", "gone.png", "-o", "here", "--report", "here.json", *flags)
+    out, err = finish(on_ray("photos", "gone.png", "-o", "there", "--report", "there.json", *flags), 1)
+    assert here.code == 1
+    assert out.splitlines()[0].startswith(
+        "GPEN 64 (negative.pth) on 2 Ray workers, each on cpu with 1 CPU, faces from "
+    )
+    assert out.splitlines()[-1] == here.out.splitlines()[-1]
+    assert "e.png is not a picture" in err
+    assert "gone.png does not exist." in err
+    assert "have to be where all machines see them under the same path." in err
+    assert files_in(tmp_path / "there") == files_in(tmp_path / "here")
+    for name in files_in(tmp_path / "here"):
+        assert (tmp_path / "there" / name).read_bytes() == (tmp_path / "here" / name).read_bytes(), name
+    expected, got = entries_of(tmp_path / "here.json"), entries_of(tmp_path / "there.json")
+    assert list(got) == list(expected)
+    for name, entry in expected.items():
+        entry["output"] = entry["output"].replace("here", "there")
+        if entry["status"] != "failed":
+            assert got[name] == entry
+
+
+def test_nothing_is_lost_or_done_twice_when_a_worker_is_killed(on_ray, photographs, tmp_path, files_in):
+    paths = [photographs.add(f"{number:02d}.png") for number in range(16)]
+    pipe = Pipe(paths[9])
+    out, report = tmp_path / "out", tmp_path / "report.json"
+    process = on_ray(*paths, "-o", out, "--report", report)
+    pid, descriptor = pipe.wait_for_reader()
+    done = {path.name: path.stat().st_ino for path in out.glob("*.png") if not path.name.startswith(".")}
+    (writer,) = {
+        note["writer"]
+        for note in map(json.loads, map(Path.read_text, out.glob(".gpen-ray/*.json")))
+        if note["writer"].endswith(f"-{pid}-")
+    }
+    (out / f"{writer}half.png").write_bytes(b"what it was writing")
+    os.kill(pid, signal.SIGKILL)
+    pipe.become_a_picture()
+    pipe.wait_for_end(descriptor)
+    said, _ = finish(process)
+    assert "16 photographs: 16 restored; 16 faces restored." in said
+    assert said.count(" -> ") == 16
+    names = [path.name for path in paths]
+    assert files_in(out) == names
+    assert {name: (out / name).stat().st_ino for name in done} == done
+    entries = entries_of(report)
+    assert list(entries) == names
+    assert {entry["status"] for entry in entries.values()} == {"restored"}
+    assert all(len(entry["faces"]) == 1 for entry in entries.values())
+
+
+def test_a_photograph_with_which_every_worker_dies_stops_no_other(on_ray, photographs, tmp_path, files_in):
+    paths = [photographs.add(f"{number:02d}.png") for number in range(8)]
+    pipe = Pipe(paths[2])
+    process = on_ray(*paths, "-o", tmp_path / "out")
+    workers = {pipe.kill_reader() for _ in range(3)}
+    out, err = finish(process, 1)
+    assert len(workers) == 3
+    assert "8 photographs: 7 restored, 1 failed; 7 faces restored." in out
+    assert "02.png: Its worker died 3 times while it was being restored" in err
+    assert files_in(tmp_path / "out") == [path.name for path in paths if path != pipe.path]
+
+
+def test_a_run_whose_command_was_killed_is_resumed(on_ray, photographs, tmp_path, files_in):
+    paths = [photographs.add(f"{number:02d}.png") for number in range(16)]
+    pipe = Pipe(paths[13])
+    out, report = tmp_path / "out", tmp_path / "report.json"
+    process = on_ray(*paths, "-o", out, "--report", report)
+    assert " on 2 Ray workers" in process.stdout.readline()
+    assert " -> " in process.stdout.readline()
+    _, descriptor = pipe.wait_for_reader()
+    process.kill()
+    process.communicate(timeout=LONG)
+    pipe.wait_for_end(descriptor)  # Ray ends the workers of a command that is gone
+    assert not report.exists()
+    pipe.become_a_picture()
+    done = {path.name: path.stat().st_ino for path in out.glob("[0-9]*.png")}
+    assert 1 <= len(done) < 16
+    said, _ = finish(on_ray(*paths, "-o", out, "--report", report))
+    assert f"16 photographs: {16 - len(done)} restored, {len(done)} already there" in said
+    assert files_in(out) == [path.name for path in paths]
+    assert {name: (out / name).stat().st_ino for name in done} == done
+    entries = entries_of(report)
+    assert {entry["status"] for entry in entries.values()} == {"restored"}
+    assert all(len(entry["faces"]) == 1 for entry in entries.values())
+
+
+def test_stopped_with_control_c(on_ray, photographs, tmp_path):
+    paths = [photographs.add(f"{number:02d}.png") for number in range(16)]
+    pipe = Pipe(paths[13])
+    report = tmp_path / "report.json"
+    process = on_ray(*paths, "-o", tmp_path / "out", "--report", report)
+    process.stdout.readline()
+    told = process.stdout.readline()
+    _, descriptor = pipe.wait_for_reader()
+    process.send_signal(signal.SIGINT)
+    out, err = finish(process, 130)
+    pipe.wait_for_end(descriptor)
+    assert "gpen: stopped; what is finished stays." in err
+    # It may have been stopped between writing an entry down and saying so.
+    assert 1 <= (told + out).count(" -> ") <= len(entries_of(report)) < 16
+
+
+def test_more_cpus_than_any_machine_has(on_ray, photographs, tmp_path):
+    photographs.add("a.png")
+    _, err = finish(on_ray(photographs.folder, "-o", tmp_path / "out", "--cpus-per-worker", 2), 1)
+    assert "No machine of the Ray cluster has 2 CPUs for a worker; the largest has 1." in err
+
+
+def test_a_cluster_that_is_not_there(start, photographs, arguments, tmp_path, monkeypatch):
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
+    photographs.add("a.png")
+    process = start("restore", photographs.folder, "-o", tmp_path / "out", *arguments, "--engine", "ray")
+    _, err = finish(process, 1)
+    assert "The Ray cluster at 127.0.0.1:1 (RAY_ADDRESS) cannot be reached: " in err
+    assert "Traceback" not in err
