@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+TAPS = 4
+
 
 def published_kernel(gain: float = 1.0) -> Tensor:
     """The 4 x 4 kernel outer([1, 3, 3, 1], [1, 3, 3, 1]) / 64 times ``gain``, as checkpoints store it."""
@@ -18,15 +20,42 @@ def published_kernel(gain: float = 1.0) -> Tensor:
     return torch.outer(row, row) * (gain / 64)
 
 
-def blur(x: Tensor, kernel: Tensor, padding: int, bias: Tensor | None = None) -> Tensor:
+def blurred_height(height: int, padding: int) -> int:
+    """Rows of a map of ``height`` rows once it is filtered."""
+    return height + 2 * padding - TAPS + 1
+
+
+def rows_to_blur(start: int, stop: int, height: int, padding: int) -> tuple[int, int]:
+    """The rows of a map of ``height`` rows that rows ``start`` to ``stop`` of the filtered one depend on."""
+    return max(0, start - padding), min(height, stop - padding + TAPS - 1)
+
+
+def blur(
+    x: Tensor,
+    kernel: Tensor,
+    padding: int,
+    bias: Tensor | None = None,
+    *,
+    first: int = 0,
+    height: int | None = None,
+    rows: tuple[int, int] | None = None,
+) -> Tensor:
     """Filter each channel; zero padding on all sides, then ``bias`` (C,) added.
 
-    Height and width become H + 2 padding - 3.
+    Height and width become H + 2 padding - 3. x may be a strip of a map of ``height`` rows that begins with
+    its row ``first``, and ``rows`` those wanted of the result, first and last + 1; the strip has to hold the
+    rows that :func:`rows_to_blur` names.
     """
+    height = x.shape[2] if height is None else height
+    start, stop = rows or (0, blurred_height(height, padding))
+    begin, end = rows_to_blur(start, stop, height, padding)
+    x = x[:, :, begin - first : end - first]
+    at_border = start < padding or stop - padding + TAPS - 1 > height
     channels = x.shape[1]
     # upfirdn2d convolves, conv2d correlates: the kernel is turned round.
     weight = kernel.flip(0, 1).to(x.dtype).expand(channels, 1, *kernel.shape)
-    return F.conv2d(x, weight, bias, padding=padding, groups=channels)
+    out = F.conv2d(x, weight, bias, padding=(padding if at_border else 0, padding), groups=channels)
+    return out[:, :, start - begin : stop - begin] if at_border else out
 
 
 def upsample(x: Tensor, kernel: Tensor) -> Tensor:

@@ -22,7 +22,8 @@ import torch
 from torch import Tensor
 
 from ..errors import CheckpointError
-from .network import GPEN, LEAKY_GAIN, LEAKY_SLOPE
+from .layers import LEAKY_GAIN, LEAKY_SLOPE
+from .network import GPEN
 from .spec import Spec
 
 PAIR_GAIN = LEAKY_GAIN**2 * (1 + LEAKY_SLOPE**2)

@@ -1,0 +1,190 @@
+"""StyleGAN2's styled convolution as GPEN has it: with the encoder's map where StyleGAN2 adds noise.
+
+Styles and demodulation are computed in float32 whatever the network's precision: float16 cannot hold the
+squares that they sum.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from . import fir, winograd
+from .layers import EPSILON, LEAKY_GAIN, LEAKY_SLOPE, Bias, EqualizedLinear, Kernel, parameter
+
+KERNEL_SIZE = 3
+
+_WINOGRAD_PIXELS = 32 * 32
+"""Of the smallest map that is convolved by Winograd's method: below, the transformed weights are larger than it is
+worth."""
+
+
+@dataclass(frozen=True, eq=False)
+class Modulated:
+    """What a modulated convolution does for one style, or for the styles of a batch.
+
+    weight: (out, in, 3, 3), or as Winograd's method takes it, (16, in, out). before: factors of the input's channels
+    (N, in, 1, 1), after: of the output's (N, out, 1, 1); None where the weight holds them.
+    """
+
+    weight: Tensor
+    before: Tensor | None = None
+    after: Tensor | None = None
+
+
+class _Derived:
+    """Something that is computed from a weight, and kept for as long as the weight stays the same."""
+
+    def __init__(self, compute: Callable[[Tensor], Tensor]) -> None:
+        self._compute = compute
+        self._kept: tuple[Any, Tensor] | None = None
+
+    def of(self, weight: Tensor) -> Tensor:
+        if weight.is_inference():
+            # Such tensors do not count their changes.
+            return self._compute(weight)
+        key = (id(weight), weight.data_ptr(), weight._version)
+        if self._kept is None or self._kept[0] != key:
+            self._kept = (key, self._compute(weight))
+        return self._kept[1]
+
+    def forget(self) -> None:
+        self._kept = None
+
+
+class _ModulatedConv(nn.Module):
+    """Convolution of 3 x 3 whose input channels are scaled by the style, and its outputs demodulated."""
+
+    BLUR_PADDING = 1
+
+    def __init__(self, in_channels: int, out_channels: int, style_dim: int, *, upsample: bool) -> None:
+        super().__init__()
+        self.weight = parameter(1, out_channels, in_channels, KERNEL_SIZE, KERNEL_SIZE)
+        self.modulation = EqualizedLinear(style_dim, in_channels)
+        self.scale = 1 / math.sqrt(in_channels * KERNEL_SIZE**2)
+        self.upsamples = upsample
+        if upsample:
+            self.blur = Kernel(gain=4.0)
+        self._energy = _Derived(_energy)
+        self._transformed = _Derived(_transformed)
+
+    def modulate(self, style: Tensor, pixels: int, gain: float) -> Modulated:
+        """Modulation, demodulation and ``gain`` for inputs of so many pixels; style: float32 (N, style_dim)."""
+        weight = self.weight[0]
+        modulation = self.modulation(style) * self.scale
+        demodulation = gain * torch.rsqrt(modulation.square() @ self._energy.of(self.weight).T + EPSILON)
+        if len(style) == 1 and weight.shape[1] * pixels > weight.numel():
+            factors = demodulation.T * modulation
+            return Modulated((weight * factors[:, :, None, None]).to(weight.dtype))
+        # Scaling the input's channels by the style and the output's by the demodulation is the same as scaling
+        # the weight. It costs less where the maps are small, and serves a batch of styles with one weight. The
+        # largest factor is made 1 meanwhile, so that float16 can hold the scaled input.
+        largest = modulation.abs().amax(dim=1, keepdim=True).clamp_min(EPSILON)
+        before = (modulation / largest * self.scale)[:, :, None, None].to(weight.dtype)
+        after = (demodulation * largest / self.scale)[:, :, None, None].to(weight.dtype)
+        on_cpu = weight.device.type == "cpu" and weight.dtype == torch.float32
+        if on_cpu and not self.upsamples and pixels >= _WINOGRAD_PIXELS:
+            weight = self._transformed.of(self.weight)
+        return Modulated(weight, before, after)
+
+    def convolve(self, x: Tensor, modulated: Modulated, bias: Tensor | None) -> Tensor:
+        """Convolve (N, in, H + 2, W), its rows padded already: (N, out, H, W)."""
+        if modulated.before is not None:
+            x = x * modulated.before
+        if modulated.weight.dim() == 3:
+            return winograd.convolve(x, modulated.weight)
+        return F.conv2d(x, modulated.weight, bias, padding=(0, 1))
+
+    def upsample(self, x: Tensor, modulated: Modulated, bias: Tensor | None, start: int, stop: int) -> Tensor:
+        """Rows ``start`` to ``stop`` of (N, out, 2 H, 2 W), made of (N, in, H, W) by convolution and filter."""
+        height = x.shape[2]
+        spread = 2 * height + 1
+        begin, end = fir.rows_to_blur(start, stop, spread, self.BLUR_PADDING)
+        # Row i of the input reaches rows 2 i to 2 i + 2 of the transposed convolution.
+        first, last = max(0, (begin - 1) // 2), min(height, (end + 1) // 2)
+        x = x[:, :, first:last]
+        if modulated.before is not None:
+            x = x * modulated.before
+        x = F.conv_transpose2d(x, modulated.weight.transpose(0, 1), stride=2)
+        kernel, wanted = self.blur.kernel, (start, stop)
+        return fir.blur(x, kernel, self.BLUR_PADDING, bias, first=2 * first, height=spread, rows=wanted)
+
+    def _apply(self, *args: Any, **kwargs: Any) -> _ModulatedConv:
+        # Called where the network is moved or converted.
+        self._energy.forget()
+        self._transformed.forget()
+        return super()._apply(*args, **kwargs)  # type: ignore[no-untyped-call, no-any-return]
+
+
+def _energy(weight: Tensor) -> Tensor:
+    """The sum of the squares of each kernel of (1, out, in, 3, 3): float32 (out, in)."""
+    return weight[0].float().square().sum(dim=(2, 3))
+
+
+def _transformed(weight: Tensor) -> Tensor:
+    return winograd.transform_weight(weight[0])
+
+
+class _Injection(nn.Module):
+    """The weight of the encoder's map, where StyleGAN2 has the weight of its noise."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = parameter(1)
+
+
+class StyledConv(nn.Module):
+    """Modulated convolution, the encoder's map concatenated behind it, bias and leaky ReLU over both."""
+
+    def __init__(self, in_channels: int, out_channels: int, style_dim: int, *, upsample: bool = False) -> None:
+        super().__init__()
+        self.conv = _ModulatedConv(in_channels, out_channels, style_dim, upsample=upsample)
+        self.noise = _Injection()
+        self.activate = Bias(2 * out_channels)
+        self.out_channels = out_channels
+
+    def modulate(self, style: Tensor, pixels: int) -> Modulated:
+        """What this layer does, for these styles, to inputs of so many pixels."""
+        return self.conv.modulate(style, pixels, LEAKY_GAIN)
+
+    def convolve(self, x: Tensor, modulated: Modulated, encoded: Tensor | None, out: Tensor) -> None:
+        """Write what (N, in, H + 2, W) gives into ``out`` (N, 2 out, H, W); encoded: (N, out, H, W) or None."""
+        self._write(out, self.conv.convolve(x, modulated, self._conv_bias(modulated)), modulated, encoded)
+
+    def upsample(self, x: Tensor, modulated: Modulated, encoded: Tensor | None, out: Tensor, start: int) -> None:
+        """Write rows of what (N, in, H, W) gives into ``out`` (N, 2 out, rows, 2 W): those from ``start``, of 2 H."""
+        stop = start + out.shape[2]
+        generated = self.conv.upsample(x, modulated, self._conv_bias(modulated), start, stop)
+        self._write(out, generated, modulated, encoded)
+
+    def _conv_bias(self, modulated: Modulated) -> Tensor | None:
+        return None if modulated.after is not None else self.activate.bias[: self.out_channels] * LEAKY_GAIN
+
+    def _write(self, out: Tensor, generated: Tensor, modulated: Modulated, encoded: Tensor | None) -> None:
+        # Both halves are written into one buffer: nothing is concatenated.
+        head, tail = out[:, : self.out_channels], out[:, self.out_channels :]
+        bias = (self.activate.bias * LEAKY_GAIN)[:, None, None]
+        if modulated.after is None:
+            head.copy_(generated)
+        else:
+            _addcmul(head, bias[: self.out_channels], generated, modulated.after)
+        if encoded is None:
+            tail.copy_(bias[self.out_channels :].expand_as(tail))
+        else:
+            _addcmul(tail, bias[self.out_channels :], encoded, self.noise.weight * LEAKY_GAIN)
+        F.leaky_relu_(out, LEAKY_SLOPE)
+
+
+def _addcmul(out: Tensor, offset: Tensor, x: Tensor, factor: Tensor) -> None:
+    """Write offset + x * factor into ``out``, which is a part of a larger map."""
+    if out.device.type in ("cpu", "cuda"):
+        torch.addcmul(offset, x, factor, out=out)
+    else:
+        # Not every backend honours an ``out`` with gaps.
+        out.copy_(torch.addcmul(offset, x, factor))
