@@ -17,6 +17,8 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 _MEGABYTE = 1 << 20
 # CUDA, ROCm, XPU and MPS; PyTorch's CPU allocator on Linux and on Windows; cuBLAS; DirectML.
 _SIGNS = ("out of memory", "can't allocate memory", "not enough memory", "_alloc_failed", "not enough gpu video memory")
+_MOST_FACES, _MOST_PIXELS = 16, 2048**2
+_SHARE_OF_FREE = 0.8
 _log = logging.getLogger(__name__)
 
 
@@ -54,6 +56,23 @@ def memory_estimate(spec: Spec, dtype: torch.dtype, batch: int = 1) -> int:
     wide = max(spec.channels(size) for size in spec.generator_sizes)
     itemsize = torch.empty((), dtype=dtype).element_size()
     return batch * itemsize * (encoder + 6 * level) + 3 * 4 * 9 * 2 * wide**2
+
+
+def faces_per_call(model: Model, wanted: int) -> int:
+    """How many of ``wanted`` faces go through the network together: those that a GPU has memory for.
+
+    At most as many pixels as one face of 2048, which keeps a GPU busy alone. On a CPU a batch is no faster than one
+    face after the other; of other devices it cannot be told how much memory is free. There it is one.
+    """
+    if model.device.type != "cuda":
+        return 1
+    one = memory_estimate(model.spec, model.dtype)
+    each = memory_estimate(model.spec, model.dtype, 2) - one
+    free = torch.cuda.mem_get_info(model.device)[0]
+    # What PyTorch holds but does not use is free to us.
+    free += torch.cuda.memory_reserved(model.device) - torch.cuda.memory_allocated(model.device)
+    fit = 1 + int(_SHARE_OF_FREE * free - one) // each
+    return max(1, min(wanted, _MOST_FACES, _MOST_PIXELS // model.spec.out_size**2, fit))
 
 
 def run_within_memory(model: Model, pictures: Tensor) -> Tensor:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -11,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from .device import run_within_memory
+from .device import faces_per_call, run_within_memory
 from .errors import FaceError, GpenError, OptionError, PhotoError
 from .faces.align import Placement, cut, place
 from .faces.detect import FaceDetector
@@ -91,7 +92,8 @@ class Restoration:
 OnProgress = Callable[[int, int, RestoredFace | None], bool | None]
 """Called with the number of faces done, the number to do, and the face just done (None before the first).
 
-Returning False stops: the faces done so far are kept. An exception that it raises passes through.
+Returning False stops: the faces done so far are kept, and those that the network restored in the same call but
+that were not laid over the photo yet are not. An exception that it raises passes through.
 """
 
 
@@ -106,15 +108,17 @@ def restore(
     background: Image | None = None,
     parser: Parser | None = None,
     keep_crops: bool = True,
+    in_place: bool = False,
 ) -> Restoration:
-    """Restore the faces of a photo, which is not changed.
+    """Restore the faces of a photo.
 
     photo: float32 (H, W, 3), RGB, [0, 1]. detector: finds the faces, or the faces themselves, which are
     numbered from left to right and taken whatever their score. region: (H, W), restores only faces whose
     centre lies where it is above 0.5.
     background: the enlarged photo (H', W', 3) that faces are pasted into; its size then takes the place of
     option "upscale". parser: needed for the parsed mask. keep_crops: whether the result holds each face's
-    crops, which takes 24 bytes for every pixel of a crop.
+    crops, which takes 24 bytes for every pixel of a crop. in_place: the photo, or the background, becomes the
+    result, instead of a copy, which on large photos takes longer than laying the faces; otherwise neither is changed.
 
     Raises GpenError, or a subclass, for everything a user can cause.
     """
@@ -133,26 +137,48 @@ def restore(
 
     chosen = [number for number in range(len(faces)) if number not in reasons]
     restored: list[RestoredFace] = []
-    going = on_progress is None or on_progress(0, len(chosen), None) is not False
-    for done, number in enumerate(chosen, start=1):
-        if not going:
-            reasons[number] = "stopped before this face"
-            continue
-        try:
-            placement = place(faces[number], model.spec.in_size, options.template)
-            before = cut(photo, placement.matrix, placement.size)
-        except FaceError as error:
-            reasons[number] = str(error)
-            continue
-        after = restore_crop(model, before)
-        after = _lay(canvas, after, before, placement, to_photo, options, parser)
-        face = RestoredFace(number, faces[number], placement.matrix, before, after)
-        restored.append(face if keep_crops else replace(face, before=None, after=None))
-        if on_progress is not None:
-            going = on_progress(done, len(chosen), face) is not False
-    result, mask = canvas.blend(options.strength)
+    if on_progress is None or on_progress(0, len(chosen), None) is not False:
+        for number, placement, before, after in _restored(photo, faces, chosen, reasons, model, options):
+            laid = _lay(canvas, after, before, placement, to_photo, options, parser)
+            face = RestoredFace(number, faces[number], placement.matrix, before, laid)
+            restored.append(face if keep_crops else replace(face, before=None, after=None))
+            if on_progress is not None and on_progress(chosen.index(number) + 1, len(chosen), face) is False:
+                break
+    for number in set(chosen).difference(face.number for face in restored):
+        reasons.setdefault(number, "stopped before this face")
+    ours = in_place or (canvas_photo is not photo and canvas_photo is not background)
+    result, mask = canvas.blend(options.strength, out=canvas_photo if ours else None)
     skipped = [SkippedFace(number, faces[number], reasons[number]) for number in sorted(reasons)]
     return Restoration(result, mask, restored, skipped)
+
+
+def _restored(
+    photo: Image,
+    faces: Sequence[Face],
+    chosen: Sequence[int],
+    reasons: dict[int, str],
+    model: Model,
+    options: Options,
+) -> Iterator[tuple[int, Placement, Image, Image]]:
+    """The chosen faces one by one: number, place, crop before and after.
+
+    As many go through the network at a time as there is memory for. Why a face cannot be cut out is put into
+    ``reasons``.
+    """
+    waiting = list(reversed(chosen))
+    while waiting:
+        together = faces_per_call(model, len(waiting))
+        cuts: list[tuple[int, Placement, Image]] = []
+        while waiting and len(cuts) < together:
+            number = waiting.pop()
+            try:
+                placement = place(faces[number], model.spec.in_size, options.template)
+                cuts.append((number, placement, cut(photo, placement.matrix, placement.size)))
+            except FaceError as error:
+                reasons[number] = str(error)
+        restored = restore_crops(model, [before for _, _, before in cuts])
+        for (number, placement, before), after in zip(cuts, restored, strict=True):
+            yield number, placement, before, after
 
 
 def paste(
@@ -207,16 +233,21 @@ def _lay(
     return crop
 
 
-def restore_crop(model: Model, crop: Image) -> Image:
-    """Run the network on one crop: float32 (in_size, in_size, 3) to (out_size, out_size, 3), RGB, [0, 1].
+def restore_crops(model: Model, crops: Sequence[Image]) -> list[Image]:
+    """Run the network on crops, in one call: float32 (in_size, in_size, 3) to (out_size, out_size, 3), RGB, [0, 1].
 
     Raises GpenError where the network's output is not finite.
     """
+    if not crops:
+        return []
     low, high = model.value_range
-    tensor = torch.from_numpy(crop).permute(2, 0, 1)[None] * (high - low) + low
-    out = run_within_memory(model, tensor)[0]
-    picture = ((out - low) / (high - low)).permute(1, 2, 0).cpu().contiguous().numpy()
-    if not np.isfinite(picture).all():
+    pictures = torch.empty((len(crops), *crops[0].shape))
+    for picture, crop in zip(pictures, crops, strict=True):
+        torch.mul(torch.from_numpy(crop), high - low, out=picture)
+    out = run_within_memory(model, pictures.add_(low).permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+    restored = torch.empty(out.shape, device=out.device)
+    torch.sub(out, low, out=restored).div_(high - low)
+    if not all(math.isfinite(bound) for bound in restored.aminmax()):
         raise GpenError(
             f"{model.path.name} returned values that are no numbers. "
             + (
@@ -225,7 +256,7 @@ def restore_crop(model: Model, crop: Image) -> Image:
                 else f"It computed in {model.dtype}: use the precision fp32."
             )
         )
-    return np.asarray(np.clip(picture, 0, 1), dtype=np.float32)
+    return list(restored.clamp_(0, 1).cpu().numpy())
 
 
 def enlarge(photo: Image, factor: float) -> Image:
@@ -240,7 +271,7 @@ def resize(photo: Image, size: tuple[int, int]) -> Image:
         return photo
     smaller = size[0] < width and size[1] < height
     resized = cv2.resize(photo, size, interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LANCZOS4)
-    return np.asarray(np.clip(resized, 0, 1), dtype=np.float32)
+    return np.asarray(np.clip(resized, 0, 1, out=resized), dtype=np.float32)
 
 
 def _check(

@@ -99,4 +99,5 @@ def cut(photo: Image, matrix: Matrix, size: int) -> Image:
             f"that its surroundings would take {reach:.0f} pixels; up to {allowed} are possible. "
             "Correct or remove it in the faces file."
         )
-    return np.clip(warp(photo, matrix, (size, size)), 0, 1)
+    crop = warp(photo, matrix, (size, size))
+    return np.clip(crop, 0, 1, out=crop)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -15,21 +16,26 @@ OVERLAP_SHARPNESS = 4
 middle is nearer prevails, and there is no seam between the two."""
 
 
+@dataclass(frozen=True, eq=False)
+class _Patch:
+    """What one face brings to its rectangle of the canvas: colours (h, w, 3) and how much they count (h, w)."""
+
+    rows: slice
+    columns: slice
+    colors: Image
+    weights: Image
+
+
 class Canvas:
     """A photo (H, W, 3) that faces are pasted into; the photo itself is not changed.
 
     All faces are gathered first, so the result does not depend on their order, and overlapping faces do not
-    erase one another.
+    erase one another. Time and memory follow the faces, not the photo.
     """
 
     def __init__(self, photo: Image) -> None:
-        height, width = photo.shape[:2]
         self._photo = photo
-        # Zeroed memory that is never touched costs nothing: these stay as small as the faces are.
-        self._colors = np.zeros((height, width, 3), np.float32)
-        self._weights = np.zeros((height, width), np.float32)
-        self._mask = np.zeros((height, width), np.float32)
-        self._rectangles: list[tuple[slice, slice]] = []
+        self._patches: list[_Patch] = []
 
     def add(self, crop: Image, matrix: Matrix, mask: Image) -> None:
         """Lay a crop (S, S, 3) over the photo where ``mask`` (MASK_SIZE, MASK_SIZE) is above zero.
@@ -46,30 +52,46 @@ class Canvas:
         shape = (columns.stop - columns.start, rows.stop - rows.start)
         offset = np.array([[1, 0, -columns.start], [0, 1, -rows.start]], float)
         to_rectangle = compose(offset, to_canvas)
-        colors = np.clip(warp(crop, to_rectangle, shape), 0, 1)
+        colors = warp(crop, to_rectangle, shape)
         weights = warp_mask(mask, compose(to_rectangle, mask_to_crop), shape)
-        shares = weights**OVERLAP_SHARPNESS
-        self._colors[rectangle] += colors * shares[..., None]
-        self._weights[rectangle] += shares
-        np.maximum(self._mask[rectangle], weights, out=self._mask[rectangle])
-        self._rectangles.append(rectangle)
+        self._patches.append(_Patch(rows, columns, np.clip(colors, 0, 1, out=colors), weights))
 
-    def blend(self, strength: float) -> tuple[Image, Image]:
+    def blend(self, strength: float, out: Image | None = None) -> tuple[Image, Image]:
         """The photo with all faces (H, W, 3), and the mask (H, W) with which they were laid over it.
 
-        Where the mask is 0 the photo's values are returned as they are.
+        Where the mask is 0 the photo's values are returned as they are. out: what becomes the result instead of
+        a copy of the photo, and equals it; the photo itself, where it may be changed.
         """
-        photo, mask = self._photo.copy(), self._mask
-        for rectangle in self._rectangles:
-            # Rectangles may overlap: each is computed from the untouched photo, so a pixel may be written
-            # twice, but always with the same value.
-            shares = self._weights[rectangle]
-            seen = shares > 0
-            over = np.where(seen, mask[rectangle] * np.float32(strength), 0)[..., None]
-            restored = self._colors[rectangle] / np.where(seen, shares, 1)[..., None]
-            original = self._photo[rectangle]
-            photo[rectangle] = np.where(over > 0, original + (restored - original) * over, original)
-        return photo, mask * np.float32(strength) if strength < 1 else mask
+        # All are computed before the first is written: rectangles may overlap, and the photo may be written to.
+        laid = [(patch.rows, patch.columns, *self._laid(patch, strength)) for patch in self._patches]
+        result = self._photo.copy() if out is None else out
+        # Zeroed memory that is never touched costs nothing.
+        mask = np.zeros(self._photo.shape[:2], np.float32)
+        for rows, columns, colors, over in laid:
+            result[rows, columns] = colors
+            mask[rows, columns] = over
+        return result, mask
+
+    def _laid(self, patch: _Patch, strength: float) -> tuple[Image, Image]:
+        """The photo in the rectangle of ``patch`` with all faces that reach it, and the mask there."""
+        colors, shares, mask = np.zeros_like(patch.colors), np.zeros_like(patch.weights), np.zeros_like(patch.weights)
+        for other in self._patches:
+            rows, there_rows = _common(patch.rows, other.rows)
+            columns, there_columns = _common(patch.columns, other.columns)
+            weights = other.weights[there_rows, there_columns]
+            if weights.size:
+                share = weights**OVERLAP_SHARPNESS
+                colors[rows, columns] += other.colors[there_rows, there_columns] * share[..., None]
+                shares[rows, columns] += share
+                np.maximum(mask[rows, columns], weights, out=mask[rows, columns])
+        seen = shares > 0
+        over = np.where(seen, mask * np.float32(strength), 0)
+        original = self._photo[patch.rows, patch.columns]
+        colors /= np.where(seen, shares, 1)[..., None]
+        colors -= original
+        colors *= over[..., None]
+        colors += original
+        return np.where(over[..., None] > 0, colors, original), over
 
     def _rectangle(self, matrix: Matrix, mask: Image) -> tuple[slice, slice] | None:
         """Rows and columns of the canvas that ``mask`` reaches; None where it reaches none."""
@@ -84,6 +106,13 @@ class Canvas:
         columns = slice(max(0, math.floor(x.min())), min(width, math.ceil(x.max()) + 1))
         rows = slice(max(0, math.floor(y.min())), min(height, math.ceil(y.max()) + 1))
         return (rows, columns) if rows.start < rows.stop and columns.start < columns.stop else None
+
+
+def _common(one: slice, other: slice) -> tuple[slice, slice]:
+    """What two ranges have in common, counted from the start of each; empty where that is nothing."""
+    start = max(one.start, other.start)
+    stop = max(start, min(one.stop, other.stop))
+    return slice(start - one.start, stop - one.start), slice(start - other.start, stop - other.start)
 
 
 def match_colors(restored: Image, original: Image, mask: Image) -> Image:

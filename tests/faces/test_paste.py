@@ -142,6 +142,33 @@ def test_memory_follows_the_faces_not_the_canvas() -> None:
     assert peaks[1] == pytest.approx(peaks[0], rel=0.1)
 
 
+def test_blending_takes_memory_for_the_faces_and_the_mask() -> None:
+    extra = []
+    for height, width in ((300, 400), (3000, 4000)):
+        photo = np.zeros((height, width, 3), np.float32)
+        canvas = Canvas(photo)
+        canvas.add(flat((1, 0, 0)), at(width / 2, height / 2, 64, 60), disc())
+        tracemalloc.start()
+        result, mask = canvas.blend(0.5, out=photo)
+        extra.append(tracemalloc.get_traced_memory()[1] - mask.nbytes)
+        tracemalloc.stop()
+        assert result is photo
+    assert extra[1] == pytest.approx(extra[0], rel=0.1)
+
+
+@pytest.mark.parametrize("strength", [1.0, 0.6])
+def test_blending_into_the_photo_itself_is_the_same(photo: Photo, strength: float) -> None:
+    """Also where faces overlap, whose shared pixels are computed more than once."""
+    results = []
+    for out in (None, photo.copy()):
+        canvas = Canvas(photo if out is None else out)
+        for x, color in ((80, (1, 0, 0)), (110, (0, 0, 1)), (95, (0, 1, 0))):
+            canvas.add(flat(color), at(x, 60, 64, 60), disc())
+        results.append(canvas.blend(strength, out=out))
+    assert np.array_equal(results[0][0], results[1][0])
+    assert np.array_equal(results[0][1], results[1][1])
+
+
 def test_matching_gives_mean_and_spread_of_the_original_in_lab() -> None:
     rng = np.random.default_rng(1)
     original = np.clip(rng.normal((0.6, 0.45, 0.35), 0.05, (64, 64, 3)), 0, 1).astype(np.float32)

@@ -64,27 +64,42 @@ def test_without_a_mistake_every_check_passes(photo: Picture, face: Face, passth
     checks.masks_cover_faces(marked)
 
 
-def swapped_in(run: Callable[..., Picture]) -> Callable[..., Picture]:
-    return lambda model, crop: run(model, np.ascontiguousarray(crop[..., ::-1]))
+Run = Callable[[Model, list[Picture]], list[Picture]]
 
 
-def swapped_out(run: Callable[..., Picture]) -> Callable[..., Picture]:
-    return lambda model, crop: np.ascontiguousarray(run(model, crop)[..., ::-1])
+def each(change: Callable[[Picture], Picture], crops: list[Picture]) -> list[Picture]:
+    return [np.ascontiguousarray(change(crop)) for crop in crops]
 
 
-def swapped_both(run: Callable[..., Picture]) -> Callable[..., Picture]:
+def swapped_in(run: Run) -> Run:
+    return lambda model, crops: run(model, each(lambda crop: crop[..., ::-1], crops))
+
+
+def swapped_out(run: Run) -> Run:
+    return lambda model, crops: each(lambda crop: crop[..., ::-1], run(model, crops))
+
+
+def swapped_both(run: Run) -> Run:
     return swapped_out(swapped_in(run))
 
 
-def upside_down_both(run: Callable[..., Picture]) -> Callable[..., Picture]:
-    return lambda model, crop: np.ascontiguousarray(run(model, np.ascontiguousarray(crop[::-1]))[::-1])
+def upside_down_both(run: Run) -> Run:
+    return lambda model, crops: each(np.flipud, run(model, each(np.flipud, crops)))
+
+
+def range_in(run: Run) -> Run:
+    return lambda model, crops: run(model, each(lambda crop: (crop + 1) / 2, crops))
+
+
+def range_out(run: Run) -> Run:
+    return lambda model, crops: each(lambda crop: (crop + 1) / 2, run(model, crops))
 
 
 @pytest.mark.parametrize("mistake", [swapped_in, swapped_out])
 def test_channels_swapped_on_one_side(
     monkeypatch: pytest.MonkeyPatch, photo: Picture, face: Face, passthrough: Model, mistake: Callable[..., Any]
 ) -> None:
-    monkeypatch.setattr(pipeline, "restore_crop", mistake(pipeline.restore_crop))
+    monkeypatch.setattr(pipeline, "restore_crops", mistake(pipeline.restore_crops))
     with pytest.raises(AssertionError):
         passes(restore(photo, passthrough, [face]), photo)
 
@@ -92,7 +107,7 @@ def test_channels_swapped_on_one_side(
 def test_channels_swapped_on_both_sides(
     monkeypatch: pytest.MonkeyPatch, photo: Picture, face: Face, passthrough: Model, marker: Model
 ) -> None:
-    monkeypatch.setattr(pipeline, "restore_crop", swapped_both(pipeline.restore_crop))
+    monkeypatch.setattr(pipeline, "restore_crops", swapped_both(pipeline.restore_crops))
     passes(restore(photo, passthrough, [face]), photo)  # cannot see it
     with pytest.raises(AssertionError):
         checks.marked(restore(photo, marker, [face]), photo, mean=1.5)
@@ -121,15 +136,11 @@ def test_the_wrong_range_on_both_sides(photo: Picture, face: Face, passthrough: 
         checks.marked(restore(photo, wrong(marker), [face]), photo, mean=1.5)
 
 
-@pytest.mark.parametrize("side", ["in", "out"])
+@pytest.mark.parametrize("mistake", [range_in, range_out])
 def test_the_wrong_range_on_one_side(
-    monkeypatch: pytest.MonkeyPatch, photo: Picture, face: Face, passthrough: Model, side: str
+    monkeypatch: pytest.MonkeyPatch, photo: Picture, face: Face, passthrough: Model, mistake: Callable[..., Any]
 ) -> None:
-    run = pipeline.restore_crop
-    if side == "in":
-        monkeypatch.setattr(pipeline, "restore_crop", lambda model, crop: run(model, (crop + 1) / 2))
-    else:
-        monkeypatch.setattr(pipeline, "restore_crop", lambda model, crop: (run(model, crop) + 1) / 2)
+    monkeypatch.setattr(pipeline, "restore_crops", mistake(pipeline.restore_crops))
     with pytest.raises(AssertionError):
         passes(restore(photo, passthrough, [face]), photo)
 
@@ -191,7 +202,7 @@ def test_an_upside_down_network_is_seen_by_its_filter(
     kernel = ((0, 0.5, 0), (0, 1, 0), (0, -0.5, 0))
     model = make_model(kernel=kernel)
     right = restore(photo, model, [face])
-    monkeypatch.setattr(pipeline, "restore_crop", upside_down_both(pipeline.restore_crop))
+    monkeypatch.setattr(pipeline, "restore_crops", upside_down_both(pipeline.restore_crops))
     wrong = restore(photo, model, [face])
     assert np.abs(right.photo - wrong.photo).max() * 255 > 20
     shifted = right.faces[0].before

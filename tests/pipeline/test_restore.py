@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from gpen import pipeline
 from gpen import restore as exported
 from gpen.errors import GpenError, OptionError, PhotoError
 from gpen.faces.align import TEMPLATES
 from gpen.faces.face import Face
 from gpen.model.checkpoint import Model
 from gpen.options import Options
-from gpen.pipeline import RestoredFace, restore
+from gpen.pipeline import RestoredFace, enlarge, restore
 from tests.pipeline import checks
 
 Photo = NDArray[np.float32]
@@ -53,6 +54,24 @@ def test_the_input_is_not_changed(photo: Photo, make_model: Any, three: list[Fac
     restoration = restore(photo, make_model(color_bias=(0.3, 0, 0)), three)
     assert np.array_equal(photo, before)
     assert not np.array_equal(restoration.photo, photo)
+
+
+def test_in_place_the_photo_becomes_the_result(photo: Photo, make_model: Any, three: list[Face]) -> None:
+    model = make_model(color_bias=(0.3, 0, 0))
+    expected = restore(photo, model, three).photo
+    given = photo.copy()
+    assert restore(given, model, three, in_place=True).photo is given
+    assert np.array_equal(given, expected)
+
+
+def test_in_place_the_background_becomes_the_result(photo: Photo, make_model: Any, three: list[Face]) -> None:
+    model, before, background = make_model(color_bias=(0.3, 0, 0)), photo.copy(), enlarge(photo, 2)
+    given = background.copy()
+    expected = restore(photo, model, three, background=background).photo
+    assert np.array_equal(background, enlarge(photo, 2))
+    assert restore(photo, model, three, background=given, in_place=True).photo is given
+    assert np.array_equal(given, expected)
+    assert np.array_equal(photo, before)
 
 
 def test_faces_are_numbered_from_left_to_right_and_keep_their_crops(
@@ -129,6 +148,93 @@ def test_returning_false_keeps_what_is_done(photo: Photo, make_model: Any, three
     assert np.array_equal(restoration.photo[:, 150:], photo[:, 150:])
     nothing = restore(photo, model, three, on_progress=lambda done, total, face: False)
     assert np.array_equal(nothing.photo, photo)
+
+
+class Counting:
+    """A model that notes how many faces each call has."""
+
+    def __init__(self, model: Model) -> None:
+        self.calls: list[int] = []
+        self._model = model
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._model, name)
+
+    def __call__(self, pictures: Any) -> Any:
+        self.calls.append(len(pictures))
+        return self._model(pictures)
+
+
+@pytest.fixture
+def two_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipeline, "faces_per_call", lambda model, wanted: min(2, wanted))
+
+
+def test_faces_restored_together_are_those_restored_one_by_one(
+    photo: Photo, make_model: Any, three: list[Face], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = Counting(make_model(color_matrix=checks.MATRIX.tolist(), color_bias=checks.BIAS.tolist()))
+    alone = restore(photo, model, three)
+    assert model.calls == [1, 1, 1]
+    monkeypatch.setattr(pipeline, "faces_per_call", lambda model, wanted: min(2, wanted))
+    together = restore(photo, model, three)
+    assert model.calls[3:] == [2, 1]
+    assert np.abs(together.photo - alone.photo).max() < 1e-5
+    for face, other in zip(together.faces, alone.faces, strict=True):
+        assert face.number == other.number
+        assert face.before is not None
+        assert np.array_equal(face.before, other.before)
+        assert np.abs(face.after - other.after).max() < 1e-5
+
+
+@pytest.mark.usefixtures("two_at_a_time")
+def test_progress_is_told_of_each_face_of_a_call(photo: Photo, passthrough: Model, three: list[Face]) -> None:
+    calls: list[tuple[int, int, int | None]] = []
+
+    def on_progress(done: int, total: int, face: RestoredFace | None) -> None:
+        calls.append((done, total, face.number if face else None))
+
+    restore(photo, passthrough, three, on_progress=on_progress)
+    assert calls == [(0, 3, None), (1, 3, 0), (2, 3, 1), (3, 3, 2)]
+
+
+@pytest.mark.usefixtures("two_at_a_time")
+def test_a_stop_between_faces_of_a_call_keeps_those_before_it(photo: Photo, make_model: Any, three: list[Face]) -> None:
+    model = Counting(make_model(color_bias=(0.3, 0, 0)))
+    restoration = restore(photo, model, three, on_progress=lambda done, total, face: done < 1)
+    assert model.calls == [2]
+    assert [face.number for face in restoration.faces] == [0]
+    assert [(left.number, left.reason) for left in restoration.skipped] == [
+        (1, "stopped before this face"),
+        (2, "stopped before this face"),
+    ]
+    assert np.array_equal(restoration.photo[:, 150:], photo[:, 150:])
+
+
+@pytest.mark.usefixtures("two_at_a_time")
+def test_a_face_that_cannot_be_aligned_takes_no_place_in_a_call(
+    photo: Photo, passthrough: Model, three: list[Face]
+) -> None:
+    model = Counting(passthrough)
+    broken = [Face((x, 10, x + 20, 30), 0.9, np.full((5, 2), x + 10.0)) for x in (100, 380)]
+    restoration = restore(photo, model, [*three, *broken])
+    assert model.calls == [2, 1]
+    assert [face.number for face in restoration.faces] == [0, 2, 3]
+    assert [left.number for left in restoration.skipped] == [1, 4]
+
+
+@pytest.mark.usefixtures("two_at_a_time")
+def test_numbers_that_are_none_are_an_error_in_any_face_of_a_call(
+    photo: Photo, passthrough: Model, three: list[Face]
+) -> None:
+    class Broken(Counting):
+        def __call__(self, pictures: Any) -> Any:
+            out = super().__call__(pictures).clone()
+            out[-1, 0, 5, 5] = float("inf")
+            return out
+
+    with pytest.raises(GpenError, match="no numbers"):
+        restore(photo, Broken(passthrough), three)
 
 
 def test_an_exception_of_the_callback_passes_through_and_the_model_stays_usable(
