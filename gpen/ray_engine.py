@@ -21,6 +21,7 @@ from typing import Any
 
 from .batch import Recipe
 from .errors import GpenError, OptionError
+from .files.folders import search_folders
 from .jobs import Job
 from .model.checkpoint import inspect, require_task
 from .pipeline import OnProgress
@@ -187,13 +188,13 @@ def _connected() -> Any:
 
 
 def _everywhere(recipe: Recipe) -> Recipe:
-    """The recipe with paths that do not depend on the folder a process runs in."""
+    """The recipe with paths that depend neither on the folder a process runs in nor on its environment."""
     return dataclasses.replace(
         recipe,
         weights=recipe.weights.absolute(),
         faces=recipe.faces and recipe.faces.absolute(),
         region=recipe.region and recipe.region.absolute(),
-        folders=tuple(folder.absolute() for folder in recipe.folders),
+        folders=tuple(folder.absolute() for folder in search_folders(recipe.folders, kind="detector")),
     )
 
 

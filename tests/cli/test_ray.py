@@ -226,6 +226,16 @@ def test_stopped_with_control_c(on_ray, photographs, tmp_path):
     assert 1 <= (told + out).count(" -> ") <= len(entries_of(report)) < 16
 
 
+def test_workers_find_the_detector_that_the_command_finds(
+    cluster, start, networks, photos, detector_weights, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("RAY_ADDRESS", cluster)
+    monkeypatch.setenv("GPEN_DETECTORS_PATH", str(detector_weights))  # the workers were started without
+    more = ["--models-path", networks, "--model", "negative", "--detector", "yunet", "--engine", "ray"]
+    out, _ = finish(start("restore", photos / "ffhq_00000_lq.png", "-o", tmp_path / "out", *more))
+    assert "1 photograph: 1 restored; 1 face restored." in out
+
+
 def test_more_cpus_than_any_machine_has(on_ray, photographs, tmp_path):
     photographs.add("a.png")
     _, err = finish(on_ray(photographs.folder, "-o", tmp_path / "out", "--cpus-per-worker", 2), 1)
