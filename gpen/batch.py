@@ -188,6 +188,7 @@ class Restorer:
                 region=self._region,
                 parser=self._parser,
                 keep_crops=extras.save_faces,
+                in_place=not extras.compare,
             )
         except Exception as error:
             return _failed(job, error, watch.seconds)
