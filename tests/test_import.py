@@ -9,8 +9,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 import gpen
+from gpen.model.layout import expected_shapes
+from gpen.model.spec import Spec
 
 ROOT = Path(__file__).resolve().parents[1]
 MODULES = sorted((ROOT / "gpen").rglob("*.py"))
@@ -25,8 +28,27 @@ def loaded_after(code: str, *names: str) -> set[str]:
 
 
 def test_import_loads_nothing_heavy():
-    code = "import gpen, gpen.cli, gpen.options, gpen.jobs; gpen.Options(); gpen.GpenError"
-    assert loaded_after(code, "torch", "cv2", "facexlib", "safetensors", "tqdm") == set()
+    code = "import gpen, gpen.cli, gpen.options; gpen.Options(); gpen.GpenError"
+    assert loaded_after(code, "torch", "cv2", "numpy", "facexlib", "safetensors", "tqdm") == set()
+    assert loaded_after("import gpen.jobs", "torch", "cv2", "facexlib", "safetensors", "tqdm") == set()
+
+
+@pytest.mark.parametrize("argument", ["--help", "restore", "inspect"])
+def test_help_and_wrong_arguments_load_nothing_heavy(argument):
+    run = f"with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit): main([{argument!r}])"
+    code = f"import contextlib, io\nfrom gpen.cli import main\n{run}"
+    assert loaded_after(code, "torch", "cv2", "numpy", "PIL", "facexlib", "safetensors", "tqdm") == set()
+
+
+def test_loading_a_network_loads_no_compiler(tmp_path):
+    """PyTorch imports them, for longer than the weights take, when it makes certain tensors without memory."""
+    weights = tmp_path / "tiny.pth"
+    torch.save(
+        {name: torch.zeros(shape) for name, shape in expected_shapes(Spec(8, 8, 2, 1 / 64, 8, 1)).items()}, weights
+    )
+    compilers = ("torch._dynamo", "torch._refs", "torch._inductor", "sympy")
+    load = f"from gpen.model.checkpoint import load_model; load_model({str(weights)!r})"
+    assert loaded_after(load, *compilers) == loaded_after("import torch", *compilers)
 
 
 def test_only_what_needs_facexlib_loads_it():

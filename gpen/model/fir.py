@@ -16,8 +16,9 @@ TAPS = 4
 
 def published_kernel(gain: float = 1.0) -> Tensor:
     """The 4 x 4 kernel outer([1, 3, 3, 1], [1, 3, 3, 1]) / 64 times ``gain``, as checkpoints store it."""
-    row = torch.tensor([1.0, 3.0, 3.0, 1.0])
-    return torch.outer(row, row) * (gain / 64)
+    row = (1.0, 3.0, 3.0, 1.0)
+    # In Python: where networks are made on the device "meta", an operation imports a second's worth of PyTorch.
+    return torch.tensor([[gain / 64 * a * b for a in row] for b in row])
 
 
 def blurred_height(height: int, padding: int) -> int:
