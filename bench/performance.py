@@ -1,0 +1,66 @@
+"""Measures the rows of docs/performance.md: `python -m bench.performance [ROW …]`, or `make bench ROWS="…"`.
+
+Without names, all of them. Prints target, figure and verdict of each, and writes docs/performance.json, the tables in
+docs/performance.md and docs/performance.png; rows that were not named stay as they were. Figures of different runs say
+little about each other, nor those of different machines: a row's own ratio is taken in one run, in turns.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+import traceback
+from pathlib import Path
+
+from . import chart, report
+from .machine import machine, now, revision
+from .rows import ROWS, Files
+from .worker import ROOT
+
+RESULTS = ROOT / "docs" / "performance.json"
+TABLES = RESULTS.with_suffix(".md")
+CHART = RESULTS.with_suffix(".png")
+
+
+def main(arguments: list[str]) -> int:
+    """Measure; 1 when a row broke down, else 0, whatever the verdicts."""
+    parser = argparse.ArgumentParser(prog="python -m bench.performance", description=__doc__.splitlines()[0])
+    parser.add_argument("rows", nargs="*", metavar="ROW", help=", ".join(row.name for row in ROWS))
+    names = parser.parse_args(arguments).rows
+    unknown = set(names) - {row.name for row in ROWS}
+    if unknown:
+        parser.error(f"There is no row {', '.join(sorted(unknown))}. There are {', '.join(row.name for row in ROWS)}.")
+    # Threads that wait by spinning would take the other CPUs from whatever is measured next.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    results = report.load(RESULTS, machine())
+    broken = False
+    with tempfile.TemporaryDirectory() as folder:
+        files = Files(Path(folder))
+        for row in ROWS:
+            if names and row.name not in names:
+                continue
+            start = time.monotonic()
+            try:
+                entry = report.result(row, row.take(files))
+            except Exception:
+                traceback.print_exc()
+                print(f"{row.name:21} broke down", flush=True)
+                broken = True
+                continue
+            entry |= {"measured": now(), "commit": revision()}
+            results["rows"][row.name] = entry
+            print(f"{report.line(row.name, entry)}  [{time.monotonic() - start:.0f} s]", flush=True)
+            report.save(RESULTS, results)
+    order = [row.name for row in ROWS]
+    results["rows"] = dict(sorted(results["rows"].items(), key=lambda item: order.index(item[0])))
+    report.save(RESULTS, results)
+    report.write_tables(TABLES, results)
+    chart.draw(results, CHART)
+    return int(broken)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,101 @@
+"""Subjects for :mod:`bench.worker`: a whole photograph, and the same faces pasted into a much larger one."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import numpy as np
+
+from gpen.faces.face import Face
+
+from .measure import seconds, threads
+from .worker import ROOT, Measure
+
+SHARED = ROOT.parent / "shared"
+PHOTOGRAPH = SHARED / "photos" / "Solvay_conference_1927.png"
+DETECTORS = SHARED / "weights"
+SIZE = 512
+LARGE_CANVAS = (4000, 6000)
+"""Height and width: 24 megapixels."""
+
+
+def restored(weights: str) -> Measure:
+    """The whole photograph from decoded picture to decoded picture: seconds in the network, and in all the rest."""
+    import torch
+
+    import gpen
+    from gpen.model.checkpoint import Model
+
+    torch.set_num_threads(threads())
+    model = gpen.load_model(weights)
+    detector = gpen.make_detector("yunet", [DETECTORS])
+    photo = gpen.read_picture(PHOTOGRAPH, max_megapixels=200).photo
+    gpen.restore(photo, model, detector.detect(photo)[:1])
+    in_network: list[float] = []
+    call = Model.__call__
+
+    def timed_call(self: Model, pictures: torch.Tensor) -> torch.Tensor:
+        start = time.perf_counter()
+        out = call(self, pictures)
+        in_network.append(time.perf_counter() - start)
+        return out
+
+    def measure() -> dict[str, Any]:
+        in_network.clear()
+        faces = []
+        with mock.patch.object(Model, "__call__", timed_call):
+            total = seconds(lambda: faces.extend(gpen.restore(photo, model, detector, keep_crops=False).faces))
+        network = sum(in_network)
+        detection = seconds(lambda: detector.detect(photo))
+        return {"faces": len(faces), "network": network, "rest": total - network, "detection": detection}
+
+    return measure
+
+
+def pasted() -> Measure:
+    """Masks and pasting of the photograph's faces: into itself, and into a canvas of 24 megapixels around it."""
+    import gpen
+    from gpen.faces.align import cut, place
+    from gpen.faces.mask import face_mask
+    from gpen.faces.paste import Canvas
+    from gpen.options import Options
+
+    options = Options()
+    photo = gpen.read_picture(PHOTOGRAPH, max_megapixels=200).photo
+    faces = gpen.make_detector("yunet", [DETECTORS]).detect(photo)
+    height, width = photo.shape[:2]
+    large = np.full((*LARGE_CANVAS, 3), 0.5, np.float32)
+    top, left = (LARGE_CANVAS[0] - height) // 2, (LARGE_CANVAS[1] - width) // 2
+    large[top : top + height, left : left + width] = photo
+    places = [place(face, SIZE, options.template) for face in faces]
+    moved = [place(_moved(face, left, top), SIZE, options.template) for face in faces]
+    crops = [cut(photo, placement.matrix, placement.size) for placement in places]
+
+    def paste(photo: Any, placements: Any) -> None:
+        canvas = Canvas(photo)
+        for placement, crop in zip(placements, crops, strict=True):
+            mask = face_mask(options.mask, placement.landmarks, options.feather)
+            canvas.add(crop, placement.matrix, mask)
+        canvas.blend(options.strength)
+
+    def measure() -> dict[str, Any]:
+        small = seconds(lambda: paste(photo, places))
+        return {"faces": len(faces), "small": small, "large": seconds(lambda: paste(large, moved))}
+
+    measure()
+    return measure
+
+
+def _moved(face: Face, x: int, y: int) -> Face:
+    x0, y0, x1, y1 = face.box
+    return Face((x0 + x, y0 + y, x1 + x, y1 + y), face.score, face.landmarks + np.array([x, y]))
+
+
+def missing() -> str:
+    """Why photographs cannot be measured here; empty where they can."""
+    absent = [path for path in (PHOTOGRAPH, DETECTORS / "face_detection_yunet_2023mar.onnx") if not Path(path).exists()]
+    names = " and ".join(path.relative_to(SHARED.parent).as_posix() for path in absent)
+    return f"needs {names} beside the checkout" if absent else ""

@@ -1,0 +1,155 @@
+"""Results: verdicts, the JSON file, and the tables in docs/performance.md."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from pathlib import Path
+from typing import Any
+
+from .rows import Row, Taken
+
+MET, NOT_MET, NOT_MEASURED, INFORMATION = "met", "not met", "not measured", "for information"
+BEGIN, END = "<!-- written by make bench -->", "<!-- end -->"
+FORMULATIONS = {
+    "bare": "bare convolutions",
+    "ours": "this project",
+    "onnx": "textbook, ONNX Runtime",
+    "textbook": "textbook, PyTorch",
+}
+"""In :func:`bench.rows.each_size`."""
+
+
+def result(row: Row, taken: Taken) -> dict[str, Any]:
+    """What is kept of a row."""
+    figures = taken.figures
+    entry: dict[str, Any] = {"title": row.title, "target": row.target, "unit": row.unit}
+    entry |= {"figure": None, "low": None, "high": None}
+    if figures:
+        entry |= {"figure": statistics.median(figures), "low": min(figures), "high": max(figures)}
+    return entry | {
+        "verdict": _verdict(row, taken),
+        "why": taken.failed or taken.why,
+        "details": taken.details,
+    }
+
+
+def _verdict(row: Row, taken: Taken) -> str:
+    if not taken.figures:
+        return INFORMATION if taken.details else NOT_MEASURED
+    assert row.target is not None
+    return MET if statistics.median(taken.figures) <= row.target and not taken.failed else NOT_MET
+
+
+def line(name: str, entry: dict[str, Any]) -> str:
+    """One line for a terminal."""
+    figure = f"{figure_of(entry)} ({range_of(entry)})" if entry["figure"] is not None else ""
+    why = f": {entry['why']}" if entry["why"] else ""
+    return f"{name:21} {target_of(entry):>9}  {figure:26} {entry['verdict']}{why}"
+
+
+def number(value: float, unit: str) -> str:
+    """With three digits, and its unit where it has one."""
+    digits = f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+    if value < 0.1:
+        digits = f"{value:.3f}"
+    return digits if unit == "×" else f"{digits} {unit}"
+
+
+def figure_of(entry: dict[str, Any]) -> str:
+    """The figure; empty where there is none."""
+    return "" if entry["figure"] is None else number(entry["figure"], entry["unit"])
+
+
+def range_of(entry: dict[str, Any]) -> str:
+    """Smallest and largest of the rounds; empty where there is but one."""
+    if entry["figure"] is None or entry["low"] == entry["high"]:
+        return ""
+    return f"{number(entry['low'], '×')}–{number(entry['high'], '×')}"
+
+
+def target_of(entry: dict[str, Any]) -> str:
+    """The target; empty where there is none."""
+    return "" if entry["target"] is None else f"≤ {entry['target']:g}" + _suffix(entry["unit"])
+
+
+def _suffix(unit: str) -> str:
+    return "" if unit == "×" else f" {unit}"
+
+
+def load(path: Path, machine: dict[str, Any]) -> dict[str, Any]:
+    """Results so far; none where they were taken on another machine, whose figures say nothing beside these."""
+    if path.exists():
+        kept: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if kept["machine"] == machine:
+            return kept
+    return {"machine": machine, "rows": {}}
+
+
+def save(path: Path, results: dict[str, Any]) -> None:
+    """Write the results as JSON."""
+    path.write_text(json.dumps(_rounded(results), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _rounded(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_rounded(one) for one in value]
+    return float(f"{value:.5g}") if isinstance(value, float) else value
+
+
+def tables(results: dict[str, Any]) -> str:
+    """Markdown: the machine, the table of targets, and one of each size."""
+    machine, rows = results["machine"], results["rows"]
+    said = ", ".join(f"{key} {value}" for key, value in machine.items() if value not in ("", "none"))
+    parts = [f"Machine: {said}.", _targets(rows)]
+    if "sizes" in rows:
+        parts.append(_sizes(rows["sizes"]["details"]))
+    if rows.get("gpu-sizes", {}).get("details"):
+        parts.append(_gpu_sizes(rows["gpu-sizes"]["details"]))
+    return "\n\n".join(parts)
+
+
+def _targets(rows: dict[str, Any]) -> str:
+    lines = ["| | target | figure | rounds | verdict | commit |", "|---|---|---|---|---|---|"]
+    for entry in rows.values():
+        if entry["target"] is None:
+            continue
+        verdict = entry["verdict"] + (f": {entry['why']}" if entry["why"] else "")
+        cells = (entry["title"], target_of(entry), figure_of(entry), range_of(entry), verdict, entry["commit"])
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _sizes(details: dict[str, Any]) -> str:
+    lines = ["| seconds; GB above the weights | " + " | ".join(FORMULATIONS.values()) + " |"]
+    lines.append("|---" * (len(FORMULATIONS) + 1) + "|")
+    for size, taken in details.items():
+        cells = [_seconds_and_memory(taken.get(name)) for name in FORMULATIONS]
+        lines.append(f"| {size} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _seconds_and_memory(taken: dict[str, Any] | None) -> str:
+    if taken is None:
+        return ""
+    seconds = number(statistics.median(taken["seconds"]), "s")
+    return f"{seconds}; {max(taken['peak_bytes']) / 1e9:.2f} GB" if "peak_bytes" in taken else seconds
+
+
+def _gpu_sizes(details: dict[str, Any]) -> str:
+    lines = ["| milliseconds | bare convolutions | this project | textbook | peak memory |", "|---|---|---|---|---|"]
+    for size, dtypes in details.items():
+        for dtype, rounds in dtypes.items():
+            times = (f"{statistics.median(one[key] for one in rounds):.1f}" for key in ("bare", "ours", "textbook"))
+            peak = max(one["peak_bytes"] for one in rounds) / 1e9
+            lines.append(f"| {size}, {dtype} | {' | '.join(times)} | {peak:.2f} GB |")
+    return "\n".join(lines)
+
+
+def write_tables(path: Path, results: dict[str, Any]) -> None:
+    """Put the tables between the two marks of a Markdown file."""
+    text = path.read_text(encoding="utf-8")
+    before, rest = text.split(BEGIN)
+    path.write_text(f"{before}{BEGIN}\n{tables(results)}\n{END}{rest.split(END)[1]}", encoding="utf-8")
