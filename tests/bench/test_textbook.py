@@ -26,6 +26,9 @@ def test_names_and_shapes_are_the_published_ones(shared: Path, size: int) -> Non
 def test_it_returns_what_our_network_returns(spec: Spec) -> None:
     weights = random_weights(spec)
     textbook, ours = Textbook(spec), GPEN(spec)
+    for name, kernel in ours.state_dict().items():
+        if name.endswith(".kernel"):
+            assert torch.equal(weights[name], kernel)
     textbook.load_state_dict(weights)
     ours.load_state_dict(weights)
     x = torch.from_numpy(picture(spec.in_size))
