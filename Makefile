@@ -1,9 +1,10 @@
 # `make demo` and `make test` need nothing but Python 3.11 or newer: the environment is made when it is missing.
-# `make bench` takes the measurements of docs/performance.md, or with ROWS="..." some of them.
+# `make bench` takes the measurements of docs/performance.md, or with ROWS="..." some of them; `make bench-scaling` those of
+# docs/scaling.md, or with PARTS="..." some of them.
 # `make test-comfyui` and `make test-web` also need ComfyUI, in $COMFYUI_DIR or ~/.cache/gpen-hosts/ComfyUI, and the
 # latter needs Chromium, in $CHROMIUM or on the path. `make test-forge` needs SD-WebUI Forge, in $FORGE_DIR or
 # ~/.cache/gpen-hosts/stable-diffusion-webui-forge. `make test-ray` makes an environment with Ray.
-.PHONY: demo test bench test-comfyui test-web test-forge test-ray format
+.PHONY: demo test bench bench-scaling test-comfyui test-web test-forge test-ray format
 
 demo:
 	@python=$$(bash .ci/environment) && "$$python" demo/demo.py
@@ -17,6 +18,9 @@ test:
 
 bench:
 	@python=$$(bash .ci/environment bench) && "$$python" -m bench.performance $(ROWS)
+
+bench-scaling:
+	@python=$$(bash .ci/environment ray) && "$$python" -m bench.scaling $(PARTS)
 
 test-comfyui:
 	@python=$$(bash .ci/environment comfyui) && "$$python" -m pytest --durations=10 tests/hosts/test_comfyui*.py

@@ -1,0 +1,279 @@
+"""What bench/scaling.py measures, each part in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+
+from gpen.batch import Extras, Loaded, Restorer, Unwritten
+from gpen.errors import GpenError
+from gpen.faces.detect import make_detector
+from gpen.faces.face import Face
+from gpen.faces.faces_file import FacesFromFile, PhotoFaces, write_faces
+from gpen.images import Picture, write_picture
+from gpen.jobs import Job, plan
+from gpen.model.checkpoint import Model
+from gpen.model.made import made_weights
+from gpen.model.network import GPEN
+from gpen.model.spec import Spec
+from gpen.options import Options
+from gpen.overlap import Overlap, worker_count
+from gpen.pipeline import restore
+
+from .measure import PeakMemory, published_spec, random_weights, threads
+
+ROUNDS = 3
+SIZES = (256, 512, 1024, 2048)
+FACES = (1, 2, 4, 8, 16)
+MEGAPIXELS = (0.75, 3, 12, 24, 48)
+PHOTOGRAPHS = 1000
+MARKS = (10, 100, 250, 500, 750, 1000)
+SMALL = Spec(64, 64, channel_multiplier=2, narrow=1 / 16, style_dim=16, n_mlp=2)
+GPU_SECONDS = 1.0
+SHARED = Path(__file__).resolve().parents[2] / "shared" / "weights"
+
+
+def size(pixels: int) -> dict[str, Any]:
+    """One face through the published network: seconds, those of one thread, and megabytes above its weights."""
+    model = _published(pixels)
+    crop = torch.rand(1, 3, pixels, pixels, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    peak = PeakMemory()
+    teams = [threads(), 1] if pixels <= 512 else [threads()]
+    rounds = [[_threaded(team, model, crop) for team in teams] for _ in range(ROUNDS)]
+    seconds, *alone = map(statistics.median, zip(*rounds, strict=True))
+    return {
+        "size": pixels,
+        "seconds": seconds,
+        "one_thread": alone[0] if alone else None,
+        "megabytes": peak.above() / 1e6,
+    }
+
+
+def faces() -> list[dict[str, Any]]:
+    """A photograph of 1328 x 568 pixels with more and more faces, network 256."""
+    model = _published(256)
+    photo = _photo(1328, 568)
+    grid = [_face(20 + 80 * n, 60 + 20 * n, 70) for n in range(max(FACES))]
+    restore(photo, model, grid[:1])
+    rounds = [[_seconds(lambda n=n: restore(photo, model, grid[:n])) for n in FACES] for _ in range(ROUNDS)]
+    crop = torch.rand(1, 3, 256, 256)
+    alone = statistics.median(_seconds(lambda: model(crop)) for _ in range(3 * ROUNDS))
+    medians = map(statistics.median, zip(*rounds, strict=True))
+    return [{"faces": n, "seconds": taken, "network": n * alone} for n, taken in zip(FACES, medians, strict=True)]
+
+
+def canvas() -> list[dict[str, Any]]:
+    """A JPEG file with one face, larger and larger; everything but the network, which returns what it is given."""
+    return [_canvas(megapixels) for megapixels in MEGAPIXELS]
+
+
+def photographs() -> dict[str, Any]:
+    """`gpen restore` on 1,000 photographs: seconds so far, and resident megabytes, when so many were done."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        _files(folder, PHOTOGRAPHS, 640, 480)
+        torch.save(made_weights(SMALL), folder / "small.pth")
+        command = [sys.executable, "-m", "gpen", "restore", folder / "photos", "-o", folder / "out"]
+        command += ["--models-path", folder, "--model", "small", "--faces", folder / "faces.json"]
+        command += ["--report", folder / "report.json"]
+        environment = os.environ | {"PYTHONUNBUFFERED": "1"}
+        process = subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, text=True, env=environment)
+        assert process.stdout is not None
+        done, marks, start = 0, [], 0.0
+        for line in process.stdout:
+            if " -> " not in line:
+                continue
+            done += 1
+            start = start or time.perf_counter()
+            if done in MARKS:
+                pages = int(Path(f"/proc/{process.pid}/statm").read_text().split()[1])
+                megabytes = pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+                marks.append({"done": done, "seconds": time.perf_counter() - start, "megabytes": megabytes})
+        if process.wait() or done != PHOTOGRAPHS:
+            raise SystemExit("gpen restore failed")
+    return {"marks": marks}
+
+
+def overlap() -> list[dict[str, Any]]:
+    """Photographs with reading and writing beside the network, and one after the other, in turns."""
+    small, large = (1024, 768, 12), (4000, 3000, 4)
+    return [
+        _overlap("network 256 on the CPU", _published(256), *small),
+        _overlap("network 256 on the CPU", _published(256), *large),
+        _overlap(f"a stand-in that only waits {GPU_SECONDS:g} s, as for a GPU", _Waiting(), *large),
+    ]
+
+
+def ray() -> dict[str, Any]:
+    """Photographs per second of one and of two Ray workers with one CPU each, after all are loaded."""
+    from gpen.batch import Recipe
+    from gpen.ray_engine import RayEngine
+
+    number = 120
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        _files(folder, number, 1024, 768)
+        weights = folder / "random.pth"
+        torch.save(random_weights(published_spec(256)), weights)
+        rates = {}
+        for workers in (1, 2):
+            jobs, _ = plan([str(folder / "photos")], folder / f"out{workers}")
+            recipe = Recipe(weights, Options(), Extras(), folder / "faces.json")
+            engine = RayEngine(recipe, folder / f"out{workers}", workers, 1)
+            moments: list[float] = []
+            note = moments.append
+            engine.run(jobs, lambda job: lambda *_: None, lambda entry, note=note: note(time.perf_counter()))
+            engine.close()
+            # From when every worker has had its first photographs.
+            first = number // 3
+            rates[workers] = (number - first) / (moments[-1] - moments[first - 1])
+    return {"rates": rates}
+
+
+class _Waiting(Model):
+    """Takes no core while it works, as a network on a GPU; its result is its input."""
+
+    def __init__(self) -> None:
+        super().__init__(GPEN(SMALL), "restore", Path("waiting"))
+
+    def __call__(self, pictures: torch.Tensor) -> torch.Tensor:
+        time.sleep(GPU_SECONDS)
+        return pictures
+
+
+class _Instant(_Waiting):
+    def __call__(self, pictures: torch.Tensor) -> torch.Tensor:
+        return pictures
+
+
+def _published(pixels: int) -> Model:
+    spec = published_spec(pixels)
+    network = GPEN(spec)
+    network.load_state_dict(random_weights(spec))
+    return Model(network.requires_grad_(False).eval(), "restore", Path("random"))
+
+
+def _canvas(megapixels: float) -> dict[str, Any]:
+    width = round((megapixels * 1e6 * 4 / 3) ** 0.5)
+    height = round(width * 3 / 4)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        jobs = _files(folder, 1, width, height)
+        restorer = Restorer(_Instant(), FacesFromFile(folder / "faces.json"), Options(), extras=Extras(overwrite=True))
+        steps: dict[str, list[float]] = {"read": [], "restore": [], "write": [], "detect": []}
+        detector = _yunet()
+        for _ in range(ROUNDS):
+            loaded = _timed(steps["read"], lambda: restorer.read(jobs[0]))
+            assert isinstance(loaded, Loaded)
+            if detector is not None and not steps["detect"]:  # once: it takes longer than all the others
+                photo = loaded.picture.photo
+                _timed(steps["detect"], lambda photo=photo: detector.detect(photo))
+            made = _timed(steps["restore"], lambda loaded=loaded: restorer.restore(loaded))
+            assert isinstance(made, Unwritten)
+            _timed(steps["write"], lambda made=made: restorer.write(made))
+    return {"megapixels": megapixels} | {name: statistics.median(t) for name, t in steps.items() if t}
+
+
+def _overlap(what: str, model: Model, width: int, height: int, number: int) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        jobs = _files(folder, number, width, height)
+        restorer = Restorer(model, FacesFromFile(folder / "faces.json"), Options(), extras=Extras(overwrite=True))
+        workers = worker_count("cpu", threads())
+
+        def one_after_the_other() -> None:
+            for job in jobs:
+                loaded = restorer.read(job)
+                assert isinstance(loaded, Loaded)
+                made = restorer.restore(loaded)
+                assert isinstance(made, Unwritten)
+                restorer.write(made)
+
+        def side_by_side() -> None:
+            Overlap(restorer, workers).run(jobs, lambda job: lambda *_: None, lambda entry: None)
+
+        rounds = [(_seconds(one_after_the_other), _seconds(side_by_side)) for _ in range(ROUNDS)]
+    before, after = (statistics.median(times) for times in zip(*rounds, strict=True))
+    ratio = statistics.median(b / a for a, b in rounds)
+    megapixels = width * height / 1e6
+    return {
+        "what": what,
+        "megapixels": megapixels,
+        "photographs": number,
+        "before": before,
+        "after": after,
+        "ratio": ratio,
+    }
+
+
+def _files(folder: Path, number: int, width: int, height: int) -> list[Job]:
+    """The same JPEG file under so many names in folder/photos, with a face each in folder/faces.json."""
+    photos = folder / "photos"
+    photos.mkdir()
+    first = photos / "0000.jpg"
+    write_picture(first, Picture(_photo(width, height)))
+    face = _face(0.4 * width, 0.3 * height, 0.3 * height)
+    entries = []
+    for index in range(number):
+        path = photos / f"{index:04d}.jpg"
+        if index:
+            path.write_bytes(first.read_bytes())
+        entries.append(PhotoFaces(path.name, width, height, (face,)))
+    write_faces(folder / "faces.json", entries)
+    return plan([str(photos)], folder / "out")[0]
+
+
+def _photo(width: int, height: int) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """Soft shapes with a camera's noise, which makes a JPEG file of about the usual size."""
+    rng = np.random.default_rng(0)
+    coarse = rng.uniform(0.2, 0.8, (12, 16, 3)).astype(np.float32)
+    photo = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR)
+    noise = rng.normal(0, 0.02, (512, 512, 3)).astype(np.float32)
+    for y in range(0, height, 512):
+        for x in range(0, width, 512):
+            part = photo[y : y + 512, x : x + 512]
+            part += noise[: part.shape[0], : part.shape[1]]
+    return np.clip(photo, 0, 1)
+
+
+def _face(x: float, y: float, side: float) -> Face:
+    points = np.array([(0.3, 0.35), (0.7, 0.35), (0.5, 0.55), (0.35, 0.75), (0.65, 0.75)])
+    return Face((x, y, x + side, y + side), 0.9, points * side + (x, y))
+
+
+def _yunet() -> Any:
+    """YuNet, where its file is in one of the usual folders or beside the checkout."""
+    try:
+        return make_detector("yunet", [SHARED])
+    except GpenError as error:
+        print(f"Detection is not measured: {error}", file=sys.stderr)
+        return None
+
+
+def _threaded(number: int, model: Model, crop: torch.Tensor) -> float:
+    torch.set_num_threads(number)
+    return _seconds(lambda: model(crop))
+
+
+def _seconds(call: Callable[[], Any]) -> float:
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+def _timed(times: list[float], call: Callable[[], Any]) -> Any:
+    start = time.perf_counter()
+    result = call()
+    times.append(time.perf_counter() - start)
+    return result
