@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from .device import pick_dtype
 from .draw import draw_faces, side_by_side
@@ -123,7 +124,8 @@ class Recipe:
 
     def make(self) -> Restorer:
         """Load everything. Raises GpenError, or a subclass, where something cannot be used."""
-        model = load_model(self.weights, self.device, pick_dtype(self.options.precision))
+        device = torch.device(self.device)
+        model = load_model(self.weights, device, pick_dtype(self.options.precision, device))
         require_task(model)
         source, parser = self.source(self.device), self.parser(self.device)
         return Restorer(model, source, self.options, parser, self.extras, self.white())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor
 
 from .errors import GpenError, OutOfMemoryError
 from .model.checkpoint import Model
+from .model.network import CPU_STRIP_BYTES, GPU_STRIP_BYTES
 from .model.spec import Spec
 from .wording import first_line
 
@@ -19,6 +21,9 @@ _MEGABYTE = 1 << 20
 _SIGNS = ("out of memory", "can't allocate memory", "not enough memory", "_alloc_failed", "not enough gpu video memory")
 _MOST_FACES, _MOST_PIXELS = 16, 2048**2
 _SHARE_OF_FREE = 0.8
+_STRIPS = 4
+# Float32 copies of the widest kernels, out x in = w x 2 w: their energies, one in Winograd's form, one modulated.
+_DERIVED_BYTES = 4 * 2 * (9 + 16 + 3 * 9)
 _log = logging.getLogger(__name__)
 
 
@@ -39,23 +44,37 @@ def pick_device(name: str = "auto") -> torch.device:
     return device
 
 
-def pick_dtype(precision: str) -> torch.dtype:
-    """The number format that option "precision" names; "auto" is float32, as the weights are published."""
-    return torch.float32 if precision == "auto" else DTYPES[precision]
+def pick_dtype(precision: str, device: torch.device) -> torch.dtype:
+    """The number format that option "precision" names.
+
+    "auto" is float32, as the weights are published, and bfloat16 on a CPU that computes in it several times as fast.
+    """
+    if precision != "auto":
+        return DTYPES[precision]
+    return torch.bfloat16 if device.type == "cpu" and _cpu_is_fast_in_bfloat16() else torch.float32
 
 
-def memory_estimate(spec: Spec, dtype: torch.dtype, batch: int = 1) -> int:
+def memory_estimate(spec: Spec, dtype: torch.dtype, batch: int = 1, strip_bytes: int = GPU_STRIP_BYTES) -> int:
     """Bytes that one call of the network takes at most, its weights not counted.
 
-    The encoder's maps wait for the generator, and at the largest level the input of the second convolution,
-    its output and the buffer that joins it to the encoder's map exist at once. On the safe side: not all of the
-    encoder's maps are still needed then. Every modulated weight is made anew, in float32 too.
+    The encoder's maps, the largest left out, wait for the generator. At each of its levels there are the map of the
+    level below, that of its own, and strips: the input and output of the convolutions, a filter's and an encoder's.
+    Besides, there are pictures, and what is derived from the weights.
     """
-    encoder = sum(spec.channels(size) * size**2 for size in spec.encoder_sizes)
-    level = max(spec.channels(size) * size**2 for size in spec.generator_sizes)
-    wide = max(spec.channels(size) for size in spec.generator_sizes)
     itemsize = torch.empty((), dtype=dtype).element_size()
-    return batch * itemsize * (encoder + 6 * level) + 3 * 4 * 9 * 2 * wide**2
+
+    def of_map(size: int) -> int:
+        return batch * itemsize * spec.channels(size) * size**2
+
+    encoder = sum(of_map(size) for size in spec.encoder_sizes[1:])
+    largest = 0
+    for below, size in itertools.pairwise(spec.generator_sizes):
+        strip = min(strip_bytes, 2 * of_map(size))
+        own = 2 * of_map(size) if size < spec.out_size else strip
+        largest = max(largest, 2 * of_map(below) + own + _STRIPS * strip)
+    pictures = 3 * batch * itemsize * 3 * spec.out_size**2
+    wide = max(spec.channels(size) for size in spec.generator_sizes)
+    return encoder + largest + pictures + _DERIVED_BYTES * wide**2
 
 
 def faces_per_call(model: Model, wanted: int) -> int:
@@ -66,20 +85,20 @@ def faces_per_call(model: Model, wanted: int) -> int:
     """
     if model.device.type != "cuda":
         return 1
-    one = memory_estimate(model.spec, model.dtype)
-    each = memory_estimate(model.spec, model.dtype, 2) - one
     free = torch.cuda.mem_get_info(model.device)[0]
     # What PyTorch holds but does not use is free to us.
     free += torch.cuda.memory_reserved(model.device) - torch.cuda.memory_allocated(model.device)
-    fit = 1 + int(_SHARE_OF_FREE * free - one) // each
-    return max(1, min(wanted, _MOST_FACES, _MOST_PIXELS // model.spec.out_size**2, fit))
+    faces = max(1, min(wanted, _MOST_FACES, _MOST_PIXELS // model.spec.out_size**2))
+    while faces > 1 and memory_estimate(model.spec, model.dtype, faces) > _SHARE_OF_FREE * free:
+        faces -= 1
+    return faces
 
 
 def run_within_memory(model: Model, pictures: Tensor) -> Tensor:
-    """Call the model; where memory runs out, retry with smaller batches and then in bfloat16.
+    """Call the model; where memory runs out, retry with smaller batches, then in small strips, then in bfloat16.
 
-    pictures and result: as :class:`~gpen.model.checkpoint.Model` takes and gives them. The model stays in the
-    precision that worked. Raises OutOfMemoryError when nothing helped.
+    pictures and result: as :class:`~gpen.model.checkpoint.Model` takes and gives them. The model keeps the strips and
+    the precision that worked. Raises OutOfMemoryError when nothing helped.
     """
     try:
         return model(pictures)
@@ -92,11 +111,16 @@ def run_within_memory(model: Model, pictures: Tensor) -> Tensor:
     if len(pictures) > 1:
         half = len(pictures) // 2
         return torch.cat([run_within_memory(model, part) for part in (pictures[:half], pictures[half:])])
+    if model.device.type != "cpu" and model.network.strip_bytes is None:
+        # Before the precision: strips cost a little time and change nothing.
+        _log.info("%s goes on in smaller strips.", model.spec.title)
+        model.network.strip_bytes = CPU_STRIP_BYTES
+        return run_within_memory(model, pictures)
     if model.device.type != "cpu" and model.dtype == torch.float32:
         _log.warning("%s does not fit into memory in float32; it goes on in bfloat16.", model.spec.title)
         model.network.to(torch.bfloat16)
         return run_within_memory(model, pictures)
-    needed = memory_estimate(model.spec, model.dtype) // _MEGABYTE
+    needed = memory_estimate(model.spec, model.dtype, strip_bytes=CPU_STRIP_BYTES) // _MEGABYTE
     advice = "a smaller network" if model.device.type == "cpu" else "a smaller network, or the CPU"
     raise OutOfMemoryError(
         f"{model.spec.title} needs about {needed} MB of free memory on {model.device} for one face, besides "
@@ -120,6 +144,12 @@ def _best_device() -> torch.device:
     if torch.backends.mps.is_available():
         return torch.device("mps")
     return torch.device("cpu")
+
+
+def _cpu_is_fast_in_bfloat16() -> bool:
+    """Whether the CPU has instructions for it; without, it is slower than float32. Older PyTorch does not tell."""
+    known = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
+    return any(is_supported() for is_supported in known if is_supported is not None)
 
 
 def _release(device: torch.device) -> None:

@@ -100,7 +100,7 @@ class ManagedModel:
 
     def __init__(self, path: Path, precision: str) -> None:
         load_device, offload_device = management.get_torch_device(), management.unet_offload_device()
-        dtype = pick_dtype(precision)
+        dtype = pick_dtype(precision, load_device)
         if dtype == torch.float16 and load_device.type != "cpu":
             # A CPU cannot compute in it, but may well keep the weights.
             self.model = load_model(path, offload_device, torch.float32)

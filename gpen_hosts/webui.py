@@ -128,7 +128,7 @@ class Engine:
             devices.torch_gc()
 
     def _model(self, path: Path, device: torch.device, precision: str) -> Model:
-        dtype = pick_dtype("fp32" if getattr(shared.cmd_opts, "no_half", False) else precision)
+        dtype = pick_dtype("fp32" if getattr(shared.cmd_opts, "no_half", False) else precision, device)
         _make_room(path, device, dtype)
         stat = path.stat()
         key = (path, stat.st_mtime_ns, stat.st_size, str(device), dtype)

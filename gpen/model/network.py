@@ -142,7 +142,12 @@ class GPEN(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if x.device.type == "cpu" and len(x) > 1:
             # One picture keeps all cores busy; a batch would take more memory and no less time.
-            return torch.cat([self(picture[None]) for picture in x])
+            return torch.cat([self.forward_together(picture[None]) for picture in x])
+        return self.forward_together(x)
+
+    @torch.no_grad()
+    def forward_together(self, x: Tensor) -> Tensor:
+        """The same, a batch always as a batch."""
         strip_bytes = strip_bytes_on(x.device) if self.strip_bytes is None else self.strip_bytes
         # Channels-last is the layout in which the large levels are fastest, on CPUs and on CUDA alike.
         picture = x.contiguous(memory_format=torch.channels_last)

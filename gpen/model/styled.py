@@ -20,7 +20,7 @@ from .layers import EPSILON, LEAKY_GAIN, LEAKY_SLOPE, Bias, EqualizedLinear, Ker
 
 KERNEL_SIZE = 3
 
-_WINOGRAD_PIXELS = 32 * 32
+_WINOGRAD_PIXELS = 64 * 64
 """Of the smallest map that is convolved by Winograd's method: below, the transformed weights are larger than it is
 worth."""
 
@@ -88,8 +88,8 @@ class _ModulatedConv(nn.Module):
         largest = modulation.abs().amax(dim=1, keepdim=True).clamp_min(EPSILON)
         before = (modulation / largest * self.scale)[:, :, None, None].to(weight.dtype)
         after = (demodulation * largest / self.scale)[:, :, None, None].to(weight.dtype)
-        on_cpu = weight.device.type == "cpu" and weight.dtype == torch.float32
-        if on_cpu and not self.upsamples and pixels >= _WINOGRAD_PIXELS:
+        alone_on_cpu = len(style) == 1 and weight.device.type == "cpu" and weight.dtype == torch.float32
+        if alone_on_cpu and not self.upsamples and pixels >= _WINOGRAD_PIXELS:
             weight = self._transformed.of(self.weight)
         return Modulated(weight, before, after)
 
@@ -124,7 +124,8 @@ class _ModulatedConv(nn.Module):
 
 def _energy(weight: Tensor) -> Tensor:
     """The sum of the squares of each kernel of (1, out, in, 3, 3): float32 (out, in)."""
-    return weight[0].float().square().sum(dim=(2, 3))
+    norm: Tensor = torch.linalg.vector_norm(weight[0], dim=(2, 3), dtype=torch.float32)
+    return norm.square_()
 
 
 def _transformed(weight: Tensor) -> Tensor:
