@@ -58,19 +58,23 @@ def _in_process(call: str) -> Any:
 
 
 def machine() -> dict[str, Any]:
-    """What the figures hold for, and for nothing else."""
+    """What the figures hold for, and for nothing else; a plus says that ``gpen/`` has changes beside the commit."""
     import torch
 
     info = Path("/proc/cpuinfo")
     models = re.findall(r"^model name\s*: (.+)$", info.read_text(), re.MULTILINE) if info.exists() else []
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True)
+    commit = _git("rev-parse", "--short", "HEAD") + ("+" if _git("status", "--porcelain", "gpen") else "")
     return {
         "when": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
-        "commit": commit.stdout.strip(),
+        "commit": commit,
         "processor": models[0] if models else platform.machine(),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
     }
+
+
+def _git(*arguments: str) -> str:
+    return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def with_tables(text: str, figures: dict[str, Any]) -> str:
