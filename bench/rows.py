@@ -151,10 +151,10 @@ def load(files: Files, size: int) -> Taken:
     for _ in range(MORE_ROUNDS):
         for function, times in taken.items():
             times.append(measured_once("startup.loading", function, path))
-    with_every_page = _ratios(taken, "load_model", "load_file", "every_page_read")
-    return Taken(
-        _ratios(taken, "load_model", "load_file"), details={"ratio_with_every_page_read": with_every_page} | taken
-    )
+    others = {
+        f"ratio_{key}": _ratios(taken, "load_model", "load_file", key) for key in ("every_page_read", "own_memory")
+    }
+    return Taken(_ratios(taken, "load_model", "load_file"), details=others | taken)
 
 
 def each_size(files: Files) -> Taken:

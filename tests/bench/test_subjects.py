@@ -38,9 +38,11 @@ def test_what_is_measured_on_a_gpu_runs(weights: str, monkeypatch: pytest.Monkey
 
 
 def test_loading(weights: str) -> None:
-    for function in ("load_model", "load_file"):
-        taken = startup.loading(function, weights)()
+    ours, theirs = (startup.loading(function, weights)() for function in ("load_model", "load_file"))
+    for taken in (ours, theirs):
         assert 0 < taken["seconds"] < taken["every_page_read"]
+    assert ours["own_memory"] == ours["seconds"]
+    assert theirs["own_memory"] > theirs["seconds"]
 
 
 def test_pasting_is_timed_with_all_faces(photos: Path, detector_weights: Path) -> None:
