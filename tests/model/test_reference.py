@@ -47,6 +47,18 @@ def test_output_is_that_of_the_published_implementation(shared: Path, name: str)
     assert float(y.abs().max()) == pytest.approx(float(reference["absmax"]), rel=2e-4)
 
 
+@pytest.mark.parametrize("name", ["gpen-256", "gpen-512"])
+def test_bfloat16_stays_within_2_percent_of_the_range(shared: Path, name: str) -> None:
+    spec = _spec(_reference(shared, name))
+    network = GPEN(spec)
+    network.load_state_dict(_recipe_weights(network))
+    x = _recipe_input(spec.in_size)
+    expected = network(x)
+    out = network.to(torch.bfloat16)(x.to(torch.bfloat16)).float()
+    error = (out - expected).abs().flatten().quantile(0.999)
+    assert 0 < error <= 0.02 * (expected.max() - expected.min())
+
+
 @pytest.mark.parametrize("name", ["gpen-64", "sr-32-128"])
 def test_a_batch_gives_what_single_calls_give(shared: Path, name: str) -> None:
     spec = _spec(_reference(shared, name))
