@@ -20,7 +20,7 @@ _MEGABYTE = 1 << 20
 # CUDA, ROCm, XPU and MPS; PyTorch's CPU allocator on Linux and on Windows; cuBLAS; DirectML.
 _SIGNS = ("out of memory", "can't allocate memory", "not enough memory", "_alloc_failed", "not enough gpu video memory")
 _MOST_FACES, _MOST_PIXELS = 16, 2048**2
-_SHARE_OF_FREE = 0.8
+_SHARE_OF_MEMORY = 0.5
 _STRIPS = 4
 # Float32 copies of the widest kernels, out x in = w x 2 w: their energies, one in Winograd's form, one modulated.
 _DERIVED_BYTES = 4 * 2 * (9 + 16 + 3 * 9)
@@ -55,7 +55,7 @@ def pick_dtype(precision: str, device: torch.device) -> torch.dtype:
 
 
 def memory_estimate(spec: Spec, dtype: torch.dtype, batch: int = 1, strip_bytes: int = GPU_STRIP_BYTES) -> int:
-    """Bytes that one call of the network takes at most, its weights not counted.
+    """Bytes that one call of the network takes, its weights not counted: about, and without a library's workspaces.
 
     The encoder's maps, the largest left out, wait for the generator. At each of its levels there are the map of the
     level below, that of its own, and strips: the input and output of the convolutions, a filter's and an encoder's.
@@ -81,15 +81,15 @@ def faces_per_call(model: Model, wanted: int) -> int:
     """How many of ``wanted`` faces go through the network together: those that a GPU has memory for.
 
     At most as many pixels as one face of 2048, which keeps a GPU busy alone. On a CPU a batch is no faster than one
-    face after the other; of other devices it cannot be told how much memory is free. There it is one.
+    face after the other; of other devices it cannot be told how much memory they have. There it is one.
+    Where the memory is taken by others, :func:`run_within_memory` divides the batch.
     """
     if model.device.type != "cuda":
         return 1
-    free = torch.cuda.mem_get_info(model.device)[0]
-    # What PyTorch holds but does not use is free to us.
-    free += torch.cuda.memory_reserved(model.device) - torch.cuda.memory_allocated(model.device)
+    # Not by what is free just now: the result would follow that in its last digits.
+    room = _SHARE_OF_MEMORY * torch.cuda.mem_get_info(model.device)[1]
     faces = max(1, min(wanted, _MOST_FACES, _MOST_PIXELS // model.spec.out_size**2))
-    while faces > 1 and memory_estimate(model.spec, model.dtype, faces) > _SHARE_OF_FREE * free:
+    while faces > 1 and memory_estimate(model.spec, model.dtype, faces) > room:
         faces -= 1
     return faces
 

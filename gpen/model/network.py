@@ -96,9 +96,8 @@ class _Generator(nn.Module):
                 window[:, :, :2] = window[:, :, step : step + 2].clone()
             else:
                 window[:, :, 0] = 0
-            if start < stop:
-                fresh = window[:, :, start - top + 1 : stop - top + 1]
-                first.upsample(below, for_first, _rows(encoded, start, stop), fresh, start)
+            fresh = window[:, :, start - top + 1 : stop - top + 1]
+            first.upsample(below, for_first, _rows(encoded, start, stop), fresh, start)
             if bottom == size:
                 window[:, :, bottom - top + 1] = 0
             strip = out[:, :, : bottom - top] if is_last else out[:, :, top:bottom]

@@ -43,16 +43,18 @@ class _Derived:
 
     def __init__(self, compute: Callable[[Tensor], Tensor]) -> None:
         self._compute = compute
-        self._kept: tuple[Any, Tensor] | None = None
+        self._kept: tuple[Tensor, tuple[int, int], Tensor] | None = None
 
     def of(self, weight: Tensor) -> Tensor:
         if weight.is_inference():
             # Such tensors do not count their changes.
             return self._compute(weight)
-        key = (id(weight), weight.data_ptr(), weight._version)
-        if self._kept is None or self._kept[0] != key:
-            self._kept = (key, self._compute(weight))
-        return self._kept[1]
+        kept, state = self._kept, (weight.data_ptr(), weight._version)
+        if kept is not None and kept[0] is weight and kept[1] == state:
+            return kept[2]
+        derived = self._compute(weight)
+        self._kept = (weight, state, derived)
+        return derived
 
     def forget(self) -> None:
         self._kept = None
@@ -83,8 +85,9 @@ class _ModulatedConv(nn.Module):
             factors = demodulation.T * modulation
             return Modulated((weight * factors[:, :, None, None]).to(weight.dtype))
         # Scaling the input's channels by the style and the output's by the demodulation is the same as scaling
-        # the weight. It costs less where the maps are small, and serves a batch of styles with one weight. The
-        # largest factor is made 1 meanwhile, so that float16 can hold the scaled input.
+        # the weight. It costs less where the maps are small, and serves a batch of styles with one weight. Meanwhile
+        # the largest factor is made as small as equalisation makes it: the raw weights are of magnitude 1, and
+        # float16 must hold what they sum up to.
         largest = modulation.abs().amax(dim=1, keepdim=True).clamp_min(EPSILON)
         before = (modulation / largest * self.scale)[:, :, None, None].to(weight.dtype)
         after = (demodulation * largest / self.scale)[:, :, None, None].to(weight.dtype)
