@@ -76,7 +76,9 @@ class Overlap:
                 on_progress = starts(job)
                 loaded = read.result()
                 if isinstance(loaded, Loaded):
-                    made = self._restorer.restore(loaded, _also(on_progress, lambda: _report(pending, ends)))
+                    meanwhile = _Meanwhile(on_progress, lambda: _report(pending, ends))
+                    made = self._restorer.restore(loaded, meanwhile)
+                    meanwhile.pass_on()
                 else:
                     made = loaded
                 del loaded, read  # or its pixels wait here until the next photograph is read
@@ -209,12 +211,28 @@ def _report(pending: deque[Future[Entry]], ends: Callable[[Entry], None], wait: 
         wait -= 1
 
 
-def _also(on_progress: OnProgress, call: Callable[[], None]) -> OnProgress:
-    def both(done: int, total: int, face: RestoredFace | None) -> bool | None:
-        call()
-        return on_progress(done, total, face)
+class _Meanwhile:
+    """Shows progress, and reports others, while the network works on a photograph.
 
-    return both
+    An exception stops the network and waits for pass_on: restoring would take it for damage of its photograph.
+    """
+
+    def __init__(self, on_progress: OnProgress, report: Callable[[], None]) -> None:
+        self._on_progress = on_progress
+        self._report = report
+        self._error: Exception | None = None
+
+    def __call__(self, done: int, total: int, face: RestoredFace | None) -> bool | None:
+        try:
+            self._report()
+            return self._on_progress(done, total, face)
+        except Exception as error:
+            self._error = error
+            return False
+
+    def pass_on(self) -> None:
+        if self._error is not None:
+            raise self._error
 
 
 def _file_size(job: Job) -> int:

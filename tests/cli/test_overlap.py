@@ -268,6 +268,45 @@ def test_what_waits_to_be_written_is_not_begun_once_a_writer_was_stopped(
     assert files_in(tmp_path / "out") == []
 
 
+@pytest.mark.parametrize("where", ["ends", "on_progress"])
+def test_an_output_that_was_closed_is_no_fault_of_the_photograph_in_the_network(
+    networks, photographs, tmp_path, files_in, monkeypatch, where
+):
+    """As with `gpen restore ... | head`: what prints raises while the network works on the second photograph."""
+    for name in ("0.png", "1.png", "2.png"):
+        photographs.add(name)
+    queued, calls, told = [], [], []
+    really_queue, really_restore = Overlap._write, batch.restore
+
+    def queueing(*arguments):
+        queued.append(really_queue(*arguments))
+        return queued[-1]
+
+    def restoring(*arguments, **more):
+        calls.append(arguments)
+        if len(calls) == 2:
+            queued[0].result(LONG)
+        return really_restore(*arguments, **more)
+
+    def ends(entry):
+        told.append((entry.job.photograph.name, entry.status))
+        if where == "ends":
+            raise BrokenPipeError
+
+    def on_progress(*_):
+        if where == "on_progress" and len(calls) == 2:
+            raise BrokenPipeError
+
+    monkeypatch.setattr(Overlap, "_write", queueing)
+    monkeypatch.setattr(batch, "restore", restoring)
+    jobs, _ = plan([str(photographs.folder)], tmp_path / "out")
+    restorer = Restorer(load_model(networks / "negative.pth"), FacesFromFile(photographs.list), Options())
+    with pytest.raises(BrokenPipeError):
+        Overlap(restorer).run(jobs, lambda job: on_progress, ends)
+    assert set(told) == {("0.png", DONE)}
+    assert files_in(tmp_path / "out") == ["0.png"]
+
+
 def test_errors_of_workers_keep_their_sentence_and_their_place(run, photographs, tmp_path, monkeypatch):
     for number in range(6):
         photographs.add(f"{number}.png")
