@@ -58,9 +58,13 @@ def write_report(
     """Write one entry per photograph as JSON; those that were not restored anew keep what the file said.
 
     jobs: all, in their order, also those that the run did not come to. known: entries by path that an earlier run
-    could not write. PhotoError when the file cannot be written.
+    could not write; one counts unless the file says itself that the photograph is finished. PhotoError when the file
+    cannot be written.
     """
-    earlier = {**(known or {}), **_earlier_entries(path)}
+    earlier = _earlier_entries(path)
+    # A run that was killed may have finished what the report of one before it calls failed.
+    finished = {name: entry for name, entry in earlier.items() if entry.get("status") in _FINISHED}
+    earlier = {**earlier, **(known or {}), **finished}
     new = {entry.job: entry for entry in entries}
     content = []
     for job in jobs:

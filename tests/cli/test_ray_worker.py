@@ -13,12 +13,12 @@ from gpen import batch
 from gpen.batch import Extras, Recipe
 from gpen.errors import GpenError, OptionError
 from gpen.faces.faces_file import PhotoFaces, write_faces
-from gpen.files.atomic import process_tag
 from gpen.jobs import plan
 from gpen.options import Options
 from gpen.ray_engine import Pool, plan_pool
 from gpen.ray_notes import Notes
 from gpen.ray_worker import MOST_ATTEMPTS, Worker, as_row
+from gpen.report import FAILED, THERE, Entry, write_report
 
 
 @pytest.fixture
@@ -173,7 +173,7 @@ def test_a_second_attempt_does_only_what_the_first_did_not_finish(
     written = planned[0].target.stat().st_ino
     # The worker died when b.png was restored, and not yet written.
     planned[1].target.unlink()
-    half = tmp_path / "out" / f"{process_tag().replace(str(os.getpid()), '1')}half.png"
+    half = tmp_path / "out" / ".gpen-00000000-1-half.png"
     half.touch()
     note = notes._read(planned[1])
     notes._write(planned[1], type(note)(note.run, 1, note.before, half.name.removesuffix("half.png"), note.entry))
@@ -195,6 +195,21 @@ def test_a_second_attempt_does_only_what_the_first_did_not_finish(
     assert planned[1].target.read_bytes() != b"old"
     assert not half.exists()
     assert notes.attempts(planned[1]) == 2
+
+
+def test_what_a_killed_run_finished_takes_the_place_of_an_earlier_failure(recipe, notes, photographs, jobs, tmp_path):
+    photographs.add("a.png")
+    (job,) = jobs()
+    report, name = tmp_path / "report.json", str(job.photograph.path)
+    there, failed = Entry(job, THERE, "is there already"), Entry(job, FAILED, "no picture")
+    write_report(report, [job], [failed])
+    work(Worker(recipe, notes, 1), [job])
+    known = {name: notes.done(job, earlier=True).as_json()}
+    write_report(report, [job], [there], known)
+    assert json.loads(report.read_text(encoding="utf-8")) == list(known.values())
+    # A failure in the notes says nothing against what the report calls finished.
+    write_report(report, [job], [there], {name: failed.as_json()})
+    assert json.loads(report.read_text(encoding="utf-8")) == list(known.values())
 
 
 def test_a_new_run_with_overwrite_does_everything_anew(recipe, notes, photographs, jobs):
