@@ -97,7 +97,8 @@ class Notes:
         """Remove temporary files of a worker that died with a photograph."""
         note = self._read(job)
         if note is not None and note.writer != process_tag():
-            remove_temporaries(job.target.parent, note.writer)
+            with suppress(ValueError, TypeError):  # a note that was damaged names nobody
+                remove_temporaries(job.target.parent, note.writer)
 
     def _path(self, job: Job) -> Path:
         return self.folder / f"{hashlib.sha256(os.fsencode(job.target)).hexdigest()[:24]}.json"

@@ -6,6 +6,7 @@ import errno
 import hashlib
 import os
 import platform
+import re
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -20,6 +21,9 @@ _UNSUPPORTED = {
 }
 
 
+_TAG = re.compile(r"\.gpen-[0-9a-f]{8}-[0-9]+-")
+
+
 def process_tag() -> str:
     """What the names of this process's temporary files begin with; another process on any machine has another."""
     machine = hashlib.sha256(platform.node().encode(errors="replace")).hexdigest()[:8]
@@ -27,7 +31,12 @@ def process_tag() -> str:
 
 
 def remove_temporaries(folder: Path, tag: str) -> None:
-    """Remove what a process that was killed, the one with this tag, left in a folder."""
+    """Remove what a process that was killed, the one with this tag, left in a folder.
+
+    ValueError where the tag is none: as a pattern it could stand for files of others.
+    """
+    if not _TAG.fullmatch(tag):
+        raise ValueError(f"{tag!r} is not the tag of a process")
     for left in folder.glob(f"{tag}*"):
         with suppress(OSError):
             left.unlink(missing_ok=True)

@@ -197,6 +197,20 @@ def test_a_second_attempt_does_only_what_the_first_did_not_finish(
     assert notes.attempts(planned[1]) == 2
 
 
+@pytest.mark.parametrize("writer", ["", "?", ".gpen-", ".gpen-*-1-", "../out/", None])
+def test_a_note_that_was_damaged_removes_no_files(recipe, notes, photographs, jobs, tmp_path, files_in, writer):
+    photographs.add("a.png")
+    (job,) = jobs()
+    notes.begin(job)
+    begun = notes._read(job)
+    notes._write(job, type(begun)(begun.run, 1, None, writer))
+    others = ["b.png", ".hidden", ".gpen-00000000-1-half.png"]
+    for name in others:
+        (tmp_path / "out" / name).touch()
+    assert work(Worker(recipe, notes, 1), [job])["a.png"]["status"] == "restored"
+    assert set(files_in(tmp_path / "out")) >= {"a.png", *others}
+
+
 def test_what_a_killed_run_finished_takes_the_place_of_an_earlier_failure(recipe, notes, photographs, jobs, tmp_path):
     photographs.add("a.png")
     (job,) = jobs()
