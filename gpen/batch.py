@@ -153,7 +153,7 @@ class Restorer:
         self._parser = parser
         self._extras = extras or Extras()
         self._region = region
-        # On a CPU both take all cores. RetinaFace would be in the way of a network that is being recorded on a GPU.
+        # Only YuNet, which stays on the CPU, leaves a GPU to the network; on a CPU every detector needs its cores.
         self._finds_early = model.device.type != "cpu" and getattr(faces, "name", "") == "yunet"
 
     @property
@@ -163,7 +163,10 @@ class Restorer:
         return f"{self._model.spec.title} ({self._model.path.name}) on {self._model.device}, faces from {faces}"
 
     def memory(self, pixels: int) -> int:
-        """Bytes that a photograph of so many pixels holds at most while it is not being restored."""
+        """About as many bytes as a photograph of so many pixels holds while it is not being restored.
+
+        Not counted: the second copy and the drawing that ``compare`` needs.
+        """
         return round(_BYTES_PER_PIXEL * pixels * self._options.upscale**2)
 
     def read(self, job: Job, on_size: OnSize | None = None) -> Loaded | Entry:
