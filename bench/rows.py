@@ -17,7 +17,8 @@ from .worker import Worker, in_turns, measured_once
 ROUNDS = 3
 MORE_ROUNDS = 5
 """Where one takes seconds."""
-STARTS = 15
+MOST_ROUNDS = 15
+"""Where one takes less than a second."""
 SAME = 2e-4
 """Largest difference of two outputs, as a part of the largest value, with which they count as the same."""
 TEXTBOOK_SIZES = (512, 2048)
@@ -130,7 +131,7 @@ def large_canvas(_: Files) -> Taken:
     if why := photographs.missing():
         return Taken(why=why)
     with _workers(paste=("photographs.pasted",)) as workers:
-        taken = in_turns(workers, MORE_ROUNDS)["paste"]
+        taken = in_turns(workers, MOST_ROUNDS)["paste"]
     return Taken([one["large"] / one["small"] for one in taken], details={"rounds": taken})
 
 
@@ -138,7 +139,7 @@ def start(_: Files, arguments: tuple[str, ...]) -> Taken:
     for before in (startup.PASS, arguments):
         startup.start_seconds(before)
     beyond, own = [], []
-    for _ in range(STARTS):
+    for _ in range(MOST_ROUNDS):
         own.append(startup.start_seconds(startup.PASS))
         beyond.append(startup.start_seconds(arguments) - own[-1])
     failed = "imports PyTorch" if startup.imports_torch(arguments) else ""
