@@ -69,6 +69,7 @@ def _targets(axes: Axes, rows: dict[str, Any]) -> None:
     axes.set_yticks(range(len(entries)), [entry["title"] for entry in entries], fontsize=9)
     axes.tick_params(axis="y", length=0)
     axes.set_xlim(0, LONGEST_BAR)
+    axes.set_ylim(-0.6, len(entries) - 0.4)
     axes.set_xlabel("figure / target (smaller is better)")
     axes.set_title("Targets", loc="left", fontweight="bold")
 
