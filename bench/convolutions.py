@@ -1,4 +1,4 @@
-"""The convolutions of a GPEN network, each alone: the bound that no formulation of the network goes below.
+"""The convolutions of a GPEN network, each alone: what the network is measured against.
 
 `python -m bench.convolutions [SIZE] [float32|bfloat16]` prints the time of each, on the CPU.
 

@@ -8,7 +8,6 @@ little about each other, nor those of different machines: a row's own ratio is t
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import tempfile
 import time
@@ -33,8 +32,6 @@ def main(arguments: list[str]) -> int:
     unknown = set(names) - {row.name for row in ROWS}
     if unknown:
         parser.error(f"There is no row {', '.join(sorted(unknown))}. There are {', '.join(row.name for row in ROWS)}.")
-    # Threads that wait by spinning would take the other CPUs from whatever is measured next.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     results = report.load(RESULTS, machine())
     broken = False
     with tempfile.TemporaryDirectory() as folder:
