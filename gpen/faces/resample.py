@@ -3,7 +3,8 @@
 Two steps. A low-pass (a sinc under a Kaiser window) takes out what the coarser of source and result cannot
 hold, and leaves two samples for each of its pixels; with so many, Lanczos interpolation over 8 x 8 of them, the
 second step, is next to exact. With eight samples linear interpolation is so too, and where the result has many
-times the source's pixels, more samples and fewer operations for each pixel are the faster way.
+times the source's pixels, more samples and fewer operations for each pixel are the faster way. The samples are
+kept in memory, so it is taken only where they are not many more than the result's pixels.
 
 The constants are the ones that lose least on a real photograph taken through a crop and back, among those
 that keep stripes just too fine for the result under 16/255 (tests/faces/test_resample.py holds both bounds).
@@ -32,10 +33,11 @@ OVERSAMPLING = 2.0
 """Samples per pixel of the coarser grid that the low-pass leaves for Lanczos interpolation."""
 INTERPOLATION_REACH = 4
 """Samples that OpenCV's Lanczos interpolation reads to either side."""
-LINEAR_FROM = 4.5
-"""Enlargement from which the interpolation is linear."""
 LINEAR_OVERSAMPLING = 8.0
-"""Samples per pixel that the low-pass leaves for it."""
+"""Samples per pixel that the low-pass leaves for linear interpolation."""
+LINEAR_SAMPLES = 3.0
+"""Samples per pixel of the result up to which the interpolation is linear. So it is from about five times the
+size for an upright source, from seven for one turned by 45 degrees, and memory stays a few times the result's."""
 
 _KERNEL_POINTS = 1 << 14
 
@@ -48,15 +50,18 @@ def warp(image: Image, matrix: Matrix, size: tuple[int, int], *, border: int = c
     those of ``image`` by a little at sharp edges. The cost follows ``size`` and the part of ``image`` that it
     covers, not the rest of ``image``.
     """
-    shrink = _shrinking(matrix)
-    coarse = max(1.0, shrink)
-    linear = shrink * LINEAR_FROM <= 1
+    coarse = max(1.0, _shrinking(matrix))
+    reach = math.ceil(HALF_WIDTH * coarse)
+    margin = reach + math.ceil(INTERPOLATION_REACH / OVERSAMPLING * coarse) + 1
+    image, matrix = _needed_part(image, matrix, size, margin, border)
+    samples = math.prod(length - 2 * reach for length in image.shape[:2]) * LINEAR_OVERSAMPLING**2
+    linear = samples <= LINEAR_SAMPLES * math.prod(size)
     step = coarse / (LINEAR_OVERSAMPLING if linear else OVERSAMPLING)
     interpolation = cv2.INTER_LINEAR if linear else cv2.INTER_LANCZOS4
-    margin = math.ceil(INTERPOLATION_REACH * step + HALF_WIDTH * coarse) + 1
-    image, matrix = _needed_part(image, matrix, size, margin, border)
-    image = _low_pass(_low_pass(image, coarse, step), coarse, step)
-    matrix = compose(matrix, scaling(step))
+    columns = np.asarray(cv2.transpose(_low_pass(image, coarse, step)), dtype=np.float32)
+    image = _low_pass(columns, coarse, step)
+    # The samples, many and read once, stay transposed: the matrix swaps their axes.
+    matrix = compose(compose(matrix, np.array([[1, 0, reach], [0, 1, reach]], float)), scaling(step))[:, [1, 0, 2]]
     out = cv2.warpAffine(image, matrix, size, flags=interpolation, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(out, dtype=np.float32)
 
@@ -130,11 +135,14 @@ def _needed_part(image: Image, matrix: Matrix, size: tuple[int, int], margin: in
 
 
 def _low_pass(image: Image, coarse: float, step: float) -> Image:
-    """Filter along the rows' axis, sample at every ``step`` pixels, first at (step - 1) / 2, and transpose."""
+    """Filter along the first axis and sample at every ``step`` pixels, as far as the filter's whole reach is there.
+
+    The first sample is (step - 1) / 2 pixels after the first of those pixels.
+    """
     reach = math.ceil(HALF_WIDTH * coarse)
     rows = image.reshape(len(image), -1)
-    count = math.ceil(len(rows) / step)
-    centers = (np.arange(count) + 0.5) * step - 0.5
+    count = math.ceil((len(rows) - 2 * reach) / step)
+    centers = reach + (np.arange(count) + 0.5) * step - 0.5
     out = np.empty((count, rows.shape[1]), np.float32)
     together = round(2 * reach / step)  # so many that about half of each product's weights are not zero
     for start in range(0, count, together):
@@ -144,7 +152,7 @@ def _low_pass(image: Image, coarse: float, step: float) -> Image:
         weights = _kernel((np.arange(first, last) - block[:, None]) / coarse)
         weights /= weights.sum(axis=1, keepdims=True)
         np.matmul(weights.astype(np.float32), rows[first:last], out=out[start : start + len(block)])
-    return np.asarray(cv2.transpose(out.reshape(count, *image.shape[1:])), dtype=np.float32)
+    return out.reshape(count, *image.shape[1:])
 
 
 def _kernel(x: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -142,6 +142,21 @@ def test_memory_follows_the_faces_not_the_canvas() -> None:
     assert peaks[1] == pytest.approx(peaks[0], rel=0.1)
 
 
+@pytest.mark.parametrize("enlargement", [2, 4.5, 6, 8, 16])
+@pytest.mark.parametrize("angle", [0.0, 0.8])
+def test_memory_of_an_enlarged_crop_is_a_few_times_its_rectangle(enlargement: float, angle: float) -> None:
+    """However the crop is resampled: samples between its pixels are not many more than the canvas's pixels."""
+    side = 128 * enlargement
+    canvas = Canvas(np.zeros((2200, 2200, 3), np.float32))
+    crop, mask = flat((1, 0, 0), 128), np.ones((SIZE, SIZE), np.float32)
+    tracemalloc.start()
+    canvas.add(crop, at(1100, 1100, 128, side, angle), mask)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    across = min(side * (math.cos(angle) + math.sin(angle)), 2200)
+    assert peak <= 5 * across**2 * 3 * 4
+
+
 def test_blending_takes_memory_for_the_faces_and_the_mask() -> None:
     extra = []
     for height, width in ((300, 400), (3000, 4000)):
