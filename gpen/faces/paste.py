@@ -27,10 +27,11 @@ class _Patch:
 
 
 class Canvas:
-    """A photo (H, W, 3) that faces are pasted into; the photo itself is not changed.
+    """A photo (H, W, 3) that faces are pasted into. It is changed only by :meth:`blend`, where given as ``out``.
 
     All faces are gathered first, so the result does not depend on their order, and overlapping faces do not
-    erase one another. Time and memory follow the faces, not the photo.
+    erase one another. Memory follows the sum of the faces' rectangles, not the photo; what :meth:`blend` returns
+    comes on top.
     """
 
     def __init__(self, photo: Image) -> None:
