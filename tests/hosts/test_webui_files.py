@@ -83,7 +83,7 @@ def test_pytorch_and_numpy_are_the_host_s(install: Any, monkeypatch: pytest.Monk
 
 
 def test_everything_that_the_package_needs_is_in_the_list(install: Any) -> None:
-    """Third-party modules imported anywhere in the package, but for those of the host and of the command line's extra."""
+    """Third-party modules imported anywhere in the package, but those of the host and of the extra for clusters."""
     imported: set[str] = set()
     for file in (ROOT / "gpen").rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
