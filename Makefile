@@ -17,7 +17,7 @@ test:
 	"$$python" -m pytest
 
 bench:
-	@python=$$(bash .ci/environment bench) && "$$python" -m bench.performance $(ROWS)
+	@python=$$(bash .ci/environment) && "$$python" -m bench.performance $(ROWS)
 
 bench-scaling:
 	@python=$$(bash .ci/environment ray) && "$$python" -m bench.scaling $(PARTS)
