@@ -13,8 +13,10 @@ from .gpu import name as gpu_name
 from .measure import threads
 from .worker import ROOT
 
-FAST_BFLOAT16 = ("avx512_bf16", "amx_bf16")
-"""Names of the processor's abilities, as Linux tells them, with which bfloat16 is faster than float32."""
+TILES = "amx_bf16"
+"""Name of the processor's ability, as Linux tells it, with which option "precision" chooses bfloat16 by itself."""
+BFLOAT16 = ("avx512_bf16", TILES)
+"""Names of its abilities to compute in bfloat16."""
 
 
 def machine() -> dict[str, str | int]:
@@ -23,7 +25,7 @@ def machine() -> dict[str, str | int]:
     versions = {name: importlib.metadata.version(name) for name in packages}
     return {
         "processor": _processor(),
-        "abilities": ", ".join(name for name in ("avx2", "avx512f", *FAST_BFLOAT16) if name in _abilities()),
+        "abilities": ", ".join(name for name in ("avx2", "avx512f", *BFLOAT16) if name in _abilities()),
         "cpus": threads(),
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30),
         "gpu": gpu_name() or "none",
@@ -32,9 +34,14 @@ def machine() -> dict[str, str | int]:
     } | versions
 
 
-def has_fast_bfloat16() -> bool:
+def has_bfloat16() -> bool:
     """Whether this processor has instructions for bfloat16."""
-    return bool(_abilities().intersection(FAST_BFLOAT16))
+    return bool(_abilities().intersection(BFLOAT16))
+
+
+def has_bfloat16_tiles() -> bool:
+    """Whether it multiplies matrices of bfloat16 as a whole."""
+    return TILES in _abilities()
 
 
 def revision() -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
 
 import torch
@@ -10,8 +9,7 @@ from torch import Tensor
 
 from .errors import GpenError, OutOfMemoryError
 from .model.checkpoint import Model
-from .model.network import CPU_STRIP_BYTES, GPU_STRIP_BYTES
-from .model.spec import Spec
+from .model.memory import CPU_STRIP_BYTES, memory_estimate
 from .wording import first_line
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -21,9 +19,6 @@ _MEGABYTE = 1 << 20
 _SIGNS = ("out of memory", "can't allocate memory", "not enough memory", "_alloc_failed", "not enough gpu video memory")
 _MOST_FACES, _MOST_PIXELS = 16, 2048**2
 _SHARE_OF_MEMORY = 0.5
-_STRIPS = 4
-# Float32 copies of the widest kernels, out x in = w x 2 w: their energies, one in Winograd's form, one modulated.
-_DERIVED_BYTES = 4 * 2 * (9 + 16 + 3 * 9)
 _log = logging.getLogger(__name__)
 
 
@@ -47,34 +42,11 @@ def pick_device(name: str = "auto") -> torch.device:
 def pick_dtype(precision: str, device: torch.device) -> torch.dtype:
     """The number format that option "precision" names.
 
-    "auto" is float32, as the weights are published, and bfloat16 on a CPU that computes in it several times as fast.
+    "auto" is float32, as the weights are published, and bfloat16 on a CPU with tiles for it (AMX).
     """
     if precision != "auto":
         return DTYPES[precision]
-    return torch.bfloat16 if device.type == "cpu" and _cpu_is_fast_in_bfloat16() else torch.float32
-
-
-def memory_estimate(spec: Spec, dtype: torch.dtype, batch: int = 1, strip_bytes: int = GPU_STRIP_BYTES) -> int:
-    """Bytes that one call of the network takes, its weights not counted: about, and without a library's workspaces.
-
-    The encoder's maps, the largest left out, wait for the generator. At each of its levels there are the map of the
-    level below, that of its own, and strips: the input and output of the convolutions, a filter's and an encoder's.
-    Besides, there are pictures, and what is derived from the weights.
-    """
-    itemsize = torch.empty((), dtype=dtype).element_size()
-
-    def of_map(size: int) -> int:
-        return batch * itemsize * spec.channels(size) * size**2
-
-    encoder = sum(of_map(size) for size in spec.encoder_sizes[1:])
-    largest = 0
-    for below, size in itertools.pairwise(spec.generator_sizes):
-        strip = min(strip_bytes, 2 * of_map(size))
-        own = 2 * of_map(size) if size < spec.out_size else strip
-        largest = max(largest, 2 * of_map(below) + own + _STRIPS * strip)
-    pictures = 3 * batch * itemsize * 3 * spec.out_size**2
-    wide = max(spec.channels(size) for size in spec.generator_sizes)
-    return encoder + largest + pictures + _DERIVED_BYTES * wide**2
+    return torch.bfloat16 if device.type == "cpu" and _cpu_has_bfloat16_tiles() else torch.float32
 
 
 def faces_per_call(model: Model, wanted: int) -> int:
@@ -146,10 +118,13 @@ def _best_device() -> torch.device:
     return torch.device("cpu")
 
 
-def _cpu_is_fast_in_bfloat16() -> bool:
-    """Whether the CPU has instructions for it; without, it is slower than float32. Older PyTorch does not tell."""
-    known = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
-    return any(is_supported() for is_supported in known if is_supported is not None)
+def _cpu_has_bfloat16_tiles() -> bool:
+    """Whether the CPU has AMX. Older PyTorch does not tell.
+
+    The instructions of avx512_bf16 alone do not make it fast: with them the network took longer than in float32.
+    """
+    is_supported = getattr(torch.cpu, "_is_amx_tile_supported", None)
+    return is_supported is not None and bool(is_supported())
 
 
 def _release(device: torch.device) -> None:

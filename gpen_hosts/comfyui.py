@@ -19,11 +19,12 @@ from PIL import Image
 from server import PromptServer
 from torch import Tensor
 
-from ..gpen.device import memory_estimate, pick_dtype
+from ..gpen.device import pick_dtype
 from ..gpen.errors import FilesError, PhotoError
 from ..gpen.files.catalog import NETWORK_SUFFIXES, find_published
 from ..gpen.files.folders import may_be_network, search_folders
 from ..gpen.model.checkpoint import Model, load_model, require_task
+from ..gpen.model.memory import memory_estimate
 from ..gpen.options import Options
 from ..gpen.pipeline import resize
 from ..gpen.wording import count

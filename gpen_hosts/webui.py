@@ -14,12 +14,13 @@ import torch
 from modules import devices, paths, shared
 from numpy.typing import NDArray
 
-from gpen.device import memory_estimate, pick_dtype
+from gpen.device import pick_dtype
 from gpen.errors import GpenError
 from gpen.faces.detect import FaceDetector, make_detector
 from gpen.faces.parsing import FaceParser, make_parser
 from gpen.files.folders import default_network, find_network, list_networks, may_be_network, search_folders
 from gpen.model.checkpoint import Model, inspect, load_model, require_task
+from gpen.model.memory import memory_estimate
 from gpen.options import OPTIONS, Options
 from gpen.pipeline import OnProgress, Restoration, RestoredFace, restore
 from gpen.wording import count, first_line

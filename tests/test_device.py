@@ -12,13 +12,12 @@ import torch
 from gpen.device import (
     faces_per_call,
     is_out_of_memory,
-    memory_estimate,
     pick_device,
     pick_dtype,
     run_within_memory,
 )
 from gpen.errors import GpenError, OutOfMemoryError
-from gpen.model.network import CPU_STRIP_BYTES, GPU_STRIP_BYTES
+from gpen.model.memory import CPU_STRIP_BYTES, GPU_STRIP_BYTES, memory_estimate
 from gpen.model.spec import Spec
 
 SIGNS = [
@@ -232,25 +231,32 @@ def test_a_device_that_cannot_be_used(name):
 
 @pytest.mark.parametrize("device", ["cpu", "cuda", "mps"])
 def test_precisions(monkeypatch, device):
-    monkeypatch.setattr("gpen.device._cpu_is_fast_in_bfloat16", lambda: False)
+    has_tiles(monkeypatch, False)
     where = torch.device(device)
     assert pick_dtype("auto", where) == pick_dtype("fp32", where) == torch.float32
     assert pick_dtype("bf16", where) == torch.bfloat16
     assert pick_dtype("fp16", where) == torch.float16
 
 
-@pytest.mark.parametrize("instructions", ["_is_avx512_bf16_supported", "_is_amx_tile_supported"])
-def test_cpus_that_are_fast_in_bfloat16_use_it(monkeypatch, instructions):
-    for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"):
-        monkeypatch.setattr(torch.cpu, name, lambda name=name: name == instructions, raising=False)
+def has_tiles(monkeypatch, there: bool) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: there, raising=False)
+
+
+def test_cpus_that_are_fast_in_bfloat16_use_it(monkeypatch):
+    has_tiles(monkeypatch, True)
     assert pick_dtype("auto", torch.device("cpu")) == torch.bfloat16
     assert pick_dtype("fp32", torch.device("cpu")) == torch.float32
     assert pick_dtype("auto", torch.device("cuda")) == torch.float32
 
 
+def test_instructions_without_tiles_do_not_make_a_cpu_fast_in_bfloat16(monkeypatch):
+    has_tiles(monkeypatch, False)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True, raising=False)
+    assert pick_dtype("auto", torch.device("cpu")) == torch.float32
+
+
 def test_older_pytorch_does_not_tell_what_a_cpu_is_fast_in(monkeypatch):
-    for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"):
-        monkeypatch.delattr(torch.cpu, name, raising=False)
+    monkeypatch.delattr(torch.cpu, "_is_amx_tile_supported", raising=False)
     assert pick_dtype("auto", torch.device("cpu")) == torch.float32
 
 

@@ -13,24 +13,21 @@ to that of its own, and what lies between never exists as a whole.
 from __future__ import annotations
 
 import itertools
-from typing import cast
+from collections.abc import Hashable
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from . import fir
+from .cuda_graph import Call, CudaGraph, RepeatedCalls, can_record, weights_state
 from .layers import ActivatedLinear, EncoderDown, EncoderInput, PixelNorm, Rows, ToRGB, empty_map, parameter
+from .memory import memory_estimate, strip_bytes_on
 from .spec import BOTTOM_SIZE, Spec
 from .styled import StyledConv
 
 MAPPING_LR_MULTIPLIER = 0.01
-
-CPU_STRIP_BYTES = 16 << 20
-"""Largest strip on a CPU: its caches are small, and the C library keeps blocks of up to twice this size for the next
-call instead of asking the system for them anew."""
-GPU_STRIP_BYTES = 256 << 20
-"""Largest strip elsewhere: enough to keep a GPU busy."""
 
 
 class _ConstantInput(nn.Module):
@@ -129,6 +126,7 @@ class GPEN(nn.Module):
         super().__init__()
         self.spec = spec
         self.strip_bytes: int | None = None
+        self._repeated = RepeatedCalls()
         self.generator = _Generator(spec)
         channels = [spec.channels(size) for size in spec.encoder_sizes]
         self.ecd0 = nn.Sequential(EncoderInput(channels[0]))
@@ -142,6 +140,8 @@ class GPEN(nn.Module):
         if x.device.type == "cpu" and len(x) > 1:
             # One picture keeps all cores busy; a batch would take more memory and no less time.
             return torch.cat([self.forward_together(picture[None]) for picture in x])
+        if x.device.type == "cuda":
+            return self._repeated.run(self.forward_together, x, self._state(), self._record)
         return self.forward_together(x)
 
     @torch.no_grad()
@@ -166,10 +166,23 @@ class GPEN(nn.Module):
         out: Tensor = self.generator(code, encoded, strip_bytes)
         return out
 
+    def derived(self) -> list[Tensor]:
+        """What was computed from the weights and is kept for the next call."""
+        return [tensor for module in self.modules() if isinstance(module, StyledConv) for tensor in module.derived()]
 
-def strip_bytes_on(device: torch.device) -> int:
-    """Size of the largest strips where none is given."""
-    return CPU_STRIP_BYTES if device.type == "cpu" else GPU_STRIP_BYTES
+    def _state(self) -> Hashable:
+        return self.strip_bytes, weights_state(self)
+
+    def _record(self, call: Call, x: Tensor) -> Call | None:
+        strip_bytes = strip_bytes_on(x.device) if self.strip_bytes is None else self.strip_bytes
+        if not can_record(x.device, memory_estimate(self.spec, x.dtype, len(x), strip_bytes)):
+            return None
+        return CudaGraph(call, x, self.derived)
+
+    def _apply(self, *args: Any, **kwargs: Any) -> GPEN:
+        # Called where the network is moved or converted.
+        self._repeated.forget()
+        return super()._apply(*args, **kwargs)  # type: ignore[no-untyped-call, no-any-return]
 
 
 def _rows_of(x: Tensor) -> Rows:

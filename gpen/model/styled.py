@@ -56,6 +56,11 @@ class _Derived:
         self._kept = (weight, state, derived)
         return derived
 
+    @property
+    def kept(self) -> list[Tensor]:
+        """What is kept: one tensor, or none."""
+        return [] if self._kept is None else [self._kept[2]]
+
     def forget(self) -> None:
         self._kept = None
 
@@ -118,6 +123,10 @@ class _ModulatedConv(nn.Module):
         kernel, wanted = self.blur.kernel, (start, stop)
         return fir.blur(x, kernel, self.BLUR_PADDING, bias, first=2 * first, height=spread, rows=wanted)
 
+    def derived(self) -> list[Tensor]:
+        """What is kept of the weight beside it."""
+        return self._energy.kept + self._transformed.kept
+
     def _apply(self, *args: Any, **kwargs: Any) -> _ModulatedConv:
         # Called where the network is moved or converted.
         self._energy.forget()
@@ -152,6 +161,10 @@ class StyledConv(nn.Module):
         self.noise = _Injection()
         self.activate = Bias(2 * out_channels)
         self.out_channels = out_channels
+
+    def derived(self) -> list[Tensor]:
+        """What is kept of the convolution's weight beside it."""
+        return self.conv.derived()
 
     def modulate(self, style: Tensor, pixels: int) -> Modulated:
         """What this layer does, for these styles, to inputs of so many pixels."""

@@ -12,9 +12,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from gpen.device import memory_estimate
 from gpen.model import winograd
-from gpen.model.network import CPU_STRIP_BYTES, GPEN, rows_at_once
+from gpen.model.memory import CPU_STRIP_BYTES, memory_estimate
+from gpen.model.network import GPEN, rows_at_once
 from gpen.model.spec import Spec
 
 SPECS = [Spec(64, 64, 2, 1 / 16), Spec(32, 128, 2, 1 / 16), Spec(128, 128, 1, 1 / 8)]

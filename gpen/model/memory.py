@@ -1,0 +1,47 @@
+"""How large strips of feature maps are, and what memory a call of the network takes."""
+
+from __future__ import annotations
+
+import itertools
+
+import torch
+
+from .spec import Spec
+
+CPU_STRIP_BYTES = 16 << 20
+"""Largest strip on a CPU: its caches are small, and the C library keeps blocks of up to twice this size for the next
+call instead of asking the system for them anew."""
+GPU_STRIP_BYTES = 256 << 20
+"""Largest strip elsewhere: enough to keep a GPU busy."""
+
+_STRIPS = 4
+# Float32 copies of the widest kernels, out x in = w x 2 w: their energies, one in Winograd's form, one modulated.
+_DERIVED_BYTES = 4 * 2 * (9 + 16 + 3 * 9)
+
+
+def strip_bytes_on(device: torch.device) -> int:
+    """Size of the largest strips where none is given."""
+    return CPU_STRIP_BYTES if device.type == "cpu" else GPU_STRIP_BYTES
+
+
+def memory_estimate(spec: Spec, dtype: torch.dtype, batch: int = 1, strip_bytes: int = GPU_STRIP_BYTES) -> int:
+    """Bytes that one call of the network takes, its weights not counted: about, and without a library's workspaces.
+
+    The encoder's maps, the largest left out, wait for the generator. At each of its levels there are the map of the
+    level below, that of its own, and strips: the input and output of the convolutions, a filter's and an encoder's.
+    Besides, there are pictures, and what is derived from the weights.
+    """
+    itemsize = torch.empty((), dtype=dtype).element_size()
+
+    def of_map(size: int) -> int:
+        return batch * itemsize * spec.channels(size) * size**2
+
+    encoder = sum(of_map(size) for size in spec.encoder_sizes[1:])
+    largest = 0
+    for below, size in itertools.pairwise(spec.generator_sizes):
+        strip = min(strip_bytes, 2 * of_map(size))
+        own = 2 * of_map(size) if size < spec.out_size else strip
+        largest = max(largest, 2 * of_map(below) + own + _STRIPS * strip)
+    pictures = 3 * batch * itemsize * 3 * spec.out_size**2
+    wide = max(spec.channels(size) for size in spec.generator_sizes)
+    return encoder + largest + pictures + _DERIVED_BYTES * wide**2
