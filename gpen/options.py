@@ -157,6 +157,16 @@ class Options:
         maximum=1.0,
         step=0.05,
     )
+    damage_feather: float = _option(
+        0.02,
+        "Feather of damage",
+        "Width of the soft edge around damage that is filled in, as a fraction of the face's height.",
+        "mask",
+        minimum=0.0,
+        maximum=0.5,
+        step=0.01,
+        advanced=True,
+    )
     color_match: bool = _option(
         False,
         "Match colours",
@@ -193,3 +203,13 @@ OPTIONS: dict[str, Option] = {
     f.name: Option(name=f.name, default=f.default, **f.metadata)  # type: ignore[arg-type]
     for f in fields(Options)
 }
+
+_FINDING = ("detector", "detection_threshold", "select", "only_faces", "min_face_size", "template")
+
+OPTIONS_OF: dict[str, tuple[str, ...]] = {
+    "restore": tuple(name for name in OPTIONS if name != "damage_feather"),
+    "colorize": ("precision", *_FINDING, "mask", "feather", "strength", "upscale", "max_megapixels"),
+    "inpaint": ("precision", *_FINDING, "feather", "damage_feather", "strength", "max_megapixels"),
+    "segmentation": ("precision", "max_megapixels"),
+}
+"""Names of the options that each task heeds, by the names of the tasks in :mod:`gpen.files.catalog`."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
 
 import cv2
 import numpy as np
@@ -14,10 +13,10 @@ from numpy.typing import NDArray
 
 from .device import faces_per_call, run_within_memory
 from .errors import FaceError, GpenError, OptionError, PhotoError
+from .face_task import FaceTask, Parser
 from .faces.align import Placement, cut, place
 from .faces.detect import FaceDetector
 from .faces.face import Face
-from .faces.mask import face_mask
 from .faces.paste import Canvas, match_colors
 from .faces.resample import Image, Matrix, compose, scaling
 from .faces.select import select_faces
@@ -28,21 +27,13 @@ from .wording import count
 DEFAULTS = Options()
 
 
-class Parser(Protocol):
-    """What tells face from background in a crop, as :class:`gpen.faces.parsing.FaceParser` does."""
-
-    def parse(self, crop: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Crop (S, S, 3), RGB, [0, 1], to (512, 512): 1 where there is face, else 0."""
-        ...
-
-
 @dataclass(frozen=True, eq=False)
 class RestoredFace:
     """One restored face.
 
     number: its place among all detected faces, from left to right, from 0. matrix: 2 x 3, pixels of the
-    original photo to pixels of the crop before. before: float32 (in_size, in_size, 3), after: (out_size,
-    out_size, 3), RGB, [0, 1]; None where crops are not kept.
+    original photo to pixels of the crop before. before: float32 (in_size, in_size, 3), as the network saw it,
+    after: (out_size, out_size, 3), RGB, [0, 1]; None where crops are not kept.
     """
 
     number: int
@@ -67,17 +58,23 @@ class Restoration:
 
     photo: float32 (H, W, 3), RGB, [0, 1], enlarged where that was asked for. mask: float32 (H, W), how much
     of each pixel is restored face; photo equals the input (enlarged) wherever it is 0. faces: the restored
-    ones, skipped: the others; both by number.
+    ones, skipped: the others; both by number. done: what was done to them, in a word. note: a sentence more.
     """
 
     photo: Image
     mask: Image
     faces: list[RestoredFace] = field(default_factory=list)
     skipped: list[SkippedFace] = field(default_factory=list)
+    done: str = "restored"
+    note: str = ""
 
     @property
     def summary(self) -> str:
-        """One sentence for people."""
+        """One sentence for people, or two."""
+        return f"{self._about_faces} {self.note}".rstrip()
+
+    @property
+    def _about_faces(self) -> str:
         found = len(self.faces) + len(self.skipped)
         if not found:
             return "No face was found; the photograph is unchanged."
@@ -86,7 +83,7 @@ class Restoration:
             why = next(iter(reasons)) + (", ..." if len(reasons) > 1 else "")
             return f"None of {count(found, 'face')} was chosen ({why}); the photograph is unchanged."
         left = f", {len(self.skipped)} left as they were" if self.skipped else ""
-        return f"{count(len(self.faces), 'face')} restored{left}."
+        return f"{count(len(self.faces), 'face')} {self.done}{left}."
 
 
 OnProgress = Callable[[int, int, RestoredFace | None], bool | None]
@@ -122,7 +119,37 @@ def restore(
 
     Raises GpenError, or a subclass, for everything a user can cause.
     """
-    _check(photo, region, background, options)
+    return run_task(
+        FaceTask(),
+        photo,
+        model,
+        detector,
+        options,
+        on_progress=on_progress,
+        region=region,
+        background=background,
+        parser=parser,
+        keep_crops=keep_crops,
+        in_place=in_place,
+    )
+
+
+def run_task(
+    task: FaceTask,
+    photo: Image,
+    model: Model,
+    detector: FaceDetector | Sequence[Face],
+    options: Options,
+    *,
+    on_progress: OnProgress | None = None,
+    region: NDArray[np.float32] | None = None,
+    background: Image | None = None,
+    parser: Parser | None = None,
+    keep_crops: bool = True,
+    in_place: bool = False,
+) -> Restoration:
+    """Do to the faces of a photo what the task says; everything else is as for :func:`restore`."""
+    check_photo(photo, region, background, options)
     _check_parser(options, parser)
     given = isinstance(detector, Sequence)
     if isinstance(detector, Sequence):
@@ -132,14 +159,14 @@ def restore(
     height, width = photo.shape[:2]
     reasons = select_faces(faces, options, (width, height), region, given=given)
     canvas_photo = background if background is not None else enlarge(photo, options.upscale)
-    canvas = Canvas(canvas_photo)
+    canvas = Canvas(canvas_photo, task.join)
     to_photo = scaling(width / canvas_photo.shape[1], height / canvas_photo.shape[0])
 
     chosen = [number for number in range(len(faces)) if number not in reasons]
     restored: list[RestoredFace] = []
     if on_progress is None or on_progress(0, len(chosen), None) is not False:
-        for number, placement, before, after in _restored(photo, faces, chosen, reasons, model, options):
-            laid = _lay(canvas, after, before, placement, to_photo, options, parser)
+        for number, placement, before, after in _restored(task, photo, faces, chosen, reasons, model, options):
+            laid = _lay(task, canvas, after, before, placement, to_photo, options, parser)
             face = RestoredFace(number, faces[number], placement.matrix, before, laid)
             restored.append(face if keep_crops else replace(face, before=None, after=None))
             if on_progress is not None and on_progress(chosen.index(number) + 1, len(chosen), face) is False:
@@ -149,10 +176,11 @@ def restore(
     ours = in_place or (canvas_photo is not photo and canvas_photo is not background)
     result, mask = canvas.blend(options.strength, out=canvas_photo if ours else None)
     skipped = [SkippedFace(number, faces[number], reasons[number]) for number in sorted(reasons)]
-    return Restoration(result, mask, restored, skipped)
+    return Restoration(result, mask, restored, skipped, task.done, task.note(mask, options))
 
 
 def _restored(
+    task: FaceTask,
     photo: Image,
     faces: Sequence[Face],
     chosen: Sequence[int],
@@ -166,6 +194,7 @@ def _restored(
     ``reasons``.
     """
     waiting = list(reversed(chosen))
+    source = task.source(photo)
     while waiting:
         together = faces_per_call(model, len(waiting))
         cuts: list[tuple[int, Placement, Image]] = []
@@ -173,7 +202,11 @@ def _restored(
             number = waiting.pop()
             try:
                 placement = place(faces[number], model.spec.in_size, options.template)
-                cuts.append((number, placement, cut(photo, placement.matrix, placement.size)))
+                if needless := task.needless(placement):
+                    reasons[number] = needless
+                else:
+                    crop = task.before(cut(source, placement.matrix, placement.size))
+                    cuts.append((number, placement, crop))
             except FaceError as error:
                 reasons[number] = str(error)
         restored = restore_crops(model, [before for _, _, before in cuts])
@@ -207,11 +240,12 @@ def paste(
                 "to be laid back where it was cut out."
             )
         before = cut(photo, placement.matrix, placement.size) if options.color_match else None
-        _lay(canvas, crop, before, placement, scaling(1), options, parser)
+        _lay(FaceTask(), canvas, crop, before, placement, scaling(1), options, parser)
     return canvas.blend(options.strength)
 
 
 def _lay(
+    task: FaceTask,
     canvas: Canvas,
     crop: Image,
     before: Image | None,
@@ -224,12 +258,11 @@ def _lay(
 
     to_photo: maps pixels of the canvas to pixels of the photo that the placement is about.
     """
-    parsed = parser.parse(crop) if options.mask == "parsed" and parser is not None else None
-    mask = face_mask(options.mask, placement.landmarks, options.feather, parsed)
+    mask = task.mask(crop, placement, options, parser)
     if options.color_match and before is not None:
         crop = match_colors(crop, before, mask)
     to_crop = compose(scaling(crop.shape[0] / placement.size), compose(placement.matrix, to_photo))
-    canvas.add(crop, to_crop, mask)
+    canvas.add(crop, to_crop, mask, task.weights(placement.face, options))
     return crop
 
 
@@ -274,12 +307,10 @@ def resize(photo: Image, size: tuple[int, int]) -> Image:
     return np.asarray(np.clip(resized, 0, 1, out=resized), dtype=np.float32)
 
 
-def _check(
-    photo: Image,
-    region: NDArray[np.float32] | None,
-    background: Image | None,
-    options: Options,
+def check_photo(
+    photo: Image, region: NDArray[np.float32] | None, background: Image | None, options: Options
 ) -> None:
+    """PhotoError where these are no pictures, do not belong together, or the result would be too large."""
     _check_values(photo, "photo")
     height, width = photo.shape[:2]
     if region is not None and region.shape != (height, width):

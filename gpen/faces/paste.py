@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
@@ -14,6 +15,13 @@ from .resample import Image, Matrix, apply, compose, invert, scaling, warp, warp
 OVERLAP_SHARPNESS = 4
 """Where masks overlap, faces share a pixel in proportion to this power of their masks: the face whose own
 middle is nearer prevails, and there is no seam between the two."""
+
+
+Join = Callable[[Image, Image], Image]
+"""What a part of the photo with faces laid over it (h, w, 3) becomes, given the same part as it was."""
+
+Weights = Callable[[slice, slice], Image]
+"""How much a crop counts in some rows and columns of the canvas: (h, w), 0 to 1."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,16 +40,19 @@ class Canvas:
     All faces are gathered first, so the result does not depend on their order, and overlapping faces do not
     erase one another. Memory follows the sum of the faces' rectangles, not the photo; what :meth:`blend` returns
     comes on top.
+
+    join: has the last word about pixels that faces were laid over.
     """
 
-    def __init__(self, photo: Image) -> None:
+    def __init__(self, photo: Image, join: Join | None = None) -> None:
         self._photo = photo
+        self._join = join
         self._patches: list[_Patch] = []
 
-    def add(self, crop: Image, matrix: Matrix, mask: Image) -> None:
+    def add(self, crop: Image, matrix: Matrix, mask: Image, weights_there: Weights | None = None) -> None:
         """Lay a crop (S, S, 3) over the photo where ``mask`` (MASK_SIZE, MASK_SIZE) is above zero.
 
-        matrix: 2 x 3, maps pixels of the canvas to pixels of the crop.
+        matrix: 2 x 3, maps pixels of the canvas to pixels of the crop. weights_there: what the mask is multiplied by.
         """
         size = crop.shape[0]
         to_canvas = invert(matrix)
@@ -55,6 +66,8 @@ class Canvas:
         to_rectangle = compose(offset, to_canvas)
         colors = warp(crop, to_rectangle, shape)
         weights = warp_mask(mask, compose(to_rectangle, mask_to_crop), shape)
+        if weights_there is not None:
+            weights *= weights_there(rows, columns)
         self._patches.append(_Patch(rows, columns, np.clip(colors, 0, 1, out=colors), weights))
 
     def blend(self, strength: float, out: Image | None = None) -> tuple[Image, Image]:
@@ -92,6 +105,8 @@ class Canvas:
         colors -= original
         colors *= over[..., None]
         colors += original
+        if self._join is not None:
+            colors = self._join(colors, original)
         return np.where(over[..., None] > 0, colors, original), over
 
     def _rectangle(self, matrix: Matrix, mask: Image) -> tuple[slice, slice] | None:

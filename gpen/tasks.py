@@ -1,0 +1,277 @@
+"""What GPEN networks do besides restoring: colour, fill in damage, make a face of a segmentation map."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import PhotoError
+from .face_task import FaceTask, Parser
+from .faces.align import TEMPLATES, Placement, cut
+from .faces.detect import FaceDetector
+from .faces.face import Face
+from .faces.mask import FACE_HEIGHT, face_mask
+from .faces.paste import Join, Weights
+from .faces.resample import Image, apply, invert, scaling, warp
+from .model.checkpoint import Model, require_task
+from .options import Options
+from .pipeline import (
+    DEFAULTS,
+    OnProgress,
+    Restoration,
+    RestoredFace,
+    check_photo,
+    enlarge,
+    restore_crops,
+    run_task,
+)
+
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+"""Weights of red, green and blue in the luma Y of ITU-R BT.601."""
+
+_LEAST_FEATHER = 1.0
+"""Pixels. Less would leave the stairs of the mask's own pixels."""
+
+
+class Colorization(FaceTask):
+    """Colours faces: the network's colours at the photo's own luma."""
+
+    done = "colorized"
+
+    @property
+    def join(self) -> Join:
+        """The luma stays the photo's."""
+        return with_luma_of
+
+    def before(self, crop: Image) -> Image:
+        """Grey, as the network was trained."""
+        return np.repeat(luma(crop)[..., None], 3, axis=2)
+
+
+class Inpainting(FaceTask):
+    """Fills in damage. damage: (H, W) of the photo, above 0.5 where it is damaged."""
+
+    done = "inpainted"
+
+    def __init__(self, damage: NDArray[np.float32]) -> None:
+        self._damaged = damage > 0.5
+        self._rows, self._columns = (np.flatnonzero(self._damaged.any(axis=axis)) for axis in (1, 0))
+        sound = np.where(self._damaged, 0, 1).astype(np.uint8)
+        # Where nothing is damaged OpenCV's distances are only very large.
+        self._distance = np.asarray(cv2.distanceTransform(sound, cv2.DIST_L2, cv2.DIST_MASK_PRECISE))
+
+    def source(self, photo: Image) -> Image:
+        """The photo with the damage painted white, as the network was trained."""
+        painted = photo.copy()
+        painted[self._damaged] = 1
+        return painted
+
+    def needless(self, placement: Placement) -> str:
+        """Whether no damage lies in what the network sees of the face."""
+        end = placement.size - 1
+        square = np.array([[0, 0], [end, 0], [end, end], [0, end]], float)
+        corners = apply(invert(placement.matrix), square)
+        if not len(self._rows):
+            return "nothing is damaged"
+        low = np.maximum(np.floor(corners.min(axis=0)).astype(int), 0)
+        high = np.ceil(corners.max(axis=0)).astype(int) + 1
+        part = self._damaged[low[1] : max(high[1], 0), low[0] : max(high[0], 0)]
+        inside = np.zeros(part.shape, np.uint8)
+        if part.size:
+            cv2.fillConvexPoly(inside, np.rint(corners - low).astype(np.int32), 1)
+        return "" if bool((part & (inside > 0)).any()) else "no damage in it"
+
+    def mask(self, crop: Image, placement: Placement, options: Options, parser: Parser | None) -> Image:
+        """Nearly the whole crop: damage is filled in wherever the network sees it."""
+        return face_mask("box", placement.landmarks, options.feather)
+
+    def weights(self, face: Face, options: Options) -> Weights:
+        """1 where the photo is damaged, falling to 0 around it."""
+        return lambda rows, columns: self.soft(face, options, rows, columns)
+
+    def soft(self, face: Face, options: Options, rows: slice, columns: slice) -> Image:
+        """The damage with a soft edge that follows the size of a face, in some rows and columns of the photo."""
+        eyes, mouth = face.landmarks[:2].mean(axis=0), face.landmarks[3:].mean(axis=0)
+        height = FACE_HEIGHT * float(np.linalg.norm(mouth - eyes))
+        # The pixel next to damage is at a distance of 1.
+        width = max(options.damage_feather * height, _LEAST_FEATHER) + 1
+        rising = np.clip(1 - self._distance[rows, columns] / np.float32(width), 0, 1)
+        return np.asarray(rising * rising * (3 - 2 * rising), dtype=np.float32)
+
+    def note(self, mask: Image, options: Options) -> str:
+        """How much of the damage is still there."""
+        if not len(self._rows):
+            return "The mask is black: nothing is marked as damaged."
+        left = float((self._damaged & (mask < options.strength / 2)).sum() / self._damaged.sum())
+        if left < 0.005:
+            return ""
+        return f"{left:.0%} of the damage lies outside of the faces and stays."
+
+
+def colorize(
+    photo: Image,
+    model: Model,
+    detector: FaceDetector | Sequence[Face] | None,
+    options: Options = DEFAULTS,
+    *,
+    on_progress: OnProgress | None = None,
+    region: NDArray[np.float32] | None = None,
+    background: Image | None = None,
+    parser: Parser | None = None,
+    keep_crops: bool = True,
+    in_place: bool = False,
+) -> Restoration:
+    """Colour the faces of a grey photo.
+
+    Only chroma comes from the network: the luma Y (BT.601) of the result is the photo's, and where a colour of that
+    luma lies beyond 0 to 1 its chroma is reduced. detector: None where the photo is one aligned portrait, a square as
+    the network takes it; then all of it is coloured. Everything else is as for :func:`gpen.restore`; what the network
+    was given in the place of the photo is grey.
+
+    Raises GpenError, or a subclass, for everything a user can cause, a network for another task among it.
+    """
+    require_task(model, "colorize")
+    task = Colorization()
+    if detector is None:
+        return _run_aligned(task, photo, model, options, background)
+    return run_task(
+        task,
+        photo,
+        model,
+        detector,
+        options,
+        on_progress=on_progress,
+        region=region,
+        background=background,
+        parser=parser,
+        keep_crops=keep_crops,
+        in_place=in_place,
+    )
+
+
+def inpaint(
+    photo: Image,
+    damage: NDArray[np.float32],
+    model: Model,
+    detector: FaceDetector | Sequence[Face] | None,
+    options: Options = DEFAULTS,
+    *,
+    on_progress: OnProgress | None = None,
+    region: NDArray[np.float32] | None = None,
+    keep_crops: bool = True,
+    in_place: bool = False,
+) -> Restoration:
+    """Fill in what is damaged in the faces of a photo.
+
+    damage: (H, W), above 0.5 where the photo is damaged. There, and in a soft edge around it as wide as option
+    "damage_feather" says, the result is the network's; everywhere else it is the photo, bit for bit. Damage that no
+    face's crop reaches stays, which the result's ``note`` says. detector: None where the photo is one aligned
+    portrait. Option "upscale" does not count. Everything else is as for :func:`gpen.restore`.
+
+    Raises GpenError, or a subclass, for everything a user can cause, a network for another task among it.
+    """
+    require_task(model, "inpaint")
+    check_damage(photo, damage)
+    task = Inpainting(damage)
+    options = replace(options, upscale=1.0, color_match=False)
+    if detector is None:
+        return _run_aligned(task, photo, model, options, None)
+    return run_task(
+        task,
+        photo,
+        model,
+        detector,
+        options,
+        on_progress=on_progress,
+        region=region,
+        keep_crops=keep_crops,
+        in_place=in_place,
+    )
+
+
+def synthesize(labels: Image, model: Model) -> Restoration:
+    """Make a face of a segmentation map.
+
+    labels: float32 (S, S, 3), RGB, [0, 1], a colour for each part of the face as the network was trained; of any size,
+    it is resampled without mixing colours. The result's photo is the face, (out_size, out_size, 3).
+
+    Raises GpenError where that is no square, or the network is for another task.
+    """
+    require_task(model, "segmentation")
+    check_photo(labels, None, None, DEFAULTS)
+    _check_square(labels, "A segmentation map")
+    size = model.spec.in_size
+    before = np.asarray(cv2.resize(labels, (size, size), interpolation=cv2.INTER_NEAREST_EXACT), dtype=np.float32)
+    (after,) = restore_crops(model, [before])
+    face = RestoredFace(0, _whole(labels), scaling(size / labels.shape[0]), before, after)
+    return Restoration(after, np.ones(after.shape[:2], np.float32), [face], [], "made")
+
+
+def luma(photo: Image) -> Image:
+    """The luma Y of a photo (H, W, 3) after BT.601: (H, W)."""
+    return np.asarray(photo @ LUMA, dtype=np.float32)
+
+
+def with_luma_of(colors: Image, photo: Image) -> Image:
+    """Colours (H, W, 3) changed so that their luma is that of ``photo``, and they lie between 0 and 1.
+
+    All channels get the same addition; where that leads beyond 0 or 1, the colour is moved towards the grey of its
+    luma until it is inside.
+    """
+    grey = luma(photo)[..., None]
+    chroma = colors - luma(colors)[..., None]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        room = np.where(chroma > 0, (1 - grey) / chroma, np.where(chroma < 0, -grey / chroma, np.inf))
+    scale = np.clip(room.min(axis=2, keepdims=True), 0, 1)
+    return np.asarray(grey + scale * chroma, dtype=np.float32)
+
+
+def check_damage(photo: Image, damage: NDArray[np.float32]) -> None:
+    """PhotoError where the mask of the damage is not one of this photo."""
+    height, width = photo.shape[:2]
+    if damage.shape != (height, width):
+        shape = " x ".join(map(str, damage.shape[::-1]))
+        raise PhotoError(
+            f"The mask of the damage is {shape} pixels, the photo {width} x {height}. It has to be a picture of the "
+            "same size, white where the photo is damaged."
+        )
+
+
+def _run_aligned(task: FaceTask, photo: Image, model: Model, options: Options, background: Image | None) -> Restoration:
+    check_photo(photo, None, background, options)
+    _check_square(photo, "An aligned portrait")
+    size, face = model.spec.in_size, _whole(photo)
+    placement = Placement(face, scaling(size / photo.shape[0]), size)
+    canvas = background if background is not None else enlarge(photo, options.upscale)
+    if needless := task.needless(placement):
+        return Restoration(canvas, np.zeros(canvas.shape[:2], np.float32), done=task.done, note=f"There is {needless}.")
+    before = task.before(cut(task.source(photo), placement.matrix, size))
+    (after,) = restore_crops(model, [before])
+    height, width = canvas.shape[:2]
+    over = np.full((height, width), options.strength, np.float32)
+    weights = task.weights(face, options)
+    if weights is not None:
+        over *= weights(slice(0, height), slice(0, width))
+    colors = np.clip(warp(after, scaling(width / after.shape[0]), (width, height)), 0, 1)
+    colors = canvas + (colors - canvas) * over[..., None]
+    if task.join is not None:
+        colors = task.join(colors, canvas)
+    result = np.where(over[..., None] > 0, colors, canvas)
+    restored = RestoredFace(0, face, placement.matrix, before, after)
+    return Restoration(result, over, [restored], [], task.done, task.note(over, options))
+
+
+def _whole(photo: Image) -> Face:
+    """The face of an aligned portrait."""
+    size = photo.shape[0]
+    return Face((0.0, 0.0, size - 1.0, size - 1.0), 1.0, TEMPLATES["gpen"] * size - 0.5)
+
+
+def _check_square(picture: Image, what: str) -> None:
+    height, width = picture.shape[:2]
+    if height != width:
+        raise PhotoError(f"{what} has to be a square, as the network takes it; this one is {width} x {height}. Crop it.")
