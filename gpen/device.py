@@ -107,7 +107,7 @@ def run_within_memory(model: Model, pictures: Tensor) -> Tensor:
             raise
         _log.info("Out of memory at a batch of %d in %s: %s", len(pictures), model.dtype, first_line(error))
     # Outside of the handler, whose traceback would keep the tensors of the failed call alive.
-    _release(model.device)
+    release(model.device)
     if len(pictures) > 1:
         half = len(pictures) // 2
         return torch.cat([run_within_memory(model, part) for part in (pictures[:half], pictures[half:])])
@@ -152,7 +152,8 @@ def _cpu_is_fast_in_bfloat16() -> bool:
     return any(is_supported() for is_supported in known if is_supported is not None)
 
 
-def _release(device: torch.device) -> None:
+def release(device: torch.device) -> None:
+    """Give memory that PyTorch keeps for itself back to the device."""
     empty_cache = getattr(getattr(torch, device.type, None), "empty_cache", None)
     if empty_cache is not None:
         empty_cache()
