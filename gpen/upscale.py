@@ -45,14 +45,15 @@ _log = logging.getLogger(__name__)
 class Upscaler:
     """An image upscaler with what is needed to use it. Made by :func:`load_upscaler`.
 
-    scale: how many times larger its output is than its input. title: what it is, and its file's name.
+    scale: how many times larger its output is than its input. title: what it is, and its file's name. path: its file.
     """
 
-    def __init__(self, descriptor: Any, path: Path, tile: int = TILE) -> None:
+    def __init__(self, descriptor: Any, path: Path, tile: int | None = None) -> None:
         self.scale: int = descriptor.scale
         self.title = f"{descriptor.architecture.name} x{self.scale} ({path.name})"
+        self.path = path
         self._descriptor = descriptor
-        self._tile = tile
+        self._tile = tile or TILE
 
     @property
     def device(self) -> torch.device:
