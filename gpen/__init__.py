@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .model.spec import Spec
     from .options import OPTIONS, Option, Options
     from .pipeline import Restoration, RestoredFace, SkippedFace, restore
+    from .upscale import Upscaler, load_upscaler
 
 _HOMES = {
     "GpenError": "errors",
@@ -43,6 +44,8 @@ _HOMES = {
     "RestoredFace": "pipeline",
     "SkippedFace": "pipeline",
     "restore": "pipeline",
+    "Upscaler": "upscale",
+    "load_upscaler": "upscale",
 }
 
 __all__ = [
@@ -59,10 +62,12 @@ __all__ = [
     "RestoredFace",
     "SkippedFace",
     "Spec",
+    "Upscaler",
     "available_detectors",
     "convert",
     "inspect",
     "load_model",
+    "load_upscaler",
     "make_detector",
     "make_parser",
     "read_picture",

@@ -27,8 +27,9 @@ from .images.picture import from_samples
 from .jobs import Job, make_folder
 from .model.checkpoint import Model, load_model, require_task
 from .options import Options
-from .pipeline import OnProgress, Parser, Restoration, enlarge, restore
+from .pipeline import OnProgress, Parser, Restoration, resize, restore
 from .report import DONE, FAILED, THERE, UNCHANGED, Entry
+from .upscale import OnTile, Upscaler, load_upscaler
 
 # Colours and alpha in float32; while they are read or written, samples of 8 or 16 bits and the file as well.
 _BYTES_PER_PIXEL = 20
@@ -78,11 +79,16 @@ class Unwritten:
         return sum(crop.nbytes for crop in crops if crop is not None)
 
     @property
+    def changed(self) -> bool:
+        """Whether it is more than the photograph at its size or another."""
+        return bool(self.restoration.faces) or self.restoration.has_background
+
+    @property
     def entry(self) -> Entry:
         """What is to be said once it is written."""
         return Entry(
             self.job,
-            DONE if self.restoration.faces else UNCHANGED,
+            DONE if self.changed else UNCHANGED,
             self.restoration.summary,
             self.seconds,
             tuple((face.number, face.face) for face in self.restoration.faces),
@@ -96,6 +102,7 @@ class Recipe:
 
     weights: the network's file. faces: what gpen detect wrote, or None for the detector of the options. region: a
     picture in whose white faces are restored. folders: searched first for detectors. device: as PyTorch names it.
+    background: the file of an upscaler for all that is not face.
     """
 
     weights: Path
@@ -105,6 +112,7 @@ class Recipe:
     region: Path | None = None
     folders: tuple[Path, ...] = ()
     device: str = "cpu"
+    background: Path | None = None
 
     def source(self, device: str) -> FaceDetector | FacesFromFile:
         """What says where the faces are; FaceError or FilesError where it cannot be used."""
@@ -115,6 +123,10 @@ class Recipe:
     def parser(self, device: str) -> Parser | None:
         """What the parsed mask needs; GpenError where it cannot be used."""
         return make_parser(self.folders, device) if self.options.mask == "parsed" else None
+
+    def upscaler(self, device: str) -> Upscaler | None:
+        """What makes the background; GpenError where it cannot be used."""
+        return None if self.background is None else load_upscaler(self.background, device, self.options.precision)
 
     def white(self) -> Image | None:
         """The region, (H, W)."""
@@ -128,7 +140,7 @@ class Recipe:
         model = load_model(self.weights, device, pick_dtype(self.options.precision, device))
         require_task(model)
         source, parser = self.source(self.device), self.parser(self.device)
-        return Restorer(model, source, self.options, parser, self.extras, self.white())
+        return Restorer(model, source, self.options, parser, self.extras, self.white(), self.upscaler(self.device))
 
 
 class Restorer:
@@ -146,6 +158,7 @@ class Restorer:
         parser: Parser | None = None,
         extras: Extras | None = None,
         region: Image | None = None,
+        upscaler: Upscaler | None = None,
     ) -> None:
         self._model = model
         self._faces = faces
@@ -153,6 +166,8 @@ class Restorer:
         self._parser = parser
         self._extras = extras or Extras()
         self._region = region
+        self._upscaler = upscaler
+        self._factor = options.upscale if upscaler is None else upscaler.factor(options)
         # Only YuNet, which stays on the CPU, leaves a GPU to the network; on a CPU every detector needs its cores.
         self._finds_early = model.device.type != "cpu" and getattr(faces, "name", "") == "yunet"
 
@@ -160,14 +175,15 @@ class Restorer:
     def title(self) -> str:
         """What restores, where, and what says where the faces are."""
         faces = self._faces.path if isinstance(self._faces, FacesFromFile) else self._faces.name
-        return f"{self._model.spec.title} ({self._model.path.name}) on {self._model.device}, faces from {faces}"
+        rest = f", all else from {self._upscaler.title}" if self._upscaler is not None else ""
+        return f"{self._model.spec.title} ({self._model.path.name}) on {self._model.device}, faces from {faces}{rest}"
 
     def memory(self, pixels: int) -> int:
         """About as many bytes as a photograph of so many pixels holds while it is not being restored.
 
         Not counted: the second copy and the drawing that ``compare`` needs.
         """
-        return round(_BYTES_PER_PIXEL * pixels * self._options.upscale**2)
+        return round(_BYTES_PER_PIXEL * pixels * self._factor**2)
 
     def read(self, job: Job, on_size: OnSize | None = None) -> Loaded | Entry:
         """Read a photograph that is not restored yet. on_size: as for :func:`~gpen.images.read_picture`."""
@@ -180,10 +196,15 @@ class Restorer:
         except Exception as error:
             return _failed(job, error, watch.seconds)
 
-    def restore(self, loaded: Loaded, on_progress: OnProgress | None = None) -> Unwritten | Entry:
-        """Restore the faces of a photograph."""
+    def restore(
+        self, loaded: Loaded, on_progress: OnProgress | None = None, on_tile: OnTile | None = None
+    ) -> Unwritten | Entry:
+        """Make the background of a photograph, if there is an upscaler for it, and restore the faces."""
         job, picture, extras, watch = loaded.job, loaded.picture, self._extras, _Watch(loaded.seconds)
         try:
+            background = None
+            if self._upscaler is not None:
+                background = self._upscaler.background(picture.photo, self._options, on_tile)
             restoration = restore(
                 picture.photo,
                 self._model,
@@ -191,9 +212,10 @@ class Restorer:
                 self._options,
                 on_progress=on_progress,
                 region=self._region,
+                background=background,
                 parser=self._parser,
                 keep_crops=extras.save_faces,
-                in_place=not extras.compare,
+                in_place=background is not None or not extras.compare,
             )
         except Exception as error:
             return _failed(job, error, watch.seconds)
@@ -215,7 +237,7 @@ class Restorer:
                 self._save_comparison(job, made.before, made.restoration)
             if on_ready is not None:
                 on_ready(dataclasses.replace(made.entry, seconds=watch.seconds))
-            if made.restoration.faces:
+            if made.changed:
                 self._write(made)
             else:
                 self._write_unchanged(made)
@@ -234,17 +256,18 @@ class Restorer:
             return self._faces.faces_for(photograph.name, *size)
 
     def _save_comparison(self, job: Job, photo: Image, restoration: Restoration) -> None:
-        factor = self._options.upscale
-        faces = [(face.number, face.face.scaled(factor, factor)) for face in restoration.faces]
+        height, width = restoration.photo.shape[:2]
+        x, y = width / photo.shape[1], height / photo.shape[0]
+        faces = [(face.number, face.face.scaled(x, y)) for face in restoration.faces]
         before, after = (
-            draw_faces(picture, faces, boxes=False) for picture in (enlarge(photo, factor), restoration.photo)
+            draw_faces(picture, faces, boxes=False) for picture in (resize(photo, (width, height)), restoration.photo)
         )
         drawing = side_by_side([before, after], ["before", f"after ({self._model.spec.title})"])
         path = job.target.parent / f"{job.label}_compare.png"
         write_picture(path, from_samples(drawing))
 
     def _write(self, made: Unwritten) -> None:
-        alpha = None if made.alpha is None else enlarge(made.alpha, self._options.upscale)
+        alpha = None if made.alpha is None else resize(made.alpha, (made.picture.width, made.picture.height))
         result = dataclasses.replace(made.picture, alpha=alpha)
         write_picture(made.job.target, result, quality=self._extras.quality)
 

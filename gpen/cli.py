@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import GpenError, OptionError
-from .options import OPTIONS, Option, Options
+from .options import OPTIONS, PRESETS, Option, Options, preset_values
 
 Command = Callable[[argparse.Namespace], int]
 
@@ -50,7 +50,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def options_from(arguments: argparse.Namespace) -> Options:
     """The product's options among the arguments. Raises OptionError on a bad value."""
-    return Options(**{name: getattr(arguments, name) for name in OPTIONS if hasattr(arguments, name)})
+    given = {name: getattr(arguments, name) for name in OPTIONS if hasattr(arguments, name)}
+    preset = getattr(arguments, "preset", None)
+    return Options(**(given if preset is None else preset_values(preset, given)))
 
 
 def _print_anything() -> None:
@@ -87,6 +89,15 @@ def _add_restore(commands: Any) -> None:
         help="folder for the results, or a file for one",
     )
     parser.add_argument("--model", metavar="FILE|NAME", help="weight file or name (default: the best one on disk)")
+    parser.add_argument(
+        "--background-model",
+        type=Path,
+        metavar="FILE",
+        help="image upscaler, such as RealESRNet_x4plus.pth, for all that is not face; the result has the size that it "
+        "makes, or that of --upscale",
+    )
+    for name, preset in PRESETS.items():
+        parser.add_argument(f"--{name}", dest="preset", action="store_const", const=name, help=preset.help)
     parser.add_argument("--faces", type=Path, metavar="FILE", help="take the faces from what gpen detect wrote")
     parser.add_argument(
         "--region", type=Path, metavar="FILE", help="restore only faces in the white of this picture, of equal size"
@@ -257,7 +268,7 @@ def _restore(arguments: argparse.Namespace) -> int:
         arguments.paths,
         arguments.output,
         options,
-        model=arguments.model,
+        model=arguments.model or (PRESETS[arguments.preset].model if arguments.preset else None),
         faces=arguments.faces,
         region=arguments.region,
         report=arguments.report,
@@ -265,6 +276,7 @@ def _restore(arguments: argparse.Namespace) -> int:
         folders=arguments.models_path,
         device=arguments.device,
         cluster=Cluster(*of_cluster.values()) if arguments.engine == "ray" else None,
+        background=arguments.background_model,
     )
 
 

@@ -79,7 +79,7 @@ def run_within_memory(model: Model, pictures: Tensor) -> Tensor:
             raise
         _log.info("Out of memory at a batch of %d in %s: %s", len(pictures), model.dtype, first_line(error))
     # Outside of the handler, whose traceback would keep the tensors of the failed call alive.
-    _release(model.device)
+    release(model.device)
     if len(pictures) > 1:
         half = len(pictures) // 2
         return torch.cat([run_within_memory(model, part) for part in (pictures[:half], pictures[half:])])
@@ -127,7 +127,8 @@ def _cpu_has_bfloat16_tiles() -> bool:
     return is_supported is not None and bool(is_supported())
 
 
-def _release(device: torch.device) -> None:
+def release(device: torch.device) -> None:
+    """Give memory that PyTorch keeps for itself back to the device."""
     empty_cache = getattr(getattr(torch, device.type, None), "empty_cache", None)
     if empty_cache is not None:
         empty_cache()

@@ -7,6 +7,7 @@ The command line, the ComfyUI nodes, the SD-WebUI panels and the API are built f
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -197,6 +198,37 @@ class Options:
     def __post_init__(self) -> None:
         for name, option in OPTIONS.items():
             object.__setattr__(self, name, option.check(getattr(self, name)))
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Values that are chosen together. model: the published network that they are for. values: by option's name."""
+
+    label: str
+    help: str
+    model: str
+    values: Mapping[str, bool | int | float | str]
+
+
+PRESETS = {
+    "selfie": Preset(
+        "Selfie",
+        "As the authors restore large faces: GPEN-BFR-2048, strength 0.8, twice the size. What is given besides counts "
+        "instead.",
+        "GPEN-BFR-2048",
+        {"strength": 0.8, "upscale": 2.0},
+    ),
+}
+
+
+def preset_values(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """What to make Options of: the preset's values, and instead of them those that were given.
+
+    Raises OptionError where there is no such preset.
+    """
+    if name not in PRESETS:
+        raise OptionError(f"The preset is {name!r}, which is not one of those there are: {', '.join(PRESETS)}.")
+    return {**PRESETS[name].values, **given}
 
 
 OPTIONS: dict[str, Option] = {

@@ -21,6 +21,7 @@ from .images import OnSize
 from .jobs import Job
 from .pipeline import OnProgress, RestoredFace
 from .report import Entry
+from .upscale import OnTile
 
 ROOM = 3 << 29
 """Bytes that all photographs in flight may hold together, unless there is only one: 1.5 GiB."""
@@ -32,7 +33,7 @@ class Steps(Protocol):
     """What is done with a photograph, as :class:`~gpen.batch.Restorer` does it."""
 
     def read(self, job: Job, on_size: OnSize) -> Loaded | Entry: ...
-    def restore(self, loaded: Loaded, on_progress: OnProgress) -> Unwritten | Entry: ...
+    def restore(self, loaded: Loaded, on_progress: OnProgress, on_tile: OnTile) -> Unwritten | Entry: ...
     def write(self, made: Unwritten) -> Entry: ...
     def memory(self, pixels: int) -> int: ...
 
@@ -60,13 +61,14 @@ class Overlap:
         jobs: Iterable[Job],
         starts: Callable[[Job], OnProgress],
         ends: Callable[[Entry], None],
+        on_tile: OnTile | None = None,
     ) -> None:
         """Restore the photographs; once only.
 
         starts: called when the network is about to begin with a photograph, for what shows its progress. ends:
-        called in the order of the jobs, as soon as a photograph and those before it are finished. Both are called
-        by this thread. An exception, KeyboardInterrupt above all, lets what is being written be finished and
-        reported before it passes through.
+        called in the order of the jobs, as soon as a photograph and those before it are finished. on_tile: called
+        while the photograph that was started last gets its background. All are called by this thread. An exception,
+        KeyboardInterrupt above all, lets what is being written be finished and reported before it passes through.
         """
         pending: deque[Future[Entry]] = deque()
         readers = ThreadPoolExecutor(self._workers, "gpen-reader")
@@ -76,8 +78,8 @@ class Overlap:
                 on_progress = starts(job)
                 loaded = read.result()
                 if isinstance(loaded, Loaded):
-                    meanwhile = _Meanwhile(on_progress, lambda: _report(pending, ends))
-                    made = self._restorer.restore(loaded, meanwhile)
+                    meanwhile = _Meanwhile(on_progress, on_tile, lambda: _report(pending, ends))
+                    made = self._restorer.restore(loaded, meanwhile.on_progress, meanwhile.on_tile)
                     meanwhile.pass_on()
                 else:
                     made = loaded
@@ -217,15 +219,22 @@ class _Meanwhile:
     An exception stops the network and waits for pass_on: restoring would take it for damage of its photograph.
     """
 
-    def __init__(self, on_progress: OnProgress, report: Callable[[], None]) -> None:
+    def __init__(self, on_progress: OnProgress, on_tile: OnTile | None, report: Callable[[], None]) -> None:
         self._on_progress = on_progress
+        self._on_tile = on_tile
         self._report = report
         self._error: Exception | None = None
 
-    def __call__(self, done: int, total: int, face: RestoredFace | None) -> bool | None:
+    def on_progress(self, done: int, total: int, face: RestoredFace | None) -> bool | None:
+        return self._guarded(lambda: self._on_progress(done, total, face))
+
+    def on_tile(self, done: int, total: int) -> bool | None:
+        return self._guarded(lambda: self._on_tile and self._on_tile(done, total))
+
+    def _guarded(self, show: Callable[[], bool | None]) -> bool | None:
         try:
             self._report()
-            return self._on_progress(done, total, face)
+            return show()
         except Exception as error:
             self._error = error
             return False

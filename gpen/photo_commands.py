@@ -28,6 +28,7 @@ from .options import Options
 from .overlap import Overlap, worker_count
 from .pipeline import OnProgress, RestoredFace
 from .report import DONE, FAILED, THERE, UNCHANGED, Entry, write_report
+from .upscale import OnTile
 from .wording import count
 
 
@@ -44,6 +45,7 @@ def restore(
     folders: Sequence[Path],
     device: str,
     cluster: Cluster | None = None,
+    background: Path | None = None,
 ) -> int:
     """Restore photographs and print what became of them; 0 when all went well, else 1.
 
@@ -59,7 +61,7 @@ def restore(
         return 1
     where = device if cluster is not None else str(pick_device(device))
     weights = find_network(model, search_folders(folders))
-    recipe = Recipe(weights, options, extras, faces, region, tuple(folders), where)
+    recipe = Recipe(weights, options, extras, faces, region, tuple(folders), where, background)
     engine = _engine(recipe, cluster, output.parent if jobs[0].target == output else output)
     print(f"{engine.title}.")
     known = engine.known(jobs) if report is not None else {}
@@ -71,7 +73,7 @@ def restore(
                 tally.add(entry)
                 progress.ends(entry)
 
-            engine.run(jobs, progress.starts, ends)
+            engine.run(jobs, progress.starts, ends, progress.on_tile)
     finally:
         if report is not None:
             write_report(report, jobs, tally.entries, known)
@@ -138,7 +140,13 @@ class _Engine(Protocol):
     @property
     def title(self) -> str: ...
     def known(self, jobs: Sequence[Job]) -> dict[str, dict[str, Any]]: ...
-    def run(self, jobs: Sequence[Job], starts: Callable[[Job], OnProgress], ends: Callable[[Entry], None]) -> None: ...
+    def run(
+        self,
+        jobs: Sequence[Job],
+        starts: Callable[[Job], OnProgress],
+        ends: Callable[[Entry], None],
+        on_tile: OnTile | None = None,
+    ) -> None: ...
     def close(self) -> None: ...
 
 
@@ -151,8 +159,14 @@ class _Local:
     def known(self, jobs: Sequence[Job]) -> dict[str, dict[str, Any]]:
         return {}
 
-    def run(self, jobs: Sequence[Job], starts: Callable[[Job], OnProgress], ends: Callable[[Entry], None]) -> None:
-        Overlap(self._restorer, self._workers).run(jobs, starts, ends)
+    def run(
+        self,
+        jobs: Sequence[Job],
+        starts: Callable[[Job], OnProgress],
+        ends: Callable[[Entry], None],
+        on_tile: OnTile | None = None,
+    ) -> None:
+        Overlap(self._restorer, self._workers).run(jobs, starts, ends, on_tile)
 
     def close(self) -> None:
         pass
@@ -220,8 +234,11 @@ class _Tally:
         return f"{', '.join(counts)}; {count(self._faces, 'face')} restored"
 
 
+_SHARE_OF_BACKGROUND = 0.5  # of the work on a photograph, for want of knowing better
+
+
 class _Progress:
-    """A bar of photographs that advances with each face."""
+    """A bar of photographs that advances with each face, and before them with each tile of the background."""
 
     def __init__(self, photographs: int) -> None:
         # The name comes last: it is what a narrow terminal may cut off.
@@ -238,6 +255,8 @@ class _Progress:
         )
         self._photographs = photographs
         self._started = self._ended = 0
+        self._name = ""
+        self._background = 0.0
 
     def __enter__(self) -> _Progress:
         return self
@@ -246,20 +265,25 @@ class _Progress:
         self._bar.close()
 
     def starts(self, job: Job) -> OnProgress:
-        number, name = self._started, job.photograph.path.name
+        self._name = job.photograph.path.name
+        self._background = 0.0
         self._started += 1
+        self._show("finding faces", 0)
+        return self._on_face
 
-        def show(what: str, done: float) -> None:
-            self._bar.set_description_str(f"{number + 1} of {self._photographs}, {what}", refresh=False)
-            self._bar.set_postfix_str(name, refresh=False)
-            self._bar.n = number + done
-            self._bar.refresh()
+    def on_tile(self, done: int, total: int) -> None:
+        self._background = _SHARE_OF_BACKGROUND
+        self._show(f"background, tile {done} of {total}", self._background * done / total)
 
-        def on_progress(done: int, total: int, face: RestoredFace | None) -> None:
-            show(f"face {done} of {total}", done / total if total else 1)
+    def _on_face(self, done: int, total: int, face: RestoredFace | None) -> None:
+        part = done / total if total else 1
+        self._show(f"face {done} of {total}", self._background + (1 - self._background) * part)
 
-        show("finding faces", 0)
-        return on_progress
+    def _show(self, what: str, done: float) -> None:
+        self._bar.set_description_str(f"{self._started} of {self._photographs}, {what}", refresh=False)
+        self._bar.set_postfix_str(self._name, refresh=False)
+        self._bar.n = self._started - 1 + done
+        self._bar.refresh()
 
     def ends(self, entry: Entry) -> None:
         if entry.status == THERE and not self._bar.disable:

@@ -58,13 +58,15 @@ class Restoration:
 
     photo: float32 (H, W, 3), RGB, [0, 1], enlarged where that was asked for. mask: float32 (H, W), how much
     of each pixel is restored face; photo equals the input (enlarged) wherever it is 0. faces: the restored
-    ones, skipped: the others; both by number. done: what was done to them, in a word. note: a sentence more.
+    ones, skipped: the others; both by number. has_background: whether what is not face is a background that was
+    given, not the input. done: what was done to the faces, in a word. note: a sentence more.
     """
 
     photo: Image
     mask: Image
     faces: list[RestoredFace] = field(default_factory=list)
     skipped: list[SkippedFace] = field(default_factory=list)
+    has_background: bool = False
     done: str = "restored"
     note: str = ""
 
@@ -76,12 +78,13 @@ class Restoration:
     @property
     def _about_faces(self) -> str:
         found = len(self.faces) + len(self.skipped)
+        rest = "the result is the background" if self.has_background else "the photograph is unchanged"
         if not found:
-            return "No face was found; the photograph is unchanged."
+            return f"No face was found; {rest}."
         if not self.faces:
             reasons = dict.fromkeys(left.reason for left in self.skipped)
             why = next(iter(reasons)) + (", ..." if len(reasons) > 1 else "")
-            return f"None of {count(found, 'face')} was chosen ({why}); the photograph is unchanged."
+            return f"None of {count(found, 'face')} was chosen ({why}); {rest}."
         left = f", {len(self.skipped)} left as they were" if self.skipped else ""
         return f"{count(len(self.faces), 'face')} {self.done}{left}."
 
@@ -176,7 +179,8 @@ def run_task(
     ours = in_place or (canvas_photo is not photo and canvas_photo is not background)
     result, mask = canvas.blend(options.strength, out=canvas_photo if ours else None)
     skipped = [SkippedFace(number, faces[number], reasons[number]) for number in sorted(reasons)]
-    return Restoration(result, mask, restored, skipped, task.done, task.note(mask, options))
+    note = task.note(mask, options)
+    return Restoration(result, mask, restored, skipped, background is not None, task.done, note)
 
 
 def _restored(
@@ -229,11 +233,11 @@ def paste(
 
     Raises PhotoError for a crop that is no square picture, and GpenError as :func:`restore` does.
     """
-    _check_values(photo, "photo")
+    check_picture(photo, "photo")
     _check_parser(options, parser)
     canvas = Canvas(photo)
     for placement, crop in crops:
-        _check_values(crop, "crop")
+        check_picture(crop, "crop")
         if crop.shape[0] != crop.shape[1]:
             raise PhotoError(
                 f"A crop is {crop.shape[1]} x {crop.shape[0]} pixels; it has to stay a square, of any size, "
@@ -307,11 +311,9 @@ def resize(photo: Image, size: tuple[int, int]) -> Image:
     return np.asarray(np.clip(resized, 0, 1, out=resized), dtype=np.float32)
 
 
-def check_photo(
-    photo: Image, region: NDArray[np.float32] | None, background: Image | None, options: Options
-) -> None:
+def check_photo(photo: Image, region: NDArray[np.float32] | None, background: Image | None, options: Options) -> None:
     """PhotoError where these are no pictures, do not belong together, or the result would be too large."""
-    _check_values(photo, "photo")
+    check_picture(photo, "photo")
     height, width = photo.shape[:2]
     if region is not None and region.shape != (height, width):
         raise PhotoError(
@@ -333,7 +335,8 @@ def _check_parser(options: Options, parser: Parser | None) -> None:
         raise OptionError("The parsed mask needs a face parser, and there is none. Choose ellipse or box.")
 
 
-def _check_values(picture: Image, what: str) -> None:
+def check_picture(picture: Image, what: str) -> None:
+    """PhotoError that names it ``what`` unless it is float32 (H, W, 3) with values from about 0 to 1."""
     if picture.dtype != np.float32 or picture.ndim != 3 or picture.shape[2] != 3 or 0 in picture.shape:
         raise PhotoError(
             f"The {what} is {picture.dtype} of the shape {picture.shape}; it has to be float32 (H, W, 3), RGB, 0 to 1."
@@ -345,7 +348,7 @@ def _check_values(picture: Image, what: str) -> None:
 
 
 def _check_background(background: Image, height: int, width: int) -> None:
-    _check_values(background, "background")
+    check_picture(background, "background")
     tall, wide = background.shape[0] / height, background.shape[1] / width
     if abs(tall - wide) > 1 / min(height, width) * max(tall, wide, 1):
         raise PhotoError(

@@ -28,6 +28,7 @@ from .pipeline import OnProgress
 from .ray_notes import Notes
 from .ray_worker import Worker, as_row
 from .report import THERE, Entry
+from .upscale import OnTile
 from .wording import count, first_line
 
 _ADDRESS = re.compile(r"[^:/]+:\d{1,5}")
@@ -59,6 +60,7 @@ class RayEngine:
         recipe.source("cpu")
         recipe.parser("cpu")
         recipe.white()
+        recipe.upscaler("cpu")
         self._ray = _connected()
         try:
             self._pool = plan_pool(self._ray.nodes(), recipe.device, workers, cpus)
@@ -72,12 +74,20 @@ class RayEngine:
             f"{self._pool.device} with {count(self._pool.cpus, 'CPU')}, faces from "
             f"{recipe.faces or recipe.options.detector}"
         )
+        if recipe.background is not None:
+            self.title += f", all else from {recipe.background.name}"
 
-    def run(self, jobs: Sequence[Job], starts: Callable[[Job], OnProgress], ends: Callable[[Entry], None]) -> None:
+    def run(
+        self,
+        jobs: Sequence[Job],
+        starts: Callable[[Job], OnProgress],
+        ends: Callable[[Entry], None],
+        on_tile: OnTile | None = None,
+    ) -> None:
         """Restore the photographs whose results are not there; ``ends`` gets the entries as they arrive.
 
-        starts: not called, because nobody here sees a photograph begin. GpenError when the cluster fails. What is
-        finished stays, and the same command does the rest.
+        starts, on_tile: not called, because nobody here sees a photograph begin. GpenError when the cluster fails.
+        What is finished stays, and the same command does the rest.
         """
         self._notes.open()
         try:
@@ -194,6 +204,7 @@ def _everywhere(recipe: Recipe) -> Recipe:
         weights=recipe.weights.absolute(),
         faces=recipe.faces and recipe.faces.absolute(),
         region=recipe.region and recipe.region.absolute(),
+        background=recipe.background and recipe.background.absolute(),
         folders=tuple(folder.absolute() for folder in search_folders(recipe.folders, kind="detector")),
     )
 

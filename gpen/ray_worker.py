@@ -17,6 +17,7 @@ from .overlap import Overlap, worker_count
 from .pipeline import OnProgress
 from .ray_notes import Notes
 from .report import FAILED, Entry
+from .upscale import OnTile
 
 MOST_ATTEMPTS = 3
 """How often a worker may die with a photograph until it is the photograph's fault."""
@@ -112,8 +113,8 @@ class _Noted:
             return Entry(job, FAILED, read.message + _hint(), read.seconds)
         return read
 
-    def restore(self, loaded: Loaded, on_progress: OnProgress) -> Unwritten | Entry:
-        return self._restorer.restore(loaded, on_progress)
+    def restore(self, loaded: Loaded, on_progress: OnProgress, on_tile: OnTile) -> Unwritten | Entry:
+        return self._restorer.restore(loaded, on_progress, on_tile)
 
     def write(self, made: Unwritten) -> Entry:
         return self._restorer.write(made, lambda entry: self._notes.finish(made.job, entry))

@@ -208,7 +208,7 @@ def synthesize(labels: Image, model: Model) -> Restoration:
     before = np.asarray(cv2.resize(labels, (size, size), interpolation=cv2.INTER_NEAREST_EXACT), dtype=np.float32)
     (after,) = restore_crops(model, [before])
     face = RestoredFace(0, _whole(labels), scaling(size / labels.shape[0]), before, after)
-    return Restoration(after, np.ones(after.shape[:2], np.float32), [face], [], "made")
+    return Restoration(after, np.ones(after.shape[:2], np.float32), [face], done="made")
 
 
 def luma(photo: Image) -> Image:
@@ -262,7 +262,8 @@ def _run_aligned(task: FaceTask, photo: Image, model: Model, options: Options, b
         colors = task.join(colors, canvas)
     result = np.where(over[..., None] > 0, colors, canvas)
     restored = RestoredFace(0, face, placement.matrix, before, after)
-    return Restoration(result, over, [restored], [], task.done, task.note(over, options))
+    note = task.note(over, options)
+    return Restoration(result, over, [restored], [], background is not None, task.done, note)
 
 
 def _whole(photo: Image) -> Face:
@@ -274,4 +275,6 @@ def _whole(photo: Image) -> Face:
 def _check_square(picture: Image, what: str) -> None:
     height, width = picture.shape[:2]
     if height != width:
-        raise PhotoError(f"{what} has to be a square, as the network takes it; this one is {width} x {height}. Crop it.")
+        raise PhotoError(
+            f"{what} has to be a square, as the network takes it; this one is {width} x {height}. Crop it."
+        )

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gpen.errors import OptionError
-from gpen.options import DETECTORS, OPTIONS, Option, Options
+from gpen.files.catalog import find_published
+from gpen.options import DETECTORS, OPTIONS, PRESETS, Option, Options, preset_values
 
 NUMBERS = [name for name, option in OPTIONS.items() if option.kind in (int, float)]
 anything = st.one_of(
@@ -122,3 +123,26 @@ def test_options_cannot_be_changed_behind_the_checks():
 def test_the_names_of_the_detectors():
     assert DETECTORS == ("auto", "yunet", "retinaface_resnet50", "retinaface_mobile0.25")
     assert OPTIONS["detection_threshold"].default == 0.7
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_explains_itself_and_is_valid(name):
+    preset = PRESETS[name]
+    assert preset.label
+    assert preset.help.endswith(".")
+    assert find_published(preset.model).task == "restore"
+    assert preset_values(name, {}) == preset.values
+    options = Options(**preset_values(name, {}))
+    assert {key: getattr(options, key) for key in preset.values} == preset.values
+    assert all(OPTIONS[key].default != value for key, value in preset.values.items())
+
+
+def test_what_is_given_counts_more_than_a_preset():
+    assert preset_values("selfie", {"strength": 1.0, "mask": "box"}) == {"strength": 1.0, "upscale": 2.0, "mask": "box"}
+    assert PRESETS["selfie"].values == {"strength": 0.8, "upscale": 2.0}
+    assert PRESETS["selfie"].model == "GPEN-BFR-2048"
+
+
+def test_an_unknown_preset_is_refused():
+    with pytest.raises(OptionError, match=r"^The preset is 'x', which is not one of those there are: selfie\.$"):
+        preset_values("x", {})

@@ -104,7 +104,7 @@ class Model:
                 f"{self.spec.title} was given {pictures.dtype} pictures; it takes floating-point numbers "
                 f"from {self.value_range[0]:g} to {self.value_range[1]:g}."
             )
-        with torch.inference_mode(), _without_autocast(self.device):
+        with torch.inference_mode(), without_autocast(self.device):
             out: Tensor = self.network(pictures.to(device=self.device, dtype=self.dtype))
             return out.float()
 
@@ -227,8 +227,11 @@ def _dtype(asked: torch.dtype | None, device: torch.device, stored: str) -> torc
 
 
 @contextlib.contextmanager
-def _without_autocast(device: torch.device) -> Iterator[None]:
-    """A program around us may have autocast switched on, which would change the network's arithmetic."""
+def without_autocast(device: torch.device) -> Iterator[None]:
+    """Compute in the tensors' own number format.
+
+    A program around us may have autocast switched on, which would change the network's arithmetic.
+    """
     if device.type in ("cpu", "cuda"):
         with torch.autocast(device.type, enabled=False):
             yield

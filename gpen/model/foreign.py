@@ -126,7 +126,18 @@ def identify(names: Set[str]) -> str | None:
 
     The text continues a sentence such as "x.pth is".
     """
+    found = _find(names)
+    return f"{found.what}, not a GPEN network. {found.advice}".rstrip() if found else None
+
+
+def describe(names: Set[str]) -> str | None:
+    """Return what the network with these tensors is, such as "a GFPGAN network", or None."""
+    found = _find(names)
+    return found.what if found else None
+
+
+def _find(names: Set[str]) -> _Foreign | None:
     for foreign in _FOREIGN:
         if all(any(re.match(pattern, name) for name in names) for pattern in foreign.patterns):
-            return f"{foreign.what}, not a GPEN network. {foreign.advice}".rstrip()
+            return foreign
     return None

@@ -186,13 +186,18 @@ def _foreign_part(header: Header, part: str, names: set[str]) -> str:
     )
 
 
-def _other(header: Header) -> str | None:
-    """What the file's largest network is, if it is known."""
+def network_names(header: Header) -> set[str]:
+    """Names of the tensors of the file's largest network, whatever it is, without what is wrapped around them."""
     groups = [_names(header.tree)]
     groups += [_names(value) for value in header.tree.values() if isinstance(value, dict)]
     largest = max(groups, key=len)
     wrapper = re.compile(r"((module|g_ema|params_ema|params|state_dict|net_g|netG)\.)+")
-    return foreign.identify({wrapper.sub("", name, count=1) if wrapper.match(name) else name for name in largest})
+    return {wrapper.sub("", name, count=1) if wrapper.match(name) else name for name in largest}
+
+
+def _other(header: Header) -> str | None:
+    """What the file's largest network is, if it is known."""
+    return foreign.identify(network_names(header))
 
 
 def _names(tree: Mapping[str, Any]) -> set[str]:

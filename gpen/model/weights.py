@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..errors import CheckpointError
-from ..files.headers import Header
+from ..files.headers import Header, TensorInfo
 from .layout import Located
 
 _SPARE = 0.25
@@ -26,15 +26,25 @@ def read_tensors(header: Header, located: Located) -> Iterator[tuple[str, Tensor
     CheckpointError when the file turns out to be unreadable or not what its header said.
     """
     if header.container == "safetensors":
-        return _read_safetensors(header, located)
+        return _read_safetensors(header, located.tensors)
     return _read_torch(header, located)
 
 
-def _read_safetensors(header: Header, located: Located) -> Iterator[tuple[str, Tensor]]:
+def read_everything(header: Header) -> Any:
+    """Give all that is in a file of any network, as PyTorch does: dicts, tensors on the CPU, plain values.
+
+    CheckpointError when the file turns out to be unreadable.
+    """
+    if header.container == "safetensors":
+        return dict(_read_safetensors(header, header.tree))
+    return _load(header)
+
+
+def _read_safetensors(header: Header, tensors: Mapping[str, TensorInfo]) -> Iterator[tuple[str, Tensor]]:
     # Not through a memory map: its pages would count twice at the peak, and a file replaced later by
     # another program would change the network.
     with _refusing(header), header.path.open("rb") as file:
-        for name, info in located.tensors.items():
+        for name, info in tensors.items():
             tensor = torch.empty(info.shape, dtype=getattr(torch, info.dtype), device="cpu")
             assert info.start is not None
             file.seek(info.start)
@@ -44,7 +54,7 @@ def _read_safetensors(header: Header, located: Located) -> Iterator[tuple[str, T
             del tensor
 
 
-def _read_torch(header: Header, located: Located) -> Iterator[tuple[str, Tensor]]:
+def _load(header: Header) -> Any:
     with _refusing(header), _namespace_allowed(header), _source(header.path) as source:
         # By keyword and as a Path: programs that we are loaded into replace torch.load with functions of
         # another signature, and rename files that were given as a str when anything fails.
@@ -54,6 +64,11 @@ def _read_torch(header: Header, located: Located) -> Iterator[tuple[str, Tensor]
             f"The safety check of the program that this runs in rejected {header.path.name} (its log says "
             "why). Convert the file with `gpen convert`, and use the .safetensors file that this makes."
         )
+    return whole
+
+
+def _read_torch(header: Header, located: Located) -> Iterator[tuple[str, Tensor]]:
+    whole = _load(header)
     with _refusing(header):
         tensors = {name: _pick(whole, keys) for name, keys in located.paths.items()}
     del whole

@@ -17,7 +17,9 @@ from gpen.images import Picture, read_picture
 from gpen.model.checkpoint import Model
 from gpen.options import Options
 from gpen.pipeline import Restoration, enlarge, restore
+from gpen.upscale import load_upscaler
 from tests.pipeline import checks
+from tests.upscalers import known_output, known_upscaler
 
 
 @pytest.mark.parametrize("detector", ["yunet", "retinaface_mobile0.25"])
@@ -52,6 +54,20 @@ def test_solvay_through_marker_weights(solvay: Picture, make_model: Any, yunet: 
 )
 def test_solvay_with_options(solvay: Picture, passthrough: Model, yunet: FaceDetector, options: Options) -> None:
     checks.passed_through(restore(solvay.photo, passthrough, yunet, options), solvay.photo)
+
+
+def test_solvay_on_the_background_of_an_upscaler(
+    solvay: Picture, passthrough: Model, yunet: FaceDetector, tmp_path: Path
+) -> None:
+    """The upscaler's pixels outside of the faces, to the last bit; inside of them the photograph's, at the new size."""
+    photo = solvay.photo
+    background = load_upscaler(known_upscaler(tmp_path / "upscaler.pth"))(photo)
+    assert np.abs(background - known_output(photo)).max() <= 1e-6
+    restoration = restore(photo, passthrough, yunet, background=background)
+    mask = restoration.mask[..., None]
+    assert len(restoration.faces) == 29
+    # What is laid over the background is the enlarged photograph, and that is not tinted.
+    checks.passed_through(restoration, background * (1 - mask) + enlarge(photo, 2) * mask)
 
 
 @pytest.mark.parametrize("upscale", [1.5, 2, 4])

@@ -1,0 +1,272 @@
+"""`gpen restore --background-model`: all that is not face comes from the upscaler, in every way the command works."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gpen import batch, ray_engine
+from gpen.batch import Extras, Recipe, Restorer
+from gpen.errors import OptionError
+from gpen.faces.faces_file import FacesFromFile, PhotoFaces, write_faces
+from gpen.images import Picture, read_picture, write_picture
+from gpen.jobs import plan
+from gpen.model.checkpoint import load_model
+from gpen.options import Options
+from gpen.overlap import Overlap
+from gpen.pipeline import resize
+from gpen.ray_notes import Notes
+from gpen.ray_worker import Worker, as_row
+from gpen.upscale import SMALLEST_TILE, load_upscaler
+from tests.upscalers import known_output, known_upscaler
+
+
+@pytest.fixture(scope="session")
+def upscaler(tmp_path_factory) -> Path:
+    return known_upscaler(tmp_path_factory.mktemp("upscalers") / "x2.pth")
+
+
+@pytest.fixture(scope="session")
+def upscaler_x4(tmp_path_factory) -> Path:
+    return known_upscaler(tmp_path_factory.mktemp("upscalers") / "x4.pth", 4)
+
+
+def photo_in(path: Path) -> np.ndarray:
+    return read_picture(path, 10).photo
+
+
+def assert_background(result: np.ndarray, expected: np.ndarray, coding: float = 1.01) -> None:
+    """Outside of the middle, where the face is, the result is what the upscaler makes; inside it is not."""
+    height, width = expected.shape[:2]
+    assert result.shape == expected.shape
+    outside = np.ones((height, width), bool)
+    outside[height // 8 : -height // 8, width // 8 : -width // 8] = False
+    assert np.abs(result - expected)[outside].max() * 255 <= coding
+    assert np.abs(result - expected)[~outside].max() > 0.05
+
+
+def test_the_face_is_restored_and_all_else_is_the_upscalers(restore, photographs, upscaler, tmp_path):
+    photo = photographs.add("a.png", alpha=True)
+    run = restore(photo, "-o", tmp_path / "r.png", "--background-model", upscaler)
+    assert run.code == 0
+    assert run.err == ""
+    assert "faces from " in run.out
+    assert ", all else from RealESRGAN Compact x2 (x2.pth).\n" in run.out
+    before, after = read_picture(photo, 1), read_picture(tmp_path / "r.png", 1)
+    assert_background(after.photo, known_output(before.photo))
+    # The middle of the face comes from the photograph, not from the background, which is tinted.
+    inverted = 1 - resize(before.photo, (after.width, after.height))
+    middle = slice(88, 108), slice(100, 124)
+    assert np.abs(after.photo[middle] - inverted[middle]).max() * 255 <= 4
+    assert np.abs(after.alpha - resize(before.alpha, (after.width, after.height))).max() * 255 <= 1.01
+
+
+@pytest.mark.parametrize(("upscale", "size"), [(1, (448, 384)), (1.5, (168, 144)), (2, (224, 192)), (4, (448, 384))])
+def test_an_upscale_that_is_asked_for_counts(restore, photographs, upscaler_x4, tmp_path, upscale, size):
+    photo = photographs.add("a.png")
+    target = tmp_path / "r.png"
+    assert restore(photo, "-o", target, "--background-model", upscaler_x4, "--upscale", upscale).code == 0
+    assert_background(photo_in(target), resize(known_output(photo_in(photo), 4), size))
+
+
+def test_a_background_model_that_does_not_enlarge(restore, photographs, tmp_path):
+    photo = photographs.add("a.png")
+    model = known_upscaler(tmp_path / "x1.pth", 1)
+    assert restore(photo, "-o", tmp_path / "r.png", "--background-model", model).code == 0
+    assert_background(photo_in(tmp_path / "r.png"), known_output(photo_in(photo), 1))
+
+
+@pytest.mark.parametrize("flags", [[], ["--only-faces", 7]])
+def test_without_faces_everything_is_the_upscalers(restore, photographs, upscaler, tmp_path, flags):
+    photo = photographs.add("a.png", faces=None if flags else [])
+    model = known_upscaler(tmp_path / "x1.pth", 1)
+    report = tmp_path / "report.json"
+    run = restore(photo, "-o", tmp_path / "out", "--background-model", model, "--report", report, *flags)
+    assert run.code == 0
+    assert "; the result is the background." in run.out
+    assert "1 photograph: 1 restored; 0 faces restored." in run.out
+    assert json.loads(report.read_text())[0]["status"] == "restored"
+    result = photo_in(tmp_path / "out" / "a.png")
+    assert np.abs(result - known_output(photo_in(photo), 1)).max() * 255 <= 1.01
+    assert (tmp_path / "out" / "a.png").read_bytes() != photo.read_bytes()
+
+
+def test_the_comparison_has_two_sides_of_the_same_size(restore, photographs, upscaler, tmp_path):
+    photo = photographs.add("a.png")
+    assert restore(photo, "-o", tmp_path / "out", "--compare", "--background-model", upscaler).code == 0
+    after, comparison = (photo_in(tmp_path / "out" / name) for name in ("a.png", "a_compare.png"))
+    height, width = after.shape[:2]
+    left, right = comparison[-height:, :width], comparison[-height:, -width:]
+    face = slice(60, 132), slice(76, 148)
+    assert np.abs(right[face] - after[face]).max() * 255 <= 1.01
+    assert np.abs(left[face] - resize(photo_in(photo), (width, height))[face]).max() * 255 <= 1.01
+
+
+def test_grey_and_deep_pictures_stay_so(restore, photographs, tmp_path):
+    model = known_upscaler(tmp_path / "x2.pth", tint=(0.1, 0.1, 0.1))
+    photographs.add("grey.png", grey=True)
+    photographs.add("deep.tif", bits=16)
+    assert restore(photographs.folder, "-o", tmp_path / "out", "--background-model", model).code == 0
+    for name, coding in (("grey.png", 1.01), ("deep.tif", 0.01)):
+        before, after = read_picture(photographs.folder / name, 1), read_picture(tmp_path / "out" / name, 1)
+        assert (before.bits, before.grey) == (after.bits, after.grey)
+        assert_background(after.photo, known_output(before.photo, tint=(0.1, 0.1, 0.1)), coding)
+
+
+def test_many_photographs_come_out_like_each_alone(restore, photographs, upscaler, tmp_path):
+    for number in range(6):
+        photographs.add(f"{number}.png")
+    assert restore(photographs.folder, "-o", tmp_path / "all", "--background-model", upscaler).code == 0
+    for number in range(6):
+        name = f"{number}.png"
+        alone = tmp_path / "alone" / name
+        assert restore(photographs.folder / name, "-o", alone, "--background-model", upscaler).code == 0
+        assert alone.read_bytes() == (tmp_path / "all" / name).read_bytes()
+    again = restore(photographs.folder, "-o", tmp_path / "all", "--background-model", upscaler)
+    assert "6 photographs: 6 already there; 0 faces restored." in again.out
+
+
+def test_a_result_that_would_be_too_large_is_refused_before_it_is_made(
+    restore, photographs, upscaler_x4, tmp_path, files_in, monkeypatch
+):
+    photo = photographs.add("a.png")
+    monkeypatch.setattr("gpen.upscale.Upscaler.__call__", None)
+    limit = ["--max-megapixels", 0.15]
+    run = restore(photo, "-o", tmp_path / "out", "--background-model", upscaler_x4, *limit)
+    assert run.code == 1
+    assert (
+        "RealESRGAN Compact x4 (x4.pth) would make a picture of 0.2 megapixels, more than the 0.15 allowed" in run.err
+    )
+    assert files_in(tmp_path / "out") == []
+
+
+def test_memory_is_reckoned_with_the_models_scale(networks, upscaler, upscaler_x4, photographs):
+    photographs.add("a.png")
+
+    def memory(path: Path | None, upscale: float = 1.0) -> int:
+        options = Options(upscale=upscale)
+        background = load_upscaler(path) if path is not None else None
+        faces = FacesFromFile(photographs.list)
+        return Restorer(load_model(networks / "negative.pth"), faces, options, upscaler=background).memory(1000)
+
+    assert memory(upscaler_x4) == 4 * memory(upscaler) == 16 * memory(None)
+    assert memory(upscaler_x4, 2.0) == memory(None, 2.0)
+
+
+@pytest.mark.parametrize("name", ["lost.pth", "passthrough.pth", "page.pth"])
+def test_what_is_no_background_model_is_said_once(restore, photographs, networks, tmp_path, files_in, name):
+    photographs.add("a.png")
+    photographs.add("b.png")
+    (tmp_path / "page.pth").write_text("<html></html>")
+    model = networks / name if name == "passthrough.pth" else tmp_path / name
+    run = restore(photographs.folder, "-o", tmp_path / "out", "--background-model", model)
+    assert run.code == 1
+    assert run.out == ""
+    assert run.err.count("\n") == 1
+    assert name in run.err
+    assert files_in(tmp_path / "out") == []
+
+
+def test_without_spandrel(restore, photographs, upscaler, tmp_path, monkeypatch):
+    photo = photographs.add("a.png")
+    monkeypatch.setitem(sys.modules, "spandrel", None)
+    run = restore(photo, "-o", tmp_path / "out", "--background-model", upscaler)
+    assert run.code == 1
+    assert "gpen-face-restore[upscale]" in run.err
+    assert restore(photo, "-o", tmp_path / "out").code == 0
+
+
+def test_no_part_of_the_command_loads_spandrel_by_itself(restore, photographs, tmp_path, monkeypatch):
+    photo = photographs.add("a.png")
+    monkeypatch.delitem(sys.modules, "spandrel")
+    assert restore(photo, "-o", tmp_path / "out").code == 0
+    assert "spandrel" not in sys.modules
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_it_says_how_far_the_background_is(restore, photographs, upscaler, tmp_path, monkeypatch):
+    photo = photographs.add("a.png")
+    monkeypatch.setattr("gpen.upscale.TILE", SMALLEST_TILE)
+    large = Picture(resize(photo_in(photo), (224, 192)))
+    write_picture(photo, large)
+    write_faces(photographs.list, [PhotoFaces("a.png", 224, 192, tuple(photographs.faces["a.png"]))])
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    assert restore(photo, "-o", tmp_path / "out", "--background-model", upscaler).code == 0
+    shown = terminal.getvalue()
+    for percent, what in ((0, "background, tile 0 of 12"), (25, "background, tile 6 of 12"), (50, "face 0 of 1")):
+        assert re.search(rf" {percent}%\|.{{20}}\| 1 of 1, {what}, ", shown)
+
+
+def test_what_shows_progress_may_fail_between_tiles(networks, photographs, upscaler, tmp_path, files_in):
+    photographs.add("a.png")
+    photographs.add("b.png")
+    jobs, _ = plan([str(photographs.folder)], tmp_path / "out")
+    model, faces = load_model(networks / "negative.pth"), FacesFromFile(photographs.list)
+    restorer = Restorer(model, faces, Options(), upscaler=load_upscaler(upscaler))
+    entries, calls = [], []
+
+    def on_tile(done: int, total: int) -> None:
+        calls.append((done, total))
+        if len(calls) == 3:
+            raise OptionError("enough")
+
+    with pytest.raises(OptionError, match="enough"):
+        Overlap(restorer).run(jobs, lambda job: lambda *_: None, entries.append, on_tile)
+    assert [entry.status for entry in entries] == ["restored"]
+    assert calls == [(0, 1), (1, 1), (0, 1)]
+    assert files_in(tmp_path / "out") == ["a.png"]
+
+
+def test_workers_of_a_cluster_make_the_same(restore, networks, photographs, upscaler, tmp_path, monkeypatch):
+    photographs.add("a.png")
+    assert restore(photographs.folder, "-o", tmp_path / "here", "--background-model", upscaler).code == 0
+    monkeypatch.chdir(upscaler.parent)
+    recipe = Recipe(networks / "negative.pth", Options(), Extras(), photographs.list, background=Path(upscaler.name))
+    recipe = ray_engine._everywhere(recipe)
+    assert recipe.background == upscaler
+    monkeypatch.chdir(tmp_path)
+    jobs, _ = plan([str(photographs.folder)], tmp_path / "there")
+    notes = Notes(tmp_path / "there", "run")
+    notes.open()
+    rows = [as_row(number, job) for number, job in enumerate(jobs)]
+    result = Worker(recipe, notes, 1)({column: [row[column] for row in rows] for column in ("number", "job")})
+    assert json.loads(result["entry"][0])["status"] == "restored"
+    assert (tmp_path / "there" / "a.png").read_bytes() == (tmp_path / "here" / "a.png").read_bytes()
+
+
+def test_a_real_photograph(gpen, networks, detector_weights, photos, tmp_path, monkeypatch, upscaler):
+    """With a network that changes nothing: the upscaler's pixels around the face, the photograph's inside."""
+    kept = []
+    really = batch.restore
+
+    def restoring(*arguments, **more):
+        kept.append(really(*arguments, **more))
+        return kept[-1]
+
+    monkeypatch.setattr(batch, "restore", restoring)
+    photo, target = photos / "ffhq_00000_lq.png", tmp_path / "r.png"
+    places = ["--models-path", networks, "--models-path", detector_weights, "--detector", "yunet"]
+    run = gpen("restore", photo, "-o", target, "--background-model", upscaler, "--model", "passthrough", *places)
+    assert run.code == 0, run.err
+    assert "1 face restored." in run.out
+    before, after = photo_in(photo), photo_in(target)
+    mask = kept[0].mask
+    background = known_output(before)
+    assert mask.shape == after.shape[:2] == background.shape[:2]
+    assert 0.05 < (mask > 0).mean() < 0.8
+    assert np.abs(after - background)[mask == 0].max() * 255 <= 0.51
+    # The network sees 64 pixels of a face here: colours, not details.
+    face = resize(before, (after.shape[1], after.shape[0]))
+    colors = [picture[mask == 1].mean(axis=0) for picture in (after, face)]
+    assert np.abs(colors[0] - colors[1]).max() * 255 <= 1

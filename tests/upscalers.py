@@ -1,0 +1,43 @@
+"""Upscalers as spandrel's architectures save them, small, with known or random weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from spandrel.architectures.Compact import Compact
+from spandrel.architectures.ESRGAN import ESRGAN
+
+TINT = (0.1, 0.0, -0.1)
+"""What the known upscaler adds to red, green and blue: channels that change places are seen."""
+
+
+def known_upscaler(path: Path, scale: int = 2, tint: Sequence[float] = TINT) -> Path:
+    """Save an upscaler whose output is the nearest pixel, tinted: its convolutions work, and the last one drops it."""
+    torch.manual_seed(0)
+    network = Compact(num_feat=4, num_conv=1, upscale=scale)
+    torch.nn.init.zeros_(network.body[-1].weight)
+    network.body[-1].bias.data = torch.tensor(tint).repeat_interleave(scale**2)
+    torch.save({"params": network.state_dict()}, path)
+    return path
+
+
+def known_output(photo: NDArray[np.float32], scale: int = 2, tint: Sequence[float] = TINT) -> NDArray[np.float32]:
+    """What the known upscaler makes of a photo (H, W, 3)."""
+    larger = photo.repeat(scale, axis=0).repeat(scale, axis=1)
+    return (larger + np.array(tint, np.float32)).clip(0, 1)
+
+
+def random_upscaler(path: Path, scale: int, shuffle: int = 1) -> Path:
+    """Save an ESRGAN of one block, scale ``scale``; with shuffle it works on a picture folded to fewer pixels."""
+    torch.manual_seed(0)
+    more = {"in_nc": 3 * shuffle**2, "shuffle_factor": shuffle} if shuffle > 1 else {}
+    network = ESRGAN(num_filters=8, num_blocks=1, scale=scale * shuffle, **more)
+    for parameter in network.parameters():
+        parameter.data *= 2  # what is far away counts
+    network.model[-1].bias.data += 0.5
+    torch.save(network.state_dict(), path)
+    return path
