@@ -13,9 +13,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from .damage import DamageMasks
 from .device import pick_dtype
 from .draw import draw_faces, side_by_side
 from .errors import FaceError, GpenError, PhotoError
+from .face_task import Parser
 from .faces.detect import DEFAULT_THRESHOLD, FaceDetector, make_detector
 from .faces.face import Face
 from .faces.faces_file import FacesFromFile
@@ -26,9 +28,10 @@ from .images import OnSize, Picture, read_picture, write_picture
 from .images.picture import from_samples
 from .jobs import Job, make_folder
 from .model.checkpoint import Model, load_model, require_task
-from .options import Options
-from .pipeline import OnProgress, Parser, Restoration, resize, restore
+from .options import OPTIONS_OF, Options
+from .pipeline import OnProgress, Restoration, resize
 from .report import DONE, FAILED, THERE, UNCHANGED, Entry
+from .tasks import run
 from .upscale import OnTile, Upscaler, load_upscaler
 
 # Colours and alpha in float32; while they are read or written, samples of 8 or 16 bits and the file as well.
@@ -49,12 +52,16 @@ class Extras:
 
 @dataclass(frozen=True, eq=False)
 class Loaded:
-    """A photograph that was read. faces: its faces, or what finds them. seconds: of work on it so far."""
+    """A photograph that was read.
+
+    faces: its faces, or what finds them; None where all of it is one. seconds: of work on it so far. damage: its mask.
+    """
 
     job: Job
     picture: Picture
-    faces: FaceDetector | list[Face]
+    faces: FaceDetector | list[Face] | None
     seconds: float
+    damage: Image | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +109,9 @@ class Recipe:
 
     weights: the network's file. faces: what gpen detect wrote, or None for the detector of the options. region: a
     picture in whose white faces are restored. folders: searched first for detectors. device: as PyTorch names it.
-    background: the file of an upscaler for all that is not face.
+    background: the file of an upscaler for all that is not face. task: what is done, one of the catalogue's. damage: a
+    picture that is white where the photograph is damaged, or a folder of such. aligned: photographs are faces that
+    were cut out as the network takes them.
     """
 
     weights: Path
@@ -113,20 +122,30 @@ class Recipe:
     folders: tuple[Path, ...] = ()
     device: str = "cpu"
     background: Path | None = None
+    task: str = "restore"
+    damage: Path | None = None
+    aligned: bool = False
 
-    def source(self, device: str) -> FaceDetector | FacesFromFile:
-        """What says where the faces are; FaceError or FilesError where it cannot be used."""
+    def source(self, device: str) -> FaceDetector | FacesFromFile | None:
+        """What says where the faces are, None where all of a photograph is one; FaceError or FilesError if unusable."""
+        if self.aligned or self.task == "segmentation":
+            return None
         if self.faces is not None:
             return FacesFromFile(self.faces)
         return make_detector(self.options.detector, self.folders, device)
 
     def parser(self, device: str) -> Parser | None:
         """What the parsed mask needs; GpenError where it cannot be used."""
-        return make_parser(self.folders, device) if self.options.mask == "parsed" else None
+        parsed = self.options.mask == "parsed" and "mask" in OPTIONS_OF[self.task]
+        return make_parser(self.folders, device) if parsed and not self.aligned else None
 
     def upscaler(self, device: str) -> Upscaler | None:
         """What makes the background; GpenError where it cannot be used."""
         return None if self.background is None else load_upscaler(self.background, device, self.options.precision)
+
+    def masks(self) -> DamageMasks | None:
+        """Where photographs are damaged; PhotoError where the masks are not there."""
+        return None if self.damage is None else DamageMasks(self.damage, self.options.max_megapixels)
 
     def white(self) -> Image | None:
         """The region, (H, W)."""
@@ -138,13 +157,15 @@ class Recipe:
         """Load everything. Raises GpenError, or a subclass, where something cannot be used."""
         device = torch.device(self.device)
         model = load_model(self.weights, device, pick_dtype(self.options.precision, device))
-        require_task(model)
+        require_task(model, self.task)
         source, parser = self.source(self.device), self.parser(self.device)
-        return Restorer(model, source, self.options, parser, self.extras, self.white(), self.upscaler(self.device))
+        return Restorer(
+            model, source, self.options, parser, self.extras, self.white(), self.upscaler(self.device), self.masks()
+        )
 
 
 class Restorer:
-    """Restores photographs with the same model, faces and options, each in three steps: read, restore, write.
+    """Does the model's task to photographs, with the same faces and options, in three steps: read, restore, write.
 
     A step never fails: what goes wrong with a photograph is in the entry that takes the place of the step's
     result. The first and the last step call nothing of PyTorch, and may run in other threads than the second.
@@ -153,12 +174,13 @@ class Restorer:
     def __init__(
         self,
         model: Model,
-        faces: FaceDetector | FacesFromFile,
+        faces: FaceDetector | FacesFromFile | None,
         options: Options,
         parser: Parser | None = None,
         extras: Extras | None = None,
         region: Image | None = None,
         upscaler: Upscaler | None = None,
+        damage: DamageMasks | None = None,
     ) -> None:
         self._model = model
         self._faces = faces
@@ -167,6 +189,7 @@ class Restorer:
         self._extras = extras or Extras()
         self._region = region
         self._upscaler = upscaler
+        self._damage = damage
         self._factor = options.upscale if upscaler is None else upscaler.factor(options)
         # Only YuNet, which stays on the CPU, leaves a GPU to the network; on a CPU every detector needs its cores.
         self._finds_early = model.device.type != "cpu" and getattr(faces, "name", "") == "yunet"
@@ -174,9 +197,11 @@ class Restorer:
     @property
     def title(self) -> str:
         """What restores, where, and what says where the faces are."""
-        faces = self._faces.path if isinstance(self._faces, FacesFromFile) else self._faces.name
+        source = self._faces
+        faces = "" if source is None else source.path if isinstance(source, FacesFromFile) else source.name
+        faces = faces and f", faces from {faces}"
         rest = f", all else from {self._upscaler.title}" if self._upscaler is not None else ""
-        return f"{self._model.spec.title} ({self._model.path.name}) on {self._model.device}, faces from {faces}{rest}"
+        return f"{self._model.spec.title} ({self._model.path.name}) on {self._model.device}{faces}{rest}"
 
     def memory(self, pixels: int) -> int:
         """About as many bytes as a photograph of so many pixels holds while it is not being restored.
@@ -192,7 +217,8 @@ class Restorer:
         watch = _Watch()
         try:
             picture = read_picture(job.photograph.path, self._options.max_megapixels, on_size)
-            return Loaded(job, picture, self._find(job, picture), watch.seconds)
+            damage = None if self._damage is None else self._damage.of(job.photograph)
+            return Loaded(job, picture, self._find(job, picture), watch.seconds, damage)
         except Exception as error:
             return _failed(job, error, watch.seconds)
 
@@ -205,11 +231,13 @@ class Restorer:
             background = None
             if self._upscaler is not None:
                 background = self._upscaler.background(picture.photo, self._options, on_tile)
-            restoration = restore(
+            restoration = run(
+                self._model.task,
                 picture.photo,
                 self._model,
                 loaded.faces,
                 self._options,
+                damage=loaded.damage,
                 on_progress=on_progress,
                 region=self._region,
                 background=background,
@@ -219,9 +247,9 @@ class Restorer:
             )
         except Exception as error:
             return _failed(job, error, watch.seconds)
-        restored = dataclasses.replace(picture, photo=restoration.photo, alpha=None)
+        restored, alpha = _result(self._model.task, picture, restoration)
         before = picture.photo if extras.compare else None
-        return Unwritten(job, restored, picture.alpha, before, restoration, watch.seconds)
+        return Unwritten(job, restored, alpha, before, restoration, watch.seconds)
 
     def write(self, made: Unwritten, on_ready: Callable[[Entry], None] | None = None) -> Entry:
         """Write what was made of a photograph.
@@ -245,7 +273,9 @@ class Restorer:
             return _failed(job, error, watch.seconds)
         return dataclasses.replace(made.entry, seconds=watch.seconds)
 
-    def _find(self, job: Job, picture: Picture) -> FaceDetector | list[Face]:
+    def _find(self, job: Job, picture: Picture) -> FaceDetector | list[Face] | None:
+        if self._faces is None:
+            return None
         if not isinstance(self._faces, FacesFromFile):
             return _Found(self._faces, picture, self._options) if self._finds_early else self._faces
         photograph, size = job.photograph, (picture.width, picture.height)
@@ -283,6 +313,17 @@ class Restorer:
                 shutil.copyfile(source, temporary)
         except OSError as error:
             raise PhotoError(f"{job.target} cannot be written: {error.strerror or error}.") from error
+
+
+def _result(task: str, picture: Picture, restoration: Restoration) -> tuple[Picture, Image | None]:
+    """What is to be written of a photograph, and its alpha, as it was read."""
+    if task == "segmentation":
+        # The map's profile, metadata and alpha say nothing about the face.
+        return Picture(restoration.photo), None
+    result = dataclasses.replace(picture, photo=restoration.photo, alpha=None)
+    if task == "colorize" and picture.grey and restoration.faces:
+        result = dataclasses.replace(result, grey=False, icc=None)  # the profile is one of greys
+    return result, picture.alpha
 
 
 class _Found:

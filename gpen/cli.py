@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import GpenError, OptionError
-from .options import OPTIONS, PRESETS, Option, Options, preset_values
+from .options import OPTIONS, OPTIONS_OF, PRESETS, Option, Options, preset_values
 
 Command = Callable[[argparse.Namespace], int]
 
@@ -69,6 +69,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("-v", "--verbose", action="store_true", help="say more about what is done")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_restore(commands)
+    _add_colorize(commands)
+    _add_inpaint(commands)
+    _add_synthesize(commands)
     _add_detect(commands)
     _add_convert(commands)
     _add_inspect(commands)
@@ -78,8 +81,45 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_restore(commands: Any) -> None:
-    parser = _command(commands, "restore", "restore the faces of photographs", _restore)
-    parser.add_argument("paths", nargs="+", metavar="PATH", help="photographs, folders or patterns such as *.jpg")
+    parser = _photo_command(commands, "restore", "restore the faces of photographs", "restore")
+    _add_background(parser)
+    for name, preset in PRESETS.items():
+        parser.add_argument(f"--{name}", dest="preset", action="store_const", const=name, help=preset.help)
+
+
+def _add_colorize(commands: Any) -> None:
+    parser = _photo_command(commands, "colorize", "colour the faces of grey photographs", "colorize")
+    _add_aligned(parser)
+    _add_background(parser)
+
+
+def _add_inpaint(commands: Any) -> None:
+    parser = _photo_command(commands, "inpaint", "fill in damage in the faces of photographs", "inpaint")
+    parser.add_argument(
+        "--damage",
+        required=True,
+        type=Path,
+        metavar="FILE|DIR",
+        help="picture of equal size, white where the photograph is damaged; or a folder with one for each photograph, "
+        "of the same name",
+    )
+    _add_aligned(parser)
+
+
+def _add_synthesize(commands: Any) -> None:
+    _photo_command(commands, "synthesize", "make faces of segmentation maps", "segmentation", what="segmentation maps")
+
+
+def _photo_command(
+    commands: Any, name: str, help: str, task: str, *, what: str = "photographs"
+) -> argparse.ArgumentParser:
+    """A command that does a task to pictures, with the arguments that all of these have."""
+    parser = _command(commands, name, help, _do_task)
+    # What only some of these commands have arguments for.
+    parser.set_defaults(
+        task=task, faces=None, region=None, background_model=None, damage=None, aligned=False, preset=None
+    )
+    parser.add_argument("paths", nargs="+", metavar="PATH", help=f"{what}, folders or patterns such as *.jpg")
     parser.add_argument(
         "-o",
         "--output",
@@ -89,6 +129,23 @@ def _add_restore(commands: Any) -> None:
         help="folder for the results, or a file for one",
     )
     parser.add_argument("--model", metavar="FILE|NAME", help="weight file or name (default: the best one on disk)")
+    if "detector" in OPTIONS_OF[task]:
+        parser.add_argument("--faces", type=Path, metavar="FILE", help="take the faces from what gpen detect wrote")
+        parser.add_argument(
+            "--region", type=Path, metavar="FILE", help=f"{name} only faces in the white of this picture, of equal size"
+        )
+    parser.add_argument("--compare", action="store_true", help="also write before and after side by side")
+    parser.add_argument("--save-faces", action="store_true", help="also write each face before and after")
+    parser.add_argument("--report", type=Path, metavar="FILE", help="write what became of each picture as JSON")
+    parser.add_argument("--overwrite", action="store_true", help="make also what is there already")
+    parser.add_argument("--quality", type=_quality, metavar="N", help="of JPEG and WebP files, 1 to 100 (default: 95)")
+    _add_places(parser)
+    _add_engine(parser)
+    _add_options(parser, OPTIONS_OF[task])
+    return parser
+
+
+def _add_background(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--background-model",
         type=Path,
@@ -96,20 +153,14 @@ def _add_restore(commands: Any) -> None:
         help="image upscaler, such as RealESRNet_x4plus.pth, for all that is not face; the result has the size that it "
         "makes, or that of --upscale",
     )
-    for name, preset in PRESETS.items():
-        parser.add_argument(f"--{name}", dest="preset", action="store_const", const=name, help=preset.help)
-    parser.add_argument("--faces", type=Path, metavar="FILE", help="take the faces from what gpen detect wrote")
+
+
+def _add_aligned(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--region", type=Path, metavar="FILE", help="restore only faces in the white of this picture, of equal size"
+        "--aligned",
+        action="store_true",
+        help="each picture is one face, cut out as the network takes it: a square; faces are not looked for",
     )
-    parser.add_argument("--compare", action="store_true", help="also write before and after side by side")
-    parser.add_argument("--save-faces", action="store_true", help="also write each face before and after")
-    parser.add_argument("--report", type=Path, metavar="FILE", help="write what became of each photograph as JSON")
-    parser.add_argument("--overwrite", action="store_true", help="restore also what is there already")
-    parser.add_argument("--quality", type=_quality, metavar="N", help="of JPEG and WebP files, 1 to 100 (default: 95)")
-    _add_places(parser)
-    _add_engine(parser)
-    _add_options(parser, list(OPTIONS))
 
 
 def _add_detect(commands: Any) -> None:
@@ -255,12 +306,14 @@ def _help(option: Option) -> str:
 # Commands import what they need when they run: gpen --help needs neither PyTorch nor OpenCV.
 
 
-def _restore(arguments: argparse.Namespace) -> int:
+def _do_task(arguments: argparse.Namespace) -> int:
     options = options_from(arguments)
     of_cluster = {"--workers": arguments.workers, "--cpus-per-worker": arguments.cpus_per_worker}
     for flag, value in of_cluster.items():
         if value is not None and arguments.engine != "ray":
             raise OptionError(f"{flag} is for --engine ray only.")
+    if arguments.aligned and (arguments.faces or arguments.region):
+        raise OptionError("With --aligned all of a picture is the face: leave --faces and --region out.")
     from .batch import Extras
     from .photo_commands import Cluster, restore
 
@@ -277,6 +330,9 @@ def _restore(arguments: argparse.Namespace) -> int:
         device=arguments.device,
         cluster=Cluster(*of_cluster.values()) if arguments.engine == "ray" else None,
         background=arguments.background_model,
+        task=arguments.task,
+        damage=arguments.damage,
+        aligned=arguments.aligned,
     )
 
 

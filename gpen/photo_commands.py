@@ -28,6 +28,7 @@ from .options import Options
 from .overlap import Overlap, worker_count
 from .pipeline import OnProgress, RestoredFace
 from .report import DONE, FAILED, THERE, UNCHANGED, Entry, write_report
+from .tasks import DONE_BY
 from .upscale import OnTile
 from .wording import count
 
@@ -46,8 +47,11 @@ def restore(
     device: str,
     cluster: Cluster | None = None,
     background: Path | None = None,
+    task: str = "restore",
+    damage: Path | None = None,
+    aligned: bool = False,
 ) -> int:
-    """Restore photographs and print what became of them; 0 when all went well, else 1.
+    """Restore photographs, or do another task to them, and print what became of them; 0 when all went well, else 1.
 
     Raises GpenError where nothing can be done at all: no weights, no detector, a bad faces file.
     """
@@ -60,12 +64,12 @@ def restore(
         _print_problems(problems)
         return 1
     where = device if cluster is not None else str(pick_device(device))
-    weights = find_network(model, search_folders(folders))
-    recipe = Recipe(weights, options, extras, faces, region, tuple(folders), where, background)
+    weights = find_network(model, search_folders(folders), task)
+    recipe = Recipe(weights, options, extras, faces, region, tuple(folders), where, background, task, damage, aligned)
     engine = _engine(recipe, cluster, output.parent if jobs[0].target == output else output)
     print(f"{engine.title}.")
     known = engine.known(jobs) if report is not None else {}
-    tally = _Tally(keep=report is not None)
+    tally = _Tally(keep=report is not None, done=DONE_BY[task])
     try:
         with _Progress(len(jobs)) as progress:
 
@@ -214,13 +218,17 @@ def _check_json(path: Path, others: Sequence[Path | None], what: str) -> None:
 
 
 class _Tally:
-    """How many photographs ended how. keep: keep their entries too, which a million of photographs need not."""
+    """How many photographs ended how.
 
-    def __init__(self, keep: bool) -> None:
+    keep: keep their entries too, which a million of photographs need not. done: what is done to faces, in a word.
+    """
+
+    def __init__(self, keep: bool, done: str) -> None:
         self.entries: list[Entry] = []
         self.statuses: Counter[str] = Counter()
         self._faces = 0
         self._keep = keep
+        self._done = done
 
     def add(self, entry: Entry) -> None:
         if self._keep:
@@ -230,8 +238,9 @@ class _Tally:
 
     def __str__(self) -> str:
         order = (DONE, UNCHANGED, THERE, FAILED)
-        counts = [f"{self.statuses[status]} {status}" for status in order if self.statuses[status]]
-        return f"{', '.join(counts)}; {count(self._faces, 'face')} restored"
+        words = {DONE: self._done}
+        counts = [f"{self.statuses[status]} {words.get(status, status)}" for status in order if self.statuses[status]]
+        return f"{', '.join(counts)}; {count(self._faces, 'face')} {self._done}"
 
 
 _SHARE_OF_BACKGROUND = 0.5  # of the work on a photograph, for want of knowing better

@@ -55,11 +55,12 @@ class RayEngine:
 
     def __init__(self, recipe: Recipe, results: Path, workers: int | None, cpus: int | None) -> None:
         info = inspect(recipe.weights)
-        require_task(info)
+        require_task(info, recipe.task)
         # What is wrong with these concerns no photograph in particular.
-        recipe.source("cpu")
+        source = recipe.source("cpu")
         recipe.parser("cpu")
         recipe.white()
+        recipe.masks()
         recipe.upscaler("cpu")
         self._ray = _connected()
         try:
@@ -71,9 +72,10 @@ class RayEngine:
         self._notes = Notes(results.absolute(), secrets.token_hex(6))
         self.title = (
             f"{info.spec.title} ({recipe.weights.name}) on {count(self._pool.workers, 'Ray worker')}, each on "
-            f"{self._pool.device} with {count(self._pool.cpus, 'CPU')}, faces from "
-            f"{recipe.faces or recipe.options.detector}"
+            f"{self._pool.device} with {count(self._pool.cpus, 'CPU')}"
         )
+        if source is not None:
+            self.title += f", faces from {recipe.faces or recipe.options.detector}"
         if recipe.background is not None:
             self.title += f", all else from {recipe.background.name}"
 
@@ -205,6 +207,7 @@ def _everywhere(recipe: Recipe) -> Recipe:
         faces=recipe.faces and recipe.faces.absolute(),
         region=recipe.region and recipe.region.absolute(),
         background=recipe.background and recipe.background.absolute(),
+        damage=recipe.damage and recipe.damage.absolute(),
         folders=tuple(folder.absolute() for folder in search_folders(recipe.folders, kind="detector")),
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -24,8 +25,10 @@ from .pipeline import (
     OnProgress,
     Restoration,
     RestoredFace,
+    SkippedFace,
     check_photo,
     enlarge,
+    restore,
     restore_crops,
     run_task,
 )
@@ -66,7 +69,7 @@ class Inpainting(FaceTask):
 
     def source(self, photo: Image) -> Image:
         """The photo with the damage painted white, as the network was trained."""
-        painted = photo.copy()
+        painted: Image = photo.copy()
         painted[self._damaged] = 1
         return painted
 
@@ -79,11 +82,11 @@ class Inpainting(FaceTask):
             return "nothing is damaged"
         low = np.maximum(np.floor(corners.min(axis=0)).astype(int), 0)
         high = np.ceil(corners.max(axis=0)).astype(int) + 1
-        part = self._damaged[low[1] : max(high[1], 0), low[0] : max(high[0], 0)]
+        part: NDArray[np.bool_] = self._damaged[low[1] : max(high[1], 0), low[0] : max(high[0], 0)]
         inside = np.zeros(part.shape, np.uint8)
         if part.size:
             cv2.fillConvexPoly(inside, np.rint(corners - low).astype(np.int32), 1)
-        return "" if bool((part & (inside > 0)).any()) else "no damage in it"
+        return "" if (part & (inside > 0)).any() else "no damage in it"
 
     def mask(self, crop: Image, placement: Placement, options: Options, parser: Parser | None) -> Image:
         """Nearly the whole crop: damage is filled in wherever the network sees it."""
@@ -107,9 +110,16 @@ class Inpainting(FaceTask):
         if not len(self._rows):
             return "The mask is black: nothing is marked as damaged."
         left = float((self._damaged & (mask < options.strength / 2)).sum() / self._damaged.sum())
-        if left < 0.005:
-            return ""
-        return f"{left:.0%} of the damage lies outside of the faces and stays."
+        return f"{left:.0%} of the damage lies outside of the faces and stays." if left >= 0.005 else ""
+
+
+DONE_BY = {
+    "restore": FaceTask.done,
+    "colorize": Colorization.done,
+    "inpaint": Inpainting.done,
+    "segmentation": "made",
+}
+"""What is done to a face by each task, in a word."""
 
 
 def colorize(
@@ -137,7 +147,7 @@ def colorize(
     require_task(model, "colorize")
     task = Colorization()
     if detector is None:
-        return _run_aligned(task, photo, model, options, background)
+        return _run_aligned(task, photo, model, options, background, on_progress)
     return run_task(
         task,
         photo,
@@ -179,7 +189,7 @@ def inpaint(
     task = Inpainting(damage)
     options = replace(options, upscale=1.0, color_match=False)
     if detector is None:
-        return _run_aligned(task, photo, model, options, None)
+        return _run_aligned(task, photo, model, options, None, on_progress)
     return run_task(
         task,
         photo,
@@ -208,7 +218,37 @@ def synthesize(labels: Image, model: Model) -> Restoration:
     before = np.asarray(cv2.resize(labels, (size, size), interpolation=cv2.INTER_NEAREST_EXACT), dtype=np.float32)
     (after,) = restore_crops(model, [before])
     face = RestoredFace(0, _whole(labels), scaling(size / labels.shape[0]), before, after)
-    return Restoration(after, np.ones(after.shape[:2], np.float32), [face], done="made")
+    return Restoration(after, np.ones(after.shape[:2], np.float32), [face], done=DONE_BY["segmentation"])
+
+
+def run(
+    task: str,
+    photo: Image,
+    model: Model,
+    detector: FaceDetector | Sequence[Face] | None,
+    options: Options = DEFAULTS,
+    *,
+    damage: NDArray[np.float32] | None = None,
+    background: Image | None = None,
+    parser: Parser | None = None,
+    **more: Any,
+) -> Restoration:
+    """Do the task of that name (:data:`gpen.files.catalog.TASKS`) to a photo.
+
+    damage: for "inpaint", which has to have it. detector: None where the photo is an aligned portrait, and for
+    "segmentation", whose photo is the map. more: as for :func:`gpen.restore`. What a task does not need is left out.
+    """
+    if task == "segmentation":
+        return synthesize(photo, model)
+    if task == "inpaint":
+        if damage is None:
+            raise PhotoError("To inpaint, a mask is needed that is white where the photo is damaged.")
+        return inpaint(photo, damage, model, detector, options, **more)
+    if task == "colorize":
+        return colorize(photo, model, detector, options, background=background, parser=parser, **more)
+    require_task(model)
+    assert detector is not None
+    return restore(photo, model, detector, options, background=background, parser=parser, **more)
 
 
 def luma(photo: Image) -> Image:
@@ -227,7 +267,7 @@ def with_luma_of(colors: Image, photo: Image) -> Image:
     with np.errstate(divide="ignore", invalid="ignore"):
         room = np.where(chroma > 0, (1 - grey) / chroma, np.where(chroma < 0, -grey / chroma, np.inf))
     scale = np.clip(room.min(axis=2, keepdims=True), 0, 1)
-    return np.asarray(grey + scale * chroma, dtype=np.float32)
+    return np.asarray(np.clip(grey + scale * chroma, 0, 1), dtype=np.float32)
 
 
 def check_damage(photo: Image, damage: NDArray[np.float32]) -> None:
@@ -241,14 +281,26 @@ def check_damage(photo: Image, damage: NDArray[np.float32]) -> None:
         )
 
 
-def _run_aligned(task: FaceTask, photo: Image, model: Model, options: Options, background: Image | None) -> Restoration:
+def _run_aligned(
+    task: FaceTask,
+    photo: Image,
+    model: Model,
+    options: Options,
+    background: Image | None,
+    on_progress: OnProgress | None,
+) -> Restoration:
     check_photo(photo, None, background, options)
     _check_square(photo, "An aligned portrait")
     size, face = model.spec.in_size, _whole(photo)
     placement = Placement(face, scaling(size / photo.shape[0]), size)
     canvas = background if background is not None else enlarge(photo, options.upscale)
-    if needless := task.needless(placement):
-        return Restoration(canvas, np.zeros(canvas.shape[:2], np.float32), done=task.done, note=f"There is {needless}.")
+    needless = task.needless(placement)
+    if not needless and on_progress is not None and on_progress(0, 1, None) is False:
+        needless = "stopped before this face"
+    if needless:
+        over = np.zeros(canvas.shape[:2], np.float32)
+        skipped = [SkippedFace(0, face, needless)]
+        return Restoration(canvas, over, [], skipped, background is not None, task.done, task.note(over, options))
     before = task.before(cut(task.source(photo), placement.matrix, size))
     (after,) = restore_crops(model, [before])
     height, width = canvas.shape[:2]
@@ -262,6 +314,8 @@ def _run_aligned(task: FaceTask, photo: Image, model: Model, options: Options, b
         colors = task.join(colors, canvas)
     result = np.where(over[..., None] > 0, colors, canvas)
     restored = RestoredFace(0, face, placement.matrix, before, after)
+    if on_progress is not None:
+        on_progress(1, 1, restored)
     note = task.note(over, options)
     return Restoration(result, over, [restored], [], background is not None, task.done, note)
 

@@ -12,6 +12,13 @@ from ..errors import FilesError
 
 KINDS = ("network", "detector", "parser")
 TASKS = ("restore", "colorize", "inpaint", "segmentation")
+NETWORKS_THAT: Mapping[str, str] = {
+    "restore": "restores faces",
+    "colorize": "colorizes faces",
+    "inpaint": "inpaints faces",
+    "segmentation": "makes faces of segmentation maps",
+}
+"""What networks for each task do, in words."""
 VALUE_RANGES: Mapping[str, tuple[float, float]] = {
     "restore": (-1.0, 1.0),
     "colorize": (-1.0, 1.0),

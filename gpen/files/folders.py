@@ -15,6 +15,7 @@ from .catalog import (
     KINDS,
     NETWORK_SUFFIXES,
     NETWORKS,
+    NETWORKS_THAT,
     Published,
     find_published,
     is_half,
@@ -99,16 +100,16 @@ def require_file(published: Published, folders: Sequence[Path]) -> Path:
     raise FilesError("\n".join(lines))
 
 
-def find_network(name_or_path: str | Path | None, folders: Sequence[Path]) -> Path:
+def find_network(name_or_path: str | Path | None, folders: Sequence[Path], task: str = "restore") -> Path:
     """Return the weight file the user means.
 
     ``name_or_path`` is a path to a file, a name from the catalogue, or the name of a file in one of the
     folders, with or without its suffix (then safetensors comes before .pth). None or empty: what
-    :func:`default_network` chooses. FilesError says what was looked for, where, and what to do.
+    :func:`default_network` chooses for ``task``. FilesError says what was looked for, where, and what to do.
     """
     text = str(name_or_path or "").strip()
     if not text:
-        return _require_default(folders)
+        return _require_default(folders, task)
     path = _expanded(text)
     if _there(path.is_file):
         return path
@@ -160,31 +161,35 @@ def may_be_network(name: str, task: str | None = None) -> bool:
     return weight_suffix(name) in NETWORK_SUFFIXES and not discriminator
 
 
-def default_network(folders: Sequence[Path]) -> Path | None:
-    """Return the published restoration network on disk to use when none is named, or None.
+def default_network(folders: Sequence[Path], task: str = "restore") -> Path | None:
+    """Return the published network for this task on disk to use when none is named, or None.
 
     512 comes before 1024, 2048 and 256: most faces in photographs are smaller than 512 pixels, where
     the larger networks take several times as long for detail that is scaled away again, and 256 is
     softer than what most faces already are.
     """
-    for size in _DEFAULT_SIZES:
-        for published in NETWORKS:
-            if published.task == "restore" and published.in_size == size:
-                found = find_file(published, folders)
-                if found is not None:
-                    return found
+    for published in _by_preference(task):
+        found = find_file(published, folders)
+        if found is not None:
+            return found
     return None
 
 
-def _require_default(folders: Sequence[Path]) -> Path:
-    found = default_network(folders)
+def _by_preference(task: str) -> list[Published]:
+    networks = [published for published in NETWORKS if published.task == task]
+    return sorted(networks, key=lambda published: _DEFAULT_SIZES.index(published.in_size or 0))
+
+
+def _require_default(folders: Sequence[Path], task: str) -> Path:
+    found = default_network(folders, task)
     if found is not None:
         return found
-    there = [file.name for file in list_networks(folders)]
-    advice = 'Type "gpen download GPEN-BFR-512" to get one'
+    there = [file.name for file in list_networks(folders) if may_be_network(file.name, task)]
+    advice = f'Type "gpen download {_by_preference(task)[0].name}" to get one'
     if there:
         advice += f", or name one of the weight files that are there: {', '.join(there)}"
-    raise FilesError(f"No published network that restores faces is on this computer. {advice}.\n{_searched(folders)}")
+    what = NETWORKS_THAT[task]
+    raise FilesError(f"No published network that {what} is on this computer. {advice}.\n{_searched(folders)}")
 
 
 def _named(name: str, folders: Iterable[Path]) -> Path | None:

@@ -28,6 +28,12 @@ _TASK_TITLES = {
     "inpaint": "face inpainting network",
     "segmentation": "network that makes faces from segmentation maps",
 }
+_EXAMPLES = {
+    "restore": "GPEN-BFR-512",
+    "colorize": "GPEN-Colorization-1024",
+    "inpaint": "GPEN-Inpainting-1024",
+    "segmentation": "GPEN-Seg2face-512",
+}
 _DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 
 
@@ -117,7 +123,7 @@ def require_task(model: Model | CheckpointInfo, task: str = "restore") -> None:
     if model.task != task:
         raise GpenError(
             f"{model.path.name} is a {model.spec.title} {_TASK_TITLES[model.task]}, for the task {model.task}; what is "
-            f"needed here is one for the task {task}, such as GPEN-BFR-512."
+            f"needed here is one for the task {task}, such as {_EXAMPLES[task]}."
         )
 
 

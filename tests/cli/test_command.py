@@ -13,10 +13,16 @@ import pytest
 
 from gpen.cli import main, options_from
 from gpen.images.write import _QUALITY
-from gpen.options import OPTIONS, Options
+from gpen.options import OPTIONS, OPTIONS_OF, Options
 
 ROOT = Path(__file__).resolve().parents[2]
-DETECT = ("detector", "detection_threshold", "max_megapixels")
+OPTIONS_OF_COMMANDS = {
+    "restore": [name for name in OPTIONS if name != "damage_feather"],
+    "colorize": OPTIONS_OF["colorize"],
+    "inpaint": OPTIONS_OF["inpaint"],
+    "synthesize": ("precision", "max_megapixels"),
+    "detect": ("detector", "detection_threshold", "max_megapixels"),
+}
 
 
 def help_of(gpen, command: str) -> dict[str, str]:
@@ -31,11 +37,11 @@ def help_of(gpen, command: str) -> dict[str, str]:
     return flags
 
 
-@pytest.mark.parametrize("command", ["restore", "detect"])
+@pytest.mark.parametrize("command", OPTIONS_OF_COMMANDS)
 def test_every_option_is_a_flag_with_its_help(gpen, monkeypatch, command):
     monkeypatch.setenv("COLUMNS", "200")
     flags = help_of(gpen, command)
-    for name in OPTIONS if command == "restore" else DETECT:
+    for name in OPTIONS_OF_COMMANDS[command]:
         option = OPTIONS[name]
         text = flags["--" + name.replace("_", "-")]
         assert " ".join(option.help.split()) in text
@@ -49,10 +55,15 @@ def test_every_option_is_a_flag_with_its_help(gpen, monkeypatch, command):
             assert "{" + ",".join(option.choices) + "}" in text
 
 
-def test_no_flag_of_detect_is_without_effect(gpen):
-    flags = help_of(gpen, "detect")
+@pytest.mark.parametrize("command", OPTIONS_OF_COMMANDS)
+def test_no_flag_is_without_effect(gpen, command):
+    flags = help_of(gpen, command)
     named = {name for name in OPTIONS if "--" + name.replace("_", "-") in flags}
-    assert named == set(DETECT)
+    assert named == set(OPTIONS_OF_COMMANDS[command])
+
+
+def test_every_option_belongs_to_a_task():
+    assert {name for names in OPTIONS_OF.values() for name in names} == set(OPTIONS)
 
 
 def test_the_default_quality_is_what_the_help_says(gpen):
@@ -67,8 +78,9 @@ def parsed(monkeypatch):
     seen = []
     monkeypatch.setattr(photo_commands, "restore", lambda paths, output, options, **more: seen.append(options) or 0)
 
-    def run(*arguments: object) -> Options:
-        assert main(["restore", "a.png", "-o", "b.png", *map(str, arguments)]) == 0
+    def run(*arguments: object, command: str = "restore") -> Options:
+        more = ["--damage", "m.png"] if command == "inpaint" else []
+        assert main([command, "a.png", "-o", "b.png", *more, *map(str, arguments)]) == 0
         return seen[-1]
 
     return run
@@ -81,6 +93,7 @@ def test_without_flags_the_options_are_the_defaults(parsed):
 @pytest.mark.parametrize("name", OPTIONS)
 def test_every_flag_sets_its_option(parsed, name):
     option = OPTIONS[name]
+    command = "inpaint" if name == "damage_feather" else "restore"
     flag = "--" + name.replace("_", "-")
     if option.kind is bool:
         assert getattr(parsed(flag), name) is True
@@ -89,7 +102,7 @@ def test_every_flag_sets_its_option(parsed, name):
     values = option.choices or (["0,2-3"] if option.kind is str else [option.minimum, option.maximum])
     for value in values:
         value = option.kind(value)
-        options = parsed(flag, value)
+        options = parsed(flag, value, command=command)
         assert getattr(options, name) == value
         assert type(getattr(options, name)) is option.kind
         assert options == Options(**{name: value})
