@@ -27,7 +27,7 @@ from .files.atomic import atomic_path
 from .images import OnSize, Picture, read_picture, write_picture
 from .images.picture import from_samples
 from .jobs import Job, make_folder
-from .model.checkpoint import Model, load_model, require_task
+from .model.checkpoint import Model, load_model
 from .options import OPTIONS_OF, Options
 from .pipeline import OnProgress, Restoration, resize
 from .report import DONE, FAILED, THERE, UNCHANGED, Entry
@@ -156,8 +156,7 @@ class Recipe:
     def make(self) -> Restorer:
         """Load everything. Raises GpenError, or a subclass, where something cannot be used."""
         device = torch.device(self.device)
-        model = load_model(self.weights, device, pick_dtype(self.options.precision, device))
-        require_task(model, self.task)
+        model = load_model(self.weights, device, pick_dtype(self.options.precision, device)).for_task(self.task)
         source, parser = self.source(self.device), self.parser(self.device)
         return Restorer(
             model, source, self.options, parser, self.extras, self.white(), self.upscaler(self.device), self.masks()

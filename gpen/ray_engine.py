@@ -55,7 +55,8 @@ class RayEngine:
 
     def __init__(self, recipe: Recipe, results: Path, workers: int | None, cpus: int | None) -> None:
         info = inspect(recipe.weights)
-        require_task(info, recipe.task)
+        if info.is_task_told:
+            require_task(info, recipe.task)
         # What is wrong with these concerns no photograph in particular.
         source = recipe.source("cpu")
         recipe.parser("cpu")

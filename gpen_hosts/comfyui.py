@@ -21,14 +21,16 @@ from torch import Tensor
 
 from ..gpen.device import pick_dtype
 from ..gpen.errors import FilesError, PhotoError
+from ..gpen.faces.detect import FaceDetector, make_detector
+from ..gpen.faces.parsing import FaceParser, make_parser
 from ..gpen.files.catalog import NETWORK_SUFFIXES, find_published
 from ..gpen.files.folders import may_be_network, search_folders
-from ..gpen.model.checkpoint import Model, load_model, require_task
+from ..gpen.model.checkpoint import Model, load_model
 from ..gpen.model.memory import memory_estimate
 from ..gpen.options import Options
 from ..gpen.pipeline import resize
 from ..gpen.wording import count
-from .frames import FoundFaces, Photo, photo_of
+from .frames import FoundFaces, Photo, find_faces, photo_of
 
 NETWORKS, DETECTORS = "facerestore_models", "facedetection"
 """Names of model folders, shared with other node packs for faces: many users have them filled."""
@@ -62,9 +64,9 @@ def folders(name: str) -> list[Path]:
     return [Path(path) for path in folder_paths.get_folder_paths(name)]
 
 
-def network_files(task: str | None = None) -> list[str]:
-    """Names of the files that may be networks (for a task), as the host lists them: relative to their folder."""
-    return [name for name in folder_paths.get_filename_list(NETWORKS) if may_be_network(Path(name).name, task)]
+def network_files() -> list[str]:
+    """Names of the files that may be networks, as the host lists them: relative to their folder."""
+    return [name for name in folder_paths.get_filename_list(NETWORKS) if may_be_network(Path(name).name)]
 
 
 def network_path(name: str) -> Path:
@@ -109,16 +111,19 @@ class ManagedModel:
                 self.model.network.to(dtype)
         else:
             self.model = load_model(path, offload_device, dtype)
-        require_task(self.model)
         self._dtype = dtype
         # Not CoreModelPatcher, which in newer versions moves single layers of networks made of ComfyUI's own.
         self._patcher = ModelPatcher(self.model.network, load_device=load_device, offload_device=offload_device)
 
-    def for_run(self) -> Model:
-        """The network, for one run of a node, which calls :meth:`load` before it uses it."""
+    def for_run(self, task: str) -> Model:
+        """The network, for one run of a node that does ``task`` and calls :meth:`load` before it uses it.
+
+        GpenError where the network is for another task.
+        """
+        model = self.model.for_task(task)
         if self.model.dtype != self._dtype:
             _log.warning("%s goes on in %s: memory ran out before.", self.model.spec.title, self.model.dtype)
-        return self.model
+        return model
 
     def load(self) -> None:
         """Have the whole network, and room to run it on one face, on ComfyUI's device."""
@@ -133,6 +138,26 @@ def make_room() -> None:
     device = management.get_torch_device()
     if not management.is_device_cpu(device):
         management.free_memory(_ROOM, device)
+
+
+def parser_for(mask: str) -> FaceParser | None:
+    """What the parsed mask needs; None for the others."""
+    if mask != "parsed":
+        return None
+    make_room()
+    return make_parser(folders(DETECTORS), compute_device())
+
+
+def detector_of(name: str) -> FaceDetector:
+    """The detector that the option of this name chooses, on ComfyUI's device."""
+    return make_detector(name, folders(DETECTORS), compute_device())
+
+
+def faces_of(image: Tensor, detector: FaceDetector | None, options: Options, region: Tensor | None) -> FoundFaces:
+    """Find and choose the faces of each picture; detector: None for the automatic choice."""
+    detector = detector or detector_of("auto")
+    make_room()
+    return find_faces(image, detector, options, region, Progress())
 
 
 class Progress:

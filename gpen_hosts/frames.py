@@ -19,13 +19,15 @@ from torch import Tensor
 from ..gpen.device import is_out_of_memory
 from ..gpen.draw import draw_faces
 from ..gpen.errors import FaceError, OutOfMemoryError, PhotoError
+from ..gpen.face_task import Parser
 from ..gpen.faces.align import Placement, cut, place
 from ..gpen.faces.detect import FaceDetector
 from ..gpen.faces.face import Face
 from ..gpen.faces.select import select_faces
 from ..gpen.model.checkpoint import Model
 from ..gpen.options import Options
-from ..gpen.pipeline import Parser, RestoredFace, paste, resize, restore
+from ..gpen.pipeline import RestoredFace, paste, resize
+from ..gpen.tasks import run, synthesize
 from ..gpen.wording import count
 
 Photo = NDArray[np.float32]
@@ -124,10 +126,9 @@ def find_faces(
     region: (1 or B, h, w), only faces whose centre lies where it is above 0.5; of any size, it is stretched over
     the frames. PhotoError for another number of masks, or no frame.
     """
-    if not len(frames):
-        raise PhotoError("There is no picture: the batch is empty.")
+    _check_number(frames)
     number, height, width = frames.shape[:3]
-    regions = _regions(region, number, height, width)
+    regions = _masks(region, number, height, width)
     chosen: list[FoundFace] = []
     left_out: list[FoundFace] = []
     for index in range(number):
@@ -145,23 +146,28 @@ def find_faces(
 def restore_frames(
     frames: Tensor,
     model: Model,
-    found: FoundFaces,
+    found: FoundFaces | None,
     options: Options,
     *,
     parser: Parser | None = None,
     background: Callable[[int], Photo] | None = None,
+    damage: Tensor | None = None,
     before_frame: Callable[[], None] | None = None,
     on_step: OnStep | None = None,
     device: torch.device | str = "cpu",
 ) -> RestoredFrames:
-    """Restore the chosen faces of each frame.
+    """Do the model's task to the chosen faces of each frame.
 
-    background: gives for a frame's index the enlarged photo that its faces are laid over. before_frame: called
-    before the network is used for a frame. device: of the results. Where no face was chosen, ``after`` and
-    ``before`` hold one black picture each.
+    found: None where each frame is one aligned face, which is not for restoring. background: gives for a frame's index
+    the enlarged photo that its faces are laid over. damage: (1 or B, h, w), above 0.5 where the frames are damaged, for
+    inpainting; stretched over them. before_frame: called before the network is used for a frame. device: of the
+    results. Where no face was chosen, ``after`` and ``before`` hold one black picture each.
     """
-    scale = found.scale_to(frames)
-    total, done = len(found.chosen), 0
+    _check_number(frames)
+    scale = found.scale_to(frames) if found is not None else (1.0, 1.0)
+    number, height, width = frames.shape[:3]
+    damages = _masks(damage, number, height, width)
+    total, done = len(found.chosen) if found is not None else number, 0
     after = _crops(total, model.spec.out_size, device)
     before = _crops(total, model.spec.in_size, device)
     images: Tensor | None = None
@@ -178,19 +184,29 @@ def restore_frames(
         if on_step is not None:
             on_step(done, total, face.after if face is not None else None)
 
-    for index in range(found.frames):
+    for index in range(number):
         photo = photo_of(frames[index])
-        canvas = background(index) if background is not None else None
-        chosen = found.of_frame(index)
-        faces = [face.face.scaled(*scale) for face in chosen]
-        if before_frame is not None and faces:
+        chosen = found.of_frame(index) if found is not None else []
+        faces = [face.face.scaled(*scale) for face in chosen] if found is not None else None
+        if before_frame is not None and (faces is None or faces):
             before_frame()
-        result = restore(
-            photo, model, faces, options, on_progress=keep, background=canvas, parser=parser, keep_crops=False
+        result = run(
+            model.task,
+            photo,
+            model,
+            faces,
+            options,
+            damage=damages(index),
+            background=background(index) if background is not None else None,
+            parser=parser,
+            on_progress=keep,
+            keep_crops=False,
         )
         for skipped in result.skipped:
-            number = chosen[skipped.number].number
-            _log.warning("Face %d of picture %d was left as it is: %s", number, index, skipped.reason)
+            place_in_frame = chosen[skipped.number].number if chosen else 0
+            _log.warning("Face %d of picture %d was left as it is: %s", place_in_frame, index, skipped.reason)
+        if result.note:
+            _log.warning("Picture %d: %s", index, result.note)
         if images is None or mask is None:
             images, mask = _results(frames, result.photo.shape[:2], device)
         _put(images, index, result.photo, frames)
@@ -198,6 +214,27 @@ def restore_frames(
     assert images is not None
     assert mask is not None
     return RestoredFrames(images, mask, after[: max(done, 1)], before[: max(done, 1)], done)
+
+
+def synthesize_frames(
+    frames: Tensor,
+    model: Model,
+    *,
+    before_frame: Callable[[], None] | None = None,
+    on_step: OnStep | None = None,
+    device: torch.device | str = "cpu",
+) -> Tensor:
+    """Make a face of each segmentation map: (B, S, S, 3). The other arguments are as for :func:`restore_frames`."""
+    _check_number(frames)
+    faces = _crops(len(frames), model.spec.out_size, device)
+    for index in range(len(frames)):
+        if before_frame is not None:
+            before_frame()
+        face = synthesize(photo_of(frames[index]), model).photo
+        faces[index] = torch.from_numpy(face)
+        if on_step is not None:
+            on_step(index + 1, len(frames), face)
+    return faces
 
 
 def cut_faces(
@@ -271,10 +308,16 @@ def draw_frames(frames: Tensor, found: FoundFaces, device: torch.device | str = 
     return images
 
 
-def _regions(region: Tensor | None, number: int, height: int, width: int) -> Callable[[int], Photo | None]:
-    if region is None:
+def _check_number(frames: Tensor) -> None:
+    if not len(frames):
+        raise PhotoError("There is no picture: the batch is empty.")
+
+
+def _masks(mask: Tensor | None, number: int, height: int, width: int) -> Callable[[int], Photo | None]:
+    """Gives for a frame's index its mask, stretched over it; PhotoError for another number of masks."""
+    if mask is None:
         return lambda index: None
-    masks = region.detach().to("cpu", torch.float32)
+    masks = mask.detach().to("cpu", torch.float32)
     masks = masks[None] if masks.ndim == 2 else masks
     if masks.ndim != 3 or masks.shape[0] not in (1, number):
         raise PhotoError(

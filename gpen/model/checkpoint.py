@@ -45,7 +45,8 @@ class CheckpointInfo:
     the network's input and output. parameters: how many numbers were learnt (the fixed FIR filters do not
     count). dtypes: number formats, that of most parameters first. container: "safetensors", "torch-zip" or
     "torch-legacy". wrapper: keys and prefix around the network, "" for none. metadata: what the file says
-    about itself. file_size: bytes.
+    about itself. file_size: bytes. is_task_told: whether the file, its name, or the caller told the task; it is
+    "restore" otherwise.
     """
 
     path: Path
@@ -59,6 +60,7 @@ class CheckpointInfo:
     wrapper: str
     file_size: int
     metadata: dict[str, str] = field(default_factory=dict)
+    is_task_told: bool = True
 
     def sha256(self) -> str:
         """SHA256 of the file, 64 hex digits. Reads the whole file, unlike everything else here."""
@@ -73,14 +75,26 @@ class Model:
 
     spec: its shape. network: the torch.nn.Module. task, value_range: what it is for, and the smallest and
     largest value of its input and output. path: its file. dtype and device: where and how it computes.
+    is_task_told: as for :class:`CheckpointInfo`.
     """
 
-    def __init__(self, network: GPEN, task: str, path: Path) -> None:
+    def __init__(self, network: GPEN, task: str, path: Path, is_task_told: bool = True) -> None:
         self.network = network
         self.spec: Spec = network.spec
         self.task = task
         self.value_range = VALUE_RANGES[task]
         self.path = path
+        self.is_task_told = is_task_told
+
+    def for_task(self, task: str) -> Model:
+        """The same network for ``task``, taken at the user's word where nothing tells what it is for.
+
+        GpenError where it is for another.
+        """
+        if self.is_task_told:
+            require_task(self, task)
+            return self
+        return Model(self.network, task, self.path)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -162,12 +176,13 @@ def load_model(
         state = {name: tensor.to(device, dtype) for name, tensor in read_tensors(header, located)}
         state |= {name: standard_kernel(name).to(device, dtype) for name in located.kernels}
         network.load_state_dict(state, assign=True)
-    return Model(network.requires_grad_(False).eval(), info.task, info.path)
+    return Model(network.requires_grad_(False).eval(), info.task, info.path, info.is_task_told)
 
 
 def _info(header: Header, located: Located, task: str | None) -> CheckpointInfo:
     metadata = header.metadata or _plain_metadata(header.tree)
-    task = _task(header, metadata, task)
+    told = _task(header, metadata, task)
+    task = told or "restore"
     counted: Counter[str] = Counter()
     learnt = [info for name, info in located.tensors.items() if not name.endswith(".kernel")]
     for tensor in learnt:
@@ -184,10 +199,11 @@ def _info(header: Header, located: Located, task: str | None) -> CheckpointInfo:
         wrapper=located.wrapper,
         file_size=header.size,
         metadata=metadata,
+        is_task_told=told is not None,
     )
 
 
-def _task(header: Header, metadata: dict[str, str], asked: str | None) -> str:
+def _task(header: Header, metadata: dict[str, str], asked: str | None) -> str | None:
     if asked is not None:
         if asked not in TASKS:
             raise GpenError(f"The task {asked!r} is unknown. Choose one of: {', '.join(TASKS)}.")
@@ -195,7 +211,7 @@ def _task(header: Header, metadata: dict[str, str], asked: str | None) -> str:
     if metadata.get("task") in TASKS and header.container == "safetensors":
         return metadata["task"]
     published = published_by_file_name(header.path.name)
-    return (published and published.task) or "restore"
+    return None if published is None else published.task
 
 
 def _plain_metadata(tree: dict[str, Any]) -> dict[str, str]:

@@ -1,0 +1,199 @@
+"""The ComfyUI nodes for what GPEN networks do besides restoring. They only wire, as those in nodes.py."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from comfy_api.latest import io
+from torch import Tensor
+
+from .gpen.faces.detect import FaceDetector
+from .gpen.options import Options
+from .gpen.wording import count
+from .gpen_hosts import comfyui as host
+from .gpen_hosts.comfyui_schema import (
+    FINDING,
+    GpenModel,
+    aligned_input,
+    detector_input,
+    faces_input,
+    option,
+    output,
+    region_input,
+    schema,
+)
+from .gpen_hosts.comfyui_widgets import options_from
+from .gpen_hosts.frames import FoundFaces, RestoredFrames, restore_frames, synthesize_frames
+
+_log = logging.getLogger(__name__)
+
+
+class GPENColorizeFaces(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> Any:
+        return schema(
+            "GPENColorizeFaces",
+            "GPEN Colorize Faces",
+            "Colours the faces of grey pictures. Only the colours come from the network: how light each pixel is stays "
+            "as it is.",
+            inputs=[
+                io.Image.Input(
+                    "image", tooltip="One grey picture or a batch; of coloured ones the colours are replaced."
+                ),
+                GpenModel.Input("model", tooltip="GPEN-Colorization-1024, from GPEN Load Model."),
+                detector_input(),
+                faces_input(),
+                region_input(),
+                aligned_input(),
+                *map(option, FINDING),
+                option("template"),
+                option("mask"),
+                option("feather"),
+                option("strength"),
+                option("upscale"),
+                option("max_megapixels"),
+            ],
+            outputs=[
+                output(io.Image, "colorized", "image", "The pictures with their faces coloured."),
+                output(io.Image, "colorized_faces", "colorized faces", "Each face, as the network coloured it."),
+                output(io.Mask, "blend_mask", "mask", "How much of each pixel's colour is the network's."),
+            ],
+            search_aliases=["colorize", "colourise", "black and white", "DeOldify", "DDColor"],
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, **values: Any) -> Any:
+        return host.state_of(host.detector_files())
+
+    @classmethod
+    def execute(
+        cls,
+        image: Tensor,
+        model: host.ManagedModel,
+        aligned: bool,
+        detector: FaceDetector | None = None,
+        faces: FoundFaces | None = None,
+        region: Tensor | None = None,
+        **values: Any,
+    ) -> Any:
+        network, options = model.for_run("colorize"), options_from(values)
+        found = _chosen(image, detector, faces, region, aligned, options)
+        result = restore_frames(
+            image,
+            network,
+            found,
+            options,
+            parser=None if aligned else host.parser_for(options.mask),
+            before_frame=model.load,
+            on_step=host.Progress(),
+            device=host.output_device(),
+        )
+        _say(result, "colorized", found)
+        return io.NodeOutput(result.images, result.after, result.mask)
+
+
+class GPENInpaintFaces(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> Any:
+        return schema(
+            "GPENInpaintFaces",
+            "GPEN Inpaint Faces",
+            "Fills in scratches, stains and holes in faces. Where the mask is black nothing changes, but for its soft "
+            "edge.",
+            inputs=[
+                io.Image.Input("image", tooltip="One picture or a batch."),
+                io.Mask.Input("damage", tooltip="White where the pictures are damaged: one mask, or one for each."),
+                GpenModel.Input("model", tooltip="GPEN-Inpainting-1024, from GPEN Load Model."),
+                detector_input(),
+                faces_input(),
+                region_input(),
+                aligned_input(),
+                *map(option, FINDING),
+                option("template"),
+                option("feather"),
+                option("damage_feather"),
+                option("strength"),
+            ],
+            outputs=[
+                output(io.Image, "inpainted", "image", "The pictures with the damage in their faces filled in."),
+                output(io.Mask, "blend_mask", "mask", "How much of each pixel was filled in."),
+            ],
+            search_aliases=["inpaint", "scratch", "repair old photo", "LaMa"],
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, **values: Any) -> Any:
+        return host.state_of(host.detector_files())
+
+    @classmethod
+    def execute(
+        cls,
+        image: Tensor,
+        damage: Tensor,
+        model: host.ManagedModel,
+        aligned: bool,
+        detector: FaceDetector | None = None,
+        faces: FoundFaces | None = None,
+        region: Tensor | None = None,
+        **values: Any,
+    ) -> Any:
+        network, options = model.for_run("inpaint"), options_from(values)
+        found = _chosen(image, detector, faces, region, aligned, options)
+        result = restore_frames(
+            image,
+            network,
+            found,
+            options,
+            damage=damage,
+            before_frame=model.load,
+            on_step=host.Progress(),
+            device=host.output_device(),
+        )
+        _say(result, "inpainted", found)
+        return io.NodeOutput(result.images, result.mask)
+
+
+class GPENSegmentationToFace(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> Any:
+        return schema(
+            "GPENSegmentationToFace",
+            "GPEN Segmentation to Face",
+            "Makes a face of a segmentation map: a square picture with a colour for each part of the face.",
+            inputs=[
+                io.Image.Input(
+                    "image", tooltip="One map or a batch, in the colours that the network was trained with."
+                ),
+                GpenModel.Input("model", tooltip="GPEN-Seg2face-512, from GPEN Load Model."),
+            ],
+            outputs=[output(io.Image, "face", "image", "The face, as large as the network makes it.")],
+            search_aliases=["seg2face", "face parsing", "labels to face"],
+        )
+
+    @classmethod
+    def execute(cls, image: Tensor, model: host.ManagedModel) -> Any:
+        network = model.for_run("segmentation")
+        device, progress = host.output_device(), host.Progress()
+        return io.NodeOutput(
+            synthesize_frames(image, network, before_frame=model.load, on_step=progress, device=device)
+        )
+
+
+def _chosen(
+    image: Tensor,
+    detector: FaceDetector | None,
+    faces: FoundFaces | None,
+    region: Tensor | None,
+    aligned: bool,
+    options: Options,
+) -> FoundFaces | None:
+    """The faces to work on; None where each picture is one."""
+    if aligned:
+        return None
+    return faces if faces is not None else host.faces_of(image, detector, options, region)
+
+
+def _say(result: RestoredFrames, done: str, found: FoundFaces | None) -> None:
+    level = logging.INFO if result.faces else logging.WARNING
+    _log.log(level, "%s %s. %s", count(result.faces, "face"), done, "" if found is None else found.summary)
