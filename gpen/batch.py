@@ -246,7 +246,7 @@ class Restorer:
             )
         except Exception as error:
             return _failed(job, error, watch.seconds)
-        restored, alpha = _result(self._model.task, picture, restoration)
+        restored, alpha = result_picture(self._model.task, picture, restoration)
         before = picture.photo if extras.compare else None
         return Unwritten(job, restored, alpha, before, restoration, watch.seconds)
 
@@ -314,7 +314,7 @@ class Restorer:
             raise PhotoError(f"{job.target} cannot be written: {error.strerror or error}.") from error
 
 
-def _result(task: str, picture: Picture, restoration: Restoration) -> tuple[Picture, Image | None]:
+def result_picture(task: str, picture: Picture, restoration: Restoration) -> tuple[Picture, Image | None]:
     """What is to be written of a photograph, and its alpha, as it was read."""
     if task == "segmentation":
         # The map's profile, metadata and alpha say nothing about the face.

@@ -19,10 +19,11 @@ from gpen.errors import GpenError
 from gpen.faces.detect import FaceDetector, make_detector
 from gpen.faces.parsing import FaceParser, make_parser
 from gpen.files.folders import default_network, find_network, list_networks, may_be_network, search_folders
-from gpen.model.checkpoint import Model, inspect, load_model, require_task
+from gpen.model.checkpoint import Model, inspect, load_model
 from gpen.model.memory import memory_estimate
-from gpen.options import OPTIONS, Options
-from gpen.pipeline import OnProgress, Restoration, RestoredFace, restore
+from gpen.options import OPTIONS, OPTIONS_OF, Options
+from gpen.pipeline import OnProgress, Restoration, RestoredFace
+from gpen.tasks import run
 from gpen.wording import count, first_line
 
 _log = logging.getLogger(__name__)
@@ -51,25 +52,31 @@ def make_folder() -> None:
         folders()[0].mkdir(parents=True, exist_ok=True)
 
 
-def networks() -> list[str]:
-    """What can be chosen as the model: "auto", then the names of the weight files that are there."""
-    return [AUTO, *dict.fromkeys(path.name for path in _listed())]
+def networks(task: str = "restore") -> list[str]:
+    """What can be chosen as the model for a task: "auto", then the names of the weight files that are there."""
+    return [AUTO, *dict.fromkeys(path.name for path in _listed(task))]
 
 
-def _listed() -> list[Path]:
+def _listed(task: str) -> list[Path]:
     there = list_networks(search_folders(folders()))
     ours = [path for path in there if not path.name.casefold().startswith(_OTHERS)]
-    return [path for path in ours if may_be_network(path.name, "restore")]
+    return [path for path in ours if may_be_network(path.name, task)]
 
 
-def network_path(name: str | None) -> Path:
-    """The weight file of that name; FilesError says what to get where it is missing."""
+def network_path(name: str | None, task: str = "restore") -> Path:
+    """The weight file of that name, or the one to use for a task; FilesError says what to get where it is missing."""
     searched = search_folders(folders())
     if name in (None, "", AUTO):
         # Any network is better than none, if it is the only one that a user has.
-        there = _listed()
-        return default_network(searched) or (there[0] if len(there) == 1 else find_network(None, searched))
+        there = _listed(task)
+        only = there[0] if len(there) == 1 else None
+        return default_network(searched, task) or only or find_network(None, searched, task)
     return find_network(name, searched)
+
+
+def default_model(task: str) -> str:
+    """What is chosen as the model where nothing else is: the setting is about restoring."""
+    return str(setting("model")) if task == "restore" else AUTO
 
 
 def setting(name: str) -> Any:
@@ -104,22 +111,38 @@ class Engine:
     def __init__(self) -> None:
         self._kept: dict[str, tuple[Any, Any]] = {}
 
-    def restore(self, image: NDArray[np.uint8], weights: Path, options: Options) -> Restoration:
-        """Restore the faces of a picture (H, W, 3), RGB. GpenError for everything that a user can cause.
+    def run(
+        self,
+        image: NDArray[np.uint8],
+        weights: Path,
+        options: Options,
+        task: str = "restore",
+        *,
+        damage: NDArray[np.float32] | None = None,
+        aligned: bool = False,
+    ) -> Restoration:
+        """Do a task to the faces of a picture (H, W, 3), RGB. GpenError for everything that a user can cause.
 
-        Interrupt and Skip stop it between faces: the result is the picture so far.
+        damage: (H, W), for inpainting. aligned: all of the picture is the face. Interrupt and Skip stop it between
+        faces: the result is the picture so far.
         """
         device = _device()
+        aligned = task != "restore" and (aligned or task == "segmentation")
         try:
             with _progress() as on_progress:
-                model = self._model(weights, device, options.precision)
-                detector = self._keep("detector", (options.detector, str(device)), self._make_detector)
-                parser = self._keep("parser", str(device), self._make_parser) if options.mask == "parsed" else None
-                return restore(
+                model = self._model(weights, device, options.precision).for_task(task)
+                detector = parser = None
+                if not aligned:
+                    detector = self._keep("detector", (options.detector, str(device)), self._make_detector)
+                    if options.mask == "parsed" and "mask" in OPTIONS_OF[task]:
+                        parser = self._keep("parser", str(device), self._make_parser)
+                return run(
+                    task,
                     image.astype(np.float32) / 255,
                     model,
                     detector,
                     options,
+                    damage=damage,
                     on_progress=on_progress,
                     parser=parser,
                     keep_crops=False,
@@ -134,7 +157,6 @@ class Engine:
         stat = path.stat()
         key = (path, stat.st_mtime_ns, stat.st_size, str(device), dtype)
         model: Model = self._keep("model", key, lambda key: load_model(path, device, dtype))
-        require_task(model)
         with torch.inference_mode(False):
             model.network.to(device)
         return model
@@ -227,14 +249,24 @@ class Job:
 
 
 ERROR = "GPEN error"
-RESULT = ("GPEN model", "GPEN strength", "GPEN upscale", "GPEN faces")
+RESULT = ("GPEN model", "GPEN strength", "GPEN upscale", "GPEN faces", "GPEN task", "GPEN note")
 """What the infotext says of a restored picture. None leaves a thing out."""
 
 
-def facts_of(result: Restoration, weights: Path, options: Options) -> dict[str, Any]:
-    """Of a restored picture, for its infotext."""
-    upscale = options.upscale if options.upscale != 1 else None
-    return dict(zip(RESULT, (weights.name, options.strength, upscale, len(result.faces)), strict=True))
+def facts_of(result: Restoration, weights: Path, options: Options, task: str = "restore") -> dict[str, Any]:
+    """Of a picture that a task was done to, for its infotext."""
+    heeded = OPTIONS_OF[task]
+    strength = options.strength if "strength" in heeded else None
+    upscale = options.upscale if "upscale" in heeded and options.upscale != 1 else None
+    facts = (
+        weights.name,
+        strength,
+        upscale,
+        len(result.faces),
+        task if task != "restore" else None,
+        result.note or None,
+    )
+    return dict(zip(RESULT, facts, strict=True))
 
 
 def failure(error: Exception) -> dict[str, Any]:

@@ -18,12 +18,16 @@ from modules.call_queue import queue_lock
 from numpy.typing import NDArray
 from pydantic import BaseModel, Field, create_model
 
+from gpen.batch import result_picture
+from gpen.damage import DamageMasks
 from gpen.errors import FilesError, GpenError, OutOfMemoryError
+from gpen.files.catalog import TASKS
 from gpen.images import read_picture, write_picture
+from gpen.jobs import Photograph
 from gpen.options import OPTIONS, Option, Options
 from gpen.pipeline import Restoration, resize
 
-from .webui import engine, network_path, networks, options_from, samples_of, setting
+from .webui import default_model, engine, network_path, networks, options_from, samples_of, setting
 
 MOST_CHARACTERS = 256 << 20
 """Of a picture in base64."""
@@ -38,7 +42,16 @@ def _field(option: Option) -> tuple[Any, Any]:
 RestoreRequest: Any = create_model(
     "GpenRestoreRequest",
     image=(str, Field(..., description="The picture, as base64 of its file; a data URL will do.")),
-    model=(Optional[str], Field(None, description="One of GET /gpen/models. Not given: the setting.")),  # noqa: UP045
+    task=(Literal[TASKS], Field("restore", description="What is done.")),
+    model=(  # "model" of another task than restoring has no setting.
+        Optional[str],  # noqa: UP045
+        Field(None, description="One of GET /gpen/models. Not given: the setting, or what suits the task."),
+    ),
+    damage=(
+        Optional[str],  # noqa: UP045
+        Field(None, description="To inpaint: a picture of equal size, white where the first is damaged, in base64."),
+    ),
+    aligned=(bool, Field(False, description="To colorize or inpaint: the picture is one face, cut out as a square.")),
     **{name: _field(option) for name, option in OPTIONS.items()},
 )
 
@@ -54,7 +67,8 @@ class RestoreResponse(BaseModel):
 class ModelsResponse(BaseModel):
     """The result of GET /gpen/models."""
 
-    models: list[str] = Field(..., description='What "model" may be.')
+    models: list[str] = Field(..., description='What "model" may be to restore.')
+    models_of_tasks: dict[str, list[str]] = Field(..., description="The same for each task.")
     default: str = Field(..., description="The one in the settings.")
 
 
@@ -70,44 +84,53 @@ def add_routes(_demo: Any, app: FastAPI) -> None:
 
 def list_models() -> Any:
     """The networks that are there."""
-    return ModelsResponse(models=networks(), default=setting("model"))
+    of_tasks = {task: networks(task) for task in TASKS}
+    return ModelsResponse(models=of_tasks["restore"], models_of_tasks=of_tasks, default=setting("model"))
 
 
 def restore_picture(request: RestoreRequest) -> Any:  # type: ignore[valid-type]
-    """Restore the faces of a picture."""
+    """Restore the faces of a picture, or colorize, inpaint or make them."""
     values: dict[str, Any] = vars(request)
-    if len(values["image"]) > MOST_CHARACTERS:
+    if max(len(values["image"]), len(values["damage"] or "")) > MOST_CHARACTERS:
         raise HTTPException(413, f"The picture has more than {MOST_CHARACTERS >> 20} MB in base64.")
     with tempfile.TemporaryDirectory() as name:
-        source, target = Path(name) / "image", Path(name) / "restored.png"
+        source, mask, target = (Path(name) / file for file in ("image", "damage", "restored.png"))
         source.write_bytes(_bytes_of(values["image"]))
         try:
             options = options_from(values)
-            picture = read_picture(source, options.max_megapixels)
-            result = _in_turn(samples_of(picture.photo), _weights(values["model"]), options)
-            alpha = picture.alpha
+            picture, damage = read_picture(source, options.max_megapixels), None
+            if values["damage"] is not None:
+                mask.write_bytes(_bytes_of(values["damage"]))
+                damage = DamageMasks(mask, options.max_megapixels).of(Photograph(source, source.name))
+            task = values["task"]
+            weights = _weights(values["model"], task)
+            result = _in_turn(
+                samples_of(picture.photo), weights, options, task, damage=damage, aligned=values["aligned"]
+            )
+            made, alpha = result_picture(task, picture, result)
             if alpha is not None:
-                alpha = resize(alpha, (result.photo.shape[1], result.photo.shape[0]))
-            write_picture(target, dataclasses.replace(picture, photo=result.photo, alpha=alpha, bits=8))
+                alpha = resize(alpha, (made.width, made.height))
+            write_picture(target, dataclasses.replace(made, alpha=alpha, bits=8))
         except GpenError as error:
-            raise HTTPException(_status(error), str(error).replace(str(source), "The image")) from error
+            told = str(error).replace(str(source), "The image").replace(str(mask), "The mask of the damage")
+            raise HTTPException(_status(error), told) from error
         encoded = base64.b64encode(target.read_bytes()).decode("ascii")
     return RestoreResponse(image=encoded, faces=len(result.faces), summary=result.summary)
 
 
-def _weights(name: str | None) -> Path:
+def _weights(name: str | None, task: str) -> Path:
     """Only what is listed: a path would let anybody who may ask read the server's files."""
-    if name is not None and name not in networks():
+    if name is not None and not any(name in networks(task) for task in TASKS):
         raise FilesError(f"There is no model {name!r}. GET /gpen/models lists those that are there.")
-    return network_path(name or setting("model"))
+    return network_path(name or default_model(task), task)
 
 
-def _in_turn(samples: NDArray[np.uint8], weights: Path, options: Options) -> Restoration:
+def _in_turn(samples: NDArray[np.uint8], weights: Path, options: Options, task: str, **more: Any) -> Restoration:
     """After what else the host has to do, as a job of its own: Interrupt of the one before does not count."""
     with queue_lock:
         shared.state.begin("gpen")
         try:
-            return engine.restore(samples, weights, options)
+            return engine.run(samples, weights, options, task, **more)
         finally:
             shared.state.end()
 

@@ -8,20 +8,39 @@ from typing import Any
 import gradio as gr
 import numpy as np
 from modules import scripts_postprocessing
+from numpy.typing import NDArray
 from PIL import Image
 
+from gpen.errors import PhotoError
+from gpen.files.catalog import TASKS
 from gpen.options import OPTIONS, Option
 from gpen.pipeline import Restoration, resize
 
-from .webui import NAME, engine, facts_of, failure, network_path, networks, options_from, samples_of, setting
+from .webui import (
+    NAME,
+    default_model,
+    engine,
+    facts_of,
+    failure,
+    network_path,
+    networks,
+    options_from,
+    samples_of,
+    setting,
+)
 
 # Detector and precision are settings; of the limits the host has its own.
 SHOWN = (("strength", "upscale"), ("mask", "select"), ("only_faces", "detection_threshold"), ("color_match",))
-FOLDED = ("feather", "template", "min_face_size")
+FOLDED = ("feather", "damage_feather", "template", "min_face_size")
+TASK_HELP = "inpaint: a picture that is transparent where it is damaged. segmentation: a map becomes a face."
+ALIGNED_HELP = "To colorize or inpaint: the picture is one face, cut out as the network takes it, a square."
 
 
 class GpenPostprocessing(scripts_postprocessing.ScriptPostprocessing):
-    """Restores the faces of each picture, in Extras or, where the user enables that, after a generation."""
+    """Restores the faces of each picture, or colorizes, inpaints or makes them.
+
+    In Extras or, where the user enables that, after a generation.
+    """
 
     name = NAME
     order = 2500
@@ -31,36 +50,51 @@ class GpenPostprocessing(scripts_postprocessing.ScriptPostprocessing):
         with ExitStack() as panel:
             enable = _enable(panel)
             with gr.Row():
+                task = gr.Dropdown(
+                    choices=list(TASKS), value="restore", label="Task", info=TASK_HELP, elem_id="extras_gpen_task"
+                )
                 model = gr.Dropdown(
                     choices=networks(), value=setting("model"), label="Model", elem_id="extras_gpen_model"
                 )
-                _refresh_button(model)
+                _refresh_button(model, task)
+            task.change(
+                fn=lambda task: gr.update(choices=networks(task), value=default_model(task)),
+                inputs=[task],
+                outputs=[model],
+                show_progress=False,
+            )
             controls = {}
             for names in SHOWN:
                 with gr.Row():
                     controls |= {name: _control(name) for name in names}
             with gr.Accordion("More", open=False):
                 controls |= {name: _control(name) for name in FOLDED}
-        return {"enable": enable, "model": model, **controls}
+                aligned = gr.Checkbox(False, label="Aligned portrait", info=ALIGNED_HELP, elem_id="extras_gpen_aligned")
+        return {"enable": enable, "task": task, "model": model, **controls, "aligned": aligned}
 
     def process(
         self,
         pp: scripts_postprocessing.PostprocessedImage,
         enable: bool | None = None,
+        task: str | None = None,
         model: str | None = None,
+        aligned: bool | None = None,
         **values: Any,
     ) -> None:
-        """Restore ``pp.image``. The generic API passes None for everything: then nothing is done.
+        """Do the task to ``pp.image``. The generic API passes None for everything: then nothing is done.
 
         What goes wrong is said in the log and the infotext.
         """
         if not enable:
             return
         try:
-            weights, options = network_path(model or setting("model")), options_from(values)
-            result = engine.restore(np.asarray(pp.image.convert("RGB")), weights, options)
-            pp.image = _picture(result, pp.image)
-            facts = facts_of(result, weights, options)
+            task = task or "restore"
+            weights, options = network_path(model or default_model(task), task), options_from(values)
+            damage = _transparent(pp.image) if task == "inpaint" else None
+            samples = np.asarray(pp.image.convert("RGB"))
+            result = engine.run(samples, weights, options, task, damage=damage, aligned=bool(aligned))
+            pp.image = _picture(result, pp.image, task)
+            facts = facts_of(result, weights, options, task)
         except Exception as error:
             # The host ends the user's whole batch for one.
             facts = failure(error)
@@ -68,11 +102,23 @@ class GpenPostprocessing(scripts_postprocessing.ScriptPostprocessing):
         pp.info |= {f"Postprocess {name}": value for name, value in facts.items()}
 
 
-def _picture(result: Restoration, before: Image.Image) -> Image.Image:
-    """As the host wants it, with the alpha of the picture before."""
+def _transparent(image: Image.Image) -> NDArray[np.float32]:
+    """Where a picture is transparent, from 0 to 1; PhotoError where it cannot be."""
+    if "A" not in image.getbands():
+        raise PhotoError(
+            "To inpaint, a picture is needed that is transparent where it is damaged, such as a PNG whose damage was "
+            "erased; this one has no alpha channel."
+        )
+    return 1 - np.asarray(image.getchannel("A"), np.float32) / 255
+
+
+def _picture(result: Restoration, before: Image.Image, task: str) -> Image.Image:
+    """As the host wants it, with the alpha of the picture before, but for damage that was filled in."""
     picture = Image.fromarray(samples_of(result.photo))
-    if "A" in before.getbands():
+    if "A" in before.getbands() and task != "segmentation":
         alpha = resize(np.asarray(before.getchannel("A"), np.float32) / 255, picture.size)
+        if task == "inpaint":
+            alpha = np.maximum(alpha, result.mask)
         picture.putalpha(Image.fromarray(samples_of(alpha)))
     return picture
 
@@ -86,9 +132,9 @@ def _enable(panel: ExitStack) -> Any:
     return panel.enter_context(InputAccordion(False, label=NAME, elem_id="extras_gpen"))
 
 
-def _refresh_button(model: Any) -> None:
+def _refresh_button(model: Any, task: Any) -> None:
     button = gr.Button("\U0001f504", elem_id="extras_gpen_refresh", elem_classes=["tool"], scale=0, min_width=40)
-    button.click(fn=lambda: gr.update(choices=networks()), inputs=[], outputs=[model])
+    button.click(fn=lambda task: gr.update(choices=networks(task)), inputs=[task], outputs=[model])
 
 
 def _control(name: str) -> Any:

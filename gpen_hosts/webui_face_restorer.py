@@ -49,7 +49,7 @@ class GpenFaceRestorer(FaceRestoration):  # type: ignore[misc]
         try:
             # What is generated is composited by its size: enlarging belongs to Extras.
             weights, options = network_path(setting("model")), options_from({"upscale": 1.0})
-            result = engine.restore(np_image, weights, options)
+            result = engine.run(np_image, weights, options)
             restored = samples_of(result.photo)
         except Exception as error:
             # Nothing around this catches it, and the user's generation would be lost.

@@ -26,6 +26,7 @@ WORKFLOWS = {
     for file in sorted((CHECKOUT / "example_workflows").glob("*.json"))
 }
 PORTRAIT, OLD_PHOTOGRAPH = "Restore a portrait", "Old photograph x2 with an upscale model"
+COLORIZE, FILL_IN, FROM_MAP = "Colorize an old photograph", "Fill in damage", "Segmentation map to face"
 NEED_STABLE_DIFFUSION = {"Generate then restore", "Crop img2img paste"}
 
 
@@ -41,11 +42,13 @@ def example_files(
     """The server with the files that the workflows name: made networks, and part of a photograph."""
     file = tmp_path / "network.pth"
     torch.save(load_file(made_models[f"facerestore_models/{PASSTHROUGH}"]), file)
-    network = comfyui.add_model("facerestore_models/GPEN-BFR-512.pth", file)
+    names = ("GPEN-BFR-512", "GPEN-Colorization-1024", "GPEN-Inpainting-1024", "GPEN-Seg2face-512")
+    networks = [comfyui.add_model(f"facerestore_models/{name}.pth", file) for name in names]
     comfyui.add_model("upscale_models/RealESRGAN_x2plus.pth", upscale_x2)
     comfyui.upload_image(parts.left, "example.png")
     yield comfyui
-    network.unlink()
+    for network in networks:
+        network.unlink()
 
 
 def nodes(workflow: Workflow, kind: str) -> list[dict[str, Any]]:
@@ -58,7 +61,7 @@ def pictures(server: ComfyUIServer, finished: Finished, workflow: Workflow, kind
 
 
 def test_the_examples() -> None:
-    assert set(WORKFLOWS) == {PORTRAIT, OLD_PHOTOGRAPH, *NEED_STABLE_DIFFUSION}
+    assert set(WORKFLOWS) == {PORTRAIT, OLD_PHOTOGRAPH, COLORIZE, FILL_IN, FROM_MAP, *NEED_STABLE_DIFFUSION}
     for name, workflow in WORKFLOWS.items():
         assert bool(nodes(workflow, "CheckpointLoaderSimple")) == (name in NEED_STABLE_DIFFUSION)
         with Image.open(CHECKOUT / "example_workflows" / f"{name}.jpg") as thumbnail:
@@ -159,3 +162,40 @@ def test_the_old_photograph_runs(
     for face in faces_in(parts.left, detector_weights):
         for x, y in np.rint(face.landmarks * 2).astype(int):
             assert mask[y, x].min() > 0.95
+
+
+def test_the_grey_photograph_runs(example_files: ComfyUIServer, info: dict[str, Any], parts: Parts) -> None:
+    workflow = WORKFLOWS[COLORIZE]
+    finished = example_files.run(to_api(workflow, info))
+    ((saved,),) = pictures(example_files, finished, workflow, "SaveImage")
+    # This network has no colours to add.
+    assert np.abs(saved.astype(int) - parts.left).max() <= 1
+    (faces,) = pictures(example_files, finished, workflow, "PreviewImage")
+    assert len(faces) == 5
+
+
+def test_the_damaged_photograph_runs(
+    example_files: ComfyUIServer, info: dict[str, Any], parts: Parts, detector_weights: Path
+) -> None:
+    x, y = np.rint(faces_in(parts.left, detector_weights)[2].center).astype(int)
+    alpha = np.full(parts.left.shape[:2], 255, np.uint8)
+    alpha[y - 6 : y + 6, x - 6 : x + 6] = 0
+    example_files.upload_image(np.dstack([parts.left, alpha]), "example.png")
+    workflow = WORKFLOWS[FILL_IN]
+    finished = example_files.run(to_api(workflow, info))
+    ((saved,),) = pictures(example_files, finished, workflow, "SaveImage")
+    ((mask,),) = pictures(example_files, finished, workflow, "PreviewImage")
+    # This network returns the white that the damage is painted with.
+    assert saved[y, x].min() >= 250
+    far = np.ones(mask.shape[:2], bool)
+    far[y - 12 : y + 12, x - 12 : x + 12] = False
+    assert not mask[far].any()
+    assert np.array_equal(saved[far], parts.left[far])
+
+
+def test_the_map_runs(example_files: ComfyUIServer, info: dict[str, Any], parts: Parts) -> None:
+    example_files.upload_image(np.ascontiguousarray(parts.left[:256, :256]), "example.png")
+    workflow = WORKFLOWS[FROM_MAP]
+    finished = example_files.run(to_api(workflow, info))
+    ((saved,),) = pictures(example_files, finished, workflow, "SaveImage")
+    assert np.abs(saved.astype(int) - parts.left[:256, :256]).max() <= 1

@@ -53,45 +53,49 @@ def _calls(tree: ast.AST) -> list[ast.Call]:
     return sorted(calls, key=lambda call: (call.lineno, call.col_offset))
 
 
-def _read_schema(class_: ast.ClassDef, groups: dict[str, list[str]], region: tuple[str, str]) -> Node:
+def _read_schema(class_: ast.ClassDef, groups: dict[str, list[str]], shared: dict[str, tuple[str, str]]) -> Node:
     node = Node("")
     for call in _calls(class_):
         name = _name(call)
-        if name == "_schema":
+        if name == "schema":
             node.title = _text(call.args[1])
-        elif name == "_option":
+        elif name == "option":
             node.options.append(_text(call.args[0]))
         elif name == "map":
             node.options += groups[ast.unparse(call.args[1])]
-        elif name == "_weight_file":
+        elif name == "weight_file_input":
             id, display_name, tooltip = map(_text, call.args)
             node.inputs.append((_named(id, display_name), tooltip))
-        elif name == "_region":
-            node.inputs.append(region)
-        elif name == "_output":
+        elif name in shared:
+            node.inputs.append(shared[name])
+        elif name == "output":
             node.outputs.append((_named(_text(call.args[2]), None), _text(call.args[3])))
         elif name == "Input":
             node.inputs.append(_slot(call))
     return node
 
 
+def _statements(file: str) -> list[ast.stmt]:
+    return ast.parse((ROOT / file).read_text("utf-8")).body
+
+
 def _nodes() -> dict[str, Node]:
-    body = ast.parse((ROOT / "nodes.py").read_text("utf-8")).body
-    (region,) = [
-        _slot(call)
-        for part in body
-        if isinstance(part, ast.FunctionDef) and part.name == "_region"
+    declared = _statements("gpen_hosts/comfyui_schema.py")
+    shared = {
+        part.name: _slot(call)
+        for part in declared
+        if isinstance(part, ast.FunctionDef) and part.name.endswith("_input") and part.name != "weight_file_input"
         for call in _calls(part)
         if _name(call) == "Input"
-    ]
+    }
     groups = {
         ast.unparse(part.targets[0]): list(ast.literal_eval(part.value))
-        for part in body
+        for part in declared
         if isinstance(part, ast.Assign) and isinstance(part.value, ast.Tuple)
     }
     return {
-        part.name: _read_schema(part, groups, region)
-        for part in body
+        part.name: _read_schema(part, groups, shared)
+        for part in _statements("nodes.py") + _statements("nodes_tasks.py")
         if isinstance(part, ast.ClassDef) and any(ast.unparse(base) == "io.ComfyNode" for base in part.bases)
     }
 
@@ -126,12 +130,14 @@ def _rows(node: str, heading: str) -> list[str]:
 
 
 def test_the_nodes_are_read_from_their_file() -> None:
-    assert len(NODES) == 7
+    assert len(NODES) == 10
     assert NODES["GPENLoadModel"].options == ["precision"]
     assert NODES["GPENDetectFaces"].options == ["detection_threshold", "select", "only_faces", "min_face_size"]
     assert NODES["GPENRestoreFaces"].options[3:6] == ["min_face_size", "template", "mask"]
     assert [name for name, _ in NODES["GPENPasteFaces"].outputs] == ["`image`", "`mask`"]
     assert "`region`" in dict(NODES["GPENRestoreFaces"].inputs)
+    assert "**Aligned portrait** `aligned`" in dict(NODES["GPENInpaintFaces"].inputs)
+    assert NODES["GPENInpaintFaces"].options[5:7] == ["feather", "damage_feather"]
     assert [name for name, _ in NODES["GPENCropFaces"].inputs] == ["`image`", "`faces`", "**Size** `size`"]
 
 
@@ -160,8 +166,8 @@ def test_a_page_shows_a_small_picture_of_the_node(node: str) -> None:
         assert min(image.size) > 100
 
 
-def test_there_are_four_example_workflows() -> None:
-    assert len(WORKFLOWS) == 4
+def test_there_are_seven_example_workflows() -> None:
+    assert len(WORKFLOWS) == 7
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
@@ -171,7 +177,7 @@ def test_an_example_workflow_holds_values_that_its_nodes_take(path: Path) -> Non
     assert ours
     for node in ours:
         names = NODES[node["type"]].options
-        values = node["widgets_values"]
+        values = node.get("widgets_values", [])
         widgets = dict(zip(names, values[len(values) - len(names) :], strict=True))
         if node["type"] == "GPENCropFaces":
             assert values[0] == 512

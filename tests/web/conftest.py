@@ -22,7 +22,8 @@ from tests.hosts.graphs import GraphBuilder
 from tests.web.comfyui_page import ARGUMENTS, SETTINGS, ComfyUIPage
 
 WEIGHTS = "GPEN-BFR-512.pth"
-"""What the example workflows name. Here the network sharpens, so that it shows."""
+OTHER_WEIGHTS = ("GPEN-Colorization-1024.pth", "GPEN-Inpainting-1024.pth", "GPEN-Seg2face-512.pth")
+"""What the example workflows name. Here the networks sharpen, so that it shows."""
 
 
 class Parts(NamedTuple):
@@ -55,7 +56,8 @@ def comfyui(
     """
     weights = tmp_path_factory.mktemp("weights") / WEIGHTS
     torch.save(made_weights(Spec(512, 512, 2, 1 / 8), kernel=SHARPEN), weights)
-    models = {f"facerestore_models/{WEIGHTS}": weights, "upscale_models/RealESRGAN_x2plus.pth": upscale_x2}
+    models = {f"facerestore_models/{name}": weights for name in (WEIGHTS, *OTHER_WEIGHTS)}
+    models |= {"upscale_models/RealESRGAN_x2plus.pth": upscale_x2}
     frontend = os.environ.get("COMFYUI_FRONTEND")
     arguments = ["--front-end-root", frontend] if frontend else []
     server = start_comfyui(made_models | models, arguments=arguments)
