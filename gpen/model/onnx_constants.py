@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 
-_MAX_NUMBERS = 1 << 27
+_MAX_NUMBERS = 1 << 25
+"""Seven times those of the largest tensor of a published network."""
 _MAX_DEPTH = 100
 
 

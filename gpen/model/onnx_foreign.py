@@ -11,6 +11,7 @@ from .onnx_graph import Graph
 _Shape = tuple[int | None, ...]
 
 _PREFIX = re.compile(r"((module|model|net_g|generator|g_ema|params_ema|params)\.)+")
+_OWN = re.compile(r"\becd\d+\.0\b")
 _OWN_TOOL = "It works in tools made for it"
 _DETECTORS = "It belongs in a detectors' folder, and is chosen with the face detector."
 
@@ -22,6 +23,9 @@ def identify(graph: Graph) -> str | None:
         found = next(((what, advice) for what, test, advice in _BY_SHAPES if test(graph)), None)
     if found is not None:
         return f"{found[0]}, not a GPEN network. {found[1]}".rstrip()
+    if any(_OWN.search(name) for name in graph.names):
+        # A damaged or changed GPEN has much in common with other StyleGANs.
+        return None
     return foreign.identify({_PREFIX.sub("", name, count=1) for name in graph.names})
 
 

@@ -276,7 +276,8 @@ class _Walk:
         product = self.graph.product(value)
         node = self.graph.producer(product.above[0]) if len(product.above) == 1 and not product.below else None
         if node is None or not self._is_leaky(node):
-            raise NotGpenError(f"{self.graph.describe(value)} stands where GPEN has a leaky ReLU")
+            found = self.graph.describe(product.above[0] if len(product.above) == 1 else value)
+            raise NotGpenError(f"{found} stands where GPEN has a leaky ReLU of slope {LEAKY_SLOPE:g}")
         gain = scale_of(product.constants)
         if abs(gain / LEAKY_GAIN - 1) > self.graph.tolerance:
             raise NotGpenError(f"a leaky ReLU is scaled by {gain:.6g}, in GPEN by the square root of 2")
