@@ -34,8 +34,7 @@ def _option(name: str) -> Any:
     return supported(getattr(io, kind).Input, **arguments)
 
 
-def _weight_file(name: str, display_name: str, tooltip: str, task: str | None = None) -> Any:
-    files = host.network_files(task)
+def _weight_file(name: str, display_name: str, tooltip: str, *, files: list[str]) -> Any:
     tooltip = tooltip if files else host.where_to_put()
     return io.Combo.Input(name, options=files, display_name=display_name, tooltip=tooltip)
 
@@ -85,7 +84,7 @@ class GPENLoadModel(io.ComfyNode):
                     "Weights",
                     "Weights of a GPEN network, .safetensors or .pth, from the folder models/facerestore_models. "
                     "512 suits most faces; 1024 and 2048 give more detail where a face is that large in the result.",
-                    task="restore",
+                    files=host.network_files("restore"),
                 ),
                 _option("precision"),
             ],
@@ -334,7 +333,9 @@ class GPENConvertCheckpoint(io.ComfyNode):
             "Writes a GPEN network as .safetensors beside the file it is in, compared bit for bit before it gets "
             "its name. Such a file opens faster and cannot hold code.",
             inputs=[
-                _weight_file("weight_file", "Weights", "The file to convert. It stays as it is."),
+                _weight_file(
+                    "weight_file", "Weights", "The file to convert. It stays as it is.", files=host.files_to_convert()
+                ),
                 io.Boolean.Input(
                     "half",
                     display_name="Half precision",
@@ -369,6 +370,8 @@ class GPENConvertCheckpoint(io.ComfyNode):
             result = convert(source, half=half)
             there = result.target
             written = f"{there}, {result.target_size / 1e6:.0f} MB, {count(result.tensors, 'tensor')} verified"
+            if result.comparison is not None:
+                written += f"; {result.comparison}"
         host.say(cls.hidden.unique_id, written)
         return io.NodeOutput(str(there), ui={"text": [written]})
 

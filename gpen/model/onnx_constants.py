@@ -41,11 +41,12 @@ class Constant:
         """The numbers, in the array's dtype."""
         if self.factor == 1:
             return self.array
-        return (self.array.astype(np.float64) * self.factor).astype(self.array.dtype)
+        with np.errstate(over="ignore", invalid="ignore"):
+            return (self.array.astype(np.float64) * self.factor).astype(self.array.dtype)
 
     def inverse(self) -> Constant:
         """One divided by the numbers."""
-        with np.errstate(divide="ignore"):
+        with np.errstate(all="ignore"):
             return Constant((1 / self.array.astype(np.float64)).astype(self.array.dtype), 1 / self.factor)
 
 

@@ -54,6 +54,7 @@ def read_onnx(path: Path) -> OnnxFile:
         raise _damaged(path, first_line(e)) from e
     if not model.HasField("graph") or not model.graph.node:
         raise _damaged(path, "there is no graph in it")
+    _check_texts(path, model)
     if model.functions:
         model = _without_functions(onnx, path, model)
     total = _load_external(path, model, size)
@@ -97,6 +98,19 @@ def _too_large(path: Path, size: int) -> CheckpointError:
         f"{path.name} has {size / 1e6:,.0f} MB of graph and weights; the largest GPEN network has 285 MB, and more "
         f"than {MAX_BYTES / 1e6:,.0f} MB are not read."
     )
+
+
+def _check_texts(path: Path, model: Any) -> None:
+    """Refuse names that are no text: protobuf gives them as bytes, where every use of a name would fail."""
+    nodes = [*model.graph.node, *(node for function in model.functions for node in function.node)]
+    texts = [text for node in nodes for text in (node.name, node.op_type, node.domain, *node.input, *node.output)]
+    texts += [attribute.name for node in nodes for attribute in node.attribute]
+    texts += [value.name for value in (*model.graph.input, *model.graph.output)]
+    for tensor in _tensors(model):
+        texts.append(tensor.name)
+        texts += [text for entry in tensor.external_data for text in (entry.key, entry.value)]
+    if not all(isinstance(text, str) for text in texts):
+        raise _damaged(path, "a name in it is no text")
 
 
 def _without_functions(onnx: Any, path: Path, model: Any) -> Any:

@@ -15,7 +15,7 @@ from ..errors import CheckpointError
 from ..files.headers import Header, TensorInfo
 from . import onnx_foreign, onnx_verify
 from .checkpoint import CheckpointInfo, info_of
-from .layout import Located, locate, standard_kernel
+from .layout import Located, is_own_name, locate, standard_kernel
 from .onnx_file import OnnxFile, read_onnx
 from .onnx_graph import NotGpenError
 from .onnx_verify import Comparison
@@ -92,7 +92,8 @@ def _located(path: Path, arrays: dict[str, NDArray[Any]]) -> tuple[Header, Locat
 
 def _named(file: OnnxFile) -> tuple[Header, Located] | None:
     """Where every tensor of a GPEN network is stored under its published name."""
-    arrays = {name: array for name, array in file.graph.initializers.items() if array.dtype == np.float32}
+    stored = file.graph.initializers.items()
+    arrays = {name: array for name, array in stored if is_own_name(name) and array.dtype == np.float32}
     try:
         return _located(file.path, arrays)
     except CheckpointError:

@@ -77,7 +77,7 @@ def compare(
 
 def _run(runtime: Any, file: OnnxFile, output: str, picture: NDArray[np.float32]) -> NDArray[np.float32]:
     options = runtime.SessionOptions()
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # what goes wrong is in the exception
     try:
         session = runtime.InferenceSession(file.content, options, providers=["CPUExecutionProvider"])
         (taken,) = session.get_inputs()

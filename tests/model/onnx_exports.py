@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from pathlib import Path
 from typing import Any
@@ -10,17 +11,19 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bench.textbook import Textbook
+from bench.textbook import MAPPING_RATE, Textbook
 from gpen.model.spec import Spec
 
 SPEC = Spec(64, 64, 2, 1 / 32, style_dim=16, n_mlp=2)
 
 
 def random_state(spec: Spec = SPEC, seed: int = 1) -> dict[str, Tensor]:
-    """Random tensors, the FIR buffers as they are."""
+    """Random tensors of the size that training begins with, the FIR buffers as they are."""
     rng = torch.Generator().manual_seed(seed)
     state = Textbook(spec).state_dict()
-    return {n: t if n.endswith(".kernel") else torch.randn(t.shape, generator=rng) for n, t in state.items()}
+    filled = {n: t if n.endswith(".kernel") else torch.randn(t.shape, generator=rng) for n, t in state.items()}
+    # Otherwise the mapping network would make next to nothing of the style, and no picture would depend on it.
+    return {n: t / MAPPING_RATE if re.search(r"style\.\d+\.weight", n) else t for n, t in filled.items()}
 
 
 def network(state: dict[str, Tensor], spec: Spec = SPEC) -> nn.Module:
