@@ -52,6 +52,7 @@ class GPENLoadModel(io.ComfyNode):
                     "Weights",
                     "Weights of a GPEN network, .safetensors or .pth, from the folder models/facerestore_models. "
                     "512 suits most faces; 1024 and 2048 give more detail where a face is that large in the result.",
+                    files=host.network_files(),
                 ),
                 option("precision"),
             ],
@@ -300,7 +301,9 @@ class GPENConvertCheckpoint(io.ComfyNode):
             "Writes a GPEN network as .safetensors beside the file it is in, compared bit for bit before it gets "
             "its name. Such a file opens faster and cannot hold code.",
             inputs=[
-                weight_file_input("weight_file", "Weights", "The file to convert. It stays as it is."),
+                weight_file_input(
+                    "weight_file", "Weights", "The file to convert. It stays as it is.", files=host.files_to_convert()
+                ),
                 io.Boolean.Input(
                     "half",
                     display_name="Half precision",
@@ -335,6 +338,8 @@ class GPENConvertCheckpoint(io.ComfyNode):
             result = convert(source, half=half)
             there = result.target
             written = f"{there}, {result.target_size / 1e6:.0f} MB, {count(result.tensors, 'tensor')} verified"
+            if result.comparison is not None:
+                written += f"; {result.comparison}"
         host.say(cls.hidden.unique_id, written)
         return io.NodeOutput(str(there), ui={"text": [written]})
 

@@ -182,8 +182,8 @@ def _add_detect(commands: Any) -> None:
 
 
 def _add_convert(commands: Any) -> None:
-    parser = _command(commands, "convert", "convert weight files to .safetensors", _convert)
-    parser.add_argument("path", type=Path, help="a weight file, or a folder of them")
+    parser = _command(commands, "convert", "convert weight files and ONNX graphs to .safetensors", _convert)
+    parser.add_argument("path", type=Path, help="a weight file, an ONNX file, or a folder of them")
     parser.add_argument("-o", "--output", type=Path, metavar="OUT", help="file or folder (default: beside the file)")
     parser.add_argument("--half", action="store_true", help="write float16, half as large")
     parser.add_argument("--overwrite", action="store_true", help="replace files that are there")

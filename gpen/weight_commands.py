@@ -24,6 +24,8 @@ def convert(path: Path, *, output: Path | None, half: bool, overwrite: bool) -> 
             f"{result.source} -> {result.target}\n"
             f"  {result.spec.title}, {result.tensors} tensors verified, {result.target_size:,} bytes"
         )
+        if result.comparison is not None:
+            print(f"  {result.comparison}")
 
     if not path.is_dir():
         say(convert(path, output, half=half, overwrite=overwrite))

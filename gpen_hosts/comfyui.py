@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from ..gpen.device import pick_dtype
 from ..gpen.errors import FilesError, PhotoError
 from ..gpen.faces.detect import FaceDetector, make_detector
 from ..gpen.faces.parsing import FaceParser, make_parser
-from ..gpen.files.catalog import NETWORK_SUFFIXES, find_published
+from ..gpen.files.catalog import NETWORK_SUFFIXES, ONNX_SUFFIX, find_published, published_by_file_name
 from ..gpen.files.folders import may_be_network, search_folders
 from ..gpen.model.checkpoint import Model, load_model
 from ..gpen.model.memory import memory_estimate
@@ -35,7 +36,7 @@ from .frames import FoundFaces, Photo, find_faces, photo_of
 NETWORKS, DETECTORS = "facerestore_models", "facedetection"
 """Names of model folders, shared with other node packs for faces: many users have them filled."""
 
-_SUFFIXES = {NETWORKS: set(NETWORK_SUFFIXES), DETECTORS: {*NETWORK_SUFFIXES, ".onnx"}}
+_SUFFIXES = {NETWORKS: set(NETWORK_SUFFIXES), DETECTORS: {*NETWORK_SUFFIXES, ONNX_SUFFIX}}
 _PREVIEW_SIZE = 1024
 _MOST_PREVIEWS = 16
 _ROOM = 3 << 29
@@ -67,6 +68,20 @@ def folders(name: str) -> list[Path]:
 def network_files() -> list[str]:
     """Names of the files that may be networks, as the host lists them: relative to their folder."""
     return [name for name in folder_paths.get_filename_list(NETWORKS) if may_be_network(Path(name).name)]
+
+
+def files_to_convert() -> list[str]:
+    """The same for every task, and the ONNX graphs beside them.
+
+    Those are not registered with the host: other packs would be offered them by its lists, which they share with us.
+    """
+    found = ((file, folder) for folder in folders(NETWORKS) for file in folder.rglob("*"))
+    graphs = {
+        os.path.relpath(file, folder)
+        for file, folder in found
+        if file.suffix.lower() == ONNX_SUFFIX and file.is_file() and published_by_file_name(file.name) is None
+    }
+    return [*network_files(), *sorted(graphs)]
 
 
 def network_path(name: str) -> Path:

@@ -37,9 +37,8 @@ def output(kind: Any, id: str, name: str, tooltip: str) -> Any:
     return kind.Output(id, display_name=name, tooltip=tooltip)
 
 
-def weight_file_input(name: str, display_name: str, tooltip: str) -> Any:
-    """A list of the weight files that are there; its tooltip says what to do where there is none."""
-    files = host.network_files()
+def weight_file_input(name: str, display_name: str, tooltip: str, *, files: list[str]) -> Any:
+    """A choice among weight files; its tooltip says what to do where there is none."""
     return io.Combo.Input(
         name, options=files, display_name=display_name, tooltip=tooltip if files else host.where_to_put()
     )

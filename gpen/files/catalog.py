@@ -28,7 +28,8 @@ VALUE_RANGES: Mapping[str, tuple[float, float]] = {
 
 # In the order in which they are preferred: a safetensors file is read lazily and cannot hold code.
 NETWORK_SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt")
-_SUFFIXES = (*NETWORK_SUFFIXES, ".onnx")
+ONNX_SUFFIX = ".onnx"
+_SUFFIXES = (*NETWORK_SUFFIXES, ONNX_SUFFIX)
 _PRECISION = re.compile(r"-(fp16|half|float16|f16|bf16|bfloat16|fp32|float32)$")
 
 
@@ -189,10 +190,20 @@ def published_by_file_name(name: str) -> Published | None:
     suffix = weight_suffix(file_name)
     plain = _PRECISION.sub("", _stem(file_name))
     for published in PUBLISHED:
-        allowed = NETWORK_SUFFIXES if published.saved_as.endswith(".pth") else (".onnx",)
+        allowed = NETWORK_SUFFIXES if published.saved_as.endswith(".pth") else (ONNX_SUFFIX,)
         if suffix in ("", *allowed) and plain in map(_stem, (published.saved_as, *published.file_names)):
             return published
     return None
+
+
+def published_in_onnx(name: str) -> Published | None:
+    """Return the published network that an ONNX file of this name is a copy of, or None.
+
+    Such a file cannot be used as it is, only converted: :func:`published_by_file_name` does not know it.
+    """
+    stem, dot, suffix = name.rpartition(".")
+    found = published_by_file_name(f"{stem}.pth") if dot and f".{suffix.lower()}" == ONNX_SUFFIX else None
+    return found if found is not None and found.kind == "network" else None
 
 
 def find_published(name: str) -> Published:

@@ -72,6 +72,16 @@ def read_header(path: Path) -> Header:
         raise CheckpointError(f"{path} cannot be read: {e.strerror or e}.") from e
 
 
+def is_onnx(path: Path) -> bool:
+    """Whether a file is an ONNX graph by its content. False where there is none: :func:`read_header` says why."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(512)
+    except OSError:
+        return False
+    return not headers_safetensors.looks_like(start) and not_weights.looks_like_onnx(start)
+
+
 def _read(path: Path, file: BinaryIO, size: int) -> Header:
     start = file.read(512)
     if start.startswith(b"PK\x03\x04"):

@@ -25,7 +25,7 @@ _MAGICS: tuple[tuple[int, bytes, str], ...] = (
         b"\x89HDF",
         "is an HDF5 file, as Keras writes them. GPEN is needed as PyTorch's .pth or .safetensors.",
     ),
-    (4, b"ORTM", "is a model for ONNX Runtime. GPEN is needed as a .pth or .safetensors file for now."),
+    (4, b"ORTM", "is a model in ONNX Runtime's own format. `gpen convert` makes weights of the .onnx it was made of."),
     (4, b"TFL3", "is a TensorFlow Lite model. GPEN is needed as PyTorch's .pth or .safetensors."),
 )
 
@@ -47,17 +47,22 @@ def recognise(start: bytes, size: int) -> str | None:
     for offset, magic, complaint in _MAGICS:
         if start[offset:].startswith(magic):
             return complaint
-    if _looks_like_onnx(start):
+    if looks_like_onnx(start):
         return (
-            "is an ONNX file. GPEN is needed as a .pth or .safetensors file for now: get the .pth of the "
-            "same network (`gpen models` lists them)."
+            "is an ONNX file. Make a .safetensors file of it once, with `gpen convert FILE.onnx` (it needs the extra: "
+            "pip install gpen-face-restore[onnx]), and use that."
         )
     return _text(start)
 
 
-def _looks_like_onnx(start: bytes) -> bool:
-    """ModelProto: field 1 (ir_version) is a small number, followed by a field of text or the graph."""
-    return start[:1] == b"\x08" and start[1:2] < b"\x20" and start[2:3] in (b"\x12", b"\x1a", b"\x22", b"\x3a")
+def looks_like_onnx(start: bytes) -> bool:
+    """ModelProto: field 1 (ir_version) is a small number, followed by another of its fields."""
+    return (
+        start[:1] == b"\x08"
+        and start[1:2] < b"\x20"
+        and start[2:3] in b"\x12\x1a\x22\x28\x32\x3a\x42"
+        and len(start) > 2
+    )
 
 
 def _text(start: bytes) -> str | None:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ..errors import CheckpointError, GpenError, OutOfMemoryError
-from ..files.catalog import TASKS, VALUE_RANGES, published_by_file_name
+from ..files.catalog import TASKS, VALUE_RANGES, published_by_file_name, published_in_onnx
 from ..files.fetch import sha256_of
 from ..files.headers import Header, read_header
 from ..wording import first_line
@@ -43,10 +43,10 @@ class CheckpointInfo:
 
     what: in words, such as "GPEN 512 face restoration network". value_range: smallest and largest value of
     the network's input and output. parameters: how many numbers were learnt (the fixed FIR filters do not
-    count). dtypes: number formats, that of most parameters first. container: "safetensors", "torch-zip" or
-    "torch-legacy". wrapper: keys and prefix around the network, "" for none. metadata: what the file says
-    about itself. file_size: bytes. is_task_told: whether the file, its name, or the caller told the task; it is
-    "restore" otherwise.
+    count). dtypes: number formats, that of most parameters first. container: "safetensors", "torch-zip",
+    "torch-legacy", or "onnx" for a graph that is converted. wrapper: keys and prefix around the network, ""
+    for none. metadata: what the file says about itself. file_size: bytes. is_task_told: whether the file, its
+    name, or the caller told the task; it is "restore" otherwise.
     """
 
     path: Path
@@ -148,7 +148,7 @@ def inspect(path: Path | str, task: str | None = None) -> CheckpointInfo:
     CheckpointError when it is not a GPEN network.
     """
     header = read_header(Path(path))
-    return _info(header, locate(header), task)
+    return info_of(header, locate(header), task)
 
 
 def load_model(
@@ -167,7 +167,7 @@ def load_model(
     """
     header = read_header(Path(path))
     located = locate(header)
-    info = _info(header, located, task)
+    info = info_of(header, located, task)
     device = _device(device)
     dtype = _dtype(dtype, device, info.dtypes[0])
     with torch.inference_mode(False), torch.no_grad(), _reporting_memory(device, info, dtype):
@@ -179,7 +179,8 @@ def load_model(
     return Model(network.requires_grad_(False).eval(), info.task, info.path, info.is_task_told)
 
 
-def _info(header: Header, located: Located, task: str | None) -> CheckpointInfo:
+def info_of(header: Header, located: Located, task: str | None) -> CheckpointInfo:
+    """What the file is in which these tensors were located; task: as for :func:`inspect`."""
     metadata = header.metadata or _plain_metadata(header.tree)
     told = _task(header, metadata, task)
     task = told or "restore"
@@ -210,7 +211,8 @@ def _task(header: Header, metadata: dict[str, str], asked: str | None) -> str | 
         return asked
     if metadata.get("task") in TASKS and header.container == "safetensors":
         return metadata["task"]
-    published = published_by_file_name(header.path.name)
+    name = header.path.name
+    published = published_in_onnx(name) if header.container == "onnx" else published_by_file_name(name)
     return None if published is None else published.task
 
 

@@ -1,4 +1,4 @@
-"""Turns weight files into .safetensors: faster to open, unable to hold code, and labelled.
+"""Turns weight files and ONNX graphs into .safetensors: faster to open, unable to hold code, and labelled.
 
 The reverse is not offered: a .pth that current PyTorch writes is refused by the safety checks of programs
 that people use GPEN in.
@@ -12,6 +12,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -21,11 +22,14 @@ from torch import Tensor
 
 from ..errors import CheckpointError, FilesError
 from ..files.atomic import atomic_path
-from ..files.catalog import NETWORK_SUFFIXES, is_half
-from ..files.headers import Header, read_header
+from ..files.catalog import NETWORK_SUFFIXES, ONNX_SUFFIX, is_half
+from ..files.fetch import sha256_of
+from ..files.headers import Header, is_onnx, read_header
 from ..files.pickle_terms import ITEM_SIZES
 from .checkpoint import CheckpointInfo, inspect
 from .layout import locate, standard_kernel
+from .onnx_source import read_network
+from .onnx_verify import Comparison
 from .spec import Spec
 from .weights import read_tensors
 
@@ -40,7 +44,8 @@ class ConvertResult:
     """A file that was converted and verified.
 
     source_sha256: of the file that was read. dtypes: number formats in the file that was written. tensors:
-    how many were verified. source_size, target_size: bytes.
+    how many were verified. source_size, target_size: bytes. comparison: of the network with the graph that it was
+    recovered from, for ONNX files.
     """
 
     source: Path
@@ -52,6 +57,7 @@ class ConvertResult:
     source_size: int
     target_size: int
     source_sha256: str
+    comparison: Comparison | None = None
 
 
 @dataclass(frozen=True)
@@ -77,6 +83,9 @@ def convert(
 ) -> ConvertResult:
     """Write the network in ``source`` as .safetensors, verified bit for bit before it gets its name.
 
+    source: a weight file, or an ONNX graph, of which the tensors are recovered as float32; where ONNX Runtime is
+    installed, the graph and the network then have to agree.
+
     target: a file, or a folder to put it into; None for the source's folder. half: store float16, a file of
     half the size; numbers too large for it are refused. overwrite: replace a target that is there. task: as
     for :func:`gpen.model.checkpoint.inspect`.
@@ -85,15 +94,17 @@ def convert(
     cannot be written. Whatever goes wrong, nothing half-written is left, and a file that was there stays.
     """
     source = Path(source)
-    info = inspect(source, task)
+    graph = read_network(source, task) if is_onnx(source) else None
+    info = inspect(source, task) if graph is None else graph.info
     target = _target(source, target, half)
     with _writing(target):
         _check_target(info, target, half, overwrite)
-    before = _identity(source)
-    digest = info.sha256()
-    tensors = _tensors(read_header(source), half)
-    if _identity(source) != before:
-        raise CheckpointError(f"{source.name} changed while it was converted. Nothing was written; try again.")
+    if graph is None:
+        comparison = None
+        digest, tensors = _read(info, half)
+    else:
+        comparison = graph.compare()
+        digest, tensors = graph.sha256, {n: _stored(info.path, n, t, half) for n, t in graph.tensors.items()}
     metadata = _metadata(info, digest)
     with _writing(target), atomic_path(target, overwrite=overwrite) as temporary:
         save_file(tensors, temporary, metadata)
@@ -109,7 +120,18 @@ def convert(
         source_size=info.file_size,
         target_size=written.file_size,
         source_sha256=digest,
+        comparison=comparison,
     )
+
+
+def _read(info: CheckpointInfo, half: bool) -> tuple[str, dict[str, Tensor]]:
+    """SHA256 and tensors of a weight file; CheckpointError where it changes meanwhile."""
+    before = _identity(info.path)
+    digest = info.sha256()
+    tensors = _tensors(read_header(info.path), half)
+    if _identity(info.path) != before:
+        raise CheckpointError(f"{info.path.name} changed while it was converted. Nothing was written; try again.")
+    return digest, tensors
 
 
 def target_of(source: Path, *, half: bool = False) -> Path:
@@ -120,9 +142,10 @@ def target_of(source: Path, *, half: bool = False) -> Path:
 def converted(source: Path, *, half: bool = False) -> Path | None:
     """The file beside the source that says it was converted from just these bytes of it, or None.
 
-    CheckpointError where the source is no GPEN network.
+    CheckpointError where the source is no GPEN network. An ONNX file is not looked into.
     """
-    target, digest = target_of(source, half=half), inspect(source).sha256
+    target = target_of(source, half=half)
+    digest = partial(sha256_of, source) if is_onnx(source) else inspect(source).sha256
     if not target.is_file() or target == source:
         return None
     try:
@@ -148,7 +171,10 @@ def convert_folder(
     """
     folder = Path(folder)
     try:
-        files = sorted(path for path in folder.iterdir() if _is_candidate(path, half))
+        # A graph after the weight files: where both hold the same network, those hold its numbers as they were trained.
+        files = sorted(
+            (p for p in folder.iterdir() if _is_candidate(p, half)), key=lambda p: (_suffix(p) == ONNX_SUFFIX, p)
+        )
     except OSError as e:
         raise FilesError(f"The folder {folder} cannot be read: {e.strerror or e}.") from e
     result = FolderResult()
@@ -171,9 +197,13 @@ def convert_folder(
 
 
 def _is_candidate(path: Path, half: bool) -> bool:
-    suffix = path.suffix.lower()
-    wanted = suffix in NETWORK_SUFFIXES and (half or suffix != SUFFIX)
+    suffix = _suffix(path)
+    wanted = suffix in (*NETWORK_SUFFIXES, ONNX_SUFFIX) and (half or suffix != SUFFIX)
     return wanted and not path.name.startswith(".") and path.is_file()
+
+
+def _suffix(path: Path) -> str:
+    return path.suffix.lower()
 
 
 def _target(source: Path, target: Path | str | None, half: bool) -> Path:
@@ -226,17 +256,19 @@ def _tensors(header: Header, half: bool) -> dict[str, Tensor]:
     tensors = {}
     with torch.inference_mode(False), torch.no_grad():
         for name, tensor in read_tensors(header, located):
-            tensors[name] = _rounded(header, name, tensor) if half else tensor
+            tensors[name] = _stored(header.path, name, tensor, half)
         for name in located.kernels:
             tensors[name] = standard_kernel(name).to(next(iter(tensors.values())).dtype)
     return tensors
 
 
-def _rounded(header: Header, name: str, tensor: Tensor) -> Tensor:
+def _stored(path: Path, name: str, tensor: Tensor, half: bool) -> Tensor:
+    if not half:
+        return tensor
     rounded = tensor.half()
     if bool((rounded.isinf() & ~tensor.isinf()).any()):
         raise CheckpointError(
-            f"{header.path.name} cannot be stored in float16: the tensor {name} has numbers up to "
+            f"{path.name} cannot be stored in float16: the tensor {name} has numbers up to "
             f"{float(tensor.abs().max()):g}, and float16 ends at 65504. Nothing was written; convert it "
             "without halving."
         )

@@ -64,6 +64,11 @@ def locate(header: Header) -> Located:
     return Located(tensors, paths, wrapper, spec, kernels)
 
 
+def is_own_name(name: str) -> bool:
+    """Whether a tensor of this name, whatever stands before it, may be one of GPEN's."""
+    return _OURS.search(name) is not None
+
+
 @lru_cache(maxsize=8)
 def expected_shapes(spec: Spec) -> dict[str, tuple[int, ...]]:
     """Names and shapes of every tensor of the network."""

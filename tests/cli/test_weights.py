@@ -8,6 +8,9 @@ import shutil
 import torch
 from safetensors.torch import load_file
 
+from gpen.model.checkpoint import inspect
+from tests.model.onnx_exports import export, network
+
 
 def test_convert_a_file(gpen, networks, restore, photographs, tmp_path, files_in):
     source = shutil.copy(networks / "negative.pth", tmp_path / "net.pth")
@@ -44,6 +47,25 @@ def test_convert_to_half(gpen, networks, restore, photographs, assert_restored, 
     assert target.stat().st_size < 0.6 * source.stat().st_size
     photo = photographs.add("a.png")
     assert restore(photo, "-o", tmp_path / "r.png", model=str(target)).code == 0
+    assert_restored(tmp_path / "r.png", photo, coding=1)
+
+
+def test_convert_an_onnx_file(gpen, networks, restore, photographs, assert_restored, tmp_path, files_in):
+    (tmp_path / "onnx").mkdir()
+    graph = tmp_path / "onnx" / "gpen_bfr_512.onnx"
+    textbook = network(torch.load(networks / "negative.pth"), inspect(networks / "negative.pth").spec)
+    export(textbook, graph, size=textbook.spec.in_size, opset_version=11)
+    photo = photographs.add("a.png")
+    run = restore(photo, "-o", tmp_path / "r.png", model=str(graph))
+    assert run.code == 1
+    assert "is an ONNX file" in run.err
+    assert "gpen convert FILE.onnx" in run.err
+    run = gpen("convert", graph)
+    assert run.code == 0
+    assert "tensors verified" in run.out
+    assert "agrees with the graph in ONNX Runtime to " in run.out
+    assert files_in(tmp_path / "onnx") == ["gpen_bfr_512.onnx", "gpen_bfr_512.safetensors"]
+    assert restore(photo, "-o", tmp_path / "r.png", model=str(graph.with_suffix(".safetensors"))).code == 0
     assert_restored(tmp_path / "r.png", photo, coding=1)
 
 

@@ -159,6 +159,18 @@ def test_networks_are_listed_wherever_they_lie_and_nothing_else(
     assert host.network_path(str(Path("old", "mine.safetensors"))) == users / "old" / "mine.safetensors"
 
 
+def test_graphs_are_offered_for_conversion_alone(host: Any, folder_paths: Any, tmp_path: Path) -> None:
+    host.register_folders()
+    ours = tmp_path / "models" / "facerestore_models"
+    (ours / "old").mkdir()
+    for file in ("GPEN-BFR-512.pth", "GPEN-BFR-2048.onnx", "old/b.ONNX", "face_detection_yunet_2023mar.onnx"):
+        (ours / file).write_bytes(b"")
+    assert host.network_files() == ["GPEN-BFR-512.pth"]
+    assert host.files_to_convert() == ["GPEN-BFR-512.pth", "GPEN-BFR-2048.onnx", str(Path("old", "b.ONNX"))]
+    assert host.network_path("GPEN-BFR-2048.onnx") == ours / "GPEN-BFR-2048.onnx"
+    assert ".onnx" not in registered(folder_paths, "facerestore_models")[1]
+
+
 def test_a_missing_file_is_named_with_the_folder_it_belongs_into(host: Any, tmp_path: Path) -> None:
     host.register_folders()
     assert host.network_files() == []

@@ -173,7 +173,7 @@ NOT_WEIGHTS = {
     "text": (b"Invalid username or password", "a text file"),
     "text with a full stop": (b"Entry not found.", "not a weight file"),
     "lfs": (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 284085738\n", "Git LFS.*git lfs pull"),
-    "onnx": (b"\x08\x06\x12\x07pytorch\x1a\x051.9:\xd4\x9e", "ONNX.*pth"),
+    "onnx": (b"\x08\x06\x12\x07pytorch\x1a\x051.9:\xd4\x9e", "ONNX.*gpen convert.*onnx"),
     "onnx runtime": (b"\x20\0\0\0ORTM" + bytes(20), "ONNX Runtime"),
     "tar": (tarred(), "tar archive"),
     "gzip": (gzip.compress(b"x" * 100), "gzip"),

@@ -1,0 +1,256 @@
+"""Values of an ONNX graph that do not depend on the picture.
+
+A weight that is multiplied by a number stays apart from that number: where an exporter left the equalisation of the
+learning rate in the graph, the weight is then recovered bit for bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+_MAX_NUMBERS = 1 << 25
+"""Seven times those of the largest tensor of a published network."""
+_MAX_DEPTH = 100
+
+
+@dataclass(frozen=True, eq=False)
+class Node:
+    """One operation. attributes: numbers, texts, lists of them, and arrays."""
+
+    op: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    attributes: Mapping[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Constant:
+    """The numbers ``factor * array``."""
+
+    array: Array
+    factor: float = 1.0
+
+    def value(self) -> Array:
+        """The numbers, in the array's dtype."""
+        if self.factor == 1:
+            return self.array
+        with np.errstate(over="ignore", invalid="ignore"):
+            return (self.array.astype(np.float64) * self.factor).astype(self.array.dtype)
+
+    def inverse(self) -> Constant:
+        """One divided by the numbers."""
+        with np.errstate(all="ignore"):
+            return Constant((1 / self.array.astype(np.float64)).astype(self.array.dtype), 1 / self.factor)
+
+
+class Constants:
+    """Computes constants when they are asked for, and keeps them."""
+
+    def __init__(self, initializers: Mapping[str, Array], producers: Mapping[str, Node]) -> None:
+        self._known: dict[str, Constant | None] = {name: Constant(array) for name, array in initializers.items()}
+        self._producers = producers
+        self._depth = 0
+
+    def of(self, name: str) -> Constant | None:
+        """The value, or None where it depends on the picture, or on an operation that is not known here."""
+        if name not in self._known:
+            node = self._producers.get(name)
+            if self._depth >= _MAX_DEPTH:
+                return None
+            self._depth += 1
+            try:
+                self._known[name] = self._compute(node) if node is not None else None
+            finally:
+                self._depth -= 1
+        return self._known[name]
+
+    def _compute(self, node: Node) -> Constant | None:
+        if node.op == "Constant":
+            return _stored(node)
+        operation = _OPERATIONS.get(node.op)
+        if operation is None or not node.inputs:
+            return None
+        first = self.of(node.inputs[0])
+        if first is None:
+            return None
+        # Expanding and repeating along the batch is what broadcasting does anyway.
+        if node.op in ("Expand", "Tile", "CastLike"):
+            return first
+        arguments = [self.of(name) if name else None for name in node.inputs]
+        if any(name and argument is None for name, argument in zip(node.inputs, arguments, strict=True)):
+            return None
+        try:
+            # Numbers that overflow, or sizes that do not fit, are a damaged graph's: no constant of GPEN's.
+            with np.errstate(all="ignore"):
+                result = operation(node, arguments)
+        except (ValueError, TypeError, IndexError, KeyError, AttributeError, OverflowError):
+            return None
+        return result if result is not None and result.array.size <= _MAX_NUMBERS else None
+
+
+def _stored(node: Node) -> Constant | None:
+    for key, value in node.attributes.items():
+        if key == "value" and isinstance(value, np.ndarray):
+            return Constant(value)
+        if key in ("value_float", "value_floats"):
+            return Constant(np.asarray(value, np.float32))
+        if key in ("value_int", "value_ints"):
+            return Constant(np.asarray(value, np.int64))
+    return None
+
+
+_Arguments = list["Constant | None"]
+_Operation = Callable[[Node, _Arguments], "Constant | None"]
+
+
+def _rearranging(change: Callable[[Array, Node, list[Array | None]], Array]) -> _Operation:
+    def operation(node: Node, arguments: _Arguments) -> Constant | None:
+        first, *others = arguments
+        assert first is not None
+        return Constant(change(first.array, node, [None if x is None else x.value() for x in others]), first.factor)
+
+    return operation
+
+
+def _computing(function: Callable[..., Array]) -> _Operation:
+    def operation(node: Node, arguments: _Arguments) -> Constant | None:
+        arrays = [x.value() for x in arguments if x is not None]
+        if np.prod(np.broadcast_shapes(*(x.shape for x in arrays)), dtype=np.float64) > _MAX_NUMBERS:
+            return None
+        return Constant(np.asarray(function(*arrays)))
+
+    return operation
+
+
+def _multiply(node: Node, arguments: _Arguments) -> Constant | None:
+    a, b = arguments
+    assert a is not None
+    assert b is not None
+    if a.array.dtype.kind == b.array.dtype.kind == "f":
+        for number, other in ((a, b), (b, a)):
+            if number.array.size == 1 and number.array.ndim <= other.array.ndim and np.isfinite(number.array).all():
+                return Constant(other.array, other.factor * number.factor * float(number.array.flat[0]))
+    return _computing(np.multiply)(node, arguments)
+
+
+def _divide(node: Node, arguments: _Arguments) -> Constant | None:
+    a, b = arguments
+    assert a is not None
+    assert b is not None
+    if a.array.dtype.kind == b.array.dtype.kind == "f":
+        return _multiply(node, [a, b.inverse()])
+    return _computing(np.floor_divide)(node, arguments)
+
+
+def _concatenate(node: Node, arguments: _Arguments) -> Constant | None:
+    arrays = [x.value() for x in arguments if x is not None]
+    if sum(x.size for x in arrays) > _MAX_NUMBERS:
+        return None
+    return Constant(np.concatenate(arrays, axis=int(node.attributes["axis"])))
+
+
+def _cast(node: Node, arguments: _Arguments) -> Constant | None:
+    first = arguments[0]
+    assert first is not None
+    # To a floating-point format of ONNX: FLOAT, FLOAT16, DOUBLE, BFLOAT16. All are kept as they are.
+    if node.attributes.get("to") in (1, 10, 11, 16):
+        return first if first.array.dtype.kind == "f" else Constant(first.value().astype(np.float32))
+    return Constant(first.value().astype(np.int64))
+
+
+def _reshape(x: Array, node: Node, others: list[Array | None]) -> Array:
+    wanted = _integers(node, others, "shape")
+    shape = [x.shape[i] if n == 0 and not node.attributes.get("allowzero") else n for i, n in enumerate(wanted)]
+    return x.reshape(shape)
+
+
+def _squeeze(x: Array, node: Node, others: list[Array | None]) -> Array:
+    if not others and "axes" not in node.attributes:
+        return x.squeeze()
+    return x.squeeze(tuple(_integers(node, others, "axes")))
+
+
+def _unsqueeze(x: Array, node: Node, others: list[Array | None]) -> Array:
+    return np.expand_dims(x, tuple(_integers(node, others, "axes")))
+
+
+def _flatten(x: Array, node: Node, others: list[Array | None]) -> Array:
+    axis = int(node.attributes.get("axis", 1))
+    return x.reshape(int(np.prod(x.shape[:axis])), -1)
+
+
+def _transpose(x: Array, node: Node, others: list[Array | None]) -> Array:
+    return np.transpose(x, node.attributes.get("perm"))
+
+
+def _slice(x: Array, node: Node, others: list[Array | None]) -> Array:
+    given = [*others, None, None, None, None][:4]
+    starts, ends, axes, steps = (
+        array.tolist() if array is not None else list(node.attributes.get(name, ()))
+        for name, array in zip(("starts", "ends", "axes", "steps"), given, strict=True)
+    )
+    index = [slice(None)] * x.ndim
+    for i, (start, end) in enumerate(zip(starts, ends, strict=True)):
+        axis, step = axes[i] if axes else i, steps[i] if steps else 1
+        # An end below the first element means that the first one is taken, too.
+        index[axis] = slice(start, None if step < 0 and end < -x.shape[axis] else end, step)
+    return x[tuple(index)]
+
+
+def _gather(x: Array, node: Node, others: list[Array | None]) -> Array:
+    indices, axis = others[0], int(node.attributes.get("axis", 0))
+    assert indices is not None
+    if x.size / max(x.shape[axis], 1) * indices.size > _MAX_NUMBERS:
+        raise ValueError("too many numbers")
+    return x.take(indices, axis=axis)
+
+
+def _shape(node: Node, arguments: _Arguments) -> Constant | None:
+    first = arguments[0]
+    assert first is not None
+    return Constant(np.asarray(first.array.shape, np.int64))
+
+
+def _integers(node: Node, others: list[Array | None], attribute: str) -> list[int]:
+    """An argument that newer versions of an operation take as an input, older ones as an attribute."""
+    if others and others[0] is not None:
+        return [int(n) for n in others[0].reshape(-1)]
+    return [int(n) for n in node.attributes[attribute]]
+
+
+def _unchanged(x: Array, node: Node, others: list[Array | None]) -> Array:
+    return x
+
+
+_OPERATIONS: dict[str, _Operation] = {
+    "Identity": _rearranging(_unchanged),
+    "Dropout": _rearranging(_unchanged),
+    "Expand": _rearranging(_unchanged),
+    "Tile": _rearranging(_unchanged),
+    "CastLike": _rearranging(_unchanged),
+    "Cast": _cast,
+    "Reshape": _rearranging(_reshape),
+    "Squeeze": _rearranging(_squeeze),
+    "Unsqueeze": _rearranging(_unsqueeze),
+    "Flatten": _rearranging(_flatten),
+    "Transpose": _rearranging(_transpose),
+    "Slice": _rearranging(_slice),
+    "Gather": _rearranging(_gather),
+    "Shape": _shape,
+    "Concat": _concatenate,
+    "Mul": _multiply,
+    "Div": _divide,
+    "Add": _computing(np.add),
+    "Sub": _computing(np.subtract),
+    "Pow": _computing(np.power),
+    "Sqrt": _computing(np.sqrt),
+    "Neg": _computing(np.negative),
+    "Reciprocal": _computing(np.reciprocal),
+}
