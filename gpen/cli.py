@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import GpenError, OptionError
+from .files.catalog import TASKS
 from .options import OPTIONS, OPTIONS_OF, PRESETS, Option, Options, preset_values
 
 Command = Callable[[argparse.Namespace], int]
@@ -186,6 +187,11 @@ def _add_convert(commands: Any) -> None:
     parser.add_argument("path", type=Path, help="a weight file, an ONNX file, or a folder of them")
     parser.add_argument("-o", "--output", type=Path, metavar="OUT", help="file or folder (default: beside the file)")
     parser.add_argument("--half", action="store_true", help="write float16, half as large")
+    parser.add_argument(
+        "--task",
+        choices=TASKS,
+        help="what the network is for, to be written into the file (default: what its name or the file itself tells)",
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace files that are there")
 
 
@@ -355,7 +361,13 @@ def _detect(arguments: argparse.Namespace) -> int:
 def _convert(arguments: argparse.Namespace) -> int:
     from .weight_commands import convert
 
-    return convert(arguments.path, output=arguments.output, half=arguments.half, overwrite=arguments.overwrite)
+    return convert(
+        arguments.path,
+        output=arguments.output,
+        half=arguments.half,
+        overwrite=arguments.overwrite,
+        task=arguments.task,
+    )
 
 
 def _inspect(arguments: argparse.Namespace) -> int:

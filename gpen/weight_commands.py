@@ -15,7 +15,7 @@ from .files.fetch import fetch
 from .files.folders import download_folder, find_file, list_networks, search_folders
 
 
-def convert(path: Path, *, output: Path | None, half: bool, overwrite: bool) -> int:
+def convert(path: Path, *, output: Path | None, half: bool, overwrite: bool, task: str | None = None) -> int:
     """Convert a weight file, or all in a folder; 0 when something was converted and nothing failed."""
     from .model.convert import ConvertResult, convert, convert_folder
 
@@ -28,10 +28,12 @@ def convert(path: Path, *, output: Path | None, half: bool, overwrite: bool) -> 
             print(f"  {result.comparison}")
 
     if not path.is_dir():
-        say(convert(path, output, half=half, overwrite=overwrite))
+        say(convert(path, output, half=half, overwrite=overwrite, task=task))
         return 0
     if output is not None:
         raise FilesError("A folder's files are converted beside themselves: leave -o out, or convert one file.")
+    if task is not None:
+        raise FilesError("--task is for one file; those of a folder may be for several tasks.")
     result = convert_folder(path, half=half, overwrite=overwrite)
     for converted in result.converted:
         say(converted)

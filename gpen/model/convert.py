@@ -282,7 +282,8 @@ def _metadata(info: CheckpointInfo, digest: str) -> dict[str, str]:
         "format_version": FORMAT_VERSION,
         "architecture": "GPEN",
         **spec,
-        "task": info.task,
+        # Left out, the task is what the file is used for.
+        **({"task": info.task} if info.is_task_told else {}),
         "source_file": info.path.name,
         "source_sha256": digest,
     }

@@ -236,7 +236,7 @@ def test_no_error_of_ours_loses_the_picture(
     def fail(*_: Any, **__: Any) -> Any:
         raise ZeroDivisionError("a mistake")
 
-    monkeypatch.setattr(forge.adapter, "restore", fail)
+    monkeypatch.setattr(forge.adapter, "run", fail)
     assert restore_faces(forge, parts.left) is parts.left
     assert caplog.records[-1].levelno == logging.ERROR
     assert caplog.records[-1].exc_info

@@ -169,7 +169,7 @@ def test_the_host_s_docs_describe_them(client: Any) -> None:
     assert "Restore the faces" in described["paths"]["/gpen/restore"]["post"]["description"]
     assert "get" in described["paths"]["/gpen/models"]
     fields = described["components"]["schemas"]["GpenRestoreRequest"]["properties"]
-    assert set(fields) == {"image", "model", *OPTIONS}
+    assert set(fields) == {"image", "task", "model", "damage", "aligned", *OPTIONS}
     for name, option in OPTIONS.items():
         assert option.help in fields[name]["description"]
         [kind] = [kind for kind in fields[name]["anyOf"] if kind != {"type": "null"}]
@@ -195,7 +195,7 @@ def test_works_in_the_host_s_queue_as_a_job_of_its_own(
             self.held = False
 
     lock = Lock()
-    original = forge.adapter.restore
+    original = forge.adapter.run
 
     def watched(*given: Any, **more: Any) -> Any:
         seen.append((lock.held, forge.state.job, forge.state.interrupted))
@@ -203,7 +203,7 @@ def test_works_in_the_host_s_queue_as_a_job_of_its_own(
 
     assert api.queue_lock is forge.call_queue.queue_lock
     monkeypatch.setattr(api, "queue_lock", lock)
-    monkeypatch.setattr(forge.adapter, "restore", watched)
+    monkeypatch.setattr(forge.adapter, "run", watched)
     # Left behind by the button, pressed during another job.
     forge.state.interrupted = True
     answer = client.post("/gpen/restore", json={"image": encoded(parts.left)})

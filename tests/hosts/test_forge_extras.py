@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from gpen.faces.detect import make_detector
+from gpen.files.catalog import TASKS
 from gpen.model.checkpoint import load_model
 from gpen.options import OPTIONS, Options
 from gpen.pipeline import Restoration, resize, restore
@@ -182,13 +183,13 @@ def test_batch_and_folder_mode_do_every_picture(forge: WebUI, parts: Parts, mark
 def test_one_bad_picture_does_not_end_the_batch(
     forge: WebUI, parts: Parts, marked: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = forge.adapter.restore
+    original = forge.adapter.run
 
     def fail_first(photo: Any, *more: Any, **options: Any) -> Any:
-        monkeypatch.setattr(forge.adapter, "restore", original)
+        monkeypatch.setattr(forge.adapter, "run", original)
         raise ZeroDivisionError("a mistake of ours")
 
-    monkeypatch.setattr(forge.adapter, "restore", fail_first)
+    monkeypatch.setattr(forge.adapter, "run", fail_first)
     pictures = [Image.fromarray(parts.right), Image.fromarray(parts.left)]
     outputs, _, _ = batch(forge, 1, pictures, "", MARKER)
     assert np.array_equal(outputs[0], parts.right)
@@ -233,7 +234,10 @@ def test_gradio_builds_every_control_from_the_options(forge: WebUI) -> None:
     forge.opts.gpen_strength = 0.75
     controls = panel(forge).controls
     options = [name for name in controls if name in OPTIONS]
-    assert list(controls) == ["enable", "model", *options]
+    assert list(controls) == ["enable", "task", "model", *options, "aligned"]
+    assert [value for _, value in controls["task"].choices] == list(TASKS)
+    assert controls["task"].value == "restore"
+    assert controls["aligned"].value is False
     assert set(OPTIONS) - set(options) == {"precision", "detector", "max_megapixels"}
     assert controls["enable"].value is False
     assert controls["model"].value == "auto"
