@@ -212,8 +212,8 @@ def spans(length: int, tile: int, unit: int, minimum: int = 0) -> Iterator[tuple
     step = math.ceil(length / math.ceil(length / most) / unit) * unit
     for begin in range(0, length, step):
         end = min(begin + step, length)
-        first = min(begin - HALO, length - minimum)
-        yield max(0, first) // unit * unit, begin, end, min(end + HALO, length)
+        first = max(0, min(begin - HALO, length - minimum)) // unit * unit
+        yield first, begin, end, min(length, max(end + HALO, first + minimum))
 
 
 def _spandrel() -> Any:
