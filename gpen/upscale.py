@@ -24,8 +24,8 @@ from .options import Options
 from .pipeline import check_picture, resize
 from .wording import first_line
 
-TILE = 512
-"""Edge of what an upscaler sees at a time, in pixels of the photograph."""
+TILE = 384
+"""Edge of what an upscaler sees at a time, in pixels of the photograph: 1.8 GB for RealESRNet x4 in float32."""
 
 HALO = 32
 """Pixels around a tile that are seen and then cut away: what is kept does not know of the tile's borders."""
