@@ -163,7 +163,7 @@ def test_a_background_has_the_models_size_or_that_of_the_option(tmp_path):
     assert upscaler.background(photo, Options(upscale=4)).shape == (80, 124, 3)
 
 
-@pytest.mark.parametrize(("scale", "factor"), [(4, 1.0), (2, 4.0)])
+@pytest.mark.parametrize(("scale", "factor"), [(4, 1.0), (4, 1.5), (2, 4.0)])
 def test_a_background_that_is_too_large_is_not_begun(tmp_path, scale, factor):
     upscaler = load_upscaler(known_upscaler(tmp_path / "known.pth", scale))
     upscaler._descriptor = None
