@@ -7,7 +7,7 @@
 .PHONY: demo test bench bench-scaling test-comfyui test-web test-forge test-ray format
 
 demo:
-	@python=$$(bash .ci/environment) && "$$python" demo/demo.py
+	@python=$$(bash .ci/environment) && "$$python" demo/demo.py && "$$python" demo/tasks.py
 
 test:
 	@python=$$(bash .ci/environment) && \

@@ -88,7 +88,7 @@ def find_faces(photo: Image) -> list[gpen.Face]:
 
 
 def compare(before: Image, after: Image, caption: str) -> Drawing:
-    return side_by_side([_drawing(before), _drawing(after)], ["before", caption])
+    return side_by_side([drawing_of(before), drawing_of(after)], ["before", caption])
 
 
 def closer(before: Image, restoration: gpen.Restoration) -> Drawing:
@@ -99,13 +99,13 @@ def closer(before: Image, restoration: gpen.Restoration) -> Drawing:
     x, y = (round(v - side / 2) for v in face.center)
     x, y = min(max(x, 0), width - side), min(max(y, 0), height - side)
     parts = [
-        cv2.resize(_drawing(photo)[y : y + side, x : x + side], (width, height), interpolation=cv2.INTER_CUBIC)
+        cv2.resize(drawing_of(photo)[y : y + side, x : x + side], (width, height), interpolation=cv2.INTER_CUBIC)
         for photo in (before, restoration.photo)
     ]
     return side_by_side([np.asarray(part, dtype=np.uint8) for part in parts], ["before, closer", "after, closer"])
 
 
-def _drawing(photo: Image) -> Drawing:
+def drawing_of(photo: Image) -> Drawing:
     return np.rint(photo * 255).astype(np.uint8)
 
 

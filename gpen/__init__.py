@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .model.spec import Spec
     from .options import OPTIONS, Option, Options
     from .pipeline import Restoration, RestoredFace, SkippedFace, restore
+    from .tasks import colorize, inpaint, luma, synthesize
     from .upscale import Upscaler, load_upscaler
 
 _HOMES = {
@@ -44,6 +45,10 @@ _HOMES = {
     "RestoredFace": "pipeline",
     "SkippedFace": "pipeline",
     "restore": "pipeline",
+    "colorize": "tasks",
+    "inpaint": "tasks",
+    "luma": "tasks",
+    "synthesize": "tasks",
     "Upscaler": "upscale",
     "load_upscaler": "upscale",
 }
@@ -64,14 +69,18 @@ __all__ = [
     "Spec",
     "Upscaler",
     "available_detectors",
+    "colorize",
     "convert",
+    "inpaint",
     "inspect",
     "load_model",
     "load_upscaler",
+    "luma",
     "make_detector",
     "make_parser",
     "read_picture",
     "restore",
+    "synthesize",
     "write_picture",
 ]
 

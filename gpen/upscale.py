@@ -24,8 +24,8 @@ from .options import Options
 from .pipeline import check_picture, resize
 from .wording import first_line
 
-TILE = 512
-"""Edge of what an upscaler sees at a time, in pixels of the photograph."""
+TILE = 384
+"""Edge of what an upscaler sees at a time, in pixels of the photograph: 1.8 GB for RealESRNet x4 in float32."""
 
 HALO = 32
 """Pixels around a tile that are seen and then cut away: what is kept does not know of the tile's borders."""
@@ -212,8 +212,8 @@ def spans(length: int, tile: int, unit: int, minimum: int = 0) -> Iterator[tuple
     step = math.ceil(length / math.ceil(length / most) / unit) * unit
     for begin in range(0, length, step):
         end = min(begin + step, length)
-        first = min(begin - HALO, length - minimum)
-        yield max(0, first) // unit * unit, begin, end, min(end + HALO, length)
+        first = max(0, min(begin - HALO, length - minimum)) // unit * unit
+        yield first, begin, end, min(length, max(end + HALO, first + minimum))
 
 
 def _spandrel() -> Any:

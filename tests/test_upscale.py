@@ -25,7 +25,7 @@ from gpen.model.made import made_weights
 from gpen.model.spec import Spec
 from gpen.options import Options
 from gpen.upscale import HALO, SMALLEST_TILE, Upscaler, load_upscaler, spans
-from tests.upscalers import known_output, known_upscaler, random_upscaler
+from tests.upscalers import known_output, known_upscaler, published_names, random_upscaler
 
 
 def noise(height: int, width: int) -> np.ndarray:
@@ -91,7 +91,7 @@ def test_spans_cover_a_length_once(length, tile, multiple, minimum):
         assert 0 <= first <= begin < end <= last <= length
         assert first % unit == 0
         assert first == 0 or begin - first >= HALO
-        assert last == length or last - end == HALO
+        assert last == length or last - end >= HALO
         assert last - first >= min(minimum, length)
         assert last - first <= max(tile, unit) + 2 * unit + minimum
 
@@ -111,7 +111,7 @@ def test_it_can_be_stopped_between_tiles(tmp_path):
 
 def test_where_memory_is_short_tiles_become_smaller(tmp_path):
     upscaler = load_upscaler(known_upscaler(tmp_path / "known.pth"))
-    largest, sizes = [200], []
+    largest, sizes = [150], []
     really = upscaler._descriptor._call_fn
 
     def small_only(network, pixels):
@@ -123,10 +123,10 @@ def test_where_memory_is_short_tiles_become_smaller(tmp_path):
     upscaler._descriptor._call_fn = small_only
     photo = noise(400, 530)
     assert np.abs(upscaler(photo) - known_output(photo)).max() <= 1e-6
-    assert sizes[0] > sizes[1] > 200 >= max(sizes[2:])
+    assert sizes[0] > sizes[1] > 150 >= max(sizes[2:])
     sizes.clear()
     upscaler(photo)
-    assert max(sizes) <= 200  # it keeps what worked
+    assert max(sizes) <= 150  # it keeps what worked
     largest[0] = 20
     with pytest.raises(OutOfMemoryError, match=r"needs more memory than is free on cpu, even for tiles of 128 x 128"):
         upscaler(photo)
@@ -163,7 +163,7 @@ def test_a_background_has_the_models_size_or_that_of_the_option(tmp_path):
     assert upscaler.background(photo, Options(upscale=4)).shape == (80, 124, 3)
 
 
-@pytest.mark.parametrize(("scale", "factor"), [(4, 1.0), (2, 4.0)])
+@pytest.mark.parametrize(("scale", "factor"), [(4, 1.0), (4, 1.5), (2, 4.0)])
 def test_a_background_that_is_too_large_is_not_begun(tmp_path, scale, factor):
     upscaler = load_upscaler(known_upscaler(tmp_path / "known.pth", scale))
     upscaler._descriptor = None
@@ -195,6 +195,18 @@ def test_safetensors_and_wrapped_files(tmp_path):
         upscaler = load_upscaler(tmp_path / name)
         assert upscaler._descriptor.dtype == torch.float32
         assert np.abs(upscaler(noise(16, 16)) - expected).max() <= tolerance
+
+
+@pytest.mark.parametrize(("scale", "shuffle"), [(4, 1), (2, 2), (1, 4)])
+def test_published_names(tmp_path, scale, shuffle):
+    """As in RealESRNet_x4plus.pth, and the realesrnet_x1, x2 and x4 that GPEN's authors use."""
+    random_upscaler(tmp_path / "old.pth", scale, shuffle)
+    state = published_names(torch.load(tmp_path / "old.pth", weights_only=True))
+    torch.save({"params_ema": state}, tmp_path / "realesrnet.pth")
+    photo = noise(21, 34)
+    old, new = (load_upscaler(tmp_path / name) for name in ("old.pth", "realesrnet.pth"))
+    assert new.title == f"ESRGAN x{scale} (realesrnet.pth)"
+    assert np.array_equal(old(photo), new(photo))
 
 
 def test_it_can_be_loaded_and_used_in_inference_mode(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from spandrel.architectures.Compact import Compact
 from spandrel.architectures.ESRGAN import ESRGAN
+from torch import Tensor
 
 TINT = (0.1, 0.0, -0.1)
 """What the known upscaler adds to red, green and blue: channels that change places are seen."""
@@ -41,3 +43,20 @@ def random_upscaler(path: Path, scale: int, shuffle: int = 1) -> Path:
     network.model[-1].bias.data += 0.5
     torch.save(network.state_dict(), path)
     return path
+
+
+def published_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of an ESRGAN under the names that Real-ESRGAN, and GPEN with it, give them."""
+    last = {"0": "conv_first", "3": "conv_up1", "6": "conv_up2", "8": "conv_hr", "10": "conv_last"}
+    names = {}
+    for name in state:
+        block = re.fullmatch(r"model\.1\.sub\.(\d+)\.RDB(\d)\.conv(\d)\.0\.(\w+)", name)
+        trunk = re.fullmatch(r"model\.1\.sub\.\d+\.(\w+)", name)
+        if block is not None:
+            names[name] = "body.{}.rdb{}.conv{}.{}".format(*block.groups())
+        elif trunk is not None:
+            names[name] = f"conv_body.{trunk[1]}"
+        else:
+            _, number, kind = name.split(".")
+            names[name] = f"{last[number]}.{kind}"
+    return {new: state[old] for old, new in names.items()}

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.upscalers import known_upscaler
+
 pytest.importorskip("ray", reason="needs Ray: make test-ray runs this")
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="needs named pipes")
 
@@ -144,6 +146,21 @@ def test_results_and_report_are_those_of_one_machine(
         entry["output"] = entry["output"].replace("here", "there")
         if entry["status"] != "failed":
             assert got[name] == entry
+
+
+def test_every_worker_has_the_background_model(on_ray, restore, photographs, tmp_path, files_in, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    known_upscaler(tmp_path / "x2.pth")
+    names = [f"{number}.png" for number in range(6)]
+    for name in names:
+        photographs.add(name)
+    flags = ["--background-model", "x2.pth"]
+    assert restore("photos", "-o", "here", *flags).code == 0
+    out, _ = finish(on_ray("photos", "-o", "there", *flags))
+    assert out.splitlines()[0].endswith(", all else from x2.pth.")
+    assert files_in(tmp_path / "there") == names
+    for name in names:
+        assert (tmp_path / "there" / name).read_bytes() == (tmp_path / "here" / name).read_bytes()
 
 
 def test_nothing_is_lost_or_done_twice_when_a_worker_is_killed(on_ray, photographs, tmp_path, files_in):

@@ -27,6 +27,7 @@ KINDS = {
     "template": "Combo",
     "mask": "Combo",
     "feather": "Float",
+    "damage_feather": "Float",
     "strength": "Float",
     "color_match": "Boolean",
     "upscale": "Float",

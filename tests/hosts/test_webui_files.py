@@ -83,7 +83,7 @@ def test_pytorch_and_numpy_are_the_host_s(install: Any, monkeypatch: pytest.Monk
 
 
 def test_everything_that_the_package_needs_is_in_the_list(install: Any) -> None:
-    """Third-party modules imported anywhere in the package, but those of the host and of extras."""
+    """Third-party modules imported anywhere in the package, but those of the host and of the extras."""
     imported: set[str] = set()
     for file in (ROOT / "gpen").rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
@@ -92,7 +92,7 @@ def test_everything_that_the_package_needs_is_in_the_list(install: Any) -> None:
             elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
                 imported.add(node.module.split(".")[0])
     others = imported - set(sys.stdlib_module_names) - {"torch", "torchvision", "numpy", "gpen"}
-    assert others <= set(install.NEEDED) | {"facexlib", "ray", "onnx", "onnxruntime"}
+    assert others <= set(install.NEEDED) | {"facexlib", "ray", "onnx", "onnxruntime", "spandrel"}
 
 
 @pytest.mark.parametrize("launch", ["", "def start():\n    pass\n"], ids=["none", "another program's"])

@@ -1,0 +1,99 @@
+"""`make demo`, its second half: colour, damage and a segmentation map, one row each of a before/after picture.
+
+Nothing is downloaded: where trained weights are not on disk it uses made ones that only tint, fill or return the map,
+and says so on the picture. The portrait is that of demo.py.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import cv2
+import numpy as np
+import torch
+from skimage import data
+
+import gpen
+from demo import OUTPUT, drawing_of, find_faces
+from gpen.draw import Drawing, side_by_side
+from gpen.faces.resample import Image
+from gpen.files.folders import default_network, search_folders
+from gpen.model.made import IDENTITY, made_weights
+
+STAND_IN = gpen.Spec(in_size=512, out_size=512, channel_multiplier=2, narrow=1 / 8)
+TINT = (0.25, -0.05, -0.22)
+MADE: dict[str, dict[str, Any]] = {
+    "colorize": {"color_matrix": [[0.8 * value for value in row] for row in IDENTITY], "color_bias": TINT},
+    "inpaint": {"color_matrix": [[0.05 * value for value in row] for row in IDENTITY], "color_bias": TINT},
+    "segmentation": {},
+}
+"""Weights that give every grey the same tint, that fill damage with it, and that return the map."""
+
+
+def main() -> None:
+    grey = np.repeat(gpen.luma(data.astronaut().astype(np.float32) / 255)[..., None], 3, axis=2)
+    faces = find_faces(grey)
+    damage = scratches(grey.shape[:2])
+    painted = np.where(damage[..., None] > 0, np.float32(0.9), grey)
+    rows = [
+        row("colorize", grey, lambda model: gpen.colorize(grey, model, faces)),
+        row("inpaint", painted, lambda model: gpen.inpaint(painted, damage, model, faces)),
+        row("segmentation", segmentation_map(), lambda model: gpen.synthesize(segmentation_map(), model)),
+    ]
+    OUTPUT.mkdir(exist_ok=True)
+    sheet = np.vstack(rows).astype(np.float32) / 255
+    gpen.write_picture(OUTPUT / "tasks.png", gpen.Picture(sheet))
+    print(f"Look at {OUTPUT / 'tasks.png'}")
+
+
+def row(task: str, before: Image, work: Callable[[gpen.Model], gpen.Restoration]) -> Drawing:
+    weights = default_network(search_folders(), task)
+    if weights is not None:
+        model, caption = gpen.load_model(weights), f"{task}: {weights.name}"
+    else:
+        model, caption = stand_in(task), f"{task}: STAND-IN weights, no trained model"
+    result = work(model)
+    print(f"{caption}. {result.summary}")
+    return side_by_side([drawing_of(before), drawing_of(result.photo)], ["before", caption])
+
+
+def stand_in(task: str) -> gpen.Model:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "stand-in.pth"
+        torch.save(made_weights(STAND_IN, **MADE[task]), path)
+        return gpen.load_model(path, task=task)
+
+
+def scratches(shape: tuple[int, int]) -> Image:
+    damage = np.zeros(shape, np.float32)
+    for start, end in (((150, 20), (270, 230)), ((250, 60), (180, 160)), ((60, 300), (330, 330))):
+        cv2.line(damage, start, end, 1.0, 4, cv2.LINE_AA)
+    return damage
+
+
+def segmentation_map() -> Image:
+    """A head in flat colours: a drawing, not one of the maps that the network was trained with."""
+    drawing = np.full((512, 512, 3), (60, 60, 80), np.uint8)
+
+    def ellipse(x: int, y: int, wide: int, high: int, color: tuple[int, int, int]) -> None:
+        cv2.ellipse(drawing, (x, y), (wide, high), 0, 0, 360, color, -1)
+
+    ellipse(256, 240, 190, 220, (90, 50, 30))
+    ellipse(256, 270, 135, 175, (220, 160, 130))
+    for x in (200, 312):
+        ellipse(x, 235, 28, 14, (240, 240, 240))
+        ellipse(x, 235, 10, 10, (40, 80, 140))
+        ellipse(x, 200, 38, 9, (60, 30, 20))
+    ellipse(256, 290, 26, 36, (200, 130, 100))
+    ellipse(256, 365, 52, 20, (180, 60, 70))
+    return drawing.astype(np.float32) / 255
+
+
+if __name__ == "__main__":
+    main()
