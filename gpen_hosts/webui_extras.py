@@ -49,10 +49,10 @@ class GpenPostprocessing(scripts_postprocessing.ScriptPostprocessing):
         """The controls, by the names that :meth:`process` takes."""
         with ExitStack() as panel:
             enable = _enable(panel)
+            task = gr.Dropdown(
+                choices=list(TASKS), value="restore", label="Task", info=TASK_HELP, elem_id="extras_gpen_task"
+            )
             with gr.Row():
-                task = gr.Dropdown(
-                    choices=list(TASKS), value="restore", label="Task", info=TASK_HELP, elem_id="extras_gpen_task"
-                )
                 model = gr.Dropdown(
                     choices=networks(), value=setting("model"), label="Model", elem_id="extras_gpen_model"
                 )
