@@ -1,14 +1,15 @@
-"""`make demo`, its second half: colour, damage and a segmentation map, one row each of a before/after picture.
+"""`make demo`, its second half: colour, damage, a segmentation map and a background, one row each of a picture.
 
-Nothing is downloaded: where trained weights are not on disk it uses made ones that only tint, fill or return the map,
-and says so on the picture. The portrait is that of demo.py.
+Nothing is downloaded: where trained weights are not on disk it uses made ones that only tint, fill, return the map or
+sharpen, and says so on the picture; the upscaler is always a made one, which repeats pixels. The portrait is that of
+demo.py.
 """
 
 from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,14 @@ import cv2
 import numpy as np
 import torch
 from skimage import data
+from spandrel.architectures.Compact import Compact
 
 import gpen
 from demo import OUTPUT, drawing_of, find_faces
 from gpen.draw import Drawing, side_by_side
 from gpen.faces.resample import Image
 from gpen.files.folders import default_network, search_folders
-from gpen.model.made import IDENTITY, made_weights
+from gpen.model.made import IDENTITY, SHARPEN, made_weights
 
 STAND_IN = gpen.Spec(in_size=512, out_size=512, channel_multiplier=2, narrow=1 / 8)
 TINT = (0.25, -0.05, -0.22)
@@ -32,8 +34,9 @@ MADE: dict[str, dict[str, Any]] = {
     "colorize": {"color_matrix": [[0.8 * value for value in row] for row in IDENTITY], "color_bias": TINT},
     "inpaint": {"color_matrix": [[0.05 * value for value in row] for row in IDENTITY], "color_bias": TINT},
     "segmentation": {},
+    "restore": {"kernel": SHARPEN},
 }
-"""Weights that give every grey the same tint, that fill damage with it, and that return the map."""
+"""Weights that give every grey the same tint, that fill damage with it, that return the map, and that sharpen."""
 
 
 def main() -> None:
@@ -45,6 +48,7 @@ def main() -> None:
         row("colorize", grey, lambda model: gpen.colorize(grey, model, faces)),
         row("inpaint", painted, lambda model: gpen.inpaint(painted, damage, model, faces)),
         row("segmentation", segmentation_map(), lambda model: gpen.synthesize(segmentation_map(), model)),
+        background_row(faces),
     ]
     OUTPUT.mkdir(exist_ok=True)
     sheet = np.vstack(rows).astype(np.float32) / 255
@@ -61,6 +65,32 @@ def row(task: str, before: Image, work: Callable[[gpen.Model], gpen.Restoration]
     result = work(model)
     print(f"{caption}. {result.summary}")
     return side_by_side([drawing_of(before), drawing_of(result.photo)], ["before", caption])
+
+
+def background_row(faces: Sequence[gpen.Face]) -> Drawing:
+    """Part of the portrait at twice its size: the face from the network, all else from an upscaler."""
+    photo = data.astronaut().astype(np.float32) / 255
+    weights = default_network(search_folders())
+    model = gpen.load_model(weights) if weights is not None else stand_in("restore")
+    result = gpen.restore(photo, model, faces, background=repeating_upscaler()(photo))
+    x, y = (round(2 * v - 256) for v in faces[0].center)
+    part = slice(max(y, 0), max(y, 0) + 512), slice(max(x, 0), max(x, 0) + 512)
+    enlarged = cv2.resize(photo, None, fx=2, fy=2, interpolation=cv2.INTER_LINEAR)
+    name = weights.name if weights is not None else "STAND-IN"
+    captions = ["before, enlarged", f"face: {name}; all else: STAND-IN upscaler"]
+    print(f"background: {captions[1]}. {result.summary}")
+    return side_by_side([drawing_of(enlarged[part]), drawing_of(result.photo[part])], captions)
+
+
+def repeating_upscaler() -> gpen.Upscaler:
+    """Of a published architecture; its last convolution drops what the others made, and each pixel is repeated."""
+    network = Compact(num_feat=8, num_conv=2, upscale=2)
+    for parameter in network.body[-1].parameters():
+        torch.nn.init.zeros_(parameter)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "stand-in-x2.pth"
+        torch.save({"params": network.state_dict()}, path)
+        return gpen.load_upscaler(path)
 
 
 def stand_in(task: str) -> gpen.Model:
