@@ -21,6 +21,7 @@ from .face_task import Parser
 from .faces.detect import DEFAULT_THRESHOLD, FaceDetector, make_detector
 from .faces.face import Face
 from .faces.faces_file import FacesFromFile
+from .faces.identity import IdentityGuard, make_guard
 from .faces.parsing import make_parser
 from .faces.resample import Image
 from .files.atomic import atomic_path
@@ -100,6 +101,7 @@ class Unwritten:
             self.seconds,
             tuple((face.number, face.face) for face in self.restoration.faces),
             tuple(self.restoration.skipped),
+            {face.number: (face.identity, face.share) for face in self.restoration.faces if face.identity is not None},
         )
 
 
@@ -143,6 +145,10 @@ class Recipe:
         """What makes the background; GpenError where it cannot be used."""
         return None if self.background is None else load_upscaler(self.background, device, self.options.precision)
 
+    def guard(self, device: str) -> IdentityGuard | None:
+        """What keeps faces the same person's; GpenError where it cannot be used."""
+        return make_guard(self.options, self.folders, device) if self.task == "restore" else None
+
     def masks(self) -> DamageMasks | None:
         """Where photographs are damaged; PhotoError where the masks are not there."""
         return None if self.damage is None else DamageMasks(self.damage, self.options.max_megapixels)
@@ -159,7 +165,15 @@ class Recipe:
         model = load_model(self.weights, device, pick_dtype(self.options.precision, device)).for_task(self.task)
         source, parser = self.source(self.device), self.parser(self.device)
         return Restorer(
-            model, source, self.options, parser, self.extras, self.white(), self.upscaler(self.device), self.masks()
+            model,
+            source,
+            self.options,
+            parser,
+            self.extras,
+            self.white(),
+            self.upscaler(self.device),
+            self.masks(),
+            self.guard(self.device),
         )
 
 
@@ -180,6 +194,7 @@ class Restorer:
         region: Image | None = None,
         upscaler: Upscaler | None = None,
         damage: DamageMasks | None = None,
+        guard: IdentityGuard | None = None,
     ) -> None:
         self._model = model
         self._faces = faces
@@ -189,6 +204,7 @@ class Restorer:
         self._region = region
         self._upscaler = upscaler
         self._damage = damage
+        self._guard = guard
         self._factor = options.upscale if upscaler is None else upscaler.factor(options)
         # Only YuNet, which stays on the CPU, leaves a GPU to the network; on a CPU every detector needs its cores.
         self._finds_early = model.device.type != "cpu" and getattr(faces, "name", "") == "yunet"
@@ -241,6 +257,7 @@ class Restorer:
                 region=self._region,
                 background=background,
                 parser=self._parser,
+                guard=self._guard,
                 keep_crops=extras.save_faces,
                 in_place=background is not None or not extras.compare,
             )

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from .faces.align import Placement
 from .faces.face import Face
+from .faces.identity import IdentityGuard
 from .faces.mask import face_mask
 from .faces.paste import Join, Weights
 from .faces.resample import Image
@@ -26,10 +27,13 @@ class Parser(Protocol):
 class FaceTask:
     """What is done with each face of a photo besides running the network. This one restores it.
 
-    done: what the face is then, in a word.
+    done: what the face is then, in a word. guard: keeps it the same person's; None where that is not looked at.
     """
 
     done = "restored"
+
+    def __init__(self, guard: IdentityGuard | None = None) -> None:
+        self.guard = guard
 
     @property
     def join(self) -> Join | None:

@@ -175,6 +175,26 @@ class Options:
         "blending",
         advanced=True,
     )
+    identity_guard: float = _option(
+        0.0,
+        "Identity guard",
+        "Largest cosine distance between a face before and after, such as 0.3, told by a face-recognition network "
+        "(needs its weights). 0: no guard.",
+        "identity",
+        minimum=0.0,
+        maximum=2.0,
+        step=0.01,
+        advanced=True,
+    )
+    identity_action: str = _option(
+        "blend",
+        "Beyond the guard",
+        "What is done with a face that has moved further. blend: as little of it is laid over the original as keeps it "
+        "within. keep: the original stays.",
+        "identity",
+        choices=("blend", "keep"),
+        advanced=True,
+    )
     upscale: float = _option(
         1.0,
         "Upscale",

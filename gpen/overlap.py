@@ -84,7 +84,9 @@ class Overlap:
                 else:
                     made = loaded
                 del loaded, read  # or its pixels wait here until the next photograph is read
-                pending.append(self._write(number, made, writers))
+                # Before the writing begins: the user may interrupt as soon as it has.
+                pending.append(Future())
+                self._write(number, made, writers, pending[-1])
                 del made
                 _report(pending, ends)
                 while pending and (len(pending) > self._workers or self._room.is_full):
@@ -96,7 +98,7 @@ class Overlap:
             readers.shutdown(wait=False, cancel_futures=True)
             writers.shutdown(cancel_futures=True)
             for future in pending:
-                if not future.cancelled() and future.exception() is None:
+                if future.done() and future.exception() is None:
                     with contextlib.suppress(OSError):  # nobody may listen any more
                         ends(future.result())
             raise
@@ -123,25 +125,28 @@ class Overlap:
         finally:
             room.settle(number)
 
-    def _write(self, number: int, made: Unwritten | Entry, writers: ThreadPoolExecutor) -> Future[Entry]:
+    def _write(
+        self, number: int, made: Unwritten | Entry, writers: ThreadPoolExecutor, written: Future[Entry]
+    ) -> None:
         if isinstance(made, Unwritten):
             self._room.add(number, made.crops)
-            return writers.submit(self._written, number, made)
-        self._room.leave(number)
-        future: Future[Entry] = Future()
-        future.set_result(made)
-        return future
-
-    def _written(self, number: int, made: Unwritten) -> Entry:
-        if self._stopped.is_set():
-            raise _Stopped
-        try:
-            return self._restorer.write(made)
-        except BaseException:
-            self._stopped.set()
-            raise
-        finally:
+            writers.submit(self._written, number, made, written)
+        else:
             self._room.leave(number)
+            written.set_result(made)
+
+    def _written(self, number: int, made: Unwritten, written: Future[Entry]) -> None:
+        try:
+            if self._stopped.is_set():
+                raise _Stopped
+            entry = self._restorer.write(made)
+        except BaseException as error:
+            self._stopped.set()
+            self._room.leave(number)
+            written.set_exception(error)
+        else:
+            self._room.leave(number)
+            written.set_result(entry)
 
 
 class _Stopped(BaseException):

@@ -17,6 +17,7 @@ from .face_task import FaceTask, Parser
 from .faces.align import Placement, cut, place
 from .faces.detect import FaceDetector
 from .faces.face import Face
+from .faces.identity import IdentityGuard
 from .faces.paste import Canvas, match_colors
 from .faces.resample import Image, Matrix, compose, scaling
 from .faces.select import select_faces
@@ -33,7 +34,9 @@ class RestoredFace:
 
     number: its place among all detected faces, from left to right, from 0. matrix: 2 x 3, pixels of the
     original photo to pixels of the crop before. before: float32 (in_size, in_size, 3), as the network saw it,
-    after: (out_size, out_size, 3), RGB, [0, 1]; None where crops are not kept.
+    after: (out_size, out_size, 3), RGB, [0, 1]; None where crops are not kept. identity: cosine distance between the
+    two as the face was laid over the photo, None where there is no guard. share: how much of the strength the guard
+    left.
     """
 
     number: int
@@ -41,15 +44,18 @@ class RestoredFace:
     matrix: Matrix
     before: Image | None
     after: Image | None
+    identity: float | None = None
+    share: float = 1.0
 
 
 @dataclass(frozen=True, eq=False)
 class SkippedFace:
-    """A detected face that was left as it was, and why."""
+    """A detected face that was left as it was, and why. identity: how far it would have moved, if that is why."""
 
     number: int
     face: Face
     reason: str
+    identity: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,6 +113,7 @@ def restore(
     region: NDArray[np.float32] | None = None,
     background: Image | None = None,
     parser: Parser | None = None,
+    guard: IdentityGuard | None = None,
     keep_crops: bool = True,
     in_place: bool = False,
 ) -> Restoration:
@@ -116,14 +123,15 @@ def restore(
     numbered from left to right and taken whatever their score. region: (H, W), restores only faces whose
     centre lies where it is above 0.5.
     background: the enlarged photo (H', W', 3) that faces are pasted into; its size then takes the place of
-    option "upscale". parser: needed for the parsed mask. keep_crops: whether the result holds each face's
+    option "upscale". parser: needed for the parsed mask. guard: what option "identity_guard" needs; the option alone
+    does nothing. keep_crops: whether the result holds each face's
     crops, which takes 24 bytes for every pixel of a crop. in_place: the photo, or the background, becomes the
     result, instead of a copy, which on large photos takes longer than laying the faces; otherwise neither is changed.
 
     Raises GpenError, or a subclass, for everything a user can cause.
     """
     return run_task(
-        FaceTask(),
+        FaceTask(guard),
         photo,
         model,
         detector,
@@ -167,18 +175,28 @@ def run_task(
 
     chosen = [number for number in range(len(faces)) if number not in reasons]
     restored: list[RestoredFace] = []
+    moved: dict[int, float] = {}
     if on_progress is None or on_progress(0, len(chosen), None) is not False:
         for number, placement, before, after in _restored(task, photo, faces, chosen, reasons, model, options):
-            laid = _lay(task, canvas, after, before, placement, to_photo, options, parser)
-            face = RestoredFace(number, faces[number], placement.matrix, before, laid)
-            restored.append(face if keep_crops else replace(face, before=None, after=None))
+            verdict, face = None, None
+            if task.guard is not None:
+                verdict = task.guard.judge(before, after, placement.landmarks, options.strength)
+            if verdict is not None and verdict.factor == 0:
+                reasons[number] = verdict.reason
+                moved[number] = verdict.distance
+            else:
+                share = 1.0 if verdict is None else verdict.factor
+                laid = _lay(task, canvas, after, before, placement, to_photo, options, parser, share)
+                identity = None if verdict is None else verdict.distance
+                face = RestoredFace(number, faces[number], placement.matrix, before, laid, identity, share)
+                restored.append(face if keep_crops else replace(face, before=None, after=None))
             if on_progress is not None and on_progress(chosen.index(number) + 1, len(chosen), face) is False:
                 break
     for number in set(chosen).difference(face.number for face in restored):
         reasons.setdefault(number, "stopped before this face")
     ours = in_place or (canvas_photo is not photo and canvas_photo is not background)
     result, mask = canvas.blend(options.strength, out=canvas_photo if ours else None)
-    skipped = [SkippedFace(number, faces[number], reasons[number]) for number in sorted(reasons)]
+    skipped = [SkippedFace(number, faces[number], reasons[number], moved.get(number)) for number in sorted(reasons)]
     note = task.note(mask, options)
     return Restoration(result, mask, restored, skipped, background is not None, task.done, note)
 
@@ -257,16 +275,17 @@ def _lay(
     to_photo: Matrix,
     options: Options,
     parser: Parser | None,
+    share: float = 1.0,
 ) -> Image:
     """Lay a crop over the canvas and return it as it was laid: with ``before``'s colours if asked for.
 
-    to_photo: maps pixels of the canvas to pixels of the photo that the placement is about.
+    share: of the strength. to_photo: maps pixels of the canvas to pixels of the photo that the placement is about.
     """
     mask = task.mask(crop, placement, options, parser)
     if options.color_match and before is not None:
         crop = match_colors(crop, before, mask)
     to_crop = compose(scaling(crop.shape[0] / placement.size), compose(placement.matrix, to_photo))
-    canvas.add(crop, to_crop, mask, task.weights(placement.face, options))
+    canvas.add(crop, to_crop, mask * np.float32(share), task.weights(placement.face, options))
     return crop
 
 

@@ -62,6 +62,7 @@ class RayEngine:
         recipe.parser("cpu")
         recipe.white()
         recipe.masks()
+        recipe.guard("cpu")
         recipe.upscaler("cpu")
         self._ray = _connected()
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,11 @@ _FINISHED = (DONE, UNCHANGED)
 
 @dataclass(frozen=True, eq=False)
 class Entry:
-    """What became of one photograph. status: one of the constants of this module. Holds no pictures."""
+    """What became of one photograph. status: one of the constants of this module. Holds no pictures.
+
+    identities: by the number of a restored face, the cosine distance to the original that a guard measured, and the
+    share of the strength that it left.
+    """
 
     job: Job
     status: str
@@ -31,6 +35,7 @@ class Entry:
     seconds: float = 0.0
     faces: tuple[Numbered, ...] = ()
     skipped: tuple[SkippedFace, ...] = ()
+    identities: Mapping[int, tuple[float, float]] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         """The photograph's entry in a report."""
@@ -39,8 +44,11 @@ class Entry:
             "output": str(self.job.target),
             "status": self.status,
             "message": self.message,
-            "faces": [_face_json(number, face) for number, face in self.faces],
-            "skipped": [_face_json(left.number, left.face) | {"why": left.reason} for left in self.skipped],
+            "faces": [_face_json(number, face) | self._guarded(number) for number, face in self.faces],
+            "skipped": [
+                _face_json(left.number, left.face) | {"why": left.reason} | _moved(left.identity)
+                for left in self.skipped
+            ],
             "seconds": round(self.seconds, 3),
         }
 
@@ -48,8 +56,22 @@ class Entry:
     def from_json(cls, job: Job, content: Mapping[str, Any]) -> Entry:
         """The entry of a job from what as_json gave, whatever its paths were called there."""
         faces = tuple((face["number"], _face_from(face)) for face in content["faces"])
-        skipped = tuple(SkippedFace(face["number"], _face_from(face), face["why"]) for face in content["skipped"])
-        return cls(job, content["status"], content["message"], content["seconds"], faces, skipped)
+        skipped = tuple(
+            SkippedFace(face["number"], _face_from(face), face["why"], face.get("identity_distance"))
+            for face in content["skipped"]
+        )
+        identities = {
+            face["number"]: (face["identity_distance"], face["share"])
+            for face in content["faces"]
+            if "identity_distance" in face
+        }
+        return cls(job, content["status"], content["message"], content["seconds"], faces, skipped, identities)
+
+    def _guarded(self, number: int) -> dict[str, float]:
+        if number not in self.identities:
+            return {}
+        distance, share = self.identities[number]
+        return _moved(distance) | {"share": round(share, 3)}
 
 
 def write_report(
@@ -86,6 +108,10 @@ def _earlier_entries(path: Path) -> dict[str, dict[str, Any]]:
         return {entry["path"]: entry for entry in json.loads(path.read_text(encoding="utf-8"))}
     except (OSError, ValueError, KeyError, TypeError):
         return {}
+
+
+def _moved(distance: float | None) -> dict[str, float]:
+    return {} if distance is None else {"identity_distance": round(distance, 4)}
 
 
 def _face_json(number: int, face: Face) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from .face_task import FaceTask, Parser
 from .faces.align import TEMPLATES, Placement, cut
 from .faces.detect import FaceDetector
 from .faces.face import Face
+from .faces.identity import IdentityGuard
 from .faces.mask import FACE_HEIGHT, face_mask
 from .faces.paste import Join, Weights
 from .faces.resample import Image, apply, invert, scaling, warp
@@ -61,6 +62,7 @@ class Inpainting(FaceTask):
     done = "inpainted"
 
     def __init__(self, damage: NDArray[np.float32]) -> None:
+        super().__init__()
         self._damaged = damage > 0.5
         self._rows, self._columns = (np.flatnonzero(self._damaged.any(axis=axis)) for axis in (1, 0))
         sound = np.where(self._damaged, 0, 1).astype(np.uint8)
@@ -231,6 +233,7 @@ def run(
     damage: NDArray[np.float32] | None = None,
     background: Image | None = None,
     parser: Parser | None = None,
+    guard: IdentityGuard | None = None,
     **more: Any,
 ) -> Restoration:
     """Do the task of that name (:data:`gpen.files.catalog.TASKS`) to a photo.
@@ -248,7 +251,7 @@ def run(
         return colorize(photo, model, detector, options, background=background, parser=parser, **more)
     require_task(model)
     assert detector is not None
-    return restore(photo, model, detector, options, background=background, parser=parser, **more)
+    return restore(photo, model, detector, options, background=background, parser=parser, guard=guard, **more)
 
 
 def luma(photo: Image) -> Image:

@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 
 from ..errors import FilesError
 
-KINDS = ("network", "detector", "parser")
+KINDS = ("network", "detector", "parser", "recognizer")
 TASKS = ("restore", "colorize", "inpaint", "segmentation")
 NETWORKS_THAT: Mapping[str, str] = {
     "restore": "restores faces",
@@ -177,7 +177,21 @@ PARSERS: tuple[Published, ...] = (
     ),
 )
 
-PUBLISHED: tuple[Published, ...] = (*NETWORKS, *DETECTORS, *PARSERS)
+RECOGNIZERS: tuple[Published, ...] = (
+    Published(
+        name="arcface",
+        kind="recognizer",
+        saved_as="recognition_arcface_ir_se50.pth",
+        addresses=(f"{_FACEXLIB}v0.1.0/recognition_arcface_ir_se50.pth",),
+        licence="MIT (facexlib; TreB1eN/InsightFace_Pytorch). Trained on MS-Celeb-1M, which was for non-commercial "
+        "research and has been withdrawn.",
+        file_names=("model_ir_se50.pth",),
+        sha256="a035c768259b98ab1ce0e646312f48b9e1e218197a0f80ac6765e88f8b6ddf28",
+        size=175_367_323,
+    ),
+)
+
+PUBLISHED: tuple[Published, ...] = (*NETWORKS, *DETECTORS, *PARSERS, *RECOGNIZERS)
 
 
 def published_by_file_name(name: str) -> Published | None:

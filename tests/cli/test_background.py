@@ -248,13 +248,13 @@ def test_workers_of_a_cluster_make_the_same(restore, networks, photographs, upsc
 def test_a_real_photograph(gpen, networks, detector_weights, photos, tmp_path, monkeypatch, upscaler):
     """With a network that changes nothing: the upscaler's pixels around the face, the photograph's inside."""
     kept = []
-    really = batch.restore
+    really = batch.run
 
     def restoring(*arguments, **more):
         kept.append(really(*arguments, **more))
         return kept[-1]
 
-    monkeypatch.setattr(batch, "restore", restoring)
+    monkeypatch.setattr(batch, "run", restoring)
     photo, target = photos / "ffhq_00000_lq.png", tmp_path / "r.png"
     places = ["--models-path", networks, "--models-path", detector_weights, "--detector", "yunet"]
     run = gpen("restore", photo, "-o", target, "--background-model", upscaler, "--model", "passthrough", *places)

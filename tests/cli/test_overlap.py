@@ -65,7 +65,7 @@ def test_reading_and_writing_go_on_while_the_network_works(restore, photographs,
     for name in ("0.png", "1.png", "2.png"):
         photographs.add(name)
     read, wrote, working = threading.Event(), threading.Event(), threading.Event()
-    really_read, really_write, really_restore = batch.read_picture, batch.write_picture, batch.restore
+    really_read, really_write, really_restore = batch.read_picture, batch.write_picture, batch.run
     calls, waited = [], {}
 
     def reading(path, *more):
@@ -88,7 +88,7 @@ def test_reading_and_writing_go_on_while_the_network_works(restore, photographs,
             waited["0.png is written"] = wrote.wait(LONG)
         return really_restore(*arguments, **more)
 
-    for name, stand_in in (("read_picture", reading), ("write_picture", writing), ("restore", restoring)):
+    for name, stand_in in (("read_picture", reading), ("write_picture", writing), ("run", restoring)):
         monkeypatch.setattr(batch, name, stand_in)
     assert restore(photographs.folder, "-o", tmp_path / "out").code == 0
     assert waited == dict.fromkeys(waited, True)
@@ -98,7 +98,7 @@ def test_reading_and_writing_go_on_while_the_network_works(restore, photographs,
 def test_the_network_and_detectors_on_a_cpu_stay_in_one_thread(restore, photographs, tmp_path, monkeypatch):
     for number in range(4):
         photographs.add(f"{number}.png")
-    seen = {"restore": set(), "read_picture": set(), "write_picture": set()}
+    seen = {"run": set(), "read_picture": set(), "write_picture": set()}
     for name, threads in seen.items():
         really = getattr(batch, name)
 
@@ -108,7 +108,7 @@ def test_the_network_and_detectors_on_a_cpu_stay_in_one_thread(restore, photogra
 
         monkeypatch.setattr(batch, name, noted)
     assert restore(photographs.folder, "-o", tmp_path / "out").code == 0
-    assert seen["restore"] == {threading.get_ident()}
+    assert seen["run"] == {threading.get_ident()}
     assert [len(threads) for threads in seen.values()] == [1, 1, 1]
     assert len(set().union(*seen.values())) == 3
 
@@ -187,7 +187,7 @@ def test_what_waits_to_be_written_counts_as_well(run, photographs, monkeypatch, 
         photographs.add(f"{number}.png", faces=[one_face(10 * n, 28, 40) for n in range(7)])
     monkeypatch.setattr(Overlap.__init__, "__defaults__", (1, 500_000))  # one has 215 kB, and 688 kB of crops
     order = []
-    really_restore, really_write = batch.restore, Restorer.write
+    really_restore, really_write = batch.run, Restorer.write
 
     def restoring(*arguments, **more):
         order.append("restore")
@@ -198,7 +198,7 @@ def test_what_waits_to_be_written_counts_as_well(run, photographs, monkeypatch, 
         order.append("written")
         return entry
 
-    monkeypatch.setattr(batch, "restore", restoring)
+    monkeypatch.setattr(batch, "run", restoring)
     monkeypatch.setattr(Restorer, "write", writing)
     run(1, save_faces=True)
     assert order == ["restore", "written"] * 4
@@ -211,7 +211,7 @@ def test_what_is_being_written_when_a_run_is_stopped_is_finished_and_reported(
     for number in range(6):
         photographs.add(f"{number}.png")
     out, report = tmp_path / "out", tmp_path / "report.json"
-    really_sync, really_restore = os.fsync, batch.restore
+    really_sync, really_restore = os.fsync, batch.run
     stopping = threading.Event()
     calls = []
 
@@ -228,7 +228,7 @@ def test_what_is_being_written_when_a_run_is_stopped_is_finished_and_reported(
         return really_restore(*arguments, **more)
 
     monkeypatch.setattr(os, "fsync", syncing)
-    monkeypatch.setattr(batch, "restore", restoring)
+    monkeypatch.setattr(batch, "run", restoring)
     run = restore(photographs.folder, "-o", out, "--report", report)
     assert run.code == 130
     assert run.err == "gpen: stopped; what is finished stays.\n"
@@ -276,11 +276,11 @@ def test_an_output_that_was_closed_is_no_fault_of_the_photograph_in_the_network(
     for name in ("0.png", "1.png", "2.png"):
         photographs.add(name)
     queued, calls, told = [], [], []
-    really_queue, really_restore = Overlap._write, batch.restore
+    really_queue, really_restore = Overlap._write, batch.run
 
     def queueing(*arguments):
-        queued.append(really_queue(*arguments))
-        return queued[-1]
+        really_queue(*arguments)
+        queued.append(arguments[-1])
 
     def restoring(*arguments, **more):
         calls.append(arguments)
@@ -298,7 +298,7 @@ def test_an_output_that_was_closed_is_no_fault_of_the_photograph_in_the_network(
             raise BrokenPipeError
 
     monkeypatch.setattr(Overlap, "_write", queueing)
-    monkeypatch.setattr(batch, "restore", restoring)
+    monkeypatch.setattr(batch, "run", restoring)
     jobs, _ = plan([str(photographs.folder)], tmp_path / "out")
     restorer = Restorer(load_model(networks / "negative.pth"), FacesFromFile(photographs.list), Options())
     with pytest.raises(BrokenPipeError):
@@ -353,8 +353,8 @@ def test_beside_a_gpu_yunet_looks_for_faces_while_the_network_works(
 
     loaded = load_model(networks / "negative.pth")
     restorer = Restorer(OnGpu(loaded.network, loaded.task, loaded.path), Detector(name), Options())
-    really = batch.restore
-    monkeypatch.setattr(batch, "restore", lambda photo, model, *more, **named: really(photo, loaded, *more, **named))
+    really = batch.run
+    monkeypatch.setattr(batch, "run", lambda task, photo, model, *a, **named: really(task, photo, loaded, *a, **named))
     jobs, _ = plan([str(photographs.folder)], tmp_path / "out")
     entries = []
     Overlap(restorer, 2).run(jobs, lambda job: lambda *_: None, entries.append)

@@ -184,8 +184,8 @@ def test_a_second_attempt_does_only_what_the_first_did_not_finish(
         notes._write(planned[1], type(note)(note.run, 1, before, note.writer, note.entry))
         half.unlink()
     calls = []
-    really = batch.restore
-    monkeypatch.setattr(batch, "restore", lambda *a, **more: calls.append(a) or really(*a, **more))
+    really = batch.run
+    monkeypatch.setattr(batch, "run", lambda *a, **more: calls.append(a) or really(*a, **more))
     second = work(Worker(recipe, notes, 1), planned)
     assert len(calls) == 2
     assert second["a.png"] | {"seconds": 0} == first["a.png"] | {"seconds": 0}

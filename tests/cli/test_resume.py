@@ -95,13 +95,13 @@ def test_what_nobody_foresaw_stops_nothing_either(restore, photographs, tmp_path
 
     for name in ("a.png", "b.png"):
         photographs.add(name)
-    really = batch.restore
+    really = batch.run
 
     def fails_once(*args, **more):
-        monkeypatch.setattr(batch, "restore", really)
+        monkeypatch.setattr(batch, "run", really)
         raise error
 
-    monkeypatch.setattr(batch, "restore", fails_once)
+    monkeypatch.setattr(batch, "run", fails_once)
     run = restore(photographs.folder, "-o", tmp_path / "out")
     assert run.code == 1
     assert "a.png: " in run.err

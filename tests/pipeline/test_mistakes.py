@@ -151,10 +151,10 @@ def test_pasting_off_by_half_a_pixel(
 ) -> None:
     add = Canvas.add
 
-    def off(self: Canvas, crop: Picture, matrix: NDArray[np.float64], mask: Picture) -> None:
+    def off(self: Canvas, crop: Picture, matrix: NDArray[np.float64], *more: Any) -> None:
         moved = np.eye(3)
         moved[:2, 2] = shift
-        add(self, crop, matrix @ moved, mask)
+        add(self, crop, matrix @ moved, *more)
 
     monkeypatch.setattr(Canvas, "add", off)
     with pytest.raises(AssertionError):
