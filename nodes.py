@@ -18,6 +18,7 @@ from .gpen.wording import count
 from .gpen_hosts import comfyui as host
 from .gpen_hosts.comfyui_schema import (
     FINDING,
+    GUARDING,
     PASTING,
     GpenDetector,
     GpenFaces,
@@ -132,6 +133,7 @@ class GPENRestoreFaces(io.ComfyNode):
                 *map(option, PASTING),
                 option("upscale"),
                 option("max_megapixels"),
+                *map(option, GUARDING),
             ],
             outputs=[
                 output(io.Image, "restored", "image", "The pictures with their faces restored."),
@@ -175,6 +177,7 @@ class GPENRestoreFaces(io.ComfyNode):
             faces,
             options,
             parser=host.parser_for(options.mask),
+            guard=host.guard_for(options),
             background=enlarged,
             before_frame=model.load,
             on_step=host.Progress(),

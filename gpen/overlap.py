@@ -125,9 +125,7 @@ class Overlap:
         finally:
             room.settle(number)
 
-    def _write(
-        self, number: int, made: Unwritten | Entry, writers: ThreadPoolExecutor, written: Future[Entry]
-    ) -> None:
+    def _write(self, number: int, made: Unwritten | Entry, writers: ThreadPoolExecutor, written: Future[Entry]) -> None:
         if isinstance(made, Unwritten):
             self._room.add(number, made.crops)
             writers.submit(self._written, number, made, written)

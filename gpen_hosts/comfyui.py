@@ -23,6 +23,7 @@ from torch import Tensor
 from ..gpen.device import pick_dtype
 from ..gpen.errors import FilesError, PhotoError
 from ..gpen.faces.detect import FaceDetector, make_detector
+from ..gpen.faces.identity import IdentityGuard, make_guard
 from ..gpen.faces.parsing import FaceParser, make_parser
 from ..gpen.files.catalog import NETWORK_SUFFIXES, ONNX_SUFFIX, find_published, published_by_file_name
 from ..gpen.files.folders import may_be_network, search_folders
@@ -161,6 +162,13 @@ def parser_for(mask: str) -> FaceParser | None:
         return None
     make_room()
     return make_parser(folders(DETECTORS), compute_device())
+
+
+def guard_for(options: Options) -> IdentityGuard | None:
+    """What the identity guard needs; None where it is off, for whatever reason."""
+    if options.identity_guard:
+        make_room()
+    return make_guard(options, folders(DETECTORS), compute_device())
 
 
 def detector_of(name: str) -> FaceDetector:

@@ -13,6 +13,7 @@ from .comfyui_widgets import supported, widget
 CATEGORY = "image/face restoration"
 FINDING = ("detection_threshold", "select", "only_faces", "min_face_size")
 PASTING = ("mask", "feather", "strength", "color_match")
+GUARDING = ("identity_guard", "identity_action")
 
 GpenModel = io.Custom("GPEN_MODEL")
 GpenDetector = io.Custom("GPEN_FACE_DETECTOR")

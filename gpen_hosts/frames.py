@@ -23,6 +23,7 @@ from ..gpen.face_task import Parser
 from ..gpen.faces.align import Placement, cut, place
 from ..gpen.faces.detect import FaceDetector
 from ..gpen.faces.face import Face
+from ..gpen.faces.identity import IdentityGuard
 from ..gpen.faces.select import select_faces
 from ..gpen.model.checkpoint import Model
 from ..gpen.options import Options
@@ -150,6 +151,7 @@ def restore_frames(
     options: Options,
     *,
     parser: Parser | None = None,
+    guard: IdentityGuard | None = None,
     background: Callable[[int], Photo] | None = None,
     damage: Tensor | None = None,
     before_frame: Callable[[], None] | None = None,
@@ -199,6 +201,7 @@ def restore_frames(
             damage=damages(index),
             background=background(index) if background is not None else None,
             parser=parser,
+            guard=guard,
             on_progress=keep,
             keep_crops=False,
         )

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from gpen.device import pick_dtype
 from gpen.errors import GpenError
 from gpen.faces.detect import FaceDetector, make_detector
+from gpen.faces.identity import make_guard
 from gpen.faces.parsing import FaceParser, make_parser
 from gpen.files.folders import default_network, find_network, list_networks, may_be_network, search_folders
 from gpen.model.checkpoint import Model, inspect, load_model
@@ -85,17 +86,20 @@ def setting(name: str) -> Any:
     return DEFAULTS[name] if value is None else value
 
 
+IN_SETTINGS = ("detector", "precision", "strength", "upscale", "identity_guard", "identity_action")
+"""The options that have a setting."""
+
 DEFAULTS: dict[str, Any] = {
     "model": AUTO,
     "keep_in_memory": True,
-    **{name: OPTIONS[name].default for name in ("detector", "precision", "strength", "upscale")},
+    **{name: OPTIONS[name].default for name in IN_SETTINGS},
 }
 """The settings, without the prefix that they have in the host."""
 
 
 def options_from(values: dict[str, Any]) -> Options:
     """Options by name; where one is None or missing, the setting or the default. GpenError for a bad value."""
-    settings = {name: setting(name) for name in ("detector", "precision", "strength", "upscale")}
+    settings = {name: setting(name) for name in IN_SETTINGS}
     given = {name: value for name, value in values.items() if name in OPTIONS and value is not None}
     return Options(**(settings | given))
 
@@ -131,11 +135,14 @@ class Engine:
         try:
             with _progress() as on_progress:
                 model = self._model(weights, device, options.precision).for_task(task)
-                detector = parser = None
+                detector = parser = guard = None
                 if not aligned:
                     detector = self._keep("detector", (options.detector, str(device)), self._make_detector)
                     if options.mask == "parsed" and "mask" in OPTIONS_OF[task]:
                         parser = self._keep("parser", str(device), self._make_parser)
+                if options.identity_guard and task == "restore":
+                    asked = (options.identity_guard, options.identity_action, str(device))
+                    guard = self._keep("guard", asked, lambda key: make_guard(options, folders(), key[-1]))
                 return run(
                     task,
                     image.astype(np.float32) / 255,
@@ -145,6 +152,7 @@ class Engine:
                     damage=damage,
                     on_progress=on_progress,
                     parser=parser,
+                    guard=guard,
                     keep_crops=False,
                 )
         finally:
@@ -186,6 +194,7 @@ class Engine:
             # Small, and quickly loaded again.
             self._kept.pop("detector", None)
             self._kept.pop("parser", None)
+            self._kept.pop("guard", None)
 
 
 def _device() -> torch.device:

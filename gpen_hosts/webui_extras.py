@@ -17,6 +17,7 @@ from gpen.options import OPTIONS, Option
 from gpen.pipeline import Restoration, resize
 
 from .webui import (
+    IN_SETTINGS,
     NAME,
     default_model,
     engine,
@@ -31,7 +32,7 @@ from .webui import (
 
 # Detector and precision are settings; of the limits the host has its own.
 SHOWN = (("strength", "upscale"), ("mask", "select"), ("only_faces", "detection_threshold"), ("color_match",))
-FOLDED = ("feather", "damage_feather", "template", "min_face_size")
+FOLDED = ("feather", "damage_feather", "template", "min_face_size", "identity_guard", "identity_action")
 TASK_HELP = "inpaint: a picture that is transparent where it is damaged. segmentation: a map becomes a face."
 ALIGNED_HELP = "To colorize or inpaint: the picture is one face, cut out as the network takes it, a square."
 
@@ -139,7 +140,7 @@ def _refresh_button(model: Any, task: Any) -> None:
 
 def _control(name: str) -> Any:
     option = OPTIONS[name]
-    value = setting(name) if name in ("strength", "upscale") else option.default
+    value = setting(name) if name in IN_SETTINGS else option.default
     shown = {"value": value, "label": option.label, "info": option.help, "elem_id": f"extras_gpen_{name}"}
     if option.choices:
         return gr.Dropdown(choices=list(option.choices), **shown)

@@ -111,6 +111,8 @@ def add_settings() -> None:
     add("strength", *_component(OPTIONS["strength"]), infotext="GPEN strength")
     upscale = _component(OPTIONS["upscale"])
     add("upscale", upscale[0], upscale[1], "Upscale in Extras", upscale[3])
+    add("identity_guard", *_component(OPTIONS["identity_guard"]))
+    add("identity_action", *_component(OPTIONS["identity_action"]))
     add("keep_in_memory", gr.Checkbox, None, "Keep in memory", "spares loading the network for every picture")
 
 

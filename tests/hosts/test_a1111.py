@@ -230,7 +230,7 @@ def test_the_api_under_pydantic_1(a1111: WebUI, parts: Parts) -> None:
 def test_settings_are_built_by_gradio_3(a1111: WebUI) -> None:
     gradio = importlib.import_module("gradio")
     names = [name for name in a1111.opts.data_labels if name.startswith("gpen_")]
-    assert len(names) == 6
+    assert len(names) == 8
     for info in [a1111.opts.data_labels[name] for name in names]:
         arguments = info.component_args() if callable(info.component_args) else info.component_args
         with gradio.Blocks():

@@ -32,10 +32,11 @@ from tests.hosts.graphs import MARKER, PASSTHROUGH, GraphBuilder, restore
 
 FINDING = ["detection_threshold", "select", "only_faces", "min_face_size"]
 PASTING = ["mask", "feather", "strength", "color_match"]
+GUARDING = ["identity_guard", "identity_action"]
 OPTIONS_OF = {
     "GPENLoadModel": ["precision"],
     "GPENLoadFaceDetector": ["detector"],
-    "GPENRestoreFaces": [*FINDING, "template", *PASTING, "upscale", "max_megapixels"],
+    "GPENRestoreFaces": [*FINDING, "template", *PASTING, "upscale", "max_megapixels", *GUARDING],
     "GPENDetectFaces": FINDING,
     "GPENCropFaces": ["template"],
     "GPENPasteFaces": PASTING,

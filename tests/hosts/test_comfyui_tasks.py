@@ -158,6 +158,15 @@ def test_weights_for_another_task_are_refused_with_both_names(
     assert f"one for the task {task}, such as {example}." in str(caught.value)
 
 
+def test_without_its_weights_the_identity_guard_is_off_and_says_so(graph: GraphBuilder, parts: Parts) -> None:
+    photo = graph.photo(parts.left, "left.png")
+    guard = {"identity_guard": 0.3, "identity_action": "keep"}
+    loaded = model(graph, PASSTHROUGH)
+    node = graph.add("GPENRestoreFaces", image=photo, model=loaded, detector=yunet(graph), **guard)
+    run(graph, node, node[3]).passed_through(parts.left)
+    assert "The identity guard is off. arcface (recognition_arcface_ir_se50.pth) is not on this" in graph.server.log
+
+
 def test_what_says_nothing_still_restores(graph: GraphBuilder, parts: Parts) -> None:
     photo = graph.photo(parts.left, "left.png")
     node = graph.add("GPENRestoreFaces", image=photo, model=model(graph, PASSTHROUGH), detector=yunet(graph))

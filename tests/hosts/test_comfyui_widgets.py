@@ -30,6 +30,8 @@ KINDS = {
     "damage_feather": "Float",
     "strength": "Float",
     "color_match": "Boolean",
+    "identity_guard": "Float",
+    "identity_action": "Combo",
     "upscale": "Float",
     "max_megapixels": "Float",
 }

@@ -26,6 +26,7 @@ from tests.hosts.webui_host import CHECKOUT, EXTENSION, WebUI
 from tests.pipeline import checks
 
 Pixels = NDArray[np.uint8]
+SETTINGS = ("detector", "precision", "strength", "upscale", "identity_guard", "identity_action")
 Reference = Callable[..., Restoration]
 
 
@@ -147,7 +148,7 @@ def test_without_the_settings_page_defaults_count(forge: WebUI, parts: Parts, re
 
 def test_settings_are_registered_with_the_defaults_of_the_options(forge: WebUI) -> None:
     added = {name: info for name, info in forge.opts.data_labels.items() if name.startswith("gpen_")}
-    defaults = {name: OPTIONS[name].default for name in ("detector", "precision", "strength", "upscale")}
+    defaults = {name: OPTIONS[name].default for name in SETTINGS}
     defaults |= {"model": "auto", "keep_in_memory": True}
     assert {name: info.default for name, info in added.items()} == {f"gpen_{k}": v for k, v in defaults.items()}
     assert {info.section for info in added.values()} == {("gpen", "GPEN")}

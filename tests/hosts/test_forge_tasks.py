@@ -219,3 +219,11 @@ def test_what_is_wrong_is_said(
     assert answer.status_code == 422
     assert said in answer.json()["detail"]
     assert "/tmp" not in answer.json()["detail"]
+
+
+def test_without_its_weights_the_identity_guard_is_off_and_says_so(
+    forge: WebUI, parts: Parts, caplog: pytest.LogCaptureFixture
+) -> None:
+    picture = run(forge, Image.fromarray(parts.left), identity_guard=0.3)
+    assert picture.info["Postprocess GPEN faces"] == 5
+    assert "The identity guard is off. arcface" in caplog.text

@@ -1,0 +1,300 @@
+"""Whether a face is still the same person's, and what is done where it is not."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from gpen.errors import FaceError, FilesError
+from gpen.faces.align import TEMPLATES
+from gpen.faces.face import Face
+from gpen.faces.identity import (
+    TEMPLATE,
+    FaceRecognizer,
+    IdentityGuard,
+    guard_trouble,
+    make_guard,
+    make_recognizer,
+)
+from gpen.faces.resample import apply
+from gpen.model.checkpoint import Model
+from gpen.options import Options
+from gpen.pipeline import restore
+
+NAME = "recognition_arcface_ir_se50.pth"
+LANDMARKS = TEMPLATES["gpen"] + 0.5 / 256
+
+
+class BrightnessRecognizer:
+    """Tells people apart by how bright they are: a turn by up to 90 degrees from black to white."""
+
+    def __init__(self):
+        self.seen = []
+
+    def embed(self, crop, landmarks):
+        self.seen.append((crop.shape, landmarks))
+        angle = float(crop.mean()) * np.pi / 2
+        return np.array([np.cos(angle), np.sin(angle)], np.float32)
+
+
+def grey(value: float, size: int = 64) -> np.ndarray:
+    return np.full((size, size, 3), value, np.float32)
+
+
+def distance_of(one: float, other: float) -> float:
+    return 1 - np.cos((one - other) * np.pi / 2)
+
+
+@pytest.fixture(scope="module")
+def arcface(tmp_path_factory) -> Path:
+    """facexlib's network with random weights, its normalisation set by random pictures: so it tells them apart."""
+    module = pytest.importorskip("facexlib.recognition.arcface_arch", reason="facexlib does not import here")
+    torch.manual_seed(0)
+    network = module.Backbone(50, 0.6, "ir_se")
+    for layer in network.modules():
+        if isinstance(layer, torch.nn.BatchNorm1d | torch.nn.BatchNorm2d):
+            layer.momentum = None
+    with torch.no_grad():
+        network(torch.rand(4, 3, 112, 112) * 2 - 1)
+    path = tmp_path_factory.mktemp("arcface") / NAME
+    torch.save(network.state_dict(), path)
+    return path
+
+
+@pytest.mark.parametrize("blend", [True, False])
+def test_a_face_within_the_limit_is_laid_over_whole(blend):
+    verdict = IdentityGuard(BrightnessRecognizer(), 0.2, blend=blend).judge(grey(0.5), grey(0.7), LANDMARKS, 1)
+    assert verdict.factor == 1
+    assert verdict.distance == pytest.approx(distance_of(0.5, 0.7), abs=1e-6)
+
+
+def test_beyond_the_limit_the_original_is_kept():
+    verdict = IdentityGuard(BrightnessRecognizer(), 0.04, blend=False).judge(grey(0.5), grey(0.9), LANDMARKS, 1)
+    assert verdict.factor == 0
+    assert verdict.distance == pytest.approx(distance_of(0.5, 0.9), abs=1e-6)
+    assert verdict.reason == "it would be another person's: its identity moves by 0.19, more than 0.04"
+
+
+def test_beyond_the_limit_it_is_blended_back_until_it_is_within():
+    limit = distance_of(0.5, 0.7)
+    verdict = IdentityGuard(BrightnessRecognizer(), limit, blend=True).judge(grey(0.5), grey(0.9), LANDMARKS, 1)
+    # Half of the way is just within; so near, and never beyond.
+    assert 0.5 - 1 / 64 <= verdict.factor <= 0.5
+    assert verdict.distance <= limit
+    assert verdict.distance == pytest.approx(distance_of(0.5, 0.5 + 0.4 * verdict.factor), abs=1e-6)
+
+
+def test_what_no_blending_brings_within_is_kept():
+    class Stranger(BrightnessRecognizer):
+        def embed(self, crop, landmarks):
+            return super().embed(np.where(crop > 0.5, 1, 0), landmarks)
+
+    verdict = IdentityGuard(Stranger(), 0.1, blend=True).judge(grey(0.5), grey(0.9), LANDMARKS, 1)
+    assert verdict.factor == 0
+    assert verdict.distance == pytest.approx(1)
+
+
+def test_the_strength_counts():
+    guard = IdentityGuard(BrightnessRecognizer(), distance_of(0.5, 0.71), blend=False)
+    assert guard.judge(grey(0.5), grey(0.9), LANDMARKS, 1).factor == 0
+    assert guard.judge(grey(0.5), grey(0.9), LANDMARKS, 0.5).factor == 1
+
+
+def test_both_are_seen_at_the_size_of_the_result_with_the_landmarks_in_its_pixels():
+    recognizer = BrightnessRecognizer()
+    IdentityGuard(recognizer, 1, blend=True).judge(grey(0.5, 32), grey(0.6, 64), LANDMARKS, 1)
+    assert [shape for shape, _ in recognizer.seen] == [(64, 64, 3), (64, 64, 3)]
+    for _, landmarks in recognizer.seen:
+        assert np.abs(landmarks - (LANDMARKS * 64 - 0.5)).max() < 1e-9
+
+
+def test_a_guarded_restoration(passthrough_photo):
+    """The network inverts; one face of three is too far from its original, one is blended back, one is untouched."""
+    photo, faces, model = passthrough_photo
+    free = restore(photo, model, faces)
+    assert [face.identity for face in free.faces] == [None] * 3
+    limit = 0.05
+    guard = IdentityGuard(BrightnessRecognizer(), limit, blend=True)
+    result = restore(photo, model, faces, guard=guard)
+    assert [face.number for face in result.faces] == [0, 1, 2]
+    assert result.faces[0].share == 1
+    assert 0 < result.faces[2].share < 1
+    assert all(face.identity <= limit for face in result.faces)
+    x, y = (round(v) for v in faces[2].center)
+    assert result.mask[y, x] == pytest.approx(result.faces[2].share, abs=1e-3)
+    moved = photo[y, x] + result.faces[2].share * (free.photo[y, x] - photo[y, x])
+    assert np.abs(result.photo[y, x] - moved).max() <= 0.5 / 255
+
+    kept = restore(photo, model, faces, guard=IdentityGuard(BrightnessRecognizer(), limit, blend=False))
+    assert [face.number for face in kept.faces] == [0]
+    assert [left.number for left in kept.skipped] == [1, 2]
+    assert all(left.identity > limit and "its identity moves by" in left.reason for left in kept.skipped)
+    assert kept.photo[y, x] == pytest.approx(photo[y, x], abs=0)
+    assert kept.summary == "1 face restored, 2 left as they were."
+
+
+def test_progress_goes_on_over_faces_that_are_kept(passthrough_photo):
+    photo, faces, model = passthrough_photo
+    steps = []
+    guard = IdentityGuard(BrightnessRecognizer(), 0.05, blend=False)
+    restore(photo, model, faces, guard=guard, on_progress=lambda *step: steps.append((*step[:2], step[2] is None)))
+    assert steps == [(0, 3, True), (1, 3, False), (2, 3, True), (3, 3, True)]
+
+
+@pytest.fixture(scope="module")
+def passthrough_photo():
+    """Three faces of brightness 0.5, 0.3 and 0.15, and a network that inverts colours."""
+    from gpen.model.made import made_weights
+    from gpen.model.network import GPEN
+    from gpen.model.spec import Spec
+
+    spec = Spec(64, 64, 2, 1 / 16)
+    network = GPEN(spec)
+    network.load_state_dict(made_weights(spec, color_matrix=(-np.eye(3)).tolist()))
+    photo = np.concatenate([grey(value, 100) for value in (0.5, 0.3, 0.15)], axis=1)
+    landmarks = TEMPLATES["gpen"] * 90 + 5
+    faces = [Face((25 + x, 25, 75 + x, 80), 0.9, landmarks + np.array([x, 0])) for x in (0, 100, 200)]
+    return photo, faces, Model(network.eval(), "restore", Path("made.pth"))
+
+
+def test_arcface_loads_and_embeds(arcface):
+    recognizer = make_recognizer([arcface.parent])
+    rng = np.random.default_rng(0)
+    one, other = rng.uniform(0, 1, (2, 128, 128, 3)).astype(np.float32)
+    points = LANDMARKS * 128 - 0.5
+    first, second = recognizer.embed(one, points), recognizer.embed(other, points)
+    assert first.shape == (512,)
+    assert np.linalg.norm(first) == pytest.approx(1, abs=1e-4)
+    assert np.array_equal(first, recognizer.embed(one, points))
+    assert 1 - first @ second > 1e-4
+
+
+def test_arcface_sees_the_face_where_its_template_has_it(arcface, monkeypatch):
+    """RGB from -1 to 1, the landmarks on the template: a picture whose colours are its coordinates shows it."""
+    recognizer = make_recognizer([arcface.parent])
+    seen = []
+
+    class Network(torch.nn.Module):
+        def forward(self, x):
+            seen.append(x)
+            return torch.nn.functional.one_hot(torch.tensor([0]), 512).float()
+
+    monkeypatch.setattr(recognizer, "_network", Network())
+    size = 256
+    y, x = np.mgrid[0:size, 0:size] / (size - 1)
+    picture = np.stack([x, y, np.full_like(x, 0.25)], axis=2).astype(np.float32)
+    points = LANDMARKS * size - 0.5
+    recognizer.embed(picture, points)
+    (face,) = seen[0]
+    assert face.shape == (3, 112, 112)
+    assert face[2].mean() == pytest.approx(-0.5, abs=1e-3)
+    # The template of ArcFace is no similarity of GPEN's; the best one is a few pixels off.
+    for point, place in zip(points, TEMPLATE, strict=True):
+        column, row = (round(v) for v in place)
+        found = (face[:2, row, column].numpy() + 1) / 2 * (size - 1)
+        assert np.abs(found - point).max() < 6
+
+
+def test_absent_weights_turn_the_guard_off_with_the_reason(tmp_path, monkeypatch, caplog):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.delenv("GPEN_MODELS_PATH", raising=False)
+    monkeypatch.delenv("GPEN_DETECTORS_PATH", raising=False)
+    assert make_guard(Options(), [tmp_path]) is None
+    assert caplog.records == []
+    with caplog.at_level(logging.WARNING):
+        assert make_guard(Options(identity_guard=0.3), [tmp_path]) is None
+    (record,) = caplog.records
+    assert record.getMessage().startswith(f"The identity guard is off. arcface ({NAME}) is not on this computer.")
+    assert "gpen download arcface" in record.getMessage()
+    assert guard_trouble([tmp_path])
+    with pytest.raises(FilesError):
+        make_recognizer([tmp_path])
+
+
+def test_a_broken_facexlib_turns_the_guard_off(arcface, monkeypatch, caplog):
+    def broken(name):
+        raise FaceError("The Python package facexlib cannot be used here (RuntimeError: no).")
+
+    monkeypatch.setattr("gpen.faces.identity.facexlib_module", broken)
+    assert make_guard(Options(identity_guard=0.3), [arcface.parent]) is None
+    assert "facexlib cannot be used here" in caplog.text
+
+
+def test_weights_of_something_else_are_refused(tmp_path):
+    save_file({"conv.weight": torch.zeros(3, 3)}, tmp_path / "recognition_arcface_ir_se50.safetensors")
+    with pytest.raises(FaceError, match="does not hold the weights of ArcFace"):
+        make_guard(Options(identity_guard=0.3), [tmp_path])
+
+
+def test_the_template_is_a_face():
+    left, right, nose, *mouth = TEMPLATE
+    assert left[0] < nose[0] < right[0]
+    assert max(left[1], right[1]) < nose[1] < min(point[1] for point in mouth)
+    assert np.allclose(apply(np.eye(2, 3), TEMPLATE), TEMPLATE)
+
+
+def test_report_of_the_command(arcface, tmp_path, monkeypatch, capsys):
+    """The whole command, with random ArcFace weights: what was measured is in the report."""
+    from gpen.cli import main
+    from gpen.faces.faces_file import PhotoFaces, write_faces
+    from gpen.images import Picture, write_picture
+    from gpen.model.made import made_weights
+    from gpen.model.spec import Spec
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    rng = np.random.default_rng(1)
+    write_picture(tmp_path / "a.png", Picture(rng.uniform(0.2, 0.8, (100, 100, 3)).astype(np.float32)))
+    face = Face((25, 25, 75, 80), 0.9, TEMPLATES["gpen"] * 90 + 5)
+    write_faces(tmp_path / "faces.json", [PhotoFaces("a.png", 100, 100, (face,))])
+    weights = made_weights(Spec(64, 64, 2, 1 / 16), color_matrix=(-np.eye(3)).tolist())
+    torch.save(weights, tmp_path / "negative.pth")
+    common = ["restore", tmp_path / "a.png", "--model", tmp_path / "negative.pth", "--faces", tmp_path / "faces.json"]
+    common += ["--models-path", arcface.parent]
+
+    def run(name, *more):
+        report = tmp_path / f"{name}.json"
+        arguments = [*common, "-o", tmp_path / f"{name}.png", "--report", report, *more]
+        assert main([str(argument) for argument in arguments]) == 0
+        (entry,) = json.loads(report.read_text())
+        return entry
+
+    (measured,) = run("measured", "--identity-guard", "2")["faces"]
+    assert measured["share"] == 1
+    assert measured["identity_distance"] > 0
+    tight = str(max(0.001, measured["identity_distance"] / 3))
+    (blended,) = run("blended", "--identity-guard", tight)["faces"]
+    assert 0 < blended["share"] < 1
+    assert blended["identity_distance"] <= float(tight)
+    kept = run("kept", "--identity-guard", tight, "--identity-action", "keep")
+    assert kept["faces"] == []
+    assert kept["skipped"][0]["identity_distance"] == measured["identity_distance"]
+    assert "its identity moves by" in kept["skipped"][0]["why"]
+    assert "identity_distance" not in run("free")["faces"][0]
+    capsys.readouterr()
+
+
+def test_the_command_goes_on_without_the_weights(tmp_path, monkeypatch, caplog):
+    from gpen.batch import Recipe
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    recipe = Recipe(tmp_path / "none.pth", Options(identity_guard=0.3), extras=None)  # type: ignore[arg-type]
+    assert recipe.guard("cpu") is None
+    assert "The identity guard is off." in caplog.text
+
+
+def test_only_restoring_is_guarded(tmp_path):
+    from gpen.batch import Recipe
+
+    recipe = Recipe(tmp_path / "none.pth", Options(identity_guard=0.3), extras=None, task="colorize")  # type: ignore[arg-type]
+    assert recipe.guard("cpu") is None
+
+
+def test_the_recognizer_needs_no_landmarks_in_order():
+    with pytest.raises(FaceError, match="coincide"):
+        FaceRecognizer.embed(object.__new__(FaceRecognizer), grey(0.5), np.zeros((5, 2)))
