@@ -8,8 +8,9 @@ from typing import Any
 from comfy_api.latest import io
 from torch import Tensor
 
+from .gpen.errors import OptionError
 from .gpen.faces.detect import FaceDetector
-from .gpen.options import Options
+from .gpen.options import ALIGNED, Options
 from .gpen.wording import count
 from .gpen_hosts import comfyui as host
 from .gpen_hosts.comfyui_schema import (
@@ -114,6 +115,7 @@ class GPENInpaintFaces(io.ComfyNode):
                 option("feather"),
                 option("damage_feather"),
                 option("strength"),
+                option("max_megapixels"),
             ],
             outputs=[
                 output(io.Image, "inpainted", "image", "The pictures with the damage in their faces filled in."),
@@ -166,17 +168,18 @@ class GPENSegmentationToFace(io.ComfyNode):
                     "image", tooltip="One map or a batch, in the colours that the network was trained with."
                 ),
                 GpenModel.Input("model", tooltip="GPEN-Seg2face-512, from GPEN Load Model."),
+                option("max_megapixels"),
             ],
             outputs=[output(io.Image, "face", "image", "The face, as large as the network makes it.")],
             search_aliases=["seg2face", "face parsing", "labels to face"],
         )
 
     @classmethod
-    def execute(cls, image: Tensor, model: host.ManagedModel) -> Any:
-        network = model.for_run("segmentation")
+    def execute(cls, image: Tensor, model: host.ManagedModel, **values: Any) -> Any:
+        network, options = model.for_run("segmentation"), options_from(values)
         device, progress = host.output_device(), host.Progress()
         return io.NodeOutput(
-            synthesize_frames(image, network, before_frame=model.load, on_step=progress, device=device)
+            synthesize_frames(image, network, options, before_frame=model.load, on_step=progress, device=device)
         )
 
 
@@ -190,6 +193,10 @@ def _chosen(
 ) -> FoundFaces | None:
     """The faces to work on; None where each picture is one."""
     if aligned:
+        if faces is not None or region is not None:
+            raise OptionError(
+                f'"{ALIGNED.label}" is on, so that each picture is one face. Disconnect faces and region.'
+            )
         return None
     return faces if faces is not None else host.faces_of(image, detector, options, region)
 

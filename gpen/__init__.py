@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from .errors import GpenError
     from .faces.detect import FaceDetector, available_detectors, make_detector
     from .faces.face import Face
+    from .faces.identity import IdentityGuard, make_guard
     from .faces.parsing import make_parser
     from .images import Picture, read_picture, write_picture
     from .model.checkpoint import CheckpointInfo, Model, inspect, load_model
@@ -28,6 +29,8 @@ _HOMES = {
     "available_detectors": "faces.detect",
     "make_detector": "faces.detect",
     "Face": "faces.face",
+    "IdentityGuard": "faces.identity",
+    "make_guard": "faces.identity",
     "make_parser": "faces.parsing",
     "Picture": "images",
     "read_picture": "images",
@@ -59,6 +62,7 @@ __all__ = [
     "Face",
     "FaceDetector",
     "GpenError",
+    "IdentityGuard",
     "Model",
     "Option",
     "Options",
@@ -77,6 +81,7 @@ __all__ = [
     "load_upscaler",
     "luma",
     "make_detector",
+    "make_guard",
     "make_parser",
     "read_picture",
     "restore",

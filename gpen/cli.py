@@ -14,7 +14,7 @@ from typing import Any
 
 from .errors import GpenError, OptionError
 from .files.catalog import TASKS
-from .options import OPTIONS, OPTIONS_OF, PRESETS, Option, Options, preset_values
+from .options import ALIGNED, OPTIONS, OPTIONS_OF, PRESETS, Option, Options, preset_values
 
 Command = Callable[[argparse.Namespace], int]
 
@@ -160,7 +160,7 @@ def _add_aligned(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--aligned",
         action="store_true",
-        help="each picture is one face, cut out as the network takes it: a square; faces are not looked for",
+        help=ALIGNED.help,
     )
 
 

@@ -40,7 +40,6 @@ class DamageMasks:
         same = [stem.with_name(stem.name + suffix) for suffix in sorted(READABLE_SUFFIXES)]
         found = [path for path in (self._path / photograph.name, *same) if path.is_file()]
         if not found:
-            raise PhotoError(
-                f"There is no mask for this photograph in {self._path}; it would be called {same[0].stem}.png."
-            )
+            name = PurePath(photograph.name).with_suffix(".png")
+            raise PhotoError(f"There is no mask for this photograph in {self._path}; it would be called {name}.")
         return found[0]

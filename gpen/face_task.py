@@ -61,6 +61,10 @@ class FaceTask:
         """Where it counts in the photo; None: everywhere."""
         return None
 
+    def priority(self, placement: Placement) -> Image | None:
+        """How much it counts where other faces reach as well, as :meth:`~gpen.faces.paste.Canvas.add` takes it."""
+        return None
+
     def note(self, mask: Image, options: Options) -> str:
         """What else is to be said, given how much (H, W) of each pixel is face."""
         return ""

@@ -189,7 +189,7 @@ class Options:
     identity_action: str = _option(
         "blend",
         "Beyond the guard",
-        "What is done with a face that has moved further. blend: as little of it is laid over the original as keeps it "
+        "What is done with a face that has moved further. blend: no more of it is laid over the original than keeps it "
         "within. keep: the original stays.",
         "identity",
         choices=("blend", "keep"),
@@ -265,3 +265,18 @@ OPTIONS_OF: dict[str, tuple[str, ...]] = {
     "segmentation": ("precision", "max_megapixels"),
 }
 """Names of the options that each task heeds, by the names of the tasks in :mod:`gpen.files.catalog`."""
+
+
+def heeded(options: Options, task: str) -> Options:
+    """The options with the default in the place of every value that the task does not heed."""
+    return Options(**{name: getattr(options, name) for name in OPTIONS_OF[task]})
+
+
+ALIGNED = Option(
+    "aligned",
+    False,
+    "Aligned portrait",
+    "Each picture is one face, cut out as the network takes it: a square. Faces are not looked for.",
+    "alignment",
+)
+"""Of colorizing and inpainting: it says what the pictures are, not what is done."""

@@ -57,6 +57,12 @@ def restore(
     """
     parse_numbers(options.only_faces)  # a mistake in it concerns no photograph in particular
     jobs, problems = plan(inputs, output)
+    if damage is not None:
+        # A folder of masks may lie inside the folder of photographs.
+        jobs = [job for job in jobs if damage.resolve() not in job.photograph.path.resolve().parents]
+    for asked, what in ((damage, "mask of the damage"), (region, "region")):
+        if asked is not None:
+            _check_asked(asked, what, jobs)
     if report is not None:
         _check_json(report, [*(job.photograph.path for job in jobs), *(job.target for job in jobs), faces], "report")
         make_folder(report.parent)  # or fail now, not after the work
@@ -206,6 +212,17 @@ def _detect_in(
         write_picture(drawing, from_samples(draw_faces(picture.photo, enumerate(faces))))
         print(f"  drawn into {drawing}")
     return picture, faces
+
+
+def _check_asked(path: Path, what: str, jobs: Sequence[Job]) -> None:
+    """Refuse to write results over a picture, or into a folder of pictures, that the user gave for another purpose."""
+    given = path.resolve()
+    for job in jobs:
+        target = job.target.resolve()
+        if target == given or (given.is_dir() and given in target.parents):
+            raise PhotoError(
+                f"{job.target} would be written to {path}, where the {what} is. Choose another place with -o."
+            )
 
 
 def _check_json(path: Path, others: Sequence[Path | None], what: str) -> None:

@@ -17,7 +17,7 @@ from .face_task import FaceTask, Parser
 from .faces.align import Placement, cut, place
 from .faces.detect import FaceDetector
 from .faces.face import Face
-from .faces.identity import IdentityGuard
+from .faces.identity import IdentityGuard, Verdict
 from .faces.paste import Canvas, match_colors
 from .faces.resample import Image, Matrix, compose, scaling
 from .faces.select import select_faces
@@ -96,7 +96,9 @@ class Restoration:
 
 
 OnProgress = Callable[[int, int, RestoredFace | None], bool | None]
-"""Called with the number of faces done, the number to do, and the face just done (None before the first).
+"""Called with the number of faces done, the number to do, and the face just done.
+
+That is None before the first, and for a face whose original a guard kept.
 
 Returning False stops: the faces done so far are kept, and those that the network restored in the same call but
 that were not laid over the photo yet are not. An exception that it raises passes through.
@@ -178,17 +180,14 @@ def run_task(
     moved: dict[int, float] = {}
     if on_progress is None or on_progress(0, len(chosen), None) is not False:
         for number, placement, before, after in _restored(task, photo, faces, chosen, reasons, model, options):
-            verdict, face = None, None
-            if task.guard is not None:
-                verdict = task.guard.judge(before, after, placement.landmarks, options.strength)
+            laid, verdict = _lay(task, canvas, after, before, placement, to_photo, options, parser)
+            face = None
             if verdict is not None and verdict.factor == 0:
                 reasons[number] = verdict.reason
                 moved[number] = verdict.distance
             else:
-                share = 1.0 if verdict is None else verdict.factor
-                laid = _lay(task, canvas, after, before, placement, to_photo, options, parser, share)
-                identity = None if verdict is None else verdict.distance
-                face = RestoredFace(number, faces[number], placement.matrix, before, laid, identity, share)
+                told = () if verdict is None else (verdict.distance, verdict.factor)
+                face = RestoredFace(number, faces[number], placement.matrix, before, laid, *told)
                 restored.append(face if keep_crops else replace(face, before=None, after=None))
             if on_progress is not None and on_progress(chosen.index(number) + 1, len(chosen), face) is False:
                 break
@@ -216,7 +215,7 @@ def _restored(
     ``reasons``.
     """
     waiting = list(reversed(chosen))
-    source = task.source(photo)
+    source: Image | None = None
     while waiting:
         together = faces_per_call(model, len(waiting))
         cuts: list[tuple[int, Placement, Image]] = []
@@ -227,6 +226,7 @@ def _restored(
                 if needless := task.needless(placement):
                     reasons[number] = needless
                 else:
+                    source = task.source(photo) if source is None else source
                     crop = task.before(cut(source, placement.matrix, placement.size))
                     cuts.append((number, placement, crop))
             except FaceError as error:
@@ -275,18 +275,22 @@ def _lay(
     to_photo: Matrix,
     options: Options,
     parser: Parser | None,
-    share: float = 1.0,
-) -> Image:
-    """Lay a crop over the canvas and return it as it was laid: with ``before``'s colours if asked for.
+) -> tuple[Image, Verdict | None]:
+    """Lay a crop over the canvas and return it as it was laid, with ``before``'s colours if asked for.
 
-    share: of the strength. to_photo: maps pixels of the canvas to pixels of the photo that the placement is about.
+    Returns what the task's guard says of it as well; where that keeps the original, nothing is laid. to_photo: maps
+    pixels of the canvas to pixels of the photo that the placement is about.
     """
     mask = task.mask(crop, placement, options, parser)
     if options.color_match and before is not None:
         crop = match_colors(crop, before, mask)
+    verdict = None
+    if task.guard is not None and before is not None:
+        verdict = task.guard.judge(before, crop, placement.landmarks, options.strength)
+        mask = mask * np.float32(verdict.factor)
     to_crop = compose(scaling(crop.shape[0] / placement.size), compose(placement.matrix, to_photo))
-    canvas.add(crop, to_crop, mask * np.float32(share), task.weights(placement.face, options))
-    return crop
+    canvas.add(crop, to_crop, mask, task.weights(placement.face, options), task.priority(placement))
+    return crop, verdict
 
 
 def restore_crops(model: Model, crops: Sequence[Image]) -> list[Image]:
@@ -341,9 +345,10 @@ def check_photo(photo: Image, region: NDArray[np.float32] | None, background: Im
     if background is None:
         megapixels = height * width * options.upscale**2 / 1e6
         if megapixels > options.max_megapixels:
+            enlarged, advice = (" after enlarging", "a smaller upscale, or ") if options.upscale > 1 else ("", "")
             raise PhotoError(
-                f"The picture would have {megapixels:.1f} megapixels after enlarging, more than the "
-                f"{options.max_megapixels:g} allowed. Choose a smaller upscale, or a larger limit."
+                f"The picture would have {megapixels:.1f} megapixels{enlarged}, more than the "
+                f"{options.max_megapixels:g} allowed. Choose {advice}a larger limit."
             )
     else:
         _check_background(background, height, width)

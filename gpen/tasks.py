@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -10,17 +11,18 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import PhotoError
+from .errors import OptionError, PhotoError
 from .face_task import FaceTask, Parser
 from .faces.align import TEMPLATES, Placement, cut
 from .faces.detect import FaceDetector
 from .faces.face import Face
 from .faces.identity import IdentityGuard
 from .faces.mask import FACE_HEIGHT, face_mask
+from .faces.mask import SIZE as MASK_SIZE
 from .faces.paste import Join, Weights
 from .faces.resample import Image, apply, invert, scaling, warp
 from .model.checkpoint import Model, require_task
-from .options import Options
+from .options import Options, heeded
 from .pipeline import (
     DEFAULTS,
     OnProgress,
@@ -36,6 +38,9 @@ from .pipeline import (
 
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 """Weights of red, green and blue in the luma Y of ITU-R BT.601."""
+
+_PREFERENCE = 8
+"""How decidedly the nearest of several faces fills in damage that all reach: the power of its nearness."""
 
 _LEAST_FEATHER = 1.0
 """Pixels. Less would leave the stairs of the mask's own pixels."""
@@ -64,10 +69,7 @@ class Inpainting(FaceTask):
     def __init__(self, damage: NDArray[np.float32]) -> None:
         super().__init__()
         self._damaged = damage > 0.5
-        self._rows, self._columns = (np.flatnonzero(self._damaged.any(axis=axis)) for axis in (1, 0))
-        sound = np.where(self._damaged, 0, 1).astype(np.uint8)
-        # Where nothing is damaged OpenCV's distances are only very large.
-        self._distance = np.asarray(cv2.distanceTransform(sound, cv2.DIST_L2, cv2.DIST_MASK_PRECISE))
+        self._any = bool(self._damaged.any())
 
     def source(self, photo: Image) -> Image:
         """The photo with the damage painted white, as the network was trained."""
@@ -80,7 +82,7 @@ class Inpainting(FaceTask):
         end = placement.size - 1
         square = np.array([[0, 0], [end, 0], [end, end], [0, end]], float)
         corners = apply(invert(placement.matrix), square)
-        if not len(self._rows):
+        if not self._any:
             return "nothing is damaged"
         low = np.maximum(np.floor(corners.min(axis=0)).astype(int), 0)
         high = np.ceil(corners.max(axis=0)).astype(int) + 1
@@ -104,13 +106,31 @@ class Inpainting(FaceTask):
         height = FACE_HEIGHT * float(np.linalg.norm(mouth - eyes))
         # The pixel next to damage is at a distance of 1.
         width = max(options.damage_feather * height, _LEAST_FEATHER) + 1
-        rising = np.clip(1 - self._distance[rows, columns] / np.float32(width), 0, 1)
+        # No farther around: beyond the width nothing depends on how far the damage is.
+        margin = math.ceil(width)
+        above, left = min(margin, rows.start), min(margin, columns.start)
+        around = self._damaged[rows.start - above : rows.stop + margin, columns.start - left : columns.stop + margin]
+        if not around.any():
+            return np.zeros((rows.stop - rows.start, columns.stop - columns.start), np.float32)
+        distance = cv2.distanceTransform((~around).view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+        inside = distance[above : above + rows.stop - rows.start, left : left + columns.stop - columns.start]
+        rising = np.clip(1 - inside / np.float32(width), 0, 1)
         return np.asarray(rising * rising * (3 - 2 * rising), dtype=np.float32)
+
+    def priority(self, placement: Placement) -> Image:
+        """The nearest face fills in what several reach: its crop shows most of what is around."""
+        eyes, mouth = placement.landmarks[:2].mean(axis=0), placement.landmarks[3:].mean(axis=0)
+        middle, unit = (eyes + mouth) / 2 * MASK_SIZE, float(np.linalg.norm(mouth - eyes)) * MASK_SIZE
+        steps = np.arange(MASK_SIZE)
+        squared = ((steps - middle[0]) ** 2 + ((steps - middle[1]) ** 2)[:, None]) / unit**2
+        return np.asarray((1 + squared) ** -float(_PREFERENCE), dtype=np.float32)
 
     def note(self, mask: Image, options: Options) -> str:
         """How much of the damage is still there."""
-        if not len(self._rows):
+        if not self._any:
             return "The mask is black: nothing is marked as damaged."
+        if options.strength == 0:
+            return "The strength is 0: nothing was changed."
         left = float((self._damaged & (mask < options.strength / 2)).sum() / self._damaged.sum())
         return f"{left:.0%} of the damage lies outside of the faces and stays." if left >= 0.005 else ""
 
@@ -141,15 +161,17 @@ def colorize(
 
     Only chroma comes from the network: the luma Y (BT.601) of the result is the photo's, and where a colour of that
     luma lies beyond 0 to 1 its chroma is reduced. detector: None where the photo is one aligned portrait, a square as
-    the network takes it; then all of it is coloured. Everything else is as for :func:`gpen.restore`; what the network
+    the network takes it; then all of it is coloured, and there is no region. Options that the task does not heed
+    (:data:`gpen.options.OPTIONS_OF`) do not count. Everything else is as for :func:`gpen.restore`; what the network
     was given in the place of the photo is grey.
 
     Raises GpenError, or a subclass, for everything a user can cause, a network for another task among it.
     """
-    require_task(model, "colorize")
+    model, options = model.for_task("colorize"), heeded(options, "colorize")
     task = Colorization()
     if detector is None:
-        return _run_aligned(task, photo, model, options, background, on_progress)
+        _check_region(region)
+        return _run_aligned(task, photo, model, options, background, on_progress, keep_crops)
     return run_task(
         task,
         photo,
@@ -182,16 +204,17 @@ def inpaint(
     damage: (H, W), above 0.5 where the photo is damaged. There, and in a soft edge around it as wide as option
     "damage_feather" says, the result is the network's; everywhere else it is the photo, bit for bit. Damage that no
     face's crop reaches stays, which the result's ``note`` says. detector: None where the photo is one aligned
-    portrait. Option "upscale" does not count. Everything else is as for :func:`gpen.restore`.
+    portrait; then there is no region. Options that the task does not heed do not count. Everything else is as for
+    :func:`gpen.restore`.
 
     Raises GpenError, or a subclass, for everything a user can cause, a network for another task among it.
     """
-    require_task(model, "inpaint")
+    model, options = model.for_task("inpaint"), heeded(options, "inpaint")
     check_damage(photo, damage)
     task = Inpainting(damage)
-    options = replace(options, upscale=1.0, color_match=False)
     if detector is None:
-        return _run_aligned(task, photo, model, options, None, on_progress)
+        _check_region(region)
+        return _run_aligned(task, photo, model, options, None, on_progress, keep_crops)
     return run_task(
         task,
         photo,
@@ -205,7 +228,7 @@ def inpaint(
     )
 
 
-def synthesize(labels: Image, model: Model) -> Restoration:
+def synthesize(labels: Image, model: Model, options: Options = DEFAULTS) -> Restoration:
     """Make a face of a segmentation map.
 
     labels: float32 (S, S, 3), RGB, [0, 1], a colour for each part of the face as the network was trained; of any size,
@@ -213,8 +236,8 @@ def synthesize(labels: Image, model: Model) -> Restoration:
 
     Raises GpenError where that is no square, or the network is for another task.
     """
-    require_task(model, "segmentation")
-    check_photo(labels, None, None, DEFAULTS)
+    model, options = model.for_task("segmentation"), heeded(options, "segmentation")
+    check_photo(labels, None, None, options)
     _check_square(labels, "A segmentation map")
     size = model.spec.in_size
     before = np.asarray(cv2.resize(labels, (size, size), interpolation=cv2.INTER_NEAREST_EXACT), dtype=np.float32)
@@ -242,7 +265,7 @@ def run(
     "segmentation", whose photo is the map. more: as for :func:`gpen.restore`. What a task does not need is left out.
     """
     if task == "segmentation":
-        return synthesize(photo, model)
+        return synthesize(photo, model, options)
     if task == "inpaint":
         if damage is None:
             raise PhotoError("To inpaint, a mask is needed that is white where the photo is damaged.")
@@ -291,6 +314,7 @@ def _run_aligned(
     options: Options,
     background: Image | None,
     on_progress: OnProgress | None,
+    keep_crops: bool,
 ) -> Restoration:
     check_photo(photo, None, background, options)
     _check_square(photo, "An aligned portrait")
@@ -303,7 +327,9 @@ def _run_aligned(
     if needless:
         over = np.zeros(canvas.shape[:2], np.float32)
         skipped = [SkippedFace(0, face, needless)]
-        return Restoration(canvas, over, [], skipped, background is not None, task.done, task.note(over, options))
+        return Restoration(
+            canvas.copy(), over, [], skipped, background is not None, task.done, task.note(over, options)
+        )
     before = task.before(cut(task.source(photo), placement.matrix, size))
     (after,) = restore_crops(model, [before])
     height, width = canvas.shape[:2]
@@ -320,7 +346,13 @@ def _run_aligned(
     if on_progress is not None:
         on_progress(1, 1, restored)
     note = task.note(over, options)
+    restored = restored if keep_crops else replace(restored, before=None, after=None)
     return Restoration(result, over, [restored], [], background is not None, task.done, note)
+
+
+def _check_region(region: NDArray[np.float32] | None) -> None:
+    if region is not None:
+        raise OptionError("An aligned portrait is one face, and all of it is worked on: leave the region out.")
 
 
 def _whole(photo: Image) -> Face:

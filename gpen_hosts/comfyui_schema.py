@@ -7,6 +7,7 @@ from typing import Any
 from comfy_api.latest import io
 
 from ..gpen.errors import GpenError
+from ..gpen.options import ALIGNED
 from . import comfyui as host
 from .comfyui_widgets import supported, widget
 
@@ -83,7 +84,7 @@ def aligned_input() -> Any:
     """For pictures that are crops already."""
     return io.Boolean.Input(
         "aligned",
-        display_name="Aligned portrait",
-        default=False,
-        tooltip="Each picture is one face, cut out as the network takes it: a square. Faces are not looked for.",
+        display_name=ALIGNED.label,
+        default=ALIGNED.default,
+        tooltip=ALIGNED.help,
     )

@@ -222,6 +222,7 @@ def restore_frames(
 def synthesize_frames(
     frames: Tensor,
     model: Model,
+    options: Options,
     *,
     before_frame: Callable[[], None] | None = None,
     on_step: OnStep | None = None,
@@ -233,7 +234,7 @@ def synthesize_frames(
     for index in range(len(frames)):
         if before_frame is not None:
             before_frame()
-        face = synthesize(photo_of(frames[index]), model).photo
+        face = synthesize(photo_of(frames[index]), model, options).photo
         faces[index] = torch.from_numpy(face)
         if on_step is not None:
             on_step(index + 1, len(frames), face)

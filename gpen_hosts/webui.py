@@ -143,6 +143,9 @@ class Engine:
                 if options.identity_guard and task == "restore":
                     asked = (options.identity_guard, options.identity_action, str(device))
                     guard = self._keep("guard", asked, lambda key: make_guard(options, folders(), key[-1]))
+                    if guard is None:
+                        # Its weights may be there for the next picture; until then the reason is said each time.
+                        del self._kept["guard"]
                 return run(
                     task,
                     image.astype(np.float32) / 255,

@@ -24,7 +24,7 @@ from gpen.errors import FilesError, GpenError, OutOfMemoryError
 from gpen.files.catalog import TASKS
 from gpen.images import read_picture, write_picture
 from gpen.jobs import Photograph
-from gpen.options import OPTIONS, Option, Options
+from gpen.options import ALIGNED, OPTIONS, Option, Options
 from gpen.pipeline import Restoration, resize
 
 from .webui import default_model, engine, network_path, networks, options_from, samples_of, setting
@@ -51,7 +51,7 @@ RestoreRequest: Any = create_model(
         Optional[str],  # noqa: UP045
         Field(None, description="To inpaint: a picture of equal size, white where the first is damaged, in base64."),
     ),
-    aligned=(bool, Field(False, description="To colorize or inpaint: the picture is one face, cut out as a square.")),
+    aligned=(bool, Field(ALIGNED.default, description=f"To colorize or inpaint: {ALIGNED.label}. {ALIGNED.help}")),
     **{name: _field(option) for name, option in OPTIONS.items()},
 )
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from gpen.errors import PhotoError
 from gpen.files.catalog import TASKS
-from gpen.options import OPTIONS, Option
+from gpen.options import ALIGNED, OPTIONS, Option
 from gpen.pipeline import Restoration, resize
 
 from .webui import (
@@ -34,7 +34,6 @@ from .webui import (
 SHOWN = (("strength", "upscale"), ("mask", "select"), ("only_faces", "detection_threshold"), ("color_match",))
 FOLDED = ("feather", "damage_feather", "template", "min_face_size", "identity_guard", "identity_action")
 TASK_HELP = "inpaint: a picture that is transparent where it is damaged. segmentation: a map becomes a face."
-ALIGNED_HELP = "To colorize or inpaint: the picture is one face, cut out as the network takes it, a square."
 
 
 class GpenPostprocessing(scripts_postprocessing.ScriptPostprocessing):
@@ -70,7 +69,9 @@ class GpenPostprocessing(scripts_postprocessing.ScriptPostprocessing):
                     controls |= {name: _control(name) for name in names}
             with gr.Accordion("More", open=False):
                 controls |= {name: _control(name) for name in FOLDED}
-                aligned = gr.Checkbox(False, label="Aligned portrait", info=ALIGNED_HELP, elem_id="extras_gpen_aligned")
+                aligned = gr.Checkbox(
+                    ALIGNED.default, label=ALIGNED.label, info=ALIGNED.help, elem_id="extras_gpen_aligned"
+                )
         return {"enable": enable, "task": task, "model": model, **controls, "aligned": aligned}
 
     def process(
@@ -108,7 +109,8 @@ def _transparent(image: Image.Image) -> NDArray[np.float32]:
     if "A" not in image.getbands():
         raise PhotoError(
             "To inpaint, a picture is needed that is transparent where it is damaged, such as a PNG whose damage was "
-            "erased; this one has no alpha channel."
+            "erased; here this one has no alpha channel. Save it as RGBA: of grey and palette pictures the WebUI drops "
+            "the transparency."
         )
     return 1 - np.asarray(image.getchannel("A"), np.float32) / 255
 

@@ -30,8 +30,8 @@ def facexlib_module(name: str) -> Any:
         text = " ".join(str(error).split())
         reason = f"{type(error).__name__}: {text}" if text else type(error).__name__
         raise FaceError(
-            f"The Python package facexlib cannot be used here ({reason}). RetinaFace and the parsed mask "
-            "need it; YuNet and the other masks do not."
+            f"The Python package facexlib cannot be used here ({reason}). RetinaFace, the parsed mask and the "
+            "identity guard need it; YuNet and the other masks do not."
         ) from error
 
 

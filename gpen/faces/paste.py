@@ -26,12 +26,16 @@ Weights = Callable[[slice, slice], Image]
 
 @dataclass(frozen=True, eq=False)
 class _Patch:
-    """What one face brings to its rectangle of the canvas: colours (h, w, 3) and how much they count (h, w)."""
+    """What one face brings to its rectangle of the canvas: colours (h, w, 3) and how much they count (h, w).
+
+    shares: (h, w), how much they count beside other faces' colours.
+    """
 
     rows: slice
     columns: slice
     colors: Image
     weights: Image
+    shares: Image
 
 
 class Canvas:
@@ -49,10 +53,18 @@ class Canvas:
         self._join = join
         self._patches: list[_Patch] = []
 
-    def add(self, crop: Image, matrix: Matrix, mask: Image, weights_there: Weights | None = None) -> None:
+    def add(
+        self,
+        crop: Image,
+        matrix: Matrix,
+        mask: Image,
+        weights_there: Weights | None = None,
+        priority: Image | None = None,
+    ) -> None:
         """Lay a crop (S, S, 3) over the photo where ``mask`` (MASK_SIZE, MASK_SIZE) is above zero.
 
         matrix: 2 x 3, maps pixels of the canvas to pixels of the crop. weights_there: what the mask is multiplied by.
+        priority: of the mask's size, above 0; how much the face counts where others reach as well, besides the mask.
         """
         size = crop.shape[0]
         to_canvas = invert(matrix)
@@ -68,7 +80,10 @@ class Canvas:
         weights = warp_mask(mask, compose(to_rectangle, mask_to_crop), shape)
         if weights_there is not None:
             weights *= weights_there(rows, columns)
-        self._patches.append(_Patch(rows, columns, np.clip(colors, 0, 1, out=colors), weights))
+        shares = weights**OVERLAP_SHARPNESS
+        if priority is not None:
+            shares *= warp_mask(priority, compose(to_rectangle, mask_to_crop), shape)
+        self._patches.append(_Patch(rows, columns, np.clip(colors, 0, 1, out=colors), weights, shares))
 
     def blend(self, strength: float, out: Image | None = None) -> tuple[Image, Image]:
         """The photo with all faces (H, W, 3), and the mask (H, W) with which they were laid over it.
@@ -94,7 +109,7 @@ class Canvas:
             columns, there_columns = _common(patch.columns, other.columns)
             weights = other.weights[there_rows, there_columns]
             if weights.size:
-                share = weights**OVERLAP_SHARPNESS
+                share = other.shares[there_rows, there_columns]
                 colors[rows, columns] += other.colors[there_rows, there_columns] * share[..., None]
                 shares[rows, columns] += share
                 np.maximum(mask[rows, columns], weights, out=mask[rows, columns])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 from collections.abc import Callable, Hashable
 from typing import Any
 
@@ -38,6 +39,12 @@ class RepeatedCalls:
         self._last: Hashable = None
         self._recorded: tuple[Hashable, Call] | None = None
         self._given_up = False
+        # A recording has one place for its input: two threads would get each other's results.
+        self._lock = threading.Lock()
+
+    def __reduce__(self) -> tuple[type[RepeatedCalls], tuple[()]]:
+        # A copy of the network has weights elsewhere.
+        return RepeatedCalls, ()
 
     def run(self, call: Call, x: Tensor, state: Hashable, record: Callable[[Call, Tensor], Call | None]) -> Tensor:
         """What ``call`` returns for ``x``, by a recording where there is one.
@@ -46,14 +53,15 @@ class RepeatedCalls:
         there is no room for it now.
         """
         kind = (x.shape, x.dtype, x.device, state)
-        if self._recorded is not None and self._recorded[0] == kind:
-            return self._recorded[1](x)
-        out = self._called(call, x)
-        if kind == self._last and not self._given_up:
-            self._recorded = None
-            self._try(record, call, x, kind, out)
-        self._last = kind
-        return out
+        with self._lock:
+            if self._recorded is not None and self._recorded[0] == kind:
+                return self._recorded[1](x)
+            out = self._called(call, x)
+            if kind == self._last and not self._given_up:
+                self._recorded = None
+                self._try(record, call, x, kind, out)
+            self._last = kind
+            return out
 
     def forget(self) -> None:
         """Let go of what was recorded, and of its memory."""

@@ -180,9 +180,12 @@ class GPEN(nn.Module):
         return CudaGraph(call, x, self.derived)
 
     def _apply(self, *args: Any, **kwargs: Any) -> GPEN:
-        # Called where the network is moved or converted.
-        self._repeated.forget()
-        return super()._apply(*args, **kwargs)  # type: ignore[no-untyped-call, no-any-return]
+        # Called where the network is moved or converted, and by hosts before every picture to no effect.
+        before = weights_state(self)
+        super()._apply(*args, **kwargs)  # type: ignore[no-untyped-call]
+        if weights_state(self) != before:
+            self._repeated.forget()
+        return self
 
 
 def _rows_of(x: Tensor) -> Rows:

@@ -167,6 +167,25 @@ def test_a_photograph_without_its_mask_does_not_stop_the_others(do, photographs,
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["b.png"]
 
 
+def test_results_do_not_replace_masks(do, photographs, tmp_path):
+    photographs.add("a.png")
+    mask = write_mask(tmp_path / "masks/a.png", slice(40, 50), slice(45, 65))
+    before = mask.read_bytes()
+    for arguments in (["-o", tmp_path / "masks", "--damage", tmp_path / "masks"], ["-o", mask, "--damage", mask]):
+        run = do("inpaint", photographs.folder / "a.png", *arguments, "--overwrite")
+        assert run.code == 1
+        assert "where the mask of the damage is. Choose another place with -o." in run.err
+    assert mask.read_bytes() == before
+
+
+def test_masks_inside_the_folder_of_photographs_are_no_photographs(do, photographs, tmp_path):
+    photographs.add("a.png")
+    write_mask(photographs.folder / "masks/a.png", slice(40, 50), slice(45, 65))
+    run = do("inpaint", photographs.folder, "-o", tmp_path / "out", "--damage", photographs.folder / "masks")
+    assert run.code == 0, run.err
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.png"]
+
+
 def test_a_mask_of_another_size(do, photographs, tmp_path):
     mask = write_mask(tmp_path / "mask.png", slice(0, 9), slice(0, 9), (50, 60))
     run = do("inpaint", photographs.add("a.png"), "-o", tmp_path / "out.png", "--damage", mask)

@@ -139,6 +139,15 @@ def test_a_guarded_restoration(passthrough_photo):
     assert kept.summary == "1 face restored, 2 left as they were."
 
 
+def test_the_guard_judges_what_is_laid(passthrough_photo):
+    """With its colours matched, the inverted face is as bright as the original."""
+    photo, faces, model = passthrough_photo
+    guard = IdentityGuard(BrightnessRecognizer(), 0.05, blend=False)
+    matched = restore(photo, model, faces, Options(color_match=True), guard=guard)
+    assert [face.number for face in matched.faces] == [0, 1, 2]
+    assert max(face.identity for face in matched.faces) < 0.01
+
+
 def test_progress_goes_on_over_faces_that_are_kept(passthrough_photo):
     photo, faces, model = passthrough_photo
     steps = []

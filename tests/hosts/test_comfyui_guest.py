@@ -42,8 +42,8 @@ OPTIONS_OF = {
     "GPENPasteFaces": PASTING,
     "GPENConvertCheckpoint": [],
     "GPENColorizeFaces": [*FINDING, "template", "mask", "feather", "strength", "upscale", "max_megapixels"],
-    "GPENInpaintFaces": [*FINDING, "template", "feather", "damage_feather", "strength"],
-    "GPENSegmentationToFace": [],
+    "GPENInpaintFaces": [*FINDING, "template", "feather", "damage_feather", "strength", "max_megapixels"],
+    "GPENSegmentationToFace": ["max_megapixels"],
 }
 OUTPUTS_OF = {
     "GPENLoadModel": ["GPEN_MODEL"],

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from gpen.options import OPTIONS, Option
+from gpen.options import ALIGNED, OPTIONS, Option
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = ROOT / "web" / "docs"
@@ -29,7 +29,7 @@ class Node:
 
 
 def _text(node: ast.expr) -> str:
-    value = ast.literal_eval(node)
+    value = getattr(ALIGNED, node.attr) if isinstance(node, ast.Attribute) else ast.literal_eval(node)
     assert isinstance(value, str)
     return value
 

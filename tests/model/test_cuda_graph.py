@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 import logging
+import threading
+import time
 import weakref
 
 import pytest
@@ -236,9 +239,45 @@ def test_a_network_is_not_kept_by_what_repeats():
 def test_moving_and_converting_forget_the_recording(network, monkeypatch):
     forgotten = []
     monkeypatch.setattr(network._repeated, "forget", lambda: forgotten.append(True))
-    network.to("cpu")
+    network.to("cpu")  # as hosts do before every picture
+    assert forgotten == []
     network.to(torch.bfloat16)
-    assert len(forgotten) == 2
+    assert forgotten == [True]
+
+
+def test_threads_get_their_own_results(network):
+    """A recording has one place for its input and one for its result."""
+
+    def record(call, x):
+        at = x.clone()
+
+        def replay(x):
+            at.copy_(x)
+            time.sleep(0.001)
+            return call(at)
+
+        return replay
+
+    repeated = RepeatedCalls()
+    wrong = []
+
+    def work(seed):
+        x = torch.full((1, 3, 4, 4), float(seed))
+        for _ in range(20):
+            if not torch.equal(repeated.run(lambda x: x * 2, x, None, record), x * 2):
+                wrong.append(seed)
+
+    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+
+
+def test_a_copy_of_a_network_begins_without_recordings(network):
+    network._repeated._last = "something"
+    assert copy.deepcopy(network)._repeated._last is None
 
 
 def test_a_call_waits_for_no_number_and_copies_nothing_to_another_device():

@@ -8,9 +8,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
-from gpen.errors import GpenError, PhotoError
+from gpen.errors import GpenError, OptionError, PhotoError
 from gpen.faces.align import TEMPLATES
 from gpen.faces.face import Face
 from gpen.images import Picture, read_picture
@@ -279,6 +280,71 @@ def test_two_faces_share_one_scratch(inpainter):
     assert result.summary.startswith("2 faces inpainted.")
     assert np.abs(result.photo[100, 60:180] - WHITE).max() * 255 <= 3
     assert np.abs(result.photo[100, 320:440] - WHITE).max() * 255 <= 3
+
+
+def test_the_nearest_face_fills_in_what_both_reach(make_model):
+    """The left face's network answers black, the right one's white: the damage lies on the right one's eye."""
+    photo = np.full((200, 300, 3), 0.5, np.float32)
+    left, right = aligned_face(200, 0, 0), aligned_face(200, 100, 0)
+    x, y = np.rint(right.landmarks[0]).astype(int)
+    damage = damage_of(photo, (slice(y - 5, y + 5), slice(x - 5, x + 5)))
+    model = make_model(256, "inpaint")
+    answers = iter((0.0, 1.0))
+    plain = model.network
+
+    class Answers(type(plain)):
+        def forward(self, x):
+            return torch.cat([torch.full_like(picture, next(answers))[None] * 2 - 1 for picture in x])
+
+    plain.__class__ = Answers  # of a network that this test alone has
+    result = inpaint(photo, damage, model, [left, right])
+    assert result.summary == "2 faces inpainted."
+    assert result.photo[y, x].min() > 0.95
+
+
+def test_options_of_other_tasks_do_not_count(photo_with_face, colorizer, inpainter):
+    """They would take the colours away again, or want a parser that the task has no use for."""
+    photo, faces = photo_with_face
+    others = Options(color_match=True, upscale=2.0, mask="parsed", identity_guard=0.1)
+    damage = damage_of(photo, (slice(120, 160), slice(130, 190)))
+    filled = inpaint(photo, damage, inpainter, faces, others)
+    assert np.array_equal(filled.photo, inpaint(photo, damage, inpainter, faces).photo)
+    grey = np.repeat((photo @ Y)[..., None], 3, axis=2).astype(np.float32)
+    coloured_anyway = colorize(grey, colorizer, faces, Options(color_match=True))
+    assert np.array_equal(coloured_anyway.photo, colorize(grey, colorizer, faces).photo)
+
+
+def test_strength_0_is_said(photo_with_face, inpainter):
+    photo, faces = photo_with_face
+    damage = damage_of(photo, (slice(120, 160), slice(130, 190)))
+    result = inpaint(photo, damage, inpainter, faces, Options(strength=0))
+    assert np.array_equal(result.photo, photo)
+    assert result.note == "The strength is 0: nothing was changed."
+
+
+def test_an_aligned_portrait_has_no_region_and_its_result_is_new(photo_with_face, colorizer):
+    photo = photo_with_face[0][:, :300].copy()
+    with pytest.raises(OptionError, match="leave the region out"):
+        colorize(photo, colorizer, None, region=np.zeros((300, 300), np.float32))
+    stopped = colorize(photo, colorizer, None, on_progress=lambda *_: False)
+    assert stopped.photo is not photo
+    assert np.array_equal(stopped.photo, photo)
+    (face,) = colorize(photo, colorizer, None, keep_crops=False).faces
+    assert (face.before, face.after) == (None, None)
+
+
+def test_a_map_may_be_as_large_as_the_option_says(make_model):
+    labels = np.zeros((400, 400, 3), np.float32)
+    model = make_model(256, "segmentation")
+    assert run("segmentation", labels, model, None, Options(max_megapixels=0.2)).faces
+    with pytest.raises(PhotoError, match=r"0\.2 megapixels, more than the 0\.1 allowed\. Choose a larger limit\."):
+        run("segmentation", labels, model, None, Options(max_megapixels=0.1))
+
+
+def test_a_network_that_says_nothing_is_taken_at_the_users_word(make_model):
+    known = make_model(256, "restore")
+    untold = type(known)(known.network, "restore", known.path, is_task_told=False)
+    assert synthesize(np.zeros((64, 64, 3), np.float32), untold).faces
 
 
 def test_aligned_portrait_with_damage(portrait, inpainter):
