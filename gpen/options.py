@@ -245,3 +245,6 @@ OPTIONS_OF: dict[str, tuple[str, ...]] = {
     "segmentation": ("precision", "max_megapixels"),
 }
 """Names of the options that each task heeds, by the names of the tasks in :mod:`gpen.files.catalog`."""
+
+OPTIONS_OF_COMPARISON = ("precision", *_FINDING, "mask", "feather", "max_megapixels")
+"""Names of the options that :mod:`gpen.compare` heeds."""
