@@ -122,8 +122,8 @@ class SpandrelModel:
             if not is_out_of_memory(error):
                 raise
             raise OutOfMemoryError(
-                f"{self.title} ({self.path.name}) needs more memory than is free on {self.device}. Close other programs "
-                "that use it, or use the CPU."
+                f"{self.title} ({self.path.name}) needs more memory than is free on {self.device}. Close other "
+                "programs that use it, or use the CPU."
             ) from error
         out = out.float().add(1).div(2)
         check_finite(out, f"{self.title} ({self.path.name})", self.dtype)
@@ -134,8 +134,8 @@ class SpandrelModel:
 def load_face_model(path: Path | str, device: torch.device | str = "cpu", precision: str = "auto") -> FaceModel:
     """Load a network that restores faces: GPEN of any size, or, through spandrel, GFPGAN, RestoreFormer or CodeFormer.
 
-    device: as PyTorch names it, or "auto". precision: as the option of that name; the others compute in float32 on a CPU
-    and where they cannot in another number format.
+    device: as PyTorch names it, or "auto". precision: as the option of that name; the others compute in float32 on a
+    CPU and where they cannot in another number format.
 
     CheckpointError when the file is another network, damaged or unsafe; GpenError where a GPEN network is for another
     task, a package that is needed is missing or broken, or the device cannot be used; OutOfMemoryError when it has too
