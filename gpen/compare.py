@@ -23,7 +23,7 @@ from .pipeline import DEFAULTS, check_picture, paste
 from .wording import count
 
 CELL = 384
-SMALLEST_CELL, LARGEST_CELL = 64, 2048
+SMALLEST_CELL, LARGEST_CELL = 128, 2048
 
 VIEW = "gpen"
 """Template of the square that is shown of every face: the wider one, so that the other's crops lie inside."""
