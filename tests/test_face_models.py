@@ -59,13 +59,13 @@ def test_colours_and_ranges(tmp_path, make):
 
 
 def test_spandrels_own_call_converts_ranges_for_restoreformer_alone(small, tmp_path):
-    """Where it is right we agree with it; for the others it is not, which is why it is not used."""
+    """Where it does we agree with it; where it does not, half of what the network gives is cut off."""
     expected = ModelLoader().load_from_file(small).eval()
     before = crop()
     pixels = torch.from_numpy(before).permute(2, 0, 1)[None]
     assert np.abs(load_face_model(small)(before) - expected(pixels)[0].permute(1, 2, 0).numpy()).max() <= 1e-5
-    dark = ModelLoader().load_from_file(gfpgan(tmp_path / "GFPGANv1.4.pth", COLOR)).eval().float()
-    assert dark(pixels)[0, :, 0, 0].tolist() == pytest.approx([0.6, 0, 0], abs=1e-3)
+    raw = ModelLoader().load_from_file(gfpgan(tmp_path / "GFPGANv1.4.pth", COLOR)).eval().float()
+    assert raw(pixels)[0, :, 0, 0].tolist() == pytest.approx([0.6, 0, 0], abs=1e-3)
 
 
 def test_what_is_drawn_at_random_is_the_same_each_time_and_leaves_no_trace(small):
