@@ -103,6 +103,12 @@ def test_every_cell_shows_its_face_as_its_model_makes_it(run, photo, photographs
     assert done.out.endswith(f"The sheet is in {tmp_path / 'sheet.png'}.\n")
 
 
+def test_the_template_is_for_gpen_alone(run, colored, tmp_path):
+    assert run("--with", colored, "--template", "ffhq", "--only-faces", 0, "--json", tmp_path / "t.json").code == 0
+    templates = [entry["template"] for entry in json.loads((tmp_path / "t.json").read_text())["models"]]
+    assert templates == ["ffhq", "ffhq"]
+
+
 def test_faces_keep_their_numbers(run, networks, tmp_path):
     assert run("--with", "passthrough").code == 0
     everything = cells(tmp_path / "sheet.png", 3, 3)
@@ -120,16 +126,28 @@ def test_a_file_that_is_given_twice_has_one_column(run, networks, tmp_path):
     cells(tmp_path / "sheet.png", 3, 3)
 
 
-def test_the_first_call_does_not_count(networks, photographs, photo, monkeypatch):
-    class Slow:
-        title, in_size, out_size, template, dtype, path = "Slow", 64, 64, None, torch.float32, Path("slow.pth")
+class Fake:
+    """A face model that does nothing, where there may be no such device."""
 
-        def __init__(self) -> None:
-            self.calls = 0
+    title, in_size, out_size, template, dtype, path = "Fake", 64, 64, None, torch.float32, Path("fake.pth")
 
+    def __init__(self, device: str = "cpu") -> None:
+        self.device = torch.device(device)
+        self.calls = 0
+
+    def __call__(self, crop):
+        self.calls += 1
+        return crop
+
+
+@pytest.mark.parametrize(("device", "expected"), [("cpu", (2, 3, 4)), ("cuda", (3, 4, 5))])
+def test_the_first_calls_do_not_count(photographs, photo, monkeypatch, device, expected):
+    """On a GPU the second one neither: a graph is recorded in it."""
+
+    class Slow(Fake):
         def __call__(self, crop):
-            self.calls += 1
-            now[0] += 100 if self.calls == 1 else self.calls
+            super().__call__(crop)
+            now[0] += self.calls
             return crop
 
     now = [0.0]
@@ -137,18 +155,22 @@ def test_the_first_call_does_not_count(networks, photographs, photo, monkeypatch
     seen = []
     picture = read_picture(photo, 1).photo
     result = compare(
-        picture, [Slow(), Slow()], photographs.faces["a.png"], cell=SIDE, on_progress=lambda *n: seen.append(n)
+        picture,
+        [Slow(device), Slow(device)],
+        photographs.faces["a.png"],
+        cell=SIDE,
+        on_progress=lambda *n: seen.append(n),
     )
-    assert [column.seconds for column in result.columns] == [(2, 3, 4)] * 2
-    assert result.columns[0].seconds_per_face == 3
+    assert [column.seconds for column in result.columns] == [expected] * 2
+    assert result.columns[0].seconds_per_face == expected[1]
     assert seen == [(done, 6) for done in range(7)]
 
 
-def test_a_large_face_shows_the_detail_of_the_model_and_a_small_one_does_too(networks, photographs, photo):
+def test_a_small_face_shows_the_detail_that_a_model_made(photographs, photo):
     """Faces are laid over the enlarged square, not over the photograph, whose pixels would hide what is compared."""
 
-    class Stripes:
-        title, in_size, out_size, template, dtype, path = "Stripes", 64, 256, None, torch.float32, Path("s.pth")
+    class Stripes(Fake):
+        out_size = 256
 
         def __call__(self, crop):
             return np.tile((np.arange(256) // 2 % 2).astype(np.float32)[None, :, None], (256, 1, 3))
