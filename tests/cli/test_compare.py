@@ -7,6 +7,7 @@ import re
 import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -16,6 +17,7 @@ from gpen.compare import CELL, compare
 from gpen.errors import FaceError, OptionError, PhotoError
 from gpen.face_models import load_face_model
 from gpen.faces.align import cut, place
+from gpen.faces.face import Face
 from gpen.faces.faces_file import PhotoFaces, write_faces
 from gpen.images import read_picture, write_picture
 from gpen.images.picture import Picture
@@ -178,6 +180,25 @@ def test_a_small_face_shows_the_detail_that_a_model_made(photographs, photo):
     result = compare(read_picture(photo, 1).photo, [Stripes()], photographs.faces["a.png"], cell=256)
     for cell in result.columns[0].cells:
         assert cell[120:136, 120:136].std() > 0.3
+
+
+def test_faces_of_all_proportions_are_laid_where_they_were(one_face):
+    """A model that changes nothing leaves every cell as it was, with the crops of either template."""
+
+    class Ffhq(Fake):
+        in_size, out_size, template = 256, 256, "ffhq"
+
+    noise = np.random.default_rng(0).random((200, 300, 3)).astype(np.float32)
+    photo = cv2.GaussianBlur(noise, (0, 0), 3)
+    photo = np.clip((photo - 0.5) * 4 + 0.5, 0, 1)
+    plain, tilted = one_face(40, 50, 90), one_face(170, 60, 80)
+    landmarks = tilted.landmarks + np.array([(-6, 5), (8, -9), (9, 4), (-7, 8), (5, 3)])
+    faces = [plain, Face(tilted.box, 1, landmarks)]
+    result = compare(photo, [Fake(), Ffhq()], faces, Options(mask="box"), cell=256)
+    for column, largest in zip(result.columns, (0.12, 0.03), strict=True):
+        for cell, before in zip(column.cells, result.before, strict=True):
+            assert np.abs(cell - before).max() <= largest
+            assert before[100:150, 100:150].std() > 0.1
 
 
 @pytest.mark.parametrize("side", [127, 2049])
