@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import io
 import logging
 import os
@@ -12,9 +11,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from .arguments import add_options, at_least_one, quality
 from .errors import GpenError, OptionError
 from .files.catalog import TASKS
-from .options import ALIGNED, OPTIONS, OPTIONS_OF, PRESETS, Option, Options, preset_values
+from .options import ALIGNED, OPTIONS, OPTIONS_OF, OPTIONS_OF_COMPARISON, PRESETS, Options, preset_values
 
 Command = Callable[[argparse.Namespace], int]
 
@@ -73,6 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_colorize(commands)
     _add_inpaint(commands)
     _add_synthesize(commands)
+    _add_compare(commands)
     _add_detect(commands)
     _add_convert(commands)
     _add_inspect(commands)
@@ -139,10 +140,10 @@ def _photo_command(
     parser.add_argument("--save-faces", action="store_true", help="also write each face before and after")
     parser.add_argument("--report", type=Path, metavar="FILE", help="write what became of each picture as JSON")
     parser.add_argument("--overwrite", action="store_true", help="make also what is there already")
-    parser.add_argument("--quality", type=_quality, metavar="N", help="of JPEG and WebP files, 1 to 100 (default: 95)")
+    parser.add_argument("--quality", type=quality, metavar="N", help="of JPEG and WebP files, 1 to 100 (default: 95)")
     _add_places(parser)
     _add_engine(parser)
-    _add_options(parser, OPTIONS_OF[task])
+    add_options(parser, OPTIONS_OF[task])
     return parser
 
 
@@ -164,6 +165,34 @@ def _add_aligned(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_compare(commands: Any) -> None:
+    parser = _command(commands, "compare", "put the same faces through several networks", _compare)
+    parser.add_argument("photo", type=Path, metavar="PHOTO", help="a photograph with faces")
+    parser.add_argument(
+        "--with",
+        required=True,
+        action="append",
+        dest="others",
+        metavar="FILE|NAME",
+        help="network to compare with: GFPGAN, RestoreFormer, CodeFormer or another GPEN; may be given several times",
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        required=True,
+        type=Path,
+        metavar="SHEET.png",
+        help="a row for each face, a column for each network",
+    )
+    parser.add_argument("--model", metavar="FILE|NAME", help="GPEN of the first column (default: the best one on disk)")
+    parser.add_argument("--faces", type=Path, metavar="FILE", help="take the faces from what gpen detect wrote")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write networks and seconds per face")
+    parser.add_argument("--cell", type=at_least_one, metavar="N", help="pixels of each face's square (default: 384)")
+    parser.add_argument("--overwrite", action="store_true", help="replace sheet and table if they are there")
+    _add_places(parser)
+    add_options(parser, OPTIONS_OF_COMPARISON)
+
+
 def _add_detect(commands: Any) -> None:
     parser = _command(commands, "detect", "find the faces of photographs", _detect)
     parser.add_argument("paths", nargs="+", metavar="PATH", help="photographs, folders or patterns such as *.jpg")
@@ -179,7 +208,7 @@ def _add_detect(commands: Any) -> None:
         help="folder for --draw (default: this one)",
     )
     _add_places(parser)
-    _add_options(parser, ["detector", "detection_threshold", "max_megapixels"])
+    add_options(parser, ["detector", "detection_threshold", "max_megapixels"])
 
 
 def _add_convert(commands: Any) -> None:
@@ -244,69 +273,16 @@ def _add_engine(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--workers",
-        type=_at_least_one,
+        type=at_least_one,
         metavar="N",
         help="networks that work at a time with --engine ray (default: as many as the cluster has GPUs, or CPUs for)",
     )
     group.add_argument(
         "--cpus-per-worker",
-        type=_at_least_one,
+        type=at_least_one,
         metavar="N",
         help="CPUs of each worker with --engine ray (default: 4, or what the smallest machine has)",
     )
-
-
-def _add_options(parser: argparse.ArgumentParser, names: Sequence[str]) -> None:
-    groups: dict[str, Any] = {}
-    for name in names:
-        option = OPTIONS[name]
-        group = groups.setdefault(option.group, parser.add_argument_group(option.group))
-        flag = "--" + name.replace("_", "-")
-        # Left out, an option is not in the namespace at all: its default is declared elsewhere.
-        more: dict[str, Any] = {"default": argparse.SUPPRESS, "help": _help(option), "dest": name}
-        if option.kind is bool:
-            group.add_argument(flag, action=argparse.BooleanOptionalAction, **more)
-        else:
-            metavar = {int: "N", float: "X", str: "TEXT"}[option.kind]
-            if option.choices:
-                metavar = f"{{{','.join(option.choices)}}}"
-            group.add_argument(flag, type=_value(option), metavar=metavar, **more)
-
-
-def _value(option: Option) -> Callable[[str], object]:
-    """What turns an argument into a value of the option, or says what is wrong in the option's own words."""
-
-    def value(text: str) -> object:
-        number: object = text
-        if option.kind is not str:
-            with contextlib.suppress(ValueError):
-                number = option.kind(text)
-        try:
-            return option.check(number)
-        except OptionError as error:
-            raise argparse.ArgumentTypeError(str(error)) from None
-
-    return value
-
-
-def _quality(text: str) -> int:
-    if text.isdecimal() and 1 <= int(text) <= 100:
-        return int(text)
-    raise argparse.ArgumentTypeError(f"The quality is {text!r}; it has to be a whole number from 1 to 100.")
-
-
-def _at_least_one(text: str) -> int:
-    if text.isdecimal() and int(text) >= 1:
-        return int(text)
-    raise argparse.ArgumentTypeError(f"It is {text!r}; it has to be a whole number from 1 on.")
-
-
-def _help(option: Option) -> str:
-    span = "" if option.minimum is None else f"; {option.minimum:g} to {option.maximum:g}"
-    default = {True: "yes", False: "no", "": "none"}.get(option.default, option.default)
-    if option.kind is not bool and isinstance(option.default, int | float):
-        default = f"{option.default:g}"
-    return f"{option.help} (default: {default}{span})".replace("%", "%%")
 
 
 # Commands import what they need when they run: gpen --help needs neither PyTorch nor OpenCV.
@@ -339,6 +315,26 @@ def _do_task(arguments: argparse.Namespace) -> int:
         task=arguments.task,
         damage=arguments.damage,
         aligned=arguments.aligned,
+    )
+
+
+def _compare(arguments: argparse.Namespace) -> int:
+    options = options_from(arguments)
+    from .compare import CELL
+    from .compare_command import compare_models
+
+    return compare_models(
+        arguments.photo,
+        arguments.output,
+        options,
+        model=arguments.model,
+        others=arguments.others,
+        faces=arguments.faces,
+        table=arguments.json,
+        overwrite=arguments.overwrite,
+        cell=arguments.cell or CELL,
+        folders=arguments.models_path,
+        device=arguments.device,
     )
 
 

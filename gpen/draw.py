@@ -49,21 +49,32 @@ def draw_faces(
 
 def side_by_side(pictures: Sequence[Drawing], captions: Sequence[str]) -> Drawing:
     """Pictures of one size next to each other, each under its caption (ASCII)."""
-    height, width = pictures[0].shape[:2]
+    return grid([pictures], [[caption] for caption in captions])
+
+
+def grid(rows: Sequence[Sequence[Drawing]], captions: Sequence[Sequence[str]]) -> Drawing:
+    """Pictures of one size in rows, each column under the lines of its caption (ASCII), as many for each."""
+    height, width = rows[0][0].shape[:2]
     size = float(np.clip(height / 25, 10, 60))
-    while size > 6 and max(_text_size(caption, size)[0][0] for caption in captions) > width - 8:
+    while size > 6 and max(_text_size(line, size)[0][0] for lines in captions for line in lines) > width - 8:
         size -= 1
     (_, tall), below = _text_size("Ag", size)
-    columns = []
-    for picture, caption in zip(pictures, captions, strict=True):
-        strip = np.zeros((tall + below + 12, width, 3), np.uint8)
-        _text(strip, caption, (4, tall + 6), size, _WHITE)
-        columns.append(np.vstack([strip, picture]))
-    gap = np.zeros((columns[0].shape[0], max(2, width // 200), 3), np.uint8)
-    joined = [columns[0]]
-    for column in columns[1:]:
-        joined += [gap, column]
-    return np.hstack(joined)
+    line_height = tall + below + 6
+    gap = max(2, width // 200)
+    columns: list[Drawing] = []
+    for number, lines in enumerate(captions):
+        strip = np.zeros((line_height * len(lines) + 6, width, 3), np.uint8)
+        for line, text in enumerate(lines):
+            _text(strip, text, (4, line * line_height + tall + 6), size, _WHITE)
+        parts = [strip, rows[0][number]]
+        for row in rows[1:]:
+            parts += [np.zeros((gap, width, 3), np.uint8), row[number]]
+        columns += [np.vstack(parts)] if not columns else [_space(columns[0], gap), np.vstack(parts)]
+    return np.hstack(columns)
+
+
+def _space(beside: Drawing, width: int) -> Drawing:
+    return np.zeros((beside.shape[0], width, 3), np.uint8)
 
 
 def _text_size(text: str, size: float) -> tuple[tuple[int, int], int]:

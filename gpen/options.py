@@ -266,6 +266,9 @@ OPTIONS_OF: dict[str, tuple[str, ...]] = {
 }
 """Names of the options that each task heeds, by the names of the tasks in :mod:`gpen.files.catalog`."""
 
+OPTIONS_OF_COMPARISON = ("precision", *_FINDING, "mask", "feather", "max_megapixels")
+"""Names of the options that :mod:`gpen.compare` heeds."""
+
 
 def heeded(options: Options, task: str) -> Options:
     """The options with the default in the place of every value that the task does not heed."""

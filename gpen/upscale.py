@@ -11,17 +11,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from .device import is_out_of_memory, pick_device, pick_dtype, release
+from .device import is_out_of_memory, release
 from .errors import CheckpointError, GpenError, OutOfMemoryError, PhotoError
 from .faces.resample import Image
 from .files.headers import read_header
-from .files.headers_torch import code_complaint
-from .model.checkpoint import without_autocast
-from .model.foreign import describe
-from .model.layout import locate, network_names
-from .model.weights import read_everything
+from .model.layout import is_gpen, locate
 from .options import Options
 from .pipeline import check_picture, resize
+from .spandrel_models import Role, check_finite, kind_of, load_descriptor, repeatable
 from .wording import first_line
 
 TILE = 384
@@ -35,9 +32,11 @@ SMALLEST_TILE = 128
 OnTile = Callable[[int, int], bool | None]
 """Called with the number of tiles done and to do, before the first and after each; returning False stops."""
 
-_WANTED = (
+_ROLE = Role(
+    "background model",
+    "an upscaler",
     "A background model has to be an upscaler for whole colour pictures, such as RealESRNet_x4plus.pth or "
-    "RealESRGAN_x2plus.pth."
+    "RealESRGAN_x2plus.pth.",
 )
 _log = logging.getLogger(__name__)
 
@@ -131,22 +130,10 @@ class Upscaler:
         return True
 
     def _enlarged(self, tile: Image) -> Image:
-        device = self.device
-        # Some architectures add noise: let it be the same each time, and leave no trace in a program around us.
-        gpus = range(torch.cuda.device_count() if device.type == "cuda" else 0)
-        with without_autocast(device), torch.random.fork_rng(gpus):
-            torch.manual_seed(0)
-            pixels = torch.from_numpy(np.ascontiguousarray(tile.transpose(2, 0, 1)))[None]
-            out = self._descriptor(pixels.to(device, self._descriptor.dtype))[0].float()
-        if not all(math.isfinite(bound) for bound in out.aminmax()):
-            raise GpenError(
-                f"{self.title} returned values that are no numbers. "
-                + (
-                    "The weight file is damaged: get it again."
-                    if self._descriptor.dtype == torch.float32
-                    else f"It computed in {self._descriptor.dtype}: use the precision fp32."
-                )
-            )
+        pixels = torch.from_numpy(np.ascontiguousarray(tile.transpose(2, 0, 1)))[None]
+        with repeatable(self.device):
+            out = self._descriptor(pixels.to(self.device, self._descriptor.dtype))[0].float()
+        check_finite(out, self.title, self._descriptor.dtype)
         enlarged: Image = out.permute(1, 2, 0).cpu().numpy()
         return enlarged
 
@@ -164,39 +151,20 @@ def load_upscaler(path: Path | str, device: torch.device | str = "cpu", precisio
     spandrel is missing or broken, or the device cannot be used; OutOfMemoryError when it has too little memory.
     """
     header = read_header(Path(path))
-    name = header.path.name
-    if header.code:
-        raise CheckpointError(code_complaint(header.path, header.code))
-    names = network_names(header)
-    if any(tensor.startswith("ecd0.") for tensor in names):
-        raise CheckpointError(f"{name} is a {locate(header).spec.title} network, which restores faces. {_WANTED}")
-    spandrel = _spandrel()
-    known = describe(names) or "another network"
-    place = pick_device(str(device))
-    state = read_everything(header)
-    with torch.inference_mode(False), torch.no_grad():
-        try:
-            descriptor = spandrel.ModelLoader().load_from_state_dict(state)
-        except spandrel.UnsupportedModelError:
-            raise CheckpointError(
-                f"{name} is {known}, which spandrel does not read as an upscaler. {_WANTED}"
-            ) from None
-        except Exception as error:  # each architecture has its own way to fail on tensors that are not its own
-            raise CheckpointError(
-                f"{name} is {known}, and spandrel cannot make an upscaler of it ({first_line(error)}). {_WANTED}"
-            ) from error
-        _check(spandrel, descriptor, name)
-        descriptor.model.requires_grad_(False).eval()
-        try:
-            descriptor.to(place, _dtype(precision, place, descriptor))
-        except Exception as error:
-            if not is_out_of_memory(error):
-                raise
-            raise OutOfMemoryError(
-                f"{name} does not fit into the memory that is free on {place}. Close other programs that use it, or "
-                "choose a smaller background model."
-            ) from error
-    return Upscaler(descriptor, header.path)
+    if not header.code and is_gpen(header):
+        title = locate(header).spec.title
+        raise CheckpointError(f"{header.path.name} is a {title} network, which restores faces. {_ROLE.wanted}")
+
+    def check(descriptor: Any) -> None:
+        what = kind_of(header, descriptor)
+        if descriptor.purpose == "FaceSR":
+            raise CheckpointError(f"{what}, which restores faces. {_ROLE.wanted}")
+        channels = descriptor.input_channels, descriptor.output_channels
+        if channels != (3, 3):
+            found = f"{what} with {channels[0]} channels in and {channels[1]} out instead of 3"
+            raise CheckpointError(f"{found}. {_ROLE.wanted}")
+
+    return Upscaler(load_descriptor(header, _ROLE, check, str(device), precision), header.path)
 
 
 def spans(length: int, tile: int, unit: int, minimum: int = 0) -> Iterator[tuple[int, int, int, int]]:
@@ -214,37 +182,3 @@ def spans(length: int, tile: int, unit: int, minimum: int = 0) -> Iterator[tuple
         end = min(begin + step, length)
         first = max(0, min(begin - HALO, length - minimum)) // unit * unit
         yield first, begin, end, min(length, max(end + HALO, first + minimum))
-
-
-def _spandrel() -> Any:
-    try:
-        import spandrel
-    except Exception as error:  # torchvision, which it needs, breaks in many ways
-        if isinstance(error, ModuleNotFoundError) and error.name == "spandrel":
-            raise GpenError(
-                "A background model needs the Python package spandrel, which is not installed. Install it: "
-                "pip install gpen-face-restore[upscale]"
-            ) from error
-        raise GpenError(
-            f"The Python package spandrel cannot be used here ({type(error).__name__}: {first_line(error)}). "
-            "Background models need it; all else does not."
-        ) from error
-    return spandrel
-
-
-def _check(spandrel: Any, descriptor: Any, name: str) -> None:
-    """CheckpointError unless it is an upscaler of whole colour pictures."""
-    what = f"{name} is a network of the kind {descriptor.architecture.name}"
-    if not isinstance(descriptor, spandrel.ImageModelDescriptor):
-        raise CheckpointError(f"{what}, which fills in masked parts of pictures. {_WANTED}")
-    if descriptor.purpose == "FaceSR":
-        raise CheckpointError(f"{what}, which restores faces. {_WANTED}")
-    channels = descriptor.input_channels, descriptor.output_channels
-    if channels != (3, 3):
-        raise CheckpointError(f"{what} with {channels[0]} channels in and {channels[1]} out instead of 3. {_WANTED}")
-
-
-def _dtype(precision: str, device: torch.device, descriptor: Any) -> torch.dtype:
-    able = {torch.float16: descriptor.supports_half, torch.bfloat16: descriptor.supports_bfloat16}
-    dtype = pick_dtype(precision, device)
-    return dtype if device.type != "cpu" and able.get(dtype, True) else torch.float32

@@ -24,6 +24,7 @@ from gpen.errors import CheckpointError, GpenError, OutOfMemoryError, PhotoError
 from gpen.model.made import made_weights
 from gpen.model.spec import Spec
 from gpen.options import Options
+from gpen.spandrel_models import usable_dtype
 from gpen.upscale import HALO, SMALLEST_TILE, Upscaler, load_upscaler, spans
 from tests.upscalers import known_output, known_upscaler, published_names, random_upscaler
 
@@ -239,8 +240,8 @@ def test_precision_on_a_gpu_and_on_a_cpu(precision, half, bfloat, expected):
         supports_half = half
         supports_bfloat16 = bfloat
 
-    assert upscale._dtype(precision, torch.device("cuda"), Descriptor()) == expected
-    assert upscale._dtype(precision, torch.device("cpu"), Descriptor()) == torch.float32
+    assert usable_dtype(precision, torch.device("cuda"), Descriptor()) == expected
+    assert usable_dtype(precision, torch.device("cpu"), Descriptor()) == torch.float32
 
 
 def test_a_missing_file(tmp_path):

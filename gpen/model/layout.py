@@ -200,6 +200,11 @@ def network_names(header: Header) -> set[str]:
     return {wrapper.sub("", name, count=1) if wrapper.match(name) else name for name in largest}
 
 
+def is_gpen(header: Header) -> bool:
+    """Whether the file's largest network has GPEN's encoder; :func:`locate` says whether it is whole."""
+    return any(name.startswith("ecd0.") for name in network_names(header))
+
+
 def _other(header: Header) -> str | None:
     """What the file's largest network is, if it is known."""
     return foreign.identify(network_names(header))

@@ -15,6 +15,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from gpen.files.catalog import find_published
+from tests.face_networks import restoreformer
 from tests.hosts.comfyui_server import CHECKOUT, ComfyUIServer, Finished
 from tests.hosts.conftest import Parts
 from tests.hosts.expected import are_crops, enlarged, faces_in
@@ -27,6 +28,7 @@ WORKFLOWS = {
 }
 PORTRAIT, OLD_PHOTOGRAPH = "Restore a portrait", "Old photograph x2 with an upscale model"
 COLORIZE, FILL_IN, FROM_MAP = "Colorize an old photograph", "Fill in damage", "Segmentation map to face"
+COMPARE = "Compare with another face model"
 NEED_STABLE_DIFFUSION = {"Generate then restore", "Crop img2img paste"}
 
 
@@ -61,7 +63,7 @@ def pictures(server: ComfyUIServer, finished: Finished, workflow: Workflow, kind
 
 
 def test_the_examples() -> None:
-    assert set(WORKFLOWS) == {PORTRAIT, OLD_PHOTOGRAPH, COLORIZE, FILL_IN, FROM_MAP, *NEED_STABLE_DIFFUSION}
+    assert set(WORKFLOWS) == {PORTRAIT, OLD_PHOTOGRAPH, COLORIZE, FILL_IN, FROM_MAP, COMPARE, *NEED_STABLE_DIFFUSION}
     for name, workflow in WORKFLOWS.items():
         assert bool(nodes(workflow, "CheckpointLoaderSimple")) == (name in NEED_STABLE_DIFFUSION)
         with Image.open(CHECKOUT / "example_workflows" / f"{name}.jpg") as thumbnail:
@@ -206,3 +208,26 @@ def test_the_map_runs(example_files: ComfyUIServer, info: dict[str, Any], parts:
     finished = example_files.run(to_api(workflow, info))
     ((saved,),) = pictures(example_files, finished, workflow, "SaveImage")
     assert np.abs(saved.astype(int) - parts.left[:256, :256]).max() <= 1
+
+
+def test_another_face_model_runs_beside_gpen(
+    example_files: ComfyUIServer, info: dict[str, Any], parts: Parts, detector_weights: Path, tmp_path: Path
+) -> None:
+    color = (0.8, 0.5, 0.1)
+    example_files.add_model("upscale_models/RestoreFormer.pth", restoreformer(tmp_path / "RestoreFormer.pth", color))
+    workflow = WORKFLOWS[COMPARE]
+    finished = example_files.run(to_api(workflow, info))
+    (other,), (ours,) = pictures(example_files, finished, workflow, "SaveImage")
+    assert np.abs(ours.astype(int) - parts.left).max() <= 7
+    touched = np.zeros(parts.left.shape[:2], bool)
+    faces = faces_in(parts.left, detector_weights)
+    for face in faces:
+        for x, y in np.rint(face.landmarks).astype(int):
+            assert np.abs(other[y, x] - np.array(color) * 255).max() <= 2
+        x0, y0, x1, y1 = (round(v) for v in face.box)
+        reach = y1 - y0
+        touched[max(0, y0 - reach) : y1 + reach, max(0, x0 - reach) : x1 + reach] = True
+    assert not touched.all()
+    assert np.array_equal(other[~touched], parts.left[~touched])
+    shown = pictures(example_files, finished, workflow, "PreviewImage")
+    assert [[crop.shape for crop in crops] for crops in shown] == [[(512, 512, 3)] * 5, [(256, 256, 3)] * 5]

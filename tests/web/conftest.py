@@ -16,6 +16,7 @@ from PIL import Image
 
 from gpen.model.made import SHARPEN, made_weights
 from gpen.model.spec import Spec
+from tests.face_networks import restoreformer
 from tests.hosts.comfyui_server import CHECKOUT, ComfyUIServer
 from tests.hosts.conftest import made_models, pytest_runtest_setup, start_comfyui, upscale_x2  # noqa: F401
 from tests.hosts.graphs import GraphBuilder
@@ -58,6 +59,8 @@ def comfyui(
     torch.save(made_weights(Spec(512, 512, 2, 1 / 8), kernel=SHARPEN), weights)
     models = {f"facerestore_models/{name}": weights for name in (WEIGHTS, *OTHER_WEIGHTS)}
     models |= {"upscale_models/RealESRGAN_x2plus.pth": upscale_x2}
+    other = restoreformer(tmp_path_factory.mktemp("other") / "RestoreFormer.pth")
+    models |= {f"upscale_models/{other.name}": other}
     frontend = os.environ.get("COMFYUI_FRONTEND")
     arguments = ["--front-end-root", frontend] if frontend else []
     server = start_comfyui(made_models | models, arguments=arguments)
