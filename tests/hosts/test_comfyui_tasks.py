@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +24,17 @@ WHITE = np.clip((0.8 + np.array([0.2, -0.05, -0.2]) + 1) / 2, 0, 1) * 255
 
 
 @pytest.fixture(scope="module")
-def weights(comfyui: ComfyUIServer, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def weights(comfyui: ComfyUIServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """Names of networks that say what they are for, by task; "untold" says nothing."""
-    folder, names = tmp_path_factory.mktemp("tasks"), {}
+    folder, names, added = tmp_path_factory.mktemp("tasks"), {}, []
     for task in ("colorize", "inpaint", "segmentation", "untold"):
         made = made_weights(SPEC, **({} if task == "segmentation" else TINT))
         names[task] = f"{task}-256.safetensors"
         save_file(made, folder / names[task], None if task == "untold" else {"task": task})
-        comfyui.add_model(f"facerestore_models/{names[task]}", folder / names[task])
-    return names
+        added.append(comfyui.add_model(f"facerestore_models/{names[task]}", folder / names[task]))
+    yield names
+    for file in added:
+        file.unlink()
 
 
 def model(graph: GraphBuilder, name: str) -> Node:
