@@ -132,6 +132,7 @@ class GPENRestoreFaces(io.ComfyNode):
                 *map(option, PASTING),
                 option("upscale"),
                 option("max_megapixels"),
+                option("video"),
             ],
             outputs=[
                 output(io.Image, "restored", "image", "The pictures with their faces restored."),
@@ -204,6 +205,7 @@ class GPENDetectFaces(io.ComfyNode):
                 GpenDetector.Input("detector", tooltip="What finds the faces, from GPEN Load Face Detector."),
                 region_input(),
                 *map(option, FINDING),
+                option("video"),
             ],
             outputs=[
                 output(GpenFaces, "faces", "faces", "The chosen faces of each picture."),

@@ -21,9 +21,11 @@ from ..gpen.draw import draw_faces
 from ..gpen.errors import FaceError, OutOfMemoryError, PhotoError
 from ..gpen.face_task import Parser
 from ..gpen.faces.align import Placement, cut, place
+from ..gpen.faces.cuts import Thumbnail, find_cuts, thumbnail
 from ..gpen.faces.detect import FaceDetector
 from ..gpen.faces.face import Face
-from ..gpen.faces.select import select_faces
+from ..gpen.faces.select import select_faces, select_tracked, without_choice
+from ..gpen.faces.track import track_faces
 from ..gpen.model.checkpoint import Model
 from ..gpen.options import Options
 from ..gpen.pipeline import RestoredFace, paste, resize
@@ -39,7 +41,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class FoundFace:
-    """A face in one of the frames. number: its place in that frame, from left to right, from 0.
+    """A face in one of the frames. number: its place in that frame, from left to right, from 0; in a video its track's.
 
     placement: where it lies in its crop, once it was cut out. reason: why it was left out, or empty.
     """
@@ -121,7 +123,7 @@ def find_faces(
     region: Tensor | None = None,
     on_step: OnStep | None = None,
 ) -> FoundFaces:
-    """Find the faces of each frame and choose among them as the options say.
+    """Find the faces of each frame, follow them where the options say so, and choose among them.
 
     region: (1 or B, h, w), only faces whose centre lies where it is above 0.5; of any size, it is stretched over
     the frames. PhotoError for another number of masks, or no frame.
@@ -129,17 +131,28 @@ def find_faces(
     _check_number(frames)
     number, height, width = frames.shape[:3]
     regions = _masks(region, number, height, width)
+    found: list[list[Face]] = []
+    thumbnails: list[Thumbnail] = []
+    for index in range(number):
+        photo = photo_of(frames[index])
+        found.append(detector.detect(photo, options.detection_threshold))
+        if options.video:
+            thumbnails.append(thumbnail(photo))
+        if on_step is not None:
+            on_step(index + 1, number, None)
+    tracked = track_faces(found, find_cuts(thumbnails)) if options.video else None
     chosen: list[FoundFace] = []
     left_out: list[FoundFace] = []
     for index in range(number):
-        faces = detector.detect(photo_of(frames[index]), options.detection_threshold)
-        reasons = select_faces(faces, options, (width, height), regions(index))
-        for place_in_frame, face in enumerate(faces):
+        if tracked is not None:
+            faces = [(face.number, face.face) for face in tracked[index]]
+            reasons = select_tracked(tracked[index], options, (width, height), regions(index))
+        else:
+            faces = list(enumerate(found[index]))
+            reasons = select_faces(found[index], options, (width, height), regions(index))
+        for place_in_frame, (face_number, face) in enumerate(faces):
             reason = reasons.get(place_in_frame, "")
-            found = FoundFace(index, place_in_frame, face, reason=reason)
-            (left_out if reason else chosen).append(found)
-        if on_step is not None:
-            on_step(index + 1, number, None)
+            (left_out if reason else chosen).append(FoundFace(index, face_number, face, reason=reason))
     return FoundFaces(number, width, height, tuple(chosen), tuple(left_out))
 
 
@@ -173,7 +186,7 @@ def restore_frames(
     images: Tensor | None = None
     mask: Tensor | None = None
     # The faces were chosen where they were found.
-    options = replace(options, select="all", only_faces="", min_face_size=0)
+    options = without_choice(options)
 
     def keep(_done: int, _total: int, face: RestoredFace | None) -> None:
         nonlocal done

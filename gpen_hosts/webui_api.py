@@ -52,7 +52,8 @@ RestoreRequest: Any = create_model(
         Field(None, description="To inpaint: a picture of equal size, white where the first is damaged, in base64."),
     ),
     aligned=(bool, Field(False, description="To colorize or inpaint: the picture is one face, cut out as a square.")),
-    **{name: _field(option) for name, option in OPTIONS.items()},
+    # There are no frames here, only single pictures.
+    **{name: _field(option) for name, option in OPTIONS.items() if name != "video"},
 )
 
 

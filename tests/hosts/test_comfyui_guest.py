@@ -35,12 +35,12 @@ PASTING = ["mask", "feather", "strength", "color_match"]
 OPTIONS_OF = {
     "GPENLoadModel": ["precision"],
     "GPENLoadFaceDetector": ["detector"],
-    "GPENRestoreFaces": [*FINDING, "template", *PASTING, "upscale", "max_megapixels"],
-    "GPENDetectFaces": FINDING,
+    "GPENRestoreFaces": [*FINDING, "template", *PASTING, "upscale", "max_megapixels", "video"],
+    "GPENDetectFaces": [*FINDING, "video"],
     "GPENCropFaces": ["template"],
     "GPENPasteFaces": PASTING,
     "GPENConvertCheckpoint": [],
-    "GPENColorizeFaces": [*FINDING, "template", "mask", "feather", "strength", "upscale", "max_megapixels"],
+    "GPENColorizeFaces": [*FINDING, "template", "mask", "feather", "strength", "upscale", "max_megapixels", "video"],
     "GPENInpaintFaces": [*FINDING, "template", "feather", "damage_feather", "strength"],
     "GPENSegmentationToFace": [],
 }

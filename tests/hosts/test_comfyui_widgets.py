@@ -31,6 +31,7 @@ KINDS = {
     "strength": "Float",
     "color_match": "Boolean",
     "upscale": "Float",
+    "video": "Boolean",
     "max_megapixels": "Float",
 }
 

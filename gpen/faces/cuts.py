@@ -1,0 +1,67 @@
+"""Where a video is cut: between frames that are not the same picture, moved or not, lit alike or not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Thumbnail = NDArray[np.float32]
+"""Grey, with a longer side of 32 pixels: what is kept of each frame of a video, however long that is."""
+
+_SIDE = 32
+_REACH = 5
+"""Pixels of a thumbnail, a sixth of the picture: as far as a camera may pan from one frame to the next."""
+_ALIKE = 0.75
+"""Correlation of two thumbnails, where they overlap best. That of frames of one shot lies above, of others below."""
+_FLAT = 0.01
+"""Standard deviation of a thumbnail that shows nothing, such as a black one."""
+
+
+def thumbnail(photo: NDArray[np.float32]) -> Thumbnail:
+    """What find_cuts needs of a photo (H, W, 3), RGB, [0, 1]."""
+    height, width = photo.shape[:2]
+    scale = _SIDE / max(height, width)
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    # Rows and columns are enough by hundreds: averaging all pixels of a large photo would take longer than reading it.
+    step = max(1, min(height, width) // 256)
+    small = cv2.resize(photo[::step, ::step], size, interpolation=cv2.INTER_AREA)
+    return np.asarray(small.mean(axis=2), dtype=np.float32)
+
+
+def find_cuts(thumbnails: Sequence[Thumbnail | None]) -> list[int]:
+    """The frames, but for the first, that begin another shot.
+
+    thumbnails: of each frame, of one size; None where a frame cannot be read, which says nothing about cuts. There is
+    a cut where neither of the two frames before looks like either of the two after, so that a flash, or another single
+    frame that does not belong there, is none.
+    """
+    kept = [(frame, image) for frame, image in enumerate(thumbnails) if image is not None]
+    cuts = []
+    for place in range(1, len(kept)):
+        # The two that meet here come first: mostly they settle it.
+        before, after = kept[max(place - 2, 0) : place][::-1], kept[place : place + 2]
+        if not any(_alike(a, b) for _, a in before for _, b in after):
+            cuts.append(kept[place][0])
+    return cuts
+
+
+def _alike(first: Thumbnail, second: Thumbnail) -> bool:
+    flat = [float(image.std()) < _FLAT for image in (first, second)]
+    if any(flat):
+        return all(flat)
+    return _correlation(first, second) > _ALIKE
+
+
+def _correlation(first: Thumbnail, second: Thumbnail) -> float:
+    """The largest correlation coefficient of the middle of one with a part of the other, both ways."""
+    height, width = first.shape
+    down, across = min(_REACH, height // 4), min(_REACH, width // 4)
+    parts = slice(down, height - down), slice(across, width - across)
+    found = (
+        cv2.matchTemplate(whole, np.ascontiguousarray(other[parts]), cv2.TM_CCOEFF_NORMED)
+        for whole, other in ((first, second), (second, first))
+    )
+    return max(float(scores.max()) for scores in found)
