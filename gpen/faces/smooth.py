@@ -52,7 +52,9 @@ def smooth(points: Points, seen: NDArray[np.bool_], size: float, landmarks: int 
     """
     filled = _filled(points, seen)
     middle = _running_median(filled)
-    starts = [0, *_jumps(middle[:, :landmarks], size), len(points)]
+    # A part begins and ends with a frame in which the face was seen.
+    jumps = [frame for frame in _jumps(middle[:, :landmarks], size) if seen[frame - 1] and seen[frame]]
+    starts = [0, *jumps, len(points)]
     parts = []
     for start, end in itertools.pairwise(starts):
         part = slice(start, end)
@@ -75,10 +77,10 @@ def _smooth_part(points: Points, good: NDArray[np.bool_], size: float, landmarks
 def whittaker(points: Points, weights: NDArray[np.float64], penalty: float) -> Points:
     """Minimise the sum of weights x (result - points)^2 and of penalty x (third differences of the result)^2.
 
-    points: (N, C). weights: (N,), 0 where there is nothing. Third differences need four rows that have a weight, lower
-    ones take their place where there are fewer.
+    points: (N, C). weights: (N,), 0 where there is nothing; not all are 0. Where only one or two are not, first or
+    second differences take the place of the third, for which there would be more than one answer.
     """
-    order = min(_ORDER, int(np.count_nonzero(weights)) - 1)
+    order = min(_ORDER, int(np.count_nonzero(weights)))
     number = len(points)
     row = np.array([1.0])
     for _ in range(order):
@@ -121,12 +123,23 @@ def _filled(points: Points, seen: NDArray[np.bool_]) -> Points:
 
 
 def _running_median(points: Points) -> Points:
-    """The median of five frames; past the ends the track goes on as its reflection in the end point."""
-    reach = min(_MEDIAN // 2, len(points) - 1)
-    before = 2 * points[0] - points[reach:0:-1]
-    after = 2 * points[-1] - points[-2 : -2 - reach : -1]
-    padded = np.concatenate([before, points, after])
-    return np.asarray(np.median(np.lib.stride_tricks.sliding_window_view(padded, 2 * reach + 1, axis=0), axis=-1))
+    """The median of five frames; past the ends the track goes on straight."""
+    reach = _MEDIAN // 2
+    padded = np.concatenate([_before(points, reach), points, _before(points[::-1], reach)[::-1]])
+    return np.asarray(np.median(np.lib.stride_tricks.sliding_window_view(padded, _MEDIAN, axis=0), axis=-1))
+
+
+def _before(points: Points, number: int) -> Points:
+    """The rows that come before the first, on the line through the first five that Theil and Sen would draw.
+
+    Its slope is the median of those between any two, so that one bad row does not turn it.
+    """
+    first = points[:_MEDIAN]
+    one, other = np.triu_indices(len(first), 1)
+    slopes = (first[other] - first[one]) / (other - one)[:, None]
+    slope = np.median(slopes, axis=0) if len(slopes) else np.zeros(points.shape[1])
+    start = np.median(first - slope * np.arange(len(first))[:, None], axis=0)
+    return np.asarray(start - slope * np.arange(number, 0, -1)[:, None])
 
 
 def _jumps(middle: Points, size: float) -> list[int]:

@@ -23,8 +23,9 @@ _NEAR = 2.0
 """How many times as large boxes are made where none overlaps as they are: a face begins to move, or moves on unseen."""
 _COVERED = 0.3
 """Of the smaller of two boxes: a missing face that another one covers that much is hidden behind it, or is that one."""
-_REMEMBERED = 6
+_REMEMBERED = 3
 """Sightings that tell how fast a face moves."""
+_TINY = 1e-9  # so that boxes without an area overlap nothing
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,7 +139,7 @@ def _matched(expected: Sequence[Sequence[float]], found: Sequence[Sequence[float
 def _overlaps(first: Boxes, second: Boxes) -> NDArray[np.float64]:
     """Intersection over union of each box with each: (N, M)."""
     common = _common(first, second)
-    return np.asarray(common / (_areas(first)[:, None] + _areas(second)[None] - common))
+    return np.asarray(common / np.maximum(_areas(first)[:, None] + _areas(second)[None] - common, _TINY))
 
 
 def _common(first: Boxes, second: Boxes) -> NDArray[np.float64]:
@@ -163,5 +164,5 @@ def _uncovered(faces: Sequence[TrackedFace]) -> list[TrackedFace]:
     if not bridged or not found:
         return list(faces)
     first, second = (np.array([tracked.face.box for tracked in some]) for some in (bridged, found))
-    covered = _common(first, second) / np.minimum(_areas(first)[:, None], _areas(second)[None])
+    covered = _common(first, second) / np.maximum(np.minimum(_areas(first)[:, None], _areas(second)[None]), _TINY)
     return [*found, *(tracked for tracked, row in zip(bridged, covered, strict=True) if row.max() < _COVERED)]
