@@ -125,8 +125,8 @@ def find_video_faces(
     numbers = {face.number for faces in tracked for face in faces}
     bridged = sum(face.bridged for faces in tracked for face in faces)
     summary = (
-        f"{count(len(numbers), 'face')} followed through {count(len(jobs), 'frame')} with {count(len(cuts), 'cut')}, "
-        f"bridged where missing {count(bridged, 'time')}."
+        f"{count(len(numbers), 'track')} of faces in {count(len(jobs), 'frame')} with {count(len(cuts), 'cut')}; "
+        f"{count(bridged, 'missing face')} bridged."
     )
     return VideoFaces(str(source.path) if isinstance(source, FacesFromFile) else source.name, frames, summary)
 

@@ -15,8 +15,8 @@ _SIDE = 32
 _REACH = 5
 """Pixels of a thumbnail, a sixth of the picture: as far as a camera may pan from one frame to the next."""
 _ALIKE = 0.7
-"""Correlation of two thumbnails, where they overlap best. Portraits of two people, cut alike, come to 0.5, a picture and
-the same moved by some pixels to 0.9, and enlarged by a tenth to 0.73."""
+"""Correlation of two thumbnails, where they overlap best. Portraits of two people, cut alike, come to 0.5, a picture
+and the same moved by some pixels to 0.9, and enlarged by a tenth to 0.73."""
 _FLAT = 0.01
 """Standard deviation of a thumbnail that shows nothing, such as a black one."""
 
