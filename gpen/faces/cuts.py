@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from itertools import product
 
 import cv2
 import numpy as np
@@ -52,20 +54,18 @@ def _alike(first: Thumbnail, second: Thumbnail) -> bool:
     flat = [float(image.std()) < _FLAT for image in (first, second)]
     if any(flat):
         return all(flat)
-    return _correlation(first, second) > _ALIKE
+    down, across = (min(_REACH, side // 4) for side in first.shape[:2])
+    shifts = product(range(-down, down + 1), range(-across, across + 1))
+    # Small ones first: mostly a camera stands still.
+    near = sorted(shifts, key=lambda shift: shift[0] ** 2 + shift[1] ** 2)
+    return any(_correlation(first, second, y, x) > _ALIKE for y, x in near)
 
 
-def _correlation(first: Thumbnail, second: Thumbnail) -> float:
-    """The largest correlation coefficient of what two thumbnails have in common, over all shifts of one of them."""
+def _correlation(first: Thumbnail, second: Thumbnail, y: int, x: int) -> float:
+    """The correlation coefficient of what two thumbnails have in common, the second shifted down and to the right."""
     height, width = first.shape[:2]
-    down, across = min(_REACH, height // 4), min(_REACH, width // 4)
-    best = -1.0
-    for y in range(-down, down + 1):
-        for x in range(-across, across + 1):
-            here = first[max(y, 0) : height + min(y, 0), max(x, 0) : width + min(x, 0)]
-            there = second[max(-y, 0) : height + min(-y, 0), max(-x, 0) : width + min(-x, 0)]
-            a, b = (part - part.mean(axis=(0, 1)) for part in (here, there))
-            power = float(np.vdot(a, a) * np.vdot(b, b))
-            if power > 0:
-                best = max(best, float(np.vdot(a, b)) / power**0.5)
-    return best
+    here = first[max(y, 0) : height + min(y, 0), max(x, 0) : width + min(x, 0)]
+    there = second[max(-y, 0) : height + min(-y, 0), max(-x, 0) : width + min(-x, 0)]
+    a, b = (part - part.mean(axis=(0, 1)) for part in (here, there))
+    power = float(np.vdot(a, a) * np.vdot(b, b))
+    return float(np.vdot(a, b)) / math.sqrt(power) if power > 0 else 0.0

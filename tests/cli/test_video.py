@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import weakref
 
 import numpy as np
 import pytest
@@ -190,6 +191,42 @@ def test_every_frame_is_looked_at_once(restore, frames, tmp_path, monkeypatch):
     monkeypatch.setattr(FacesFromFile, "faces_for", noted)
     assert restore(frames.folder, "-o", tmp_path / "out", "--video").code == 0
     assert len(asked) == len(set(asked)) == COUNT
+
+
+def test_no_more_than_two_frames_are_held_while_faces_are_looked_for(restore, frames, tmp_path, monkeypatch):
+    from gpen import video
+
+    held: list[weakref.ref] = []
+    alive: list[int] = []
+
+    def noted(*arguments):
+        picture = read_picture(*arguments)
+        held.append(weakref.ref(picture.photo))
+        alive.append(sum(photo() is not None for photo in held))
+        return picture
+
+    monkeypatch.setattr(video, "read_picture", noted)
+    assert restore(frames.folder, "-o", tmp_path / "out", "--video").code == 0
+    assert len(held) == COUNT
+    # The one that is being looked at, the one that is being read, and one that is just being let go.
+    assert max(alive) <= 3
+
+
+def test_faces_are_coloured_in_the_same_way(gpen, frames, networks, tmp_path):
+    arguments = ["--models-path", networks, "--model", "passthrough", "--faces", frames.list]
+    run = gpen("colorize", frames.folder, "-o", tmp_path / "out", "--video", *arguments)
+    assert run.code == 0, run.err
+    assert "2 tracks of faces in 12 frames" in run.out
+    assert "12 photographs: 12 colorized; 24 faces colorized." in run.out
+
+
+def test_a_bad_weight_file_is_refused_before_faces_are_looked_for(gpen, frames, tmp_path):
+    (tmp_path / "bad.pth").write_text("no weights")
+    arguments = ["--model", tmp_path / "bad.pth", "--faces", frames.list]
+    run = gpen("restore", frames.folder, "-o", tmp_path / "out", "--video", *arguments)
+    assert run.code == 1
+    assert "bridged" not in run.out
+    assert "bad.pth" in run.err
 
 
 def test_with_the_real_detector(restore, photos, detector_weights, tmp_path, monkeypatch):
