@@ -163,9 +163,8 @@ class Recipe:
         device = torch.device(self.device)
         model = load_model(self.weights, device, pick_dtype(self.options.precision, device)).for_task(self.task)
         source, parser = self.source(self.device), self.parser(self.device)
-        options = self.options if self.video is None else without_choice(self.options)
         return Restorer(
-            model, source, options, parser, self.extras, self.white(), self.upscaler(self.device), self.masks()
+            model, source, self.options, parser, self.extras, self.white(), self.upscaler(self.device), self.masks()
         )
 
 
@@ -189,7 +188,8 @@ class Restorer:
     ) -> None:
         self._model = model
         self._faces = faces
-        self._options = options
+        # The faces of a video were chosen when they were followed.
+        self._options = without_choice(options) if isinstance(faces, VideoFaces) else options
         self._parser = parser
         self._extras = extras or Extras()
         self._region = region

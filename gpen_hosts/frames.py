@@ -24,8 +24,8 @@ from ..gpen.faces.align import Placement, cut, place
 from ..gpen.faces.cuts import Thumbnail, find_cuts, thumbnail
 from ..gpen.faces.detect import FaceDetector
 from ..gpen.faces.face import Face
-from ..gpen.faces.select import select_faces, select_tracked, without_choice
-from ..gpen.faces.track import track_faces
+from ..gpen.faces.select import select_tracked, without_choice
+from ..gpen.faces.track import each_alone, track_faces
 from ..gpen.model.checkpoint import Model
 from ..gpen.options import Options
 from ..gpen.pipeline import RestoredFace, paste, resize
@@ -132,7 +132,7 @@ def find_faces(
     number, height, width = frames.shape[:3]
     regions = _masks(region, number, height, width)
     found: list[list[Face]] = []
-    thumbnails: list[Thumbnail] = []
+    thumbnails: list[Thumbnail] = []  # of a video only
     for index in range(number):
         photo = photo_of(frames[index])
         found.append(detector.detect(photo, options.detection_threshold))
@@ -140,19 +140,14 @@ def find_faces(
             thumbnails.append(thumbnail(photo))
         if on_step is not None:
             on_step(index + 1, number, None)
-    tracked = track_faces(found, find_cuts(thumbnails)) if options.video else None
     chosen: list[FoundFace] = []
     left_out: list[FoundFace] = []
-    for index in range(number):
-        if tracked is not None:
-            faces = [(face.number, face.face) for face in tracked[index]]
-            reasons = select_tracked(tracked[index], options, (width, height), regions(index))
-        else:
-            faces = list(enumerate(found[index]))
-            reasons = select_faces(found[index], options, (width, height), regions(index))
-        for place_in_frame, (face_number, face) in enumerate(faces):
+    numbered = track_faces(found, find_cuts(thumbnails)) if options.video else each_alone(found)
+    for index, faces in enumerate(numbered):
+        reasons = select_tracked(faces, options, (width, height), regions(index))
+        for place_in_frame, face in enumerate(faces):
             reason = reasons.get(place_in_frame, "")
-            (left_out if reason else chosen).append(FoundFace(index, face_number, face, reason=reason))
+            (left_out if reason else chosen).append(FoundFace(index, face.number, face.face, reason=reason))
     return FoundFaces(number, width, height, tuple(chosen), tuple(left_out))
 
 

@@ -59,6 +59,14 @@ def track_faces(frames: Sequence[Sequence[Face]], cuts: Collection[int] = ()) ->
     return [sorted(_uncovered(faces), key=lambda tracked: tracked.face.center) for faces in result]
 
 
+def each_alone(frames: Sequence[Sequence[Face]]) -> list[list[TrackedFace]]:
+    """The faces of pictures that have nothing to do with each other: as they are, numbered from left to right in each.
+
+    frames: the faces of each picture, sorted from left to right.
+    """
+    return [[TrackedFace(number, face, face) for number, face in enumerate(faces)] for faces in frames]
+
+
 @dataclass
 class _Track:
     frames: list[int] = field(default_factory=list)

@@ -101,7 +101,7 @@ def _add_value(workflow: Workflow) -> None:
 
 
 def _exceed(workflow: Workflow) -> None:
-    nodes(workflow, "GPENRestoreFaces")[0]["widgets_values"][-2] = 1e6
+    nodes(workflow, "GPENRestoreFaces")[0]["widgets_values"][10] = 1e6
 
 
 def _choose(workflow: Workflow) -> None:
