@@ -38,8 +38,10 @@ _SPREAD = 4
 _MEDIAN = 5  # frames: up to two bad ones among them do no harm
 _BAD = 5.0  # times the usual distance from the median
 _BAD_SHARE = 0.03  # of a face's size
-_JUMP = 0.25
-"""Of a face's size: a step this much longer than those before and after it is no motion, but a cut."""
+_JUMP = 0.12
+"""Of a face's size: a step this much unlike both that before it and that after it is no motion, but a cut. A head that
+shakes three times a second by a third of its size comes to half as much."""
+_UNLIKELY = 8.0  # times the usual unlikeness of a step, where detections are worse than that
 
 
 def smooth(points: Points, seen: NDArray[np.bool_], size: float, landmarks: int = 10) -> Points:
@@ -149,7 +151,7 @@ def _jumps(middle: Points, size: float) -> list[int]:
         return []
     unlike = np.sqrt(np.mean(np.diff(steps, axis=0) ** 2, axis=1))
     both = np.minimum(np.append(np.inf, unlike), np.append(unlike, np.inf))
-    return [int(step) + 1 for step in np.flatnonzero(both > _JUMP * size)]
+    return [int(step) + 1 for step in np.flatnonzero(both > max(_JUMP * size, _UNLIKELY * float(np.median(both))))]
 
 
 def _bad(points: Points, middle: Points, landmarks: int, seen: NDArray[np.bool_], size: float) -> NDArray[np.bool_]:

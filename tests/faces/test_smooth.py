@@ -95,9 +95,10 @@ def test_a_bad_frame_does_not_spread(frames: list[int]) -> None:
     assert np.abs(whittaker(spoilt, np.ones(150), 1000.0) - clean).max() > 3
 
 
-def test_what_lies_before_a_jump_and_what_lies_after_it_do_not_touch() -> None:
+@pytest.mark.parametrize("jump", [15, 40, 80])
+def test_what_lies_before_a_jump_and_what_lies_after_it_do_not_touch(jump: float) -> None:
     true = moving(3, 2)
-    true[75:] += 40
+    true[75:] += jump
     left = smooth(true + jitter(0.5), SEEN, SIZE) - true
     assert np.abs(left[70:80]).max() <= 1.5
     apart = smooth(true, SEEN, SIZE)
