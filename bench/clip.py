@@ -43,7 +43,7 @@ def seen_through(photo: Image, camera: Matrix) -> Image:
 
 
 def _camera(frame: int) -> Matrix:
-    """Up to 7 pixels a frame, both ways, while it zooms in by 0.3 % a frame."""
+    """Up to 8 pixels a frame, both ways, while it zooms in by 0.3 % a frame."""
     scale = 1.6 * 1.003**frame
     x = 350 + 70 * math.sin(2 * math.pi * frame / 110) + 0.8 * frame
     y = 250 + 20 * math.sin(2 * math.pi * frame / 90)
