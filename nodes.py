@@ -134,6 +134,7 @@ class GPENRestoreFaces(io.ComfyNode):
                 option("upscale"),
                 option("max_megapixels"),
                 *map(option, GUARDING),
+                option("video"),
             ],
             outputs=[
                 output(io.Image, "restored", "image", "The pictures with their faces restored."),
@@ -207,6 +208,7 @@ class GPENDetectFaces(io.ComfyNode):
                 GpenDetector.Input("detector", tooltip="What finds the faces, from GPEN Load Face Detector."),
                 region_input(),
                 *map(option, FINDING),
+                option("video"),
             ],
             outputs=[
                 output(GpenFaces, "faces", "faces", "The chosen faces of each picture."),

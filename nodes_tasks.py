@@ -54,6 +54,7 @@ class GPENColorizeFaces(io.ComfyNode):
                 option("strength"),
                 option("upscale"),
                 option("max_megapixels"),
+                option("video"),
             ],
             outputs=[
                 output(io.Image, "colorized", "image", "The pictures with their faces coloured."),

@@ -16,7 +16,7 @@ import torch
 from .damage import DamageMasks
 from .device import pick_dtype
 from .draw import draw_faces, side_by_side
-from .errors import FaceError, GpenError, PhotoError
+from .errors import GpenError, PhotoError
 from .face_task import Parser
 from .faces.detect import DEFAULT_THRESHOLD, FaceDetector, make_detector
 from .faces.face import Face
@@ -24,6 +24,7 @@ from .faces.faces_file import FacesFromFile
 from .faces.identity import IdentityGuard, make_guard
 from .faces.parsing import make_parser
 from .faces.resample import Image
+from .faces.select import without_choice
 from .files.atomic import atomic_path
 from .images import OnSize, Picture, read_picture, write_picture
 from .images.picture import from_samples
@@ -34,6 +35,7 @@ from .pipeline import OnProgress, Restoration, resize
 from .report import DONE, FAILED, THERE, UNCHANGED, Entry
 from .tasks import run
 from .upscale import OnTile, Upscaler, load_upscaler
+from .video import FrameFaces, VideoFaces, listed_faces
 
 # Colours and alpha in float32; while they are read or written, samples of 8 or 16 bits and the file as well.
 _BYTES_PER_PIXEL = 20
@@ -60,7 +62,7 @@ class Loaded:
 
     job: Job
     picture: Picture
-    faces: FaceDetector | list[Face] | None
+    faces: FaceDetector | list[Face] | FrameFaces | None
     seconds: float
     damage: Image | None = None
 
@@ -113,7 +115,7 @@ class Recipe:
     picture in whose white faces are restored. folders: searched first for detectors. device: as PyTorch names it.
     background: the file of an upscaler for all that is not face. task: what is done, one of the catalogue's. damage: a
     picture that is white where the photograph is damaged, or a folder of such. aligned: photographs are faces that
-    were cut out as the network takes them.
+    were cut out as the network takes them. video: the faces of all photographs, where these are the frames of a video.
     """
 
     weights: Path
@@ -127,11 +129,14 @@ class Recipe:
     task: str = "restore"
     damage: Path | None = None
     aligned: bool = False
+    video: VideoFaces | None = None
 
-    def source(self, device: str) -> FaceDetector | FacesFromFile | None:
+    def source(self, device: str) -> FaceDetector | FacesFromFile | VideoFaces | None:
         """What says where the faces are, None where all of a photograph is one; FaceError or FilesError if unusable."""
         if self.aligned or self.task == "segmentation":
             return None
+        if self.video is not None:
+            return self.video
         if self.faces is not None:
             return FacesFromFile(self.faces)
         return make_detector(self.options.detector, self.folders, device)
@@ -187,7 +192,7 @@ class Restorer:
     def __init__(
         self,
         model: Model,
-        faces: FaceDetector | FacesFromFile | None,
+        faces: FaceDetector | FacesFromFile | VideoFaces | None,
         options: Options,
         parser: Parser | None = None,
         extras: Extras | None = None,
@@ -198,7 +203,8 @@ class Restorer:
     ) -> None:
         self._model = model
         self._faces = faces
-        self._options = options
+        # The faces of a video were chosen when they were followed.
+        self._options = without_choice(options) if isinstance(faces, VideoFaces) else options
         self._parser = parser
         self._extras = extras or Extras()
         self._region = region
@@ -250,7 +256,7 @@ class Restorer:
                 self._model.task,
                 picture.photo,
                 self._model,
-                loaded.faces,
+                loaded.faces.faces if isinstance(loaded.faces, FrameFaces) else loaded.faces,
                 self._options,
                 damage=loaded.damage,
                 on_progress=on_progress,
@@ -261,6 +267,8 @@ class Restorer:
                 keep_crops=extras.save_faces,
                 in_place=background is not None or not extras.compare,
             )
+            if isinstance(loaded.faces, FrameFaces):
+                restoration = loaded.faces.numbered(restoration)
         except Exception as error:
             return _failed(job, error, watch.seconds)
         restored, alpha = result_picture(self._model.task, picture, restoration)
@@ -289,17 +297,14 @@ class Restorer:
             return _failed(job, error, watch.seconds)
         return dataclasses.replace(made.entry, seconds=watch.seconds)
 
-    def _find(self, job: Job, picture: Picture) -> FaceDetector | list[Face] | None:
+    def _find(self, job: Job, picture: Picture) -> FaceDetector | list[Face] | FrameFaces | None:
+        if isinstance(self._faces, VideoFaces):
+            return self._faces.of(job.photograph)
+        if isinstance(self._faces, FacesFromFile):
+            return listed_faces(self._faces, job.photograph, picture.width, picture.height)
         if self._faces is None:
             return None
-        if not isinstance(self._faces, FacesFromFile):
-            return _Found(self._faces, picture, self._options) if self._finds_early else self._faces
-        photograph, size = job.photograph, (picture.width, picture.height)
-        try:
-            # The file may list a folder above the one that was given now: there the whole path tells more.
-            return self._faces.faces_for(photograph.path.absolute(), *size)
-        except FaceError:
-            return self._faces.faces_for(photograph.name, *size)
+        return _Found(self._faces, picture, self._options) if self._finds_early else self._faces
 
     def _save_comparison(self, job: Job, photo: Image, restoration: Restoration) -> None:
         height, width = restoration.photo.shape[:2]

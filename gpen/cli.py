@@ -296,6 +296,8 @@ def _do_task(arguments: argparse.Namespace) -> int:
             raise OptionError(f"{flag} is for --engine ray only.")
     if arguments.aligned and (arguments.faces or arguments.region):
         raise OptionError("With --aligned all of a picture is the face: leave --faces and --region out.")
+    if arguments.aligned and options.video:
+        raise OptionError("With --aligned all of a picture is the face, which need not be followed: leave --video out.")
     from .batch import Extras
     from .photo_commands import Cluster, restore
 

@@ -204,6 +204,13 @@ class Options:
         maximum=4.0,
         step=0.5,
     )
+    video: bool = _option(
+        False,
+        "Steady video",
+        "For the frames of a video, in their order: faces are followed from frame to frame, their places are smoothed, "
+        "and gaps of up to 5 frames bridged. A face keeps its number as long. Not for unrelated pictures.",
+        "video",
+    )
     max_megapixels: float = _option(
         200.0,
         "Largest picture",
@@ -260,7 +267,7 @@ _FINDING = ("detector", "detection_threshold", "select", "only_faces", "min_face
 
 OPTIONS_OF: dict[str, tuple[str, ...]] = {
     "restore": tuple(name for name in OPTIONS if name != "damage_feather"),
-    "colorize": ("precision", *_FINDING, "mask", "feather", "strength", "upscale", "max_megapixels"),
+    "colorize": ("precision", *_FINDING, "mask", "feather", "strength", "upscale", "video", "max_megapixels"),
     "inpaint": ("precision", *_FINDING, "feather", "damage_feather", "strength", "max_megapixels"),
     "segmentation": ("precision", "max_megapixels"),
 }

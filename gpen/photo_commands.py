@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import sys
 from collections import Counter
@@ -24,12 +25,14 @@ from .files.folders import find_network, search_folders
 from .images import Picture, read_picture, write_picture
 from .images.picture import from_samples
 from .jobs import Job, Photograph, Problem, check_targets, find_photographs, labels, make_folder, plan
+from .model.checkpoint import inspect, require_task
 from .options import Options
 from .overlap import Overlap, worker_count
 from .pipeline import OnProgress, RestoredFace
 from .report import DONE, FAILED, THERE, UNCHANGED, Entry, write_report
 from .tasks import DONE_BY
 from .upscale import OnTile
+from .video import VideoFaces, find_video_faces, in_order
 from .wording import count
 
 
@@ -63,6 +66,8 @@ def restore(
     for asked, what in ((damage, "mask of the damage"), (region, "region")):
         if asked is not None:
             _check_asked(asked, what, jobs)
+    if options.video:
+        jobs = in_order(jobs)
     if report is not None:
         _check_json(report, [*(job.photograph.path for job in jobs), *(job.target for job in jobs), faces], "report")
         make_folder(report.parent)  # or fail now, not after the work
@@ -72,6 +77,8 @@ def restore(
     where = device if cluster is not None else str(pick_device(device))
     weights = find_network(model, search_folders(folders), task)
     recipe = Recipe(weights, options, extras, faces, region, tuple(folders), where, background, task, damage, aligned)
+    if options.video:
+        recipe = dataclasses.replace(recipe, video=_followed(recipe, jobs))
     engine = _engine(recipe, cluster, output.parent if jobs[0].target == output else output)
     print(f"{engine.title}.")
     known = engine.known(jobs) if report is not None else {}
@@ -188,6 +195,27 @@ def _engine(recipe: Recipe, cluster: Cluster | None, results: Path) -> _Engine:
     from .ray_engine import RayEngine
 
     return RayEngine(recipe, results, cluster.workers, cluster.cpus)
+
+
+def _followed(recipe: Recipe, jobs: Sequence[Job]) -> VideoFaces:
+    """The faces of all frames, those whose results are there as well, unless nothing is left to be done."""
+    info = inspect(recipe.weights)
+    if info.is_task_told:
+        require_task(info, recipe.task)  # or fail now, not after the first pass
+    if not recipe.extras.overwrite and all(job.target.is_file() for job in jobs):
+        return VideoFaces("", {}, "")
+    source = recipe.source(str(pick_device(recipe.device)))
+    assert source is not None
+    assert not isinstance(source, VideoFaces)
+    form = (
+        "{percentage:3.0f}%|{bar:20}| finding faces in frame {n_fmt} of {total_fmt}, {elapsed} gone, {remaining} left"
+    )
+    with tqdm(
+        total=len(jobs), bar_format=form, file=sys.stderr, disable=None, leave=False, dynamic_ncols=True
+    ) as progress:
+        video = find_video_faces(jobs, source, recipe.options, recipe.white(), progress.update)
+    print(video.summary)
+    return video
 
 
 def _drawings(photographs: Sequence[Photograph], folder: Path) -> list[Path]:

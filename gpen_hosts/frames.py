@@ -21,10 +21,12 @@ from ..gpen.draw import draw_faces
 from ..gpen.errors import FaceError, OutOfMemoryError, PhotoError
 from ..gpen.face_task import Parser
 from ..gpen.faces.align import Placement, cut, place
+from ..gpen.faces.cuts import Thumbnail, find_cuts, thumbnail
 from ..gpen.faces.detect import FaceDetector
 from ..gpen.faces.face import Face
 from ..gpen.faces.identity import IdentityGuard
-from ..gpen.faces.select import select_faces
+from ..gpen.faces.select import select_tracked, without_choice
+from ..gpen.faces.track import each_alone, track_faces
 from ..gpen.model.checkpoint import Model
 from ..gpen.options import Options
 from ..gpen.pipeline import RestoredFace, paste, resize
@@ -40,7 +42,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class FoundFace:
-    """A face in one of the frames. number: its place in that frame, from left to right, from 0.
+    """A face in one of the frames. number: its place in that frame, from left to right, from 0; in a video its track's.
 
     placement: where it lies in its crop, once it was cut out. reason: why it was left out, or empty.
     """
@@ -122,7 +124,7 @@ def find_faces(
     region: Tensor | None = None,
     on_step: OnStep | None = None,
 ) -> FoundFaces:
-    """Find the faces of each frame and choose among them as the options say.
+    """Find the faces of each frame, follow them where the options say so, and choose among them.
 
     region: (1 or B, h, w), only faces whose centre lies where it is above 0.5; of any size, it is stretched over
     the frames. PhotoError for another number of masks, or no frame.
@@ -130,17 +132,23 @@ def find_faces(
     _check_number(frames)
     number, height, width = frames.shape[:3]
     regions = _masks(region, number, height, width)
-    chosen: list[FoundFace] = []
-    left_out: list[FoundFace] = []
+    found: list[list[Face]] = []
+    thumbnails: list[Thumbnail] = []  # of a video only
     for index in range(number):
-        faces = detector.detect(photo_of(frames[index]), options.detection_threshold)
-        reasons = select_faces(faces, options, (width, height), regions(index))
-        for place_in_frame, face in enumerate(faces):
-            reason = reasons.get(place_in_frame, "")
-            found = FoundFace(index, place_in_frame, face, reason=reason)
-            (left_out if reason else chosen).append(found)
+        photo = photo_of(frames[index])
+        found.append(detector.detect(photo, options.detection_threshold))
+        if options.video:
+            thumbnails.append(thumbnail(photo))
         if on_step is not None:
             on_step(index + 1, number, None)
+    chosen: list[FoundFace] = []
+    left_out: list[FoundFace] = []
+    numbered = track_faces(found, find_cuts(thumbnails)) if options.video else each_alone(found)
+    for index, faces in enumerate(numbered):
+        reasons = select_tracked(faces, options, (width, height), regions(index))
+        for place_in_frame, face in enumerate(faces):
+            reason = reasons.get(place_in_frame, "")
+            (left_out if reason else chosen).append(FoundFace(index, face.number, face.face, reason=reason))
     return FoundFaces(number, width, height, tuple(chosen), tuple(left_out))
 
 
@@ -175,7 +183,7 @@ def restore_frames(
     images: Tensor | None = None
     mask: Tensor | None = None
     # The faces were chosen where they were found.
-    options = replace(options, select="all", only_faces="", min_face_size=0)
+    options = without_choice(options)
 
     def keep(_done: int, _total: int, face: RestoredFace | None) -> None:
         nonlocal done

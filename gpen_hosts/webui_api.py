@@ -52,7 +52,8 @@ RestoreRequest: Any = create_model(
         Field(None, description="To inpaint: a picture of equal size, white where the first is damaged, in base64."),
     ),
     aligned=(bool, Field(ALIGNED.default, description=f"To colorize or inpaint: {ALIGNED.label}. {ALIGNED.help}")),
-    **{name: _field(option) for name, option in OPTIONS.items()},
+    # There are no frames here, only single pictures.
+    **{name: _field(option) for name, option in OPTIONS.items() if name != "video"},
 )
 
 

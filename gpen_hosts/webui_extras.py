@@ -30,7 +30,7 @@ from .webui import (
     setting,
 )
 
-# Detector and precision are settings; of the limits the host has its own.
+# Detector and precision are settings; of the limits the host has its own; a picture is no frame of a video.
 SHOWN = (("strength", "upscale"), ("mask", "select"), ("only_faces", "detection_threshold"), ("color_match",))
 FOLDED = ("feather", "damage_feather", "template", "min_face_size", "identity_guard", "identity_action")
 TASK_HELP = "inpaint: a picture that is transparent where it is damaged. segmentation: a map becomes a face."

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from gpen.errors import OptionError
 from gpen.faces.face import Face
-from gpen.faces.select import parse_numbers, select_faces
+from gpen.faces.select import parse_numbers, select_faces, select_tracked, without_choice
+from gpen.faces.track import TrackedFace
 from gpen.options import Options
 
 SIZE = (400, 200)
@@ -139,3 +140,36 @@ def test_a_range_that_runs_backwards():
 def test_any_list_of_ranges(ranges):
     text = ", ".join(f"{first}-{first + length}" for first, length in ranges)
     assert parse_numbers(text) == {n for first, length in ranges for n in range(first, first + length + 1)}
+
+
+def tracked_face(number: int, here: Face, typical: Face | None = None) -> TrackedFace:
+    return TrackedFace(number, here, typical or here)
+
+
+def chosen_tracks(tracked: list[TrackedFace], region=None, given: bool = False, **options) -> list[int]:
+    reasons = select_tracked(tracked, Options(**options), SIZE, region, given=given)
+    return [face.number for place, face in enumerate(tracked) if place not in reasons]
+
+
+def test_in_a_video_numbers_are_those_of_the_tracks():
+    tracked = [tracked_face(7, FACES[0]), tracked_face(2, FACES[1]), tracked_face(0, FACES[2])]
+    assert chosen_tracks(tracked, only_faces="0-2") == [2, 0]
+    assert chosen_tracks(tracked) == [7, 2, 0]
+
+
+def test_in_a_video_medians_decide_but_for_the_region():
+    small, large = face(10, 20, 20, 30, 0.6), face(60, 10, 100, 120, 0.95)
+    # The first is small and unsure in this frame only, the second large and sure in this frame only.
+    tracked = [tracked_face(0, small, large), tracked_face(1, large, small)]
+    assert chosen_tracks(tracked, select="largest") == [0]
+    assert chosen_tracks(tracked, min_face_size=50) == [0]
+    assert chosen_tracks(tracked, detection_threshold=0.9) == [0]
+    assert chosen_tracks(tracked, detection_threshold=0.9, given=True) == [0, 1]
+    left = np.zeros((200, 400), np.float32)
+    left[:, :50] = 1
+    assert chosen_tracks(tracked, left) == [0]
+
+
+def test_what_was_chosen_is_not_chosen_among_again():
+    options = Options(select="central", only_faces="3", min_face_size=10, strength=0.5)
+    assert without_choice(options) == Options(strength=0.5)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +12,7 @@ from numpy.typing import NDArray
 from ..errors import OptionError
 from ..options import Options
 from .face import Face
+from .track import TrackedFace
 
 _PART = re.compile(r"\s*(\d{1,6})\s*(?:-\s*(\d{1,6})\s*)?")
 
@@ -29,21 +32,58 @@ def select_faces(
     given, not detected, so that their scores do not matter. Restrictions by number,
     size, score and region come first, the largest or most central is then chosen among what is left.
     """
+    return _left_out(list(range(len(faces))), faces, faces, options, photo_size, region, given)
+
+
+def select_tracked(
+    tracked: Sequence[TrackedFace],
+    options: Options,
+    photo_size: tuple[int, int],
+    region: NDArray[np.float32] | None = None,
+    *,
+    given: bool = False,
+) -> dict[int, str]:
+    """The same for the faces of one frame of a video, by place in ``tracked``.
+
+    Numbers are those of the tracks. Score, size, and which is the largest or most central one are told by the medians
+    over a track, so that the choice changes with the people in the picture and not from frame to frame; whether a face
+    lies in the region is told by its place in this frame.
+    """
+    numbers = [face.number for face in tracked]
+    here, typical = [face.face for face in tracked], [face.typical for face in tracked]
+    return _left_out(numbers, here, typical, options, photo_size, region, given)
+
+
+def without_choice(options: Options) -> Options:
+    """The options for faces that were chosen already."""
+    return replace(options, select="all", only_faces="", min_face_size=0)
+
+
+def _left_out(
+    numbers: Sequence[int],
+    here: Sequence[Face],
+    faces: Sequence[Face],
+    options: Options,
+    photo_size: tuple[int, int],
+    region: NDArray[np.float32] | None,
+    given: bool,
+) -> dict[int, str]:
+    """Reasons by place. here: where faces are, faces: what else counts of them."""
     wanted = parse_numbers(options.only_faces)
     reasons: dict[int, str] = {}
-    for number, face in enumerate(faces):
-        if wanted is not None and number not in wanted:
-            reasons[number] = f"not among faces {options.only_faces.strip()}"
+    for place, face in enumerate(faces):
+        if wanted is not None and numbers[place] not in wanted:
+            reasons[place] = f"not among faces {options.only_faces.strip()}"
         elif not given and face.score < options.detection_threshold:
-            reasons[number] = f"score {face.score:.2f} is under {options.detection_threshold:g}"
+            reasons[place] = f"score {face.score:.2f} is under {options.detection_threshold:g}"
         elif min(face.width, face.height) < options.min_face_size:
-            reasons[number] = f"{face.width:.0f} x {face.height:.0f} pixels, smaller than {options.min_face_size}"
-        elif region is not None and not _inside(face, region):
-            reasons[number] = "outside the mask"
-    left = [number for number in range(len(faces)) if number not in reasons]
+            reasons[place] = f"{face.width:.0f} x {face.height:.0f} pixels, smaller than {options.min_face_size}"
+        elif region is not None and not _inside(here[place], region):
+            reasons[place] = "outside the mask"
+    left = [place for place in range(len(faces)) if place not in reasons]
     if options.select != "all" and left:
         chosen = _best(faces, left, options.select, photo_size)
-        reasons.update({number: f"not the {_NAMES[options.select]} face" for number in left if number != chosen})
+        reasons.update({place: f"not the {_NAMES[options.select]} face" for place in left if place != chosen})
     return reasons
 
 
@@ -69,16 +109,16 @@ def parse_numbers(text: str) -> frozenset[int] | None:
     return frozenset(numbers)
 
 
-def _best(faces: list[Face], numbers: list[int], select: str, photo_size: tuple[int, int]) -> int:
+def _best(faces: Sequence[Face], places: list[int], select: str, photo_size: tuple[int, int]) -> int:
     if select == "largest":
-        return max(numbers, key=lambda number: faces[number].width * faces[number].height)
+        return max(places, key=lambda place: faces[place].width * faces[place].height)
     middle = (photo_size[0] - 1) / 2, (photo_size[1] - 1) / 2
 
-    def off_center(number: int) -> float:
-        x, y = faces[number].center
+    def off_center(place: int) -> float:
+        x, y = faces[place].center
         return (x - middle[0]) ** 2 + (y - middle[1]) ** 2
 
-    return min(numbers, key=off_center)
+    return min(places, key=off_center)
 
 
 def _inside(face: Face, region: NDArray[np.float32]) -> bool:

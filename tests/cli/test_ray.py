@@ -148,6 +148,23 @@ def test_results_and_report_are_those_of_one_machine(
             assert got[name] == entry
 
 
+def test_a_video_whose_faces_were_followed_here(on_ray, restore, photographs, tmp_path, monkeypatch, one_face):
+    monkeypatch.chdir(tmp_path)
+    for number in range(1, 13):
+        path = photographs.add(f"{number}.png", faces=[one_face(4 + 3 * number, 20 + number % 2, 40)])
+        path.write_bytes((photographs.folder / "1.png").read_bytes())
+    photographs.known("6.png", [])
+    flags = ["--video", "--report"]
+    assert restore("photos", "-o", "here", *flags, "here.json").code == 0
+    out, _ = finish(on_ray("photos", "-o", "there", *flags, "there.json"))
+    assert "1 track of faces in 12 frames with 0 cuts; 1 missing face bridged." in out
+    expected, got = entries_of(tmp_path / "here.json"), entries_of(tmp_path / "there.json")
+    assert list(got) == list(expected) == [f"{number}.png" for number in range(1, 13)]
+    for name, entry in expected.items():
+        assert got[name]["faces"] == entry["faces"] != []
+        assert (tmp_path / "there" / name).read_bytes() == (tmp_path / "here" / name).read_bytes()
+
+
 def test_every_worker_has_the_background_model(on_ray, restore, photographs, tmp_path, files_in, monkeypatch):
     monkeypatch.chdir(tmp_path)
     known_upscaler(tmp_path / "x2.pth")

@@ -36,12 +36,12 @@ GUARDING = ["identity_guard", "identity_action"]
 OPTIONS_OF = {
     "GPENLoadModel": ["precision"],
     "GPENLoadFaceDetector": ["detector"],
-    "GPENRestoreFaces": [*FINDING, "template", *PASTING, "upscale", "max_megapixels", *GUARDING],
-    "GPENDetectFaces": FINDING,
+    "GPENRestoreFaces": [*FINDING, "template", *PASTING, "upscale", "max_megapixels", *GUARDING, "video"],
+    "GPENDetectFaces": [*FINDING, "video"],
     "GPENCropFaces": ["template"],
     "GPENPasteFaces": PASTING,
     "GPENConvertCheckpoint": [],
-    "GPENColorizeFaces": [*FINDING, "template", "mask", "feather", "strength", "upscale", "max_megapixels"],
+    "GPENColorizeFaces": [*FINDING, "template", "mask", "feather", "strength", "upscale", "max_megapixels", "video"],
     "GPENInpaintFaces": [*FINDING, "template", "feather", "damage_feather", "strength", "max_megapixels"],
     "GPENSegmentationToFace": ["max_megapixels"],
 }

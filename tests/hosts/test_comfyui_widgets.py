@@ -33,6 +33,7 @@ KINDS = {
     "identity_guard": "Float",
     "identity_action": "Combo",
     "upscale": "Float",
+    "video": "Boolean",
     "max_megapixels": "Float",
 }
 

@@ -238,7 +238,7 @@ def test_gradio_builds_every_control_from_the_options(forge: WebUI) -> None:
     assert [value for _, value in controls["task"].choices] == list(TASKS)
     assert controls["task"].value == "restore"
     assert controls["aligned"].value is False
-    assert set(OPTIONS) - set(options) == {"precision", "detector", "max_megapixels"}
+    assert set(OPTIONS) - set(options) == {"precision", "detector", "max_megapixels", "video"}
     assert controls["enable"].value is False
     assert controls["model"].value == "auto"
     for name in options:

@@ -53,3 +53,18 @@ def test_a_workflow_runs(page: ComfyUIPage, file: Path, parts: Parts, screenshot
     assert [picture.shape for picture in saved] == [(512, 512, 3) if is_map else (257 * factor, 301 * factor, 3)]
     page.settle()
     page.window.screenshot(path=screenshots / f"{file.stem}, after a run.png")
+
+
+def test_a_workflow_that_was_saved_before_there_was_steady_video_opens_with_its_values(
+    page: ComfyUIPage, tmp_path: Path
+) -> None:
+    file = next(file for file in FILES if file.stem == "Restore a portrait")
+    workflow = json.loads(file.read_text(encoding="utf-8"))
+    (node,) = (node for node in workflow["nodes"] if node["type"] == "GPENRestoreFaces")
+    node["widgets_values"] = [0.35, "largest", "2", 7, "ffhq", "box", 0.2, 0.5, True, 2, 50]
+    older = tmp_path / "older.json"
+    older.write_text(json.dumps(workflow), encoding="utf-8")
+    page.drop(older)
+    assert page.widget("GPENRestoreFaces", "detection_threshold") == 0.35
+    assert page.widget("GPENRestoreFaces", "max_megapixels") == 50
+    assert page.widget("GPENRestoreFaces", "video") is False
