@@ -78,6 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_inspect(commands)
     _add_models(commands)
     _add_download(commands)
+    _add_app(commands)
     return parser
 
 
@@ -211,6 +212,20 @@ def _add_download(commands: Any) -> None:
     parser.add_argument("--accept-licence", action="store_true", help="do not ask whether the licence is accepted")
     parser.add_argument("-o", "--output", type=Path, metavar="DIR", help="folder (default: the first searched one)")
     _add_places(parser, device=False)
+
+
+def _add_app(commands: Any) -> None:
+    parser = _command(commands, "app", "serve a page in which all of this can be done, on this computer only", _app)
+    parser.add_argument("--port", type=_at_least_one, metavar="N", help="(default: the first free one from 7860 on)")
+    parser.add_argument(
+        "--max-upload-mb",
+        type=_at_least_one,
+        default=100,
+        metavar="N",
+        help="files with more megabytes are refused (default: 100)",
+    )
+    _add_places(parser)
+    _add_options(parser, ["max_megapixels"])
 
 
 def _command(commands: Any, name: str, help: str, run: Command) -> argparse.ArgumentParser:
@@ -390,4 +405,17 @@ def _download(arguments: argparse.Namespace) -> int:
         accept_licence=arguments.accept_licence,
         output=arguments.output,
         folders=arguments.models_path,
+    )
+
+
+def _app(arguments: argparse.Namespace) -> int:
+    options = options_from(arguments)
+    from .app import serve
+
+    return serve(
+        port=arguments.port,
+        folders=arguments.models_path,
+        device=arguments.device,
+        max_upload_mb=arguments.max_upload_mb,
+        max_megapixels=options.max_megapixels,
     )

@@ -53,13 +53,27 @@ class SkippedFace:
 
 
 @dataclass(frozen=True, eq=False)
+class Layers:
+    """What a restoration is made again from, without running the network.
+
+    blend: the photo (H, W, 3) and the mask (H, W) at a strength. note: the restoration's for such a mask and strength.
+    nbytes: of what is held, the photo before and the faces over it.
+    """
+
+    blend: Callable[[float], tuple[Image, Image]]
+    note: Callable[[Image, float], str]
+    nbytes: int
+
+
+@dataclass(frozen=True, eq=False)
 class Restoration:
     """What became of a photo.
 
     photo: float32 (H, W, 3), RGB, [0, 1], enlarged where that was asked for. mask: float32 (H, W), how much
     of each pixel is restored face; photo equals the input (enlarged) wherever it is 0. faces: the restored
     ones, skipped: the others; both by number. has_background: whether what is not face is a background that was
-    given, not the input. done: what was done to the faces, in a word. note: a sentence more.
+    given, not the input. done: what was done to the faces, in a word. note: a sentence more. layers: what
+    :meth:`at` needs, where it was kept.
     """
 
     photo: Image
@@ -69,6 +83,17 @@ class Restoration:
     has_background: bool = False
     done: str = "restored"
     note: str = ""
+    layers: Layers | None = None
+
+    def at(self, strength: float) -> Restoration:
+        """The same at another strength, 0 to 1: what a run with that option returns, without the network.
+
+        ValueError unless it was made with ``keep_layers``.
+        """
+        if self.layers is None:
+            raise ValueError("the layers of this restoration were not kept")
+        photo, mask = self.layers.blend(strength)
+        return replace(self, photo=photo, mask=mask, note=self.layers.note(mask, strength))
 
     @property
     def summary(self) -> str:
@@ -108,6 +133,7 @@ def restore(
     background: Image | None = None,
     parser: Parser | None = None,
     keep_crops: bool = True,
+    keep_layers: bool = False,
     in_place: bool = False,
 ) -> Restoration:
     """Restore the faces of a photo.
@@ -117,8 +143,10 @@ def restore(
     centre lies where it is above 0.5.
     background: the enlarged photo (H', W', 3) that faces are pasted into; its size then takes the place of
     option "upscale". parser: needed for the parsed mask. keep_crops: whether the result holds each face's
-    crops, which takes 24 bytes for every pixel of a crop. in_place: the photo, or the background, becomes the
-    result, instead of a copy, which on large photos takes longer than laying the faces; otherwise neither is changed.
+    crops, which takes 24 bytes for every pixel of a crop. keep_layers: whether it can be made again at another
+    strength, with :meth:`Restoration.at`. in_place: the photo, or the background, becomes the result, instead of a
+    copy, which on large photos takes longer than laying the faces; otherwise, and with ``keep_layers``, neither is
+    changed.
 
     Raises GpenError, or a subclass, for everything a user can cause.
     """
@@ -133,6 +161,7 @@ def restore(
         background=background,
         parser=parser,
         keep_crops=keep_crops,
+        keep_layers=keep_layers,
         in_place=in_place,
     )
 
@@ -149,6 +178,7 @@ def run_task(
     background: Image | None = None,
     parser: Parser | None = None,
     keep_crops: bool = True,
+    keep_layers: bool = False,
     in_place: bool = False,
 ) -> Restoration:
     """Do to the faces of a photo what the task says; everything else is as for :func:`restore`."""
@@ -176,11 +206,17 @@ def run_task(
                 break
     for number in set(chosen).difference(face.number for face in restored):
         reasons.setdefault(number, "stopped before this face")
-    ours = in_place or (canvas_photo is not photo and canvas_photo is not background)
+    ours = not keep_layers and (in_place or (canvas_photo is not photo and canvas_photo is not background))
     result, mask = canvas.blend(options.strength, out=canvas_photo if ours else None)
     skipped = [SkippedFace(number, faces[number], reasons[number]) for number in sorted(reasons)]
     note = task.note(mask, options)
-    return Restoration(result, mask, restored, skipped, background is not None, task.done, note)
+    layers = layers_of(task, canvas.blend, options, canvas.nbytes) if keep_layers else None
+    return Restoration(result, mask, restored, skipped, background is not None, task.done, note, layers)
+
+
+def layers_of(task: FaceTask, blend: Callable[[float], tuple[Image, Image]], options: Options, nbytes: int) -> Layers:
+    """Layers of a task with these options."""
+    return Layers(blend, lambda mask, strength: task.note(mask, replace(options, strength=strength)), nbytes)
 
 
 def _restored(

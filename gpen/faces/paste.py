@@ -49,6 +49,11 @@ class Canvas:
         self._join = join
         self._patches: list[_Patch] = []
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the photo and of all that was gathered."""
+        return self._photo.nbytes + sum(patch.colors.nbytes + patch.weights.nbytes for patch in self._patches)
+
     def add(self, crop: Image, matrix: Matrix, mask: Image, weights_there: Weights | None = None) -> None:
         """Lay a crop (S, S, 3) over the photo where ``mask`` (MASK_SIZE, MASK_SIZE) is above zero.
 
