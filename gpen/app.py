@@ -30,14 +30,15 @@ def serve(
         os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
         os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
         gradio = _gradio()
-        from .app_page import CSS, Limits, Page
+        from .app_actions import Actions, Limits
+        from .app_page import CSS, build_page
         from .app_work import Engine, Places
 
         engine = Engine(Places(tuple(folders), device))
         made = Path(folder, "made")
         made.mkdir()
         upload_bytes = round(max_upload_mb * 1e6)
-        page = Page(engine, Limits(upload_bytes, max_megapixels), made).build()
+        page = build_page(Actions(engine, Limits(upload_bytes, max_megapixels), made))
         try:
             _, url, _ = page.launch(
                 server_name=HOST,
