@@ -192,7 +192,7 @@ class Actions:
         """The photograph with its faces."""
         return self.shelf.get(key).drawn(chosen)
 
-    def restore(
+    def restore_photograph(
         self,
         key: str | None,
         weights: str | None,
@@ -258,7 +258,7 @@ class Actions:
 
     # Many photographs.
 
-    def restore_all(
+    def restore_photographs(
         self,
         files: list[str] | None,
         weights: str | None,

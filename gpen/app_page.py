@@ -192,7 +192,7 @@ class _Photograph:
             said(actions.draw), [self.key, self.chosen], self.faces, trigger_mode="always_last", **_AT_ONCE
         )
         self.run.click(actions.begin, queue=False, **_PRIVATE).then(
-            said(actions.restore),
+            said(actions.restore_photograph),
             [self.key, options.weights, self.chosen, self.damage, options.aligned, *options.values],
             made,
             show_progress_on=self.slider,
@@ -243,7 +243,7 @@ class _Batch:
     def connect(self, actions: Actions, options: _Options) -> None:
         self.folder.upload(joined, [self.files, self.folder], self.files, **_AT_ONCE)
         self.run.click(actions.begin, queue=False, **_PRIVATE).then(
-            said(actions.restore_all),
+            said(actions.restore_photographs),
             [self.files, options.weights, self.masks, options.aligned, *options.values],
             [self.zip, self.said],
             show_progress_on=self.zip,
