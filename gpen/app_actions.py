@@ -357,9 +357,9 @@ def _no_result() -> Any:
     return gr.update(value=None, interactive=False)
 
 
-def licence(name: str | None) -> str:
-    """The licence of a published file."""
-    return f"**Licence.** {find_published(name).licence}" if name is not None else ""
+def licence(name: str | None) -> tuple[str, bool]:
+    """The licence of a published file, which is not accepted yet."""
+    return (f"**Licence.** {find_published(name).licence}" if name is not None else ""), False
 
 
 def _needed(missing: Sequence[Published]) -> str:

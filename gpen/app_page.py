@@ -24,7 +24,10 @@ CSS = """
 #gpen-faces img { cursor: pointer; }
 #gpen-said, #gpen-batch-said { min-height: 1.6em; }
 #gpen-chosen label { padding: 3px 8px; }
+[data-testid="status-tracker"]:has(.error) { display: none !important; }
 """
+"""The last line: an error is said in words of its own; the word "Error" would cover what was made before."""
+
 _IN_TURN: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "network"}
 _PRIVATE: dict[str, Any] = {"api_visibility": "private"}
 _AT_ONCE: dict[str, Any] = {"show_progress": "hidden", **_PRIVATE}
@@ -108,8 +111,8 @@ class _Options:
             listed,
             **_AT_ONCE,
         )
-        self.which.change(licence, self.which, self.licence, **_AT_ONCE)
-        self.download.click(
+        self.which.change(licence, self.which, [self.licence, self.accepted], **_AT_ONCE)
+        self.fetched = self.download.click(
             said(actions.fetch_weights),
             [self.task, self.weights, self.which, self.accepted],
             listed,
@@ -184,6 +187,14 @@ class _Photograph:
             seen,
             show_progress_on=self.faces,
             trigger_mode="always_last",
+            **_IN_TURN,
+            **_PRIVATE,
+        )
+        options.fetched.success(
+            said(actions.find_faces),
+            [self.key, options.aligned, *options.values],
+            seen,
+            show_progress_on=self.faces,
             **_IN_TURN,
             **_PRIVATE,
         )

@@ -188,6 +188,7 @@ class Opened:
         return draw_faces(
             self.shown / np.float32(255),
             [numbered for numbered in faces if numbered[0] in chosen],
+            landmarks=False,
             left_out=[numbered for numbered in faces if numbered[0] not in chosen],
         )
 
@@ -299,18 +300,10 @@ def work(
     model = engine.model(weights, options.precision, task)
     faces: list[Face] | None = None
     if task != "segmentation" and not (aligned and task != "restore"):
-        found = find(engine, opened, options)
-        faces = [opened.faces[number] for number in range(len(opened.faces))]
-        numbers = found if chosen is None else sorted(set(chosen))
-        if not faces:
-            raise FaceError("No face was found. Lower the detection threshold, or try another detector.")
-        if not numbers:
-            raise FaceError("No face is chosen. Click the box of at least one.")
-        if numbers[0] < 0 or numbers[-1] >= len(faces):
-            raise FaceError(f"The faces have the numbers 0 to {len(faces) - 1}; {numbers} were asked for.")
-        # What the options choose was shown, and perhaps changed, before.
-        text = ",".join(map(str, numbers))
-        options = dataclasses.replace(options, select="all", min_face_size=0, only_faces=text)
+        find(engine, opened, options)
+        faces = opened.faces
+        if chosen is not None:
+            options = _choosing(chosen, len(faces), options)
     masks = None
     if task == "inpaint" and damage is not None:
         with named(damage):
@@ -329,6 +322,17 @@ def work(
     )
     opened.restoration, opened.task = restoration, task
     return restoration
+
+
+def _choosing(chosen: Sequence[int], found: int, options: Options) -> Options:
+    """The options, but with those faces chosen that somebody clicked."""
+    if not found:
+        raise FaceError("No face was found. Lower the detection threshold, or try another detector.")
+    if not chosen:
+        raise FaceError("No face is chosen. Click the box of at least one.")
+    numbers = ",".join(map(str, sorted(chosen)))
+    # What else the options choose by was shown before, and perhaps changed.
+    return dataclasses.replace(options, select="all", min_face_size=0, only_faces=numbers)
 
 
 def blend(opened: Opened, strength: float) -> Restoration | None:
@@ -352,7 +356,14 @@ def write_result(opened: Opened) -> Path:
     folder.mkdir()
     target = folder / f"{opened.path.stem}_{restoration.done}{suffix}"
     with named(target):
-        write_picture(target, picture)
+        if (
+            not restoration.faces
+            and suffix == opened.path.suffix
+            and restoration.photo.shape == opened.picture.photo.shape
+        ):
+            shutil.copyfile(opened.path, target)  # encoding it again could only lose something
+        else:
+            write_picture(target, picture)
     return target
 
 

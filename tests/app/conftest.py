@@ -7,35 +7,52 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
+import cv2
 import pytest
 import torch
 
+from gpen.cli import main
 from gpen.model.made import SHARPEN, made_weights
 from gpen.model.spec import Spec
 from tests.web.comfyui_page import ARGUMENTS
 
 ROOT = Path(__file__).resolve().parents[2]
+SOLVAY = "Solvay_conference_1927.png"
 YUNET = "face_detection_yunet_2023mar.onnx"
 SMALL = Spec(64, 64, channel_multiplier=2, narrow=1 / 16, style_dim=16, n_mlp=2)
 
 Serve = Callable[..., "Served"]
 
+_RUN = """
+import ast, sys
+from gpen.cli import main
+from gpen.files.catalog import find_published
+for name, address in ast.literal_eval(sys.argv[1]).items():
+    vars(find_published(name))["addresses"] = (address,)
+sys.exit(main(sys.argv[2:]))
+"""
+"""The command, with other addresses in the catalogue."""
+
 
 class Served:
-    """A running `gpen app`. url: where. log: what it has printed so far."""
+    """A running `gpen app`. url: where. log: what it has printed so far. addresses: of published files, by name."""
 
-    def __init__(self, *arguments: object, home: Path) -> None:
+    def __init__(self, *arguments: object, home: Path, addresses: Mapping[str, str]) -> None:
         environment = {name: value for name, value in os.environ.items() if not name.startswith(("GPEN_", "GRADIO_"))}
         environment |= {"HOME": str(home), "XDG_CACHE_HOME": str(home), "PYTHONPATH": str(ROOT), "GRADIO_SHARE": "True"}
         self.home = home
         self._log = home / "log.txt"
         with self._log.open("w") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "gpen", "app", *map(str, arguments)], env=environment, stdout=log, stderr=log
+                [sys.executable, "-c", _RUN, repr(dict(addresses)), "app", *map(str, arguments)],
+                env=environment,
+                stdout=log,
+                stderr=log,
             )
         deadline = time.monotonic() + 120
         while not (found := re.search(r"http://\S+", self.log)):
@@ -59,8 +76,8 @@ def serve_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
     pytest.importorskip("gradio", reason="needs gradio: run make test-app")
     served: list[Served] = []
 
-    def start(*arguments: object) -> Served:
-        served.append(Served(*arguments, home=tmp_path_factory.mktemp("home")))
+    def start(*arguments: object, addresses: Mapping[str, str] = MappingProxyType({})) -> Served:
+        served.append(Served(*arguments, home=tmp_path_factory.mktemp("home"), addresses=addresses))
         return served[-1]
 
     yield start
@@ -86,6 +103,28 @@ def weights(detector_weights: Path, tmp_path_factory: pytest.TempPathFactory) ->
 def app(serve_session: Serve, weights: Path) -> Served:
     """The page with weights."""
     return serve_session("--models-path", weights, "--device", "cpu", "--max-upload-mb", 5)
+
+
+@pytest.fixture(scope="session")
+def portrait(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A part of the Solvay photograph, with 5 faces."""
+    photo = cv2.imread(str(photos / SOLVAY))
+    path = tmp_path_factory.mktemp("portrait") / "portrait.png"
+    cv2.imwrite(str(path), photo[:257, :301])
+    return path
+
+
+@pytest.fixture
+def by_the_command(weights: Path, tmp_path: Path) -> Callable[..., bytes]:
+    """What `gpen restore`, or another command, writes for a photograph."""
+
+    def run(photo: Path, *more: object, command: str = "restore") -> bytes:
+        target = tmp_path / f"expected{photo.suffix}"
+        arguments = [photo, "-o", target, "--models-path", weights, "--device", "cpu", "--overwrite", *more]
+        assert main([command, *map(str, arguments)]) == 0
+        return target.read_bytes()
+
+    return run
 
 
 @pytest.fixture(scope="session")

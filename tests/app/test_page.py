@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+import socket
+import threading
 import time
+import zipfile
 from collections.abc import Callable, Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
 
-from gpen.cli import main
 from gpen.errors import GpenError
 from gpen.faces.detect import make_detector
 from gpen.images import read_picture
 from gpen.model.checkpoint import load_model
-from tests.app.conftest import Served
+from tests.app.conftest import SOLVAY, YUNET, Serve, Served
 from tests.app.page import AppPage
-
-SOLVAY = "Solvay_conference_1927.png"
 
 
 @pytest.fixture
@@ -43,24 +44,13 @@ def page(visit: Callable[[], AppPage]) -> AppPage:
     return visit()
 
 
-@pytest.fixture(scope="session")
-def portrait(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A part of the Solvay photograph with few faces."""
-    photo = cv2.imread(str(photos / SOLVAY))
-    path = tmp_path_factory.mktemp("portrait") / "portrait.png"
-    cv2.imwrite(str(path), photo[:257, :301])
-    return path
-
-
-def restored_by_the_command(photo: Path, weights: Path, folder: Path, *more: object) -> bytes:
-    target = folder / f"expected{photo.suffix}"
-    arguments = [photo, "-o", target, "--models-path", weights, "--device", "cpu", *more]
-    assert main(["restore", *map(str, arguments)]) == 0
-    return target.read_bytes()
-
-
 def test_drop_deselect_restore_slide_download(
-    page: AppPage, photos: Path, weights: Path, tmp_path: Path, screenshots: Path
+    page: AppPage,
+    photos: Path,
+    weights: Path,
+    by_the_command: Callable[..., bytes],
+    tmp_path: Path,
+    screenshots: Path,
 ) -> None:
     page.drop(photos / SOLVAY)
     assert "29 faces found, 29 chosen." in page.wait_for("faces found")
@@ -92,13 +82,13 @@ def test_drop_deselect_restore_slide_download(
     result = page.download(tmp_path)
     assert result.name == "Solvay_conference_1927_restored.png"
     # What is downloaded is what the command writes.
-    assert result.read_bytes() == restored_by_the_command(
-        photos / SOLVAY, weights, tmp_path, "--only-faces", "0-6,8-28", "--model", "GPEN-BFR-512.pth"
+    assert result.read_bytes() == by_the_command(
+        photos / SOLVAY, "--only-faces", "0-6,8-28", "--model", "GPEN-BFR-512.pth"
     )
 
 
 def test_strength_changes_without_the_network(
-    page: AppPage, app: Served, portrait: Path, weights: Path, tmp_path: Path
+    page: AppPage, portrait: Path, weights: Path, by_the_command: Callable[..., bytes], tmp_path: Path
 ) -> None:
     page.choose("weights", "small.pth")
     page.drop(portrait)
@@ -106,7 +96,7 @@ def test_strength_changes_without_the_network(
     page.click("run")
     page.wait_for("faces restored")
     full = page.download(tmp_path).read_bytes()
-    # Without its weights no network could be loaded any more, and the one in memory is for other weights by then.
+    # Without its file the network cannot be looked up, though it is in memory.
     small = weights / "small.pth"
     hidden = small.rename(small.with_suffix(".hidden"))
     try:
@@ -116,7 +106,7 @@ def test_strength_changes_without_the_network(
     finally:
         hidden.rename(small)
     assert changed != full
-    assert changed == restored_by_the_command(portrait, weights, tmp_path, "--model", small, "--strength", 0.4)
+    assert changed == by_the_command(portrait, "--model", small, "--strength", 0.4)
 
 
 def test_a_wrong_weight_file_is_explained_and_nothing_is_lost(
@@ -137,6 +127,7 @@ def test_a_wrong_weight_file_is_explained_and_nothing_is_lost(
     # The last result can still be had.
     assert page.download(tmp_path).name == "portrait_restored.png"
     assert page.window.locator("#gpen-slider img").first.is_visible()
+    assert not page.window.locator("#gpen-slider .error").is_visible()
 
 
 def test_no_chosen_face_is_said(page: AppPage, portrait: Path) -> None:
@@ -204,8 +195,6 @@ def test_stop_keeps_what_is_finished(page: AppPage, photos: Path) -> None:
 
 
 def test_a_batch_comes_back_as_a_zip(page: AppPage, portrait: Path, tmp_path: Path, screenshots: Path) -> None:
-    import zipfile
-
     archive = tmp_path / "holiday.zip"
     with zipfile.ZipFile(archive, "w") as file:
         file.write(portrait, "beach/one.png")
@@ -243,3 +232,71 @@ def test_tasks_show_their_own_options(page: AppPage, screenshots: Path) -> None:
 def test_the_preset_says_what_it_lacks(page: AppPage) -> None:
     page.click("preset-selfie")
     assert "GPEN-BFR-2048" in page.toast()
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def site(weights: Path, tmp_path: Path) -> Iterator[str]:
+    """The address of a server that has the small network and YuNet."""
+    folder = tmp_path / "site"
+    folder.mkdir()
+    (folder / "network.pth").write_bytes((weights / "small.pth").read_bytes())
+    (folder / YUNET).write_bytes((weights / YUNET).read_bytes())
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder)))
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_address[1]}"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def test_without_weights_it_says_what_to_get_and_gets_it(
+    serve_session: Serve, browser: Any, site: str, portrait: Path, tmp_path: Path, screenshots: Path
+) -> None:
+    folder = tmp_path / "models"
+    folder.mkdir()
+    addresses = {"GPEN-BFR-512": f"{site}/network.pth", "yunet": f"{site}/{YUNET}"}
+    served = serve_session("--models-path", folder, "--device", "cpu", addresses=addresses)
+    page = AppPage(browser, served.url)
+    said = page.wait_for("To begin, get", "needed")
+    assert "GPEN-BFR-512" in said
+    assert "yunet" in said
+    assert "non-commercial" in page.wait_for("Licence", "licence")
+    page.window.screenshot(path=screenshots / "without weights.png")
+    page.click("get-button")
+    assert "terms of GPEN-BFR-512 have to be accepted" in page.toast()
+    assert list(folder.iterdir()) == []
+    page.drop(portrait)
+    assert "yunet" in page.toast()
+    page.window.locator("#gpen-accept input").check()
+    page.click("get-button")
+    assert "GPEN-BFR-512 is there now." in page.toast()
+    assert "GPEN-BFR-512" not in page.wait_for("(detector)", "needed")
+    assert (folder / "GPEN-BFR-512.pth").is_file()
+    # The next one's terms are others, which have to be accepted anew.
+    assert "MIT" in page.wait_for("OpenCV", "licence")
+    assert not page.window.locator("#gpen-accept input").is_checked()
+    page.window.locator("#gpen-accept input").check()
+    page.click("get-button")
+    assert "yunet is there now." in page.toast()
+    page.window.get_by_text("To begin, get").wait_for(state="hidden")
+    # In the photograph that was dropped before.
+    page.wait_for("5 faces found")
+    page.click("run")
+    page.wait_for("5 faces restored")
+    page.close()
+    served.close()
+
+
+def test_it_is_for_this_computer_only(app: Served) -> None:
+    port = int(app.url.rstrip("/").rpartition(":")[2])
+    with socket.create_connection(("127.0.0.1", port), 5):
+        pass
+    with pytest.raises(OSError, match="refused"):
+        socket.create_connection(("127.0.0.2", port), 5)
+    assert "public" not in app.log.lower()

@@ -92,7 +92,7 @@ def test_everything_that_the_package_needs_is_in_the_list(install: Any) -> None:
             elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
                 imported.add(node.module.split(".")[0])
     others = imported - set(sys.stdlib_module_names) - {"torch", "torchvision", "numpy", "gpen"}
-    assert others <= set(install.NEEDED) | {"facexlib", "ray", "onnx", "onnxruntime", "spandrel"}
+    assert others <= set(install.NEEDED) | {"facexlib", "gradio", "ray", "onnx", "onnxruntime", "spandrel"}
 
 
 @pytest.mark.parametrize("launch", ["", "def start():\n    pass\n"], ids=["none", "another program's"])
