@@ -20,7 +20,7 @@ ABOUT = (
     "photographs are not sent anywhere, and are forgotten after a while."
 )
 CSS = """
-.gradio-container { max-width: 1700px !important; }
+.gradio-container { max-width: 1800px !important; margin: 0 auto !important; }
 #gpen-faces img { cursor: pointer; }
 #gpen-said, #gpen-batch-said { min-height: 1.6em; }
 #gpen-chosen label { padding: 3px 8px; }
@@ -38,7 +38,9 @@ _TALL = 480
 
 def build_page(actions: Actions) -> Any:
     """The page as Gradio's Blocks, with its queue."""
-    with gr.Blocks(title="GPEN Face Restore", analytics_enabled=False, delete_cache=(600, 6 * _HOUR)) as page:
+    with gr.Blocks(
+        title="GPEN Face Restore", analytics_enabled=False, fill_width=True, delete_cache=(600, 6 * _HOUR)
+    ) as page:
         gr.Markdown(ABOUT)
         with gr.Row():
             with gr.Column(scale=1, min_width=320):
@@ -141,7 +143,7 @@ class _Photograph:
             )
         with gr.Row():
             self.faces = gr.Image(
-                label="Faces: click a box to leave it out, or to take it in",
+                label="Faces: click to choose",
                 interactive=False,
                 buttons=["fullscreen"],
                 format="jpeg",
