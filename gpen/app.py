@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
+import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -38,7 +40,8 @@ def serve(
         made = Path(folder, "made")
         made.mkdir()
         upload_bytes = round(max_upload_mb * 1e6)
-        page = build_page(Actions(engine, Limits(upload_bytes, max_megapixels), made))
+        actions = Actions(engine, Limits(upload_bytes, max_megapixels), made)
+        page = build_page(actions)
         try:
             _, url, _ = page.launch(
                 server_name=HOST,
@@ -62,7 +65,12 @@ def serve(
                 f"The page cannot be served here ({first_line(error)}). Choose another port with --port."
             ) from error
         print(f"The page is at {url} (on {engine.device}). Ctrl+C ends it.", flush=True)
-        page.block_thread()
+        # Otherwise it would leave the folder behind.
+        signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
+        try:
+            page.block_thread()
+        finally:
+            actions.close()
     return 0
 
 

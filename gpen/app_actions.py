@@ -65,6 +65,7 @@ class Actions:
         self._folder = folder
         self._batches: deque[Path] = deque()
         self._stops: dict[str, threading.Event] = {}
+        self._closing = threading.Event()
 
     def options(self, task: str, given: dict[str, Any]) -> Options:
         """Of the options that were given those that the task heeds; OptionError for a bad value."""
@@ -155,7 +156,7 @@ class Actions:
             seen = (opened.shown, gr.update(choices=[], value=[], visible=False), "")
         return (key, *seen, None, _no_result())
 
-    def close(self, key: str | None) -> Any:
+    def forget(self, key: str | None) -> Any:
         """Forget a photograph."""
         self.shelf.drop(key)
         return None, None, gr.update(choices=[], value=[], visible=False), "", None, _no_result()
@@ -165,6 +166,12 @@ class Actions:
         if key is None:
             return gr.skip(), gr.skip(), gr.skip()
         return self._seen(self.shelf.get(key), aligned, task, self._options(task, values))
+
+    def look_again(self, key: str | None, aligned: bool, task: str, *values: Any) -> Any:
+        """Find the faces of a photograph that was dropped before there was a detector."""
+        if any(published.kind == "detector" for published in self.engine.places.missing(task)):
+            return gr.skip(), gr.skip(), gr.skip()
+        return self.find_faces(key, aligned, task, *values)
 
     def _seen(self, opened: Opened, aligned: bool, task: str, options: Options) -> Any:
         """The faces of a photograph, drawn and listed, and a sentence about them."""
@@ -250,7 +257,16 @@ class Actions:
         def run() -> Any:
             opened = open_photograph(Path(photo), self._folder, self.limits.megapixels)
             self.shelf.put(opened)
-            restoration = work(self.engine, opened, task, weights, options, None, **more)
+            restoration = work(
+                self.engine,
+                opened,
+                task,
+                weights,
+                options,
+                None,
+                on_progress=lambda done, total, face: not self._closing.is_set(),
+                **more,
+            )
             self.shelf.make_room()
             return str(write_result(opened)), restoration.summary
 
@@ -287,7 +303,7 @@ class Actions:
         options: Options,
         masks: Sequence[str] | None,
         aligned: bool,
-        show: Callable[[float, str], bool | None] = lambda done, text: None,
+        show: Callable[[float, str], bool] = lambda done, text: True,
     ) -> Batch:
         """Do a task to uploaded photographs; see :func:`gpen.app_batch.run_batch`."""
         if not files:
@@ -310,7 +326,7 @@ class Actions:
                 most_bytes=UNPACKED * self.limits.upload_bytes,
                 damage=[Path(mask) for mask in masks or () if task == "inpaint"],
                 aligned=aligned,
-                on_progress=show,
+                on_progress=lambda done, text: show(done, text) and not self._closing.is_set(),
             )
 
         return self.engine.call(run)
@@ -331,6 +347,13 @@ class Actions:
         if stop is not None:
             stop.set()
 
+    def close(self) -> None:
+        """Let everything that runs end soon."""
+        self._closing.set()
+        for stop in list(self._stops.values()):
+            stop.set()
+        self.engine.close()
+
     def _stop_of(self, request: gr.Request) -> threading.Event:
         return self._stops.setdefault(str(request.session_hash), threading.Event())
 
@@ -343,7 +366,10 @@ def said(function: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return function(*arguments)
         except GpenError as error:
-            raise gr.Error(_text(error), duration=None, title="Not done", print_exception=False) from error
+            text = _text(error)
+        except MemoryError:
+            text = "There is not enough memory for this. Close other programs, or take a smaller photograph or network."
+        raise gr.Error(text, duration=None, title="Not done", print_exception=False)
 
     return shown
 

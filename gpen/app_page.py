@@ -181,7 +181,7 @@ class _Photograph:
             **_IN_TURN,
             **_PRIVATE,
         )
-        self.photo.clear(actions.close, self.key, opened, **_AT_ONCE)
+        self.photo.clear(actions.forget, self.key, opened, **_AT_ONCE)
         gr.on(
             [*(options.controls[name].change for name in CHOOSING), options.task.change, options.aligned.change],
             said(actions.find_faces),
@@ -193,7 +193,7 @@ class _Photograph:
             **_PRIVATE,
         )
         options.fetched.success(
-            said(actions.find_faces),
+            said(actions.look_again),
             [self.key, options.aligned, *options.values],
             seen,
             show_progress_on=self.faces,

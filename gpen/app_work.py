@@ -111,6 +111,10 @@ class Engine:
         context = contextvars.copy_context()
         return self._thread.submit(context.run, function, *arguments).result()
 
+    def close(self) -> None:
+        """End the thread, once what it is doing is done; nothing can be called any more."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
     def model(self, weights: str, precision: str, task: str) -> Model:
         """The network in the weight file of that name; GpenError where it cannot be used for the task."""
         path = self.places.network(weights, task)

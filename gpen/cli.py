@@ -216,7 +216,7 @@ def _add_download(commands: Any) -> None:
 
 def _add_app(commands: Any) -> None:
     parser = _command(commands, "app", "serve a page in which all of this can be done, on this computer only", _app)
-    parser.add_argument("--port", type=_at_least_one, metavar="N", help="(default: the first free one from 7860 on)")
+    parser.add_argument("--port", type=_port, metavar="N", help="port (default: the first free one from 7860 on)")
     parser.add_argument(
         "--max-upload-mb",
         type=_at_least_one,
@@ -314,6 +314,12 @@ def _at_least_one(text: str) -> int:
     if text.isdecimal() and int(text) >= 1:
         return int(text)
     raise argparse.ArgumentTypeError(f"It is {text!r}; it has to be a whole number from 1 on.")
+
+
+def _port(text: str) -> int:
+    if text.isdecimal() and 1 <= int(text) <= 65535:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"The port is {text!r}; it has to be a whole number from 1 to 65535.")
 
 
 def _help(option: Option) -> str:

@@ -44,8 +44,10 @@ class Served:
 
     def __init__(self, *arguments: object, home: Path, addresses: Mapping[str, str]) -> None:
         environment = {name: value for name, value in os.environ.items() if not name.startswith(("GPEN_", "GRADIO_"))}
-        environment |= {"HOME": str(home), "XDG_CACHE_HOME": str(home), "PYTHONPATH": str(ROOT), "GRADIO_SHARE": "True"}
-        self.home = home
+        self.home, self.temporary = home, home / "temporary"
+        self.temporary.mkdir()
+        environment |= {"HOME": str(home), "XDG_CACHE_HOME": str(home), "TMPDIR": str(self.temporary)}
+        environment |= {"PYTHONPATH": str(ROOT), "GRADIO_SHARE": "True"}
         self._log = home / "log.txt"
         with self._log.open("w") as log:
             self.process = subprocess.Popen(

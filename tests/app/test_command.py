@@ -34,6 +34,14 @@ def test_sharing_is_not_offered(capsys):
     assert "--share" not in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("port", ["0", "65536", "-1", "http"])
+def test_a_port_that_is_none(port, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["app", f"--port={port}"])
+    assert stop.value.code == 2
+    assert "has to be a whole number from 1 to 65535" in capsys.readouterr().err
+
+
 def test_a_device_that_is_not_there(capsys):
     pytest.importorskip("gradio", reason="needs gradio: run make test-app")
     assert main(["app", "--device", "cuda:77"]) == 1

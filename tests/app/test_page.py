@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import threading
 import time
@@ -17,7 +18,7 @@ import pytest
 
 from gpen.errors import GpenError
 from gpen.faces.detect import make_detector
-from gpen.images import read_picture
+from gpen.images import Picture, read_picture, write_picture
 from gpen.model.checkpoint import load_model
 from tests.app.conftest import SOLVAY, YUNET, Serve, Served
 from tests.app.page import AppPage
@@ -300,3 +301,63 @@ def test_it_is_for_this_computer_only(app: Served) -> None:
     with pytest.raises(OSError, match="refused"):
         socket.create_connection(("127.0.0.2", port), 5)
     assert "public" not in app.log.lower()
+
+
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
+def test_it_ends_at_once_and_leaves_nothing_behind(
+    serve_session: Serve, weights: Path, browser: Any, photos: Path, ending: int
+) -> None:
+    served = serve_session("--models-path", weights, "--device", "cpu")
+    page = AppPage(browser, served.url)
+    page.choose("weights", "passthrough.pth")
+    page.drop(photos / SOLVAY)
+    page.wait_for("29 faces found")
+    page.click("run")
+    page.window.get_by_text("of 29 faces").first.wait_for(timeout=60_000)
+    assert any(served.temporary.rglob("*.png"))
+    served.process.send_signal(ending)
+    assert served.process.wait(20) == 0
+    page.close()
+    # PyTorch may leave an empty folder of its own.
+    assert [path for path in served.temporary.rglob("*") if "gpen" in path.name or path.is_file()] == []
+
+
+def test_a_folder_is_added_to_the_batch(page: AppPage, portrait: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "holiday"
+    (folder / "beach").mkdir(parents=True)
+    for name in ("one.png", "beach/two.png"):
+        (folder / name).write_bytes(portrait.read_bytes())
+    (folder / "notes.txt").write_text("Nothing to see.")
+    page.choose("weights", "small.pth")
+    page.window.get_by_role("tab", name="Many photographs").click()
+    with page.window.expect_file_chooser() as chooser:
+        page.click("folder")
+    chooser.value.set_files(folder)
+    page.window.locator("#gpen-files").get_by_text("two").first.wait_for()
+    page.click("run-all")
+    page.wait_for("2 photographs: 2 restored.", "batch-said")
+    with zipfile.ZipFile(page.download(tmp_path, "#gpen-zip a")) as file:
+        assert sorted(file.namelist()) == ["one.png", "report.json", "two.png"]
+
+
+def test_damage_is_filled_in(
+    page: AppPage, portrait: Path, by_the_command: Callable[..., bytes], tmp_path: Path
+) -> None:
+    mask = np.zeros((257, 301, 3), np.float32)
+    mask[:, 60:120] = 1
+    write_picture(tmp_path / "mask.png", Picture(mask))
+    page.window.locator("#gpen-task").get_by_text("Fill in damage").click()
+    page.window.locator("#gpen-damage").wait_for()
+    page.choose("weights", "small-colours.pth")
+    page.drop(portrait)
+    page.wait_for("5 faces found")
+    page.click("run")
+    assert "a mask is needed" in page.toast()
+    page.drop(tmp_path / "mask.png", "#gpen-damage")
+    page.window.locator("#gpen-damage").get_by_text("mask").last.wait_for()
+    page.click("run")
+    page.wait_for("inpainted")
+    expected = by_the_command(
+        portrait, "--model", "small-colours.pth", "--damage", tmp_path / "mask.png", command="inpaint"
+    )
+    assert page.download(tmp_path).read_bytes() == expected
