@@ -3,8 +3,9 @@
 # docs/scaling.md, or with PARTS="..." some of them.
 # `make test-comfyui` and `make test-web` also need ComfyUI, in $COMFYUI_DIR or ~/.cache/gpen-hosts/ComfyUI, and the
 # latter needs Chromium, in $CHROMIUM or on the path. `make test-forge` needs SD-WebUI Forge, in $FORGE_DIR or
-# ~/.cache/gpen-hosts/stable-diffusion-webui-forge. `make test-ray` makes an environment with Ray.
-.PHONY: demo test bench bench-scaling test-comfyui test-web test-forge test-ray format
+# ~/.cache/gpen-hosts/stable-diffusion-webui-forge. `make test-ray` makes an environment with Ray, `make test-app`
+# one with Gradio; that needs Chromium as well.
+.PHONY: demo test bench bench-scaling test-comfyui test-web test-forge test-ray test-app format
 
 demo:
 	@python=$$(bash .ci/environment) && "$$python" demo/demo.py && "$$python" demo/tasks.py
@@ -34,6 +35,9 @@ test-forge:
 
 test-ray:
 	@python=$$(bash .ci/environment ray) && "$$python" -m pytest --durations=10 tests/cli/test_ray.py
+
+test-app:
+	@bash .ci/chromium >/dev/null && python=$$(bash .ci/environment app) && "$$python" -m pytest --durations=10 tests/app
 
 format:
 	@python=$$(bash .ci/environment) && \

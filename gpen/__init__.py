@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from .model.convert import convert
     from .model.spec import Spec
     from .options import OPTIONS, Option, Options
-    from .pipeline import Restoration, RestoredFace, SkippedFace, restore
+    from .pipeline import restore
+    from .restoration import Restoration, RestoredFace, SkippedFace
     from .tasks import colorize, inpaint, luma, synthesize
     from .upscale import Upscaler, load_upscaler
 
@@ -44,9 +45,9 @@ _HOMES = {
     "OPTIONS": "options",
     "Option": "options",
     "Options": "options",
-    "Restoration": "pipeline",
-    "RestoredFace": "pipeline",
-    "SkippedFace": "pipeline",
+    "Restoration": "restoration",
+    "RestoredFace": "restoration",
+    "SkippedFace": "restoration",
     "restore": "pipeline",
     "colorize": "tasks",
     "inpaint": "tasks",

@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import contextlib
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from .errors import OptionError
-from .options import OPTIONS, Option
+from .options import ALIGNED, OPTIONS, Option
 
 
 def add_options(parser: argparse.ArgumentParser, names: Sequence[str]) -> None:
@@ -36,11 +37,76 @@ def quality(text: str) -> int:
     raise argparse.ArgumentTypeError(f"The quality is {text!r}; it has to be a whole number from 1 to 100.")
 
 
+def port(text: str) -> int:
+    """A port of this computer, 1 to 65535."""
+    if text.isdecimal() and 1 <= int(text) <= 65535:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"The port is {text!r}; it has to be a whole number from 1 to 65535.")
+
+
 def at_least_one(text: str) -> int:
     """A whole number above 0."""
     if text.isdecimal() and int(text) >= 1:
         return int(text)
     raise argparse.ArgumentTypeError(f"It is {text!r}; it has to be a whole number from 1 on.")
+
+
+def add_background(parser: argparse.ArgumentParser) -> None:
+    """Add what chooses an upscaler."""
+    parser.add_argument(
+        "--background-model",
+        type=Path,
+        metavar="FILE",
+        help="image upscaler, such as RealESRNet_x4plus.pth, for all that is not face; the result has the size that it "
+        "makes, or that of --upscale",
+    )
+
+
+def add_aligned(parser: argparse.ArgumentParser) -> None:
+    """Add what says that pictures are crops."""
+    parser.add_argument(
+        "--aligned",
+        action="store_true",
+        help=ALIGNED.help,
+    )
+
+
+def add_places(parser: argparse.ArgumentParser, *, device: bool = True) -> None:
+    """Add where weights and devices are."""
+    parser.add_argument(
+        "--models-path",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="folder to search for weights first; may be given several times",
+    )
+    if device:
+        parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps, xpu (default: auto)")
+
+
+def add_engine(parser: argparse.ArgumentParser) -> None:
+    """Add what spreads the work over machines."""
+    group = parser.add_argument_group("many machines")
+    group.add_argument(
+        "--engine",
+        choices=("local", "ray"),
+        default="local",
+        help="local: this process. ray: the Ray cluster that RAY_ADDRESS names, or one on this machine; all its "
+        "machines have to see photographs, weights and results under the same paths (default: local)",
+    )
+    group.add_argument(
+        "--workers",
+        type=at_least_one,
+        metavar="N",
+        help="networks that work at a time with --engine ray (default: as many as the cluster has GPUs, or CPUs for)",
+    )
+    group.add_argument(
+        "--cpus-per-worker",
+        type=at_least_one,
+        metavar="N",
+        help="CPUs of each worker with --engine ray (default: 4, or what the smallest machine has)",
+    )
 
 
 def _value(option: Option) -> Callable[[str], object]:

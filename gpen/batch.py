@@ -31,8 +31,9 @@ from .images.picture import from_samples
 from .jobs import Job, make_folder
 from .model.checkpoint import Model, load_model
 from .options import OPTIONS_OF, Options
-from .pipeline import OnProgress, Restoration, resize
+from .pipeline import OnProgress, resize
 from .report import DONE, FAILED, THERE, UNCHANGED, Entry
+from .restoration import Restoration
 from .tasks import run
 from .upscale import OnTile, Upscaler, load_upscaler
 from .video import FrameFaces, VideoFaces, listed_faces

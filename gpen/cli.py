@@ -11,10 +11,19 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from .arguments import add_options, at_least_one, quality
+from .arguments import (
+    add_aligned,
+    add_background,
+    add_engine,
+    add_options,
+    add_places,
+    at_least_one,
+    port,
+    quality,
+)
 from .errors import GpenError, OptionError
 from .files.catalog import TASKS
-from .options import ALIGNED, OPTIONS, OPTIONS_OF, OPTIONS_OF_COMPARISON, PRESETS, Options, preset_values
+from .options import OPTIONS, OPTIONS_OF, OPTIONS_OF_COMPARISON, PRESETS, Options, preset_values
 
 Command = Callable[[argparse.Namespace], int]
 
@@ -79,20 +88,21 @@ def _parser() -> argparse.ArgumentParser:
     _add_inspect(commands)
     _add_models(commands)
     _add_download(commands)
+    _add_app(commands)
     return parser
 
 
 def _add_restore(commands: Any) -> None:
     parser = _photo_command(commands, "restore", "restore the faces of photographs", "restore")
-    _add_background(parser)
+    add_background(parser)
     for name, preset in PRESETS.items():
         parser.add_argument(f"--{name}", dest="preset", action="store_const", const=name, help=preset.help)
 
 
 def _add_colorize(commands: Any) -> None:
     parser = _photo_command(commands, "colorize", "colour the faces of grey photographs", "colorize")
-    _add_aligned(parser)
-    _add_background(parser)
+    add_aligned(parser)
+    add_background(parser)
 
 
 def _add_inpaint(commands: Any) -> None:
@@ -105,7 +115,7 @@ def _add_inpaint(commands: Any) -> None:
         help="picture of equal size, white where the photograph is damaged; or a folder with one for each photograph, "
         "of the same name",
     )
-    _add_aligned(parser)
+    add_aligned(parser)
 
 
 def _add_synthesize(commands: Any) -> None:
@@ -141,28 +151,10 @@ def _photo_command(
     parser.add_argument("--report", type=Path, metavar="FILE", help="write what became of each picture as JSON")
     parser.add_argument("--overwrite", action="store_true", help="make also what is there already")
     parser.add_argument("--quality", type=quality, metavar="N", help="of JPEG and WebP files, 1 to 100 (default: 95)")
-    _add_places(parser)
-    _add_engine(parser)
+    add_places(parser)
+    add_engine(parser)
     add_options(parser, OPTIONS_OF[task])
     return parser
-
-
-def _add_background(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--background-model",
-        type=Path,
-        metavar="FILE",
-        help="image upscaler, such as RealESRNet_x4plus.pth, for all that is not face; the result has the size that it "
-        "makes, or that of --upscale",
-    )
-
-
-def _add_aligned(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--aligned",
-        action="store_true",
-        help=ALIGNED.help,
-    )
 
 
 def _add_compare(commands: Any) -> None:
@@ -189,7 +181,7 @@ def _add_compare(commands: Any) -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write networks and seconds per face")
     parser.add_argument("--cell", type=at_least_one, metavar="N", help="pixels of each face's square (default: 384)")
     parser.add_argument("--overwrite", action="store_true", help="replace sheet and table if they are there")
-    _add_places(parser)
+    add_places(parser)
     add_options(parser, OPTIONS_OF_COMPARISON)
 
 
@@ -207,7 +199,7 @@ def _add_detect(commands: Any) -> None:
         metavar="DIR",
         help="folder for --draw (default: this one)",
     )
-    _add_places(parser)
+    add_places(parser)
     add_options(parser, ["detector", "detection_threshold", "max_megapixels"])
 
 
@@ -231,7 +223,7 @@ def _add_inspect(commands: Any) -> None:
 
 def _add_models(commands: Any) -> None:
     parser = _command(commands, "models", "list what is published and what is on disk", _models)
-    _add_places(parser, device=False)
+    add_places(parser, device=False)
 
 
 def _add_download(commands: Any) -> None:
@@ -239,7 +231,21 @@ def _add_download(commands: Any) -> None:
     parser.add_argument("name", metavar="NAME", help="as gpen models lists it")
     parser.add_argument("--accept-licence", action="store_true", help="do not ask whether the licence is accepted")
     parser.add_argument("-o", "--output", type=Path, metavar="DIR", help="folder (default: the first searched one)")
-    _add_places(parser, device=False)
+    add_places(parser, device=False)
+
+
+def _add_app(commands: Any) -> None:
+    parser = _command(commands, "app", "serve a page in which all of this can be done, on this computer only", _app)
+    parser.add_argument("--port", type=port, metavar="N", help="port (default: the first free one from 7860 on)")
+    parser.add_argument(
+        "--max-upload-mb",
+        type=at_least_one,
+        default=100,
+        metavar="N",
+        help="files with more megabytes are refused (default: 100)",
+    )
+    add_places(parser)
+    add_options(parser, ["max_megapixels"])
 
 
 def _command(commands: Any, name: str, help: str, run: Command) -> argparse.ArgumentParser:
@@ -247,42 +253,6 @@ def _command(commands: Any, name: str, help: str, run: Command) -> argparse.Argu
     parser.add_argument("-v", "--verbose", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
     parser.set_defaults(command=run)
     return parser
-
-
-def _add_places(parser: argparse.ArgumentParser, *, device: bool = True) -> None:
-    parser.add_argument(
-        "--models-path",
-        type=Path,
-        action="append",
-        default=[],
-        metavar="DIR",
-        help="folder to search for weights first; may be given several times",
-    )
-    if device:
-        parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps, xpu (default: auto)")
-
-
-def _add_engine(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("many machines")
-    group.add_argument(
-        "--engine",
-        choices=("local", "ray"),
-        default="local",
-        help="local: this process. ray: the Ray cluster that RAY_ADDRESS names, or one on this machine; all its "
-        "machines have to see photographs, weights and results under the same paths (default: local)",
-    )
-    group.add_argument(
-        "--workers",
-        type=at_least_one,
-        metavar="N",
-        help="networks that work at a time with --engine ray (default: as many as the cluster has GPUs, or CPUs for)",
-    )
-    group.add_argument(
-        "--cpus-per-worker",
-        type=at_least_one,
-        metavar="N",
-        help="CPUs of each worker with --engine ray (default: 4, or what the smallest machine has)",
-    )
 
 
 # Commands import what they need when they run: gpen --help needs neither PyTorch nor OpenCV.
@@ -388,4 +358,17 @@ def _download(arguments: argparse.Namespace) -> int:
         accept_licence=arguments.accept_licence,
         output=arguments.output,
         folders=arguments.models_path,
+    )
+
+
+def _app(arguments: argparse.Namespace) -> int:
+    options = options_from(arguments)
+    from .app import serve
+
+    return serve(
+        port=arguments.port,
+        folders=arguments.models_path,
+        device=arguments.device,
+        max_upload_mb=arguments.max_upload_mb,
+        max_megapixels=options.max_megapixels,
     )

@@ -21,9 +21,14 @@ _YELLOW, _GREY, _BLACK, _WHITE = (255, 214, 10), (170, 170, 170), (0, 0, 0), (25
 
 
 def draw_faces(
-    photo: Image, faces: Iterable[Numbered], *, boxes: bool = True, left_out: Iterable[Numbered] = ()
+    photo: Image,
+    faces: Iterable[Numbered],
+    *,
+    boxes: bool = True,
+    landmarks: bool = True,
+    left_out: Iterable[Numbered] = (),
 ) -> Drawing:
-    """Photo (H, W, 3), [0, 1], with a number above each face and, if asked for, its box and landmarks.
+    """Photo (H, W, 3), [0, 1], with a number above each face and, if asked for, its box and, in that, its landmarks.
 
     Without boxes the number moves aside, so that it hides nothing of what was restored. left_out: faces that
     were not chosen, which are drawn in grey.
@@ -36,7 +41,7 @@ def draw_faces(
         x0, y0, x1, y1 = (round(v) for v in face.box)
         if boxes:
             cv2.rectangle(drawing, (x0, y0), (x1, y1), color, line, cv2.LINE_AA)
-            for x, y in face.landmarks:
+            for x, y in face.landmarks if landmarks else ():
                 cv2.circle(drawing, (round(x), round(y)), dot, color, -1, cv2.LINE_AA)
         size = float(np.clip(face.height / 4, 10, max(10, height / 20)))
         (wide, tall), below = _text_size(str(number), size)

@@ -19,8 +19,9 @@ from typing import Protocol
 from .batch import Loaded, Unwritten
 from .images import OnSize
 from .jobs import Job
-from .pipeline import OnProgress, RestoredFace
+from .pipeline import OnProgress
 from .report import Entry
+from .restoration import RestoredFace
 from .upscale import OnTile
 
 ROOM = 3 << 29

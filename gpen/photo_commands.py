@@ -28,8 +28,9 @@ from .jobs import Job, Photograph, Problem, check_targets, find_photographs, lab
 from .model.checkpoint import inspect, require_task
 from .options import Options
 from .overlap import Overlap, worker_count
-from .pipeline import OnProgress, RestoredFace
+from .pipeline import OnProgress
 from .report import DONE, FAILED, THERE, UNCHANGED, Entry, write_report
+from .restoration import RestoredFace
 from .tasks import DONE_BY
 from .upscale import OnTile
 from .video import VideoFaces, find_video_faces, in_order

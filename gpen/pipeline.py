@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -23,76 +23,9 @@ from .faces.resample import Image, Matrix, compose, scaling
 from .faces.select import select_faces
 from .model.checkpoint import Model
 from .options import Options
-from .wording import count
+from .restoration import Layers, Restoration, RestoredFace, SkippedFace
 
 DEFAULTS = Options()
-
-
-@dataclass(frozen=True, eq=False)
-class RestoredFace:
-    """One restored face.
-
-    number: its place among all detected faces, from left to right, from 0. matrix: 2 x 3, pixels of the
-    original photo to pixels of the crop before. before: float32 (in_size, in_size, 3), as the network saw it,
-    after: (out_size, out_size, 3), RGB, [0, 1]; None where crops are not kept. identity: cosine distance between the
-    two as the face was laid over the photo, None where there is no guard. share: how much of the strength the guard
-    left.
-    """
-
-    number: int
-    face: Face
-    matrix: Matrix
-    before: Image | None
-    after: Image | None
-    identity: float | None = None
-    share: float = 1.0
-
-
-@dataclass(frozen=True, eq=False)
-class SkippedFace:
-    """A detected face that was left as it was, and why. identity: how far it would have moved, if that is why."""
-
-    number: int
-    face: Face
-    reason: str
-    identity: float | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class Restoration:
-    """What became of a photo.
-
-    photo: float32 (H, W, 3), RGB, [0, 1], enlarged where that was asked for. mask: float32 (H, W), how much
-    of each pixel is restored face; photo equals the input (enlarged) wherever it is 0. faces: the restored
-    ones, skipped: the others; both by number. has_background: whether what is not face is a background that was
-    given, not the input. done: what was done to the faces, in a word. note: a sentence more.
-    """
-
-    photo: Image
-    mask: Image
-    faces: list[RestoredFace] = field(default_factory=list)
-    skipped: list[SkippedFace] = field(default_factory=list)
-    has_background: bool = False
-    done: str = "restored"
-    note: str = ""
-
-    @property
-    def summary(self) -> str:
-        """One sentence for people, or two."""
-        return f"{self._about_faces} {self.note}".rstrip()
-
-    @property
-    def _about_faces(self) -> str:
-        found = len(self.faces) + len(self.skipped)
-        rest = "the result is the background" if self.has_background else "the photograph is unchanged"
-        if not found:
-            return f"No face was found; {rest}."
-        if not self.faces:
-            reasons = dict.fromkeys(left.reason for left in self.skipped)
-            why = next(iter(reasons)) + (", ..." if len(reasons) > 1 else "")
-            return f"None of {count(found, 'face')} was chosen ({why}); {rest}."
-        left = f", {len(self.skipped)} left as they were" if self.skipped else ""
-        return f"{count(len(self.faces), 'face')} {self.done}{left}."
 
 
 OnProgress = Callable[[int, int, RestoredFace | None], bool | None]
@@ -117,6 +50,7 @@ def restore(
     parser: Parser | None = None,
     guard: IdentityGuard | None = None,
     keep_crops: bool = True,
+    keep_layers: bool = False,
     in_place: bool = False,
 ) -> Restoration:
     """Restore the faces of a photo.
@@ -126,9 +60,10 @@ def restore(
     centre lies where it is above 0.5.
     background: the enlarged photo (H', W', 3) that faces are pasted into; its size then takes the place of
     option "upscale". parser: needed for the parsed mask. guard: what option "identity_guard" needs; the option alone
-    does nothing. keep_crops: whether the result holds each face's
-    crops, which takes 24 bytes for every pixel of a crop. in_place: the photo, or the background, becomes the
-    result, instead of a copy, which on large photos takes longer than laying the faces; otherwise neither is changed.
+    does nothing. keep_crops: whether the result holds each face's crops, which takes 24 bytes for every pixel of a
+    crop. keep_layers: whether it can be made again at another strength, with :meth:`Restoration.at`. in_place: the
+    photo, or the background, becomes the result, instead of a copy, which on large photos takes longer than laying the
+    faces; otherwise, and with ``keep_layers``, neither is changed.
 
     Raises GpenError, or a subclass, for everything a user can cause.
     """
@@ -143,6 +78,7 @@ def restore(
         background=background,
         parser=parser,
         keep_crops=keep_crops,
+        keep_layers=keep_layers,
         in_place=in_place,
     )
 
@@ -159,6 +95,7 @@ def run_task(
     background: Image | None = None,
     parser: Parser | None = None,
     keep_crops: bool = True,
+    keep_layers: bool = False,
     in_place: bool = False,
 ) -> Restoration:
     """Do to the faces of a photo what the task says; everything else is as for :func:`restore`."""
@@ -193,11 +130,17 @@ def run_task(
                 break
     for number in set(chosen).difference(face.number for face in restored):
         reasons.setdefault(number, "stopped before this face")
-    ours = in_place or (canvas_photo is not photo and canvas_photo is not background)
+    ours = not keep_layers and (in_place or (canvas_photo is not photo and canvas_photo is not background))
     result, mask = canvas.blend(options.strength, out=canvas_photo if ours else None)
     skipped = [SkippedFace(number, faces[number], reasons[number], moved.get(number)) for number in sorted(reasons)]
     note = task.note(mask, options)
-    return Restoration(result, mask, restored, skipped, background is not None, task.done, note)
+    layers = layers_of(task, canvas.blend, options, canvas.nbytes) if keep_layers else None
+    return Restoration(result, mask, restored, skipped, background is not None, task.done, note, layers)
+
+
+def layers_of(task: FaceTask, blend: Callable[[float], tuple[Image, Image]], options: Options, nbytes: int) -> Layers:
+    """Layers of a task with these options."""
+    return Layers(blend, lambda mask, strength: task.note(mask, replace(options, strength=strength)), nbytes)
 
 
 def _restored(

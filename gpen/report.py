@@ -15,7 +15,7 @@ from .errors import PhotoError
 from .faces.face import Face
 from .files.atomic import atomic_path
 from .jobs import Job, make_folder
-from .pipeline import SkippedFace
+from .restoration import SkippedFace
 
 DONE, UNCHANGED, THERE, FAILED = "restored", "unchanged", "already there", "failed"
 _FINISHED = (DONE, UNCHANGED)

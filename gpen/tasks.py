@@ -23,18 +23,8 @@ from .faces.paste import Join, Weights
 from .faces.resample import Image, apply, invert, scaling, warp
 from .model.checkpoint import Model, require_task
 from .options import Options, heeded
-from .pipeline import (
-    DEFAULTS,
-    OnProgress,
-    Restoration,
-    RestoredFace,
-    SkippedFace,
-    check_photo,
-    enlarge,
-    restore,
-    restore_crops,
-    run_task,
-)
+from .pipeline import DEFAULTS, OnProgress, check_photo, enlarge, layers_of, restore, restore_crops, run_task
+from .restoration import Restoration, RestoredFace, SkippedFace
 
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 """Weights of red, green and blue in the luma Y of ITU-R BT.601."""
@@ -155,6 +145,7 @@ def colorize(
     background: Image | None = None,
     parser: Parser | None = None,
     keep_crops: bool = True,
+    keep_layers: bool = False,
     in_place: bool = False,
 ) -> Restoration:
     """Colour the faces of a grey photo.
@@ -171,7 +162,7 @@ def colorize(
     task = Colorization()
     if detector is None:
         _check_region(region)
-        return _run_aligned(task, photo, model, options, background, on_progress, keep_crops)
+        return _run_aligned(task, photo, model, options, background, on_progress, keep_crops, keep_layers)
     return run_task(
         task,
         photo,
@@ -183,6 +174,7 @@ def colorize(
         background=background,
         parser=parser,
         keep_crops=keep_crops,
+        keep_layers=keep_layers,
         in_place=in_place,
     )
 
@@ -197,6 +189,7 @@ def inpaint(
     on_progress: OnProgress | None = None,
     region: NDArray[np.float32] | None = None,
     keep_crops: bool = True,
+    keep_layers: bool = False,
     in_place: bool = False,
 ) -> Restoration:
     """Fill in what is damaged in the faces of a photo.
@@ -214,7 +207,7 @@ def inpaint(
     task = Inpainting(damage)
     if detector is None:
         _check_region(region)
-        return _run_aligned(task, photo, model, options, None, on_progress, keep_crops)
+        return _run_aligned(task, photo, model, options, None, on_progress, keep_crops, keep_layers)
     return run_task(
         task,
         photo,
@@ -224,6 +217,7 @@ def inpaint(
         on_progress=on_progress,
         region=region,
         keep_crops=keep_crops,
+        keep_layers=keep_layers,
         in_place=in_place,
     )
 
@@ -315,6 +309,7 @@ def _run_aligned(
     background: Image | None,
     on_progress: OnProgress | None,
     keep_crops: bool,
+    keep_layers: bool,
 ) -> Restoration:
     check_photo(photo, None, background, options)
     _check_square(photo, "An aligned portrait")
@@ -333,21 +328,27 @@ def _run_aligned(
     before = task.before(cut(task.source(photo), placement.matrix, size))
     (after,) = restore_crops(model, [before])
     height, width = canvas.shape[:2]
-    over = np.full((height, width), options.strength, np.float32)
     weights = task.weights(face, options)
-    if weights is not None:
-        over *= weights(slice(0, height), slice(0, width))
-    colors = np.clip(warp(after, scaling(width / after.shape[0]), (width, height)), 0, 1)
-    colors = canvas + (colors - canvas) * over[..., None]
-    if task.join is not None:
-        colors = task.join(colors, canvas)
-    result = np.where(over[..., None] > 0, colors, canvas)
+    counts = None if weights is None else weights(slice(0, height), slice(0, width))
+    laid = np.clip(warp(after, scaling(width / after.shape[0]), (width, height)), 0, 1)
+
+    def blend(strength: float) -> tuple[Image, Image]:
+        over = np.full((height, width), strength, np.float32)
+        if counts is not None:
+            over *= counts
+        colors = canvas + (laid - canvas) * over[..., None]
+        if task.join is not None:
+            colors = task.join(colors, canvas)
+        return np.where(over[..., None] > 0, colors, canvas), over
+
+    result, over = blend(options.strength)
     restored = RestoredFace(0, face, placement.matrix, before, after)
     if on_progress is not None:
         on_progress(1, 1, restored)
     note = task.note(over, options)
     restored = restored if keep_crops else replace(restored, before=None, after=None)
-    return Restoration(result, over, [restored], [], background is not None, task.done, note)
+    layers = layers_of(task, blend, options, canvas.nbytes + laid.nbytes + over.nbytes) if keep_layers else None
+    return Restoration(result, over, [restored], [], background is not None, task.done, note, layers)
 
 
 def _check_region(region: NDArray[np.float32] | None) -> None:

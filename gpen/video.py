@@ -19,7 +19,8 @@ from .faces.track import TrackedFace, track_faces
 from .images import Picture, read_picture
 from .jobs import Job, Photograph
 from .options import Options
-from .pipeline import Restoration, SkippedFace, check_photo
+from .pipeline import check_photo
+from .restoration import Restoration, SkippedFace
 from .wording import count
 
 _DIGITS = re.compile(r"(\d+)")

@@ -29,7 +29,8 @@ from ..gpen.faces.select import select_tracked, without_choice
 from ..gpen.faces.track import each_alone, track_faces
 from ..gpen.model.checkpoint import Model
 from ..gpen.options import Options
-from ..gpen.pipeline import RestoredFace, paste, resize
+from ..gpen.pipeline import paste, resize
+from ..gpen.restoration import RestoredFace
 from ..gpen.tasks import run, synthesize
 from ..gpen.wording import count
 

@@ -23,7 +23,8 @@ from gpen.files.folders import default_network, find_network, list_networks, may
 from gpen.model.checkpoint import Model, inspect, load_model
 from gpen.model.memory import memory_estimate
 from gpen.options import OPTIONS, OPTIONS_OF, Options
-from gpen.pipeline import OnProgress, Restoration, RestoredFace
+from gpen.pipeline import OnProgress
+from gpen.restoration import Restoration, RestoredFace
 from gpen.tasks import run
 from gpen.wording import count, first_line
 

@@ -25,7 +25,8 @@ from gpen.files.catalog import TASKS
 from gpen.images import read_picture, write_picture
 from gpen.jobs import Photograph
 from gpen.options import ALIGNED, OPTIONS, Option, Options
-from gpen.pipeline import Restoration, resize
+from gpen.pipeline import resize
+from gpen.restoration import Restoration
 
 from .webui import default_model, engine, network_path, networks, options_from, samples_of, setting
 

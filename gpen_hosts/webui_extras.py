@@ -14,7 +14,8 @@ from PIL import Image
 from gpen.errors import PhotoError
 from gpen.files.catalog import TASKS
 from gpen.options import ALIGNED, OPTIONS, Option
-from gpen.pipeline import Restoration, resize
+from gpen.pipeline import resize
+from gpen.restoration import Restoration
 
 from .webui import (
     IN_SETTINGS,

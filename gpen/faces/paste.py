@@ -53,6 +53,12 @@ class Canvas:
         self._join = join
         self._patches: list[_Patch] = []
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the photo and of all that was gathered."""
+        gathered = (patch.colors.nbytes + patch.weights.nbytes + patch.shares.nbytes for patch in self._patches)
+        return self._photo.nbytes + sum(gathered)
+
     def add(
         self,
         crop: Image,

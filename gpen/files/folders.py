@@ -168,14 +168,15 @@ def default_network(folders: Sequence[Path], task: str = "restore") -> Path | No
     the larger networks take several times as long for detail that is scaled away again, and 256 is
     softer than what most faces already are.
     """
-    for published in _by_preference(task):
+    for published in by_preference(task):
         found = find_file(published, folders)
         if found is not None:
             return found
     return None
 
 
-def _by_preference(task: str) -> list[Published]:
+def by_preference(task: str) -> list[Published]:
+    """The published networks for a task, the one that suits most faces first."""
     networks = [published for published in NETWORKS if published.task == task]
     return sorted(networks, key=lambda published: _DEFAULT_SIZES.index(published.in_size or 0))
 
@@ -185,7 +186,7 @@ def _require_default(folders: Sequence[Path], task: str) -> Path:
     if found is not None:
         return found
     there = [file.name for file in list_networks(folders) if may_be_network(file.name, task)]
-    advice = f'Type "gpen download {_by_preference(task)[0].name}" to get one'
+    advice = f'Type "gpen download {by_preference(task)[0].name}" to get one'
     if there:
         advice += f", or name one of the weight files that are there: {', '.join(there)}"
     what = NETWORKS_THAT[task]

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from gpen.faces.detect import make_detector
 from gpen.model.checkpoint import load_model
 from gpen.options import OPTIONS, Options
-from gpen.pipeline import Restoration, restore
+from gpen.pipeline import restore
+from gpen.restoration import Restoration
 from tests.hosts.conftest import Parts
 from tests.hosts.webui_host import CHECKOUT, EXTENSION, WebUI
 from tests.pipeline import checks

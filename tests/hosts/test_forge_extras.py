@@ -15,7 +15,8 @@ from gpen.faces.detect import make_detector
 from gpen.files.catalog import TASKS
 from gpen.model.checkpoint import load_model
 from gpen.options import OPTIONS, Options
-from gpen.pipeline import Restoration, resize, restore
+from gpen.pipeline import resize, restore
+from gpen.restoration import Restoration
 from tests.hosts.conftest import Parts
 from tests.hosts.webui_host import EXTENSION, WebUI
 

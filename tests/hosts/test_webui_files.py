@@ -94,6 +94,7 @@ def test_everything_that_the_package_needs_is_in_the_list(install: Any) -> None:
     others = imported - set(sys.stdlib_module_names) - {"torch", "torchvision", "numpy", "gpen"}
     assert others <= set(install.NEEDED) | {
         "facexlib",
+        "gradio",
         "ray",
         "onnx",
         "onnxruntime",

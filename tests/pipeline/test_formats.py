@@ -22,7 +22,8 @@ from gpen.images import Picture, read_picture
 from gpen.model.checkpoint import Model
 from gpen.model.made import made_weights
 from gpen.model.spec import Spec
-from gpen.pipeline import Restoration, restore
+from gpen.pipeline import restore
+from gpen.restoration import Restoration
 from tests.pipeline import checks
 
 ORIENTATION = 0x0112

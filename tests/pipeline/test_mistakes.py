@@ -19,7 +19,8 @@ from gpen.faces.align import TEMPLATES
 from gpen.faces.face import Face
 from gpen.faces.paste import Canvas
 from gpen.model.checkpoint import Model
-from gpen.pipeline import Restoration, restore
+from gpen.pipeline import restore
+from gpen.restoration import Restoration
 from tests.pipeline import checks
 
 SIZE = 256

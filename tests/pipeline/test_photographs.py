@@ -16,7 +16,8 @@ from gpen.faces.detect import FaceDetector, make_detector
 from gpen.images import Picture, read_picture
 from gpen.model.checkpoint import Model
 from gpen.options import Options
-from gpen.pipeline import Restoration, enlarge, restore
+from gpen.pipeline import enlarge, restore
+from gpen.restoration import Restoration
 from gpen.upscale import load_upscaler
 from tests.pipeline import checks
 from tests.upscalers import known_output, known_upscaler

@@ -15,7 +15,8 @@ from gpen.faces.align import TEMPLATES
 from gpen.faces.face import Face
 from gpen.model.checkpoint import Model
 from gpen.options import Options
-from gpen.pipeline import RestoredFace, enlarge, restore
+from gpen.pipeline import enlarge, restore
+from gpen.restoration import RestoredFace
 from tests.pipeline import checks
 
 Photo = NDArray[np.float32]

@@ -16,7 +16,8 @@ from gpen.faces.align import TEMPLATES
 from gpen.faces.face import Face
 from gpen.images import Picture, read_picture
 from gpen.options import OPTIONS_OF, Options
-from gpen.pipeline import Restoration, restore
+from gpen.pipeline import restore
+from gpen.restoration import Restoration
 from gpen.tasks import colorize, inpaint, luma, run, synthesize, with_luma_of
 from tests.pipeline.conftest import MakeModel
 

@@ -1,0 +1,149 @@
+"""The page on a real server, in headless Chromium."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import cv2
+import pytest
+import torch
+
+from gpen.cli import main
+from gpen.model.made import SHARPEN, made_weights
+from gpen.model.spec import Spec
+from tests.web.comfyui_page import ARGUMENTS
+
+ROOT = Path(__file__).resolve().parents[2]
+SOLVAY = "Solvay_conference_1927.png"
+YUNET = "face_detection_yunet_2023mar.onnx"
+SMALL = Spec(64, 64, channel_multiplier=2, narrow=1 / 16, style_dim=16, n_mlp=2)
+
+Serve = Callable[..., "Served"]
+
+_RUN = """
+import ast, sys
+from gpen.cli import main
+from gpen.files.catalog import find_published
+for name, address in ast.literal_eval(sys.argv[1]).items():
+    vars(find_published(name))["addresses"] = (address,)
+sys.exit(main(sys.argv[2:]))
+"""
+"""The command, with other addresses in the catalogue."""
+
+
+class Served:
+    """A running `gpen app`. url: where. log: what it has printed so far. addresses: of published files, by name."""
+
+    def __init__(self, *arguments: object, home: Path, addresses: Mapping[str, str]) -> None:
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(("GPEN_", "GRADIO_"))}
+        self.home, self.temporary = home, home / "temporary"
+        self.temporary.mkdir()
+        environment |= {"HOME": str(home), "XDG_CACHE_HOME": str(home), "TMPDIR": str(self.temporary)}
+        environment |= {"PYTHONPATH": str(ROOT), "GRADIO_SHARE": "True"}
+        self._log = home / "log.txt"
+        with self._log.open("w") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", _RUN, repr(dict(addresses)), "app", *map(str, arguments)],
+                env=environment,
+                stdout=log,
+                stderr=log,
+            )
+        deadline = time.monotonic() + 120
+        while not (found := re.search(r"http://\S+", self.log)):
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                pytest.fail(f"gpen app did not start: {self.log}")
+            time.sleep(0.1)
+        self.url = found[0]
+
+    @property
+    def log(self) -> str:
+        return self._log.read_text()
+
+    def close(self) -> None:
+        self.process.terminate()
+        self.process.wait(20)
+
+
+@pytest.fixture(scope="session")
+def serve_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
+    """Starts `gpen app` with arguments; it ends with the tests. No files of this user are found."""
+    pytest.importorskip("gradio", reason="needs gradio: run make test-app")
+    served: list[Served] = []
+
+    def start(*arguments: object, addresses: Mapping[str, str] = MappingProxyType({})) -> Served:
+        served.append(Served(*arguments, home=tmp_path_factory.mktemp("home"), addresses=addresses))
+        return served[-1]
+
+    yield start
+    for one in served:
+        one.close()
+
+
+@pytest.fixture(scope="session")
+def weights(detector_weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a network that sharpens, one that changes nothing, small ones of these, and YuNet."""
+    folder = tmp_path_factory.mktemp("weights")
+    spec = Spec(512, 512, 2, 1 / 8)
+    torch.save(made_weights(spec, kernel=SHARPEN), folder / "GPEN-BFR-512.pth")
+    torch.save(made_weights(spec), folder / "passthrough.pth")
+    torch.save(made_weights(SMALL, kernel=SHARPEN), folder / "small.pth")
+    torch.save(made_weights(SMALL, color_matrix=((0, 1, 0), (0, 0, 1), (1, 0, 0))), folder / "small-colours.pth")
+    (folder / "broken.pth").write_bytes(b"<!DOCTYPE html><html>Not found</html>")
+    (folder / YUNET).write_bytes((detector_weights / YUNET).read_bytes())
+    return folder
+
+
+@pytest.fixture(scope="session")
+def app(serve_session: Serve, weights: Path) -> Served:
+    """The page with weights."""
+    return serve_session("--models-path", weights, "--device", "cpu", "--max-upload-mb", 5)
+
+
+@pytest.fixture(scope="session")
+def portrait(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A part of the Solvay photograph, with 5 faces."""
+    photo = cv2.imread(str(photos / SOLVAY))
+    path = tmp_path_factory.mktemp("portrait") / "portrait.png"
+    cv2.imwrite(str(path), photo[:257, :301])
+    return path
+
+
+@pytest.fixture
+def by_the_command(weights: Path, tmp_path: Path) -> Callable[..., bytes]:
+    """What `gpen restore`, or another command, writes for a photograph."""
+
+    def run(photo: Path, *more: object, command: str = "restore") -> bytes:
+        target = tmp_path / f"expected{photo.suffix}"
+        arguments = [photo, "-o", target, "--models-path", weights, "--device", "cpu", "--overwrite", *more]
+        assert main([command, *map(str, arguments)]) == 0
+        return target.read_bytes()
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright: run make test-app")
+    found = subprocess.run(["bash", ROOT / ".ci/chromium"], capture_output=True, text=True, check=False)
+    if found.returncode != 0:
+        pytest.fail(found.stderr)
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=found.stdout.strip(), args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def screenshots(tmp_path: Path) -> Path:
+    """Where pictures of the page are saved: $GPEN_SCREENSHOTS, or the test's own folder."""
+    folder = Path(os.environ.get("GPEN_SCREENSHOTS") or tmp_path)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

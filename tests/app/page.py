@@ -1,0 +1,103 @@
+"""The page as a visitor uses it."""
+
+from __future__ import annotations
+
+import base64
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+_DROP = """([selector, name, text]) => {
+    const bytes = Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
+    const transfer = new DataTransfer();
+    transfer.items.add(new File([bytes], name, { type: name.endsWith(".png") ? "image/png" : "image/jpeg" }));
+    const zone = document.querySelector(`${selector} button, ${selector} [role=button]`);
+    for (const kind of ["dragenter", "dragover", "drop"])
+        zone.dispatchEvent(new DragEvent(kind, { bubbles: true, cancelable: true, dataTransfer: transfer }));
+}"""
+
+
+_LISTED = "document.querySelector('#gpen-weights input')?.value || document.querySelector('#gpen-needed strong')"
+"""The weights are asked for when the page is open."""
+
+
+class AppPage:
+    """A visitor's window. requests: the addresses it asked for."""
+
+    def __init__(self, browser: Any, url: str) -> None:
+        self.window = browser.new_page(viewport={"width": 1600, "height": 1100}, accept_downloads=True)
+        self.window.set_default_timeout(30_000)
+        self.requests: list[str] = []
+        self.errors: list[str] = []
+        self.window.on("request", lambda request: self.requests.append(request.url))
+        self.window.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.window.goto(url)
+        self.window.wait_for_selector("#gpen-run")
+        self.window.wait_for_function(_LISTED)
+
+    def close(self) -> None:
+        self.window.close()
+
+    def drop(self, file: Path, selector: str = "#gpen-photo") -> None:
+        """Drop a file, as with the mouse."""
+        self.window.wait_for_selector(f"{selector} input[type=file]", state="attached")
+        text = base64.b64encode(file.read_bytes()).decode()
+        self.window.evaluate(_DROP, [selector, file.name, text])
+
+    def choose(self, control: str, value: str) -> None:
+        """Choose from a list."""
+        self.window.locator(f"#gpen-{control} input").first.click()
+        self.window.get_by_role("option", name=value, exact=True).click()
+
+    def set(self, control: str, value: float) -> None:
+        """Type a number beside a slider."""
+        box = self.window.locator(f"#gpen-{control} input[type=number]")
+        box.fill(str(value))
+        box.press("Tab")
+
+    def click(self, control: str) -> None:
+        self.window.locator(f"#gpen-{control}").first.click()
+
+    def wait_for(self, text: str, where: str = "said", timeout: float = 120_000) -> str:
+        """Wait until the page says something; all that it says there."""
+        place = self.window.locator(f"#gpen-{where}")
+        place.get_by_text(text).first.wait_for(timeout=timeout)
+        return str(place.inner_text())
+
+    def toast(self) -> str:
+        """What the page complains about; the complaint is closed."""
+        toast = self.window.locator(".toast-body").first
+        toast.wait_for(timeout=60_000)
+        text = str(toast.inner_text())
+        toast.locator("button").first.click()
+        toast.wait_for(state="detached")
+        return text
+
+    def chosen(self) -> list[int]:
+        """The numbers that are ticked."""
+        ticked = self.window.locator("#gpen-chosen [data-testid=checkbox-group] label, #gpen-chosen .wrap label")
+        return [int(label.inner_text()) for label in ticked.all() if label.locator("input").is_checked()]
+
+    def click_face(self, x: float, y: float, size: tuple[int, int]) -> None:
+        """Click the picture of faces at a place given in pixels of the photograph, which has that size."""
+        picture = self.window.locator("#gpen-faces img")
+        box = picture.bounding_box()
+        scale = min(box["width"] / size[0], box["height"] / size[1])
+        left, top = box["x"] + (box["width"] - size[0] * scale) / 2, box["y"] + (box["height"] - size[1] * scale) / 2
+        self.window.mouse.click(left + (x + 0.5) * scale, top + (y + 0.5) * scale)
+
+    def look(self, selector: str) -> NDArray[np.uint8]:
+        """An element as it is on the screen."""
+        return np.asarray(Image.open(io.BytesIO(self.window.locator(selector).first.screenshot())).convert("RGB"))
+
+    def download(self, folder: Path, button: str = "#gpen-save") -> Path:
+        """Click a download, and return the file under its name."""
+        with self.window.expect_download() as waiting:
+            self.window.locator(button).first.click()
+        target = folder / waiting.value.suggested_filename
+        waiting.value.save_as(target)
+        return target

@@ -1,0 +1,225 @@
+"""Uploads of many photographs: what is in them, what is refused, and what comes back."""
+
+from __future__ import annotations
+
+import json
+import stat
+import struct
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gpen import app_batch
+from gpen.app_batch import gather, run_batch
+from gpen.app_work import Engine, Places
+from gpen.errors import GpenError, PhotoError
+from gpen.images import Picture, write_picture
+from gpen.options import Options
+
+MOST = 10_000_000
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> bytes:
+    path = tmp_path / "made" / "p.png"
+    path.parent.mkdir()
+    write_picture(path, Picture(np.random.default_rng(0).random((24, 32, 3), np.float32)))
+    return path.read_bytes()
+
+
+def make_zip(path: Path, files: dict[str | zipfile.ZipInfo, bytes], kind: int = zipfile.ZIP_STORED) -> Path:
+    with zipfile.ZipFile(path, "w", kind) as file:
+        for name, content in files.items():
+            file.writestr(name, content)
+    return path
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+def test_a_zip_keeps_its_folders_and_only_pictures(tmp_path: Path, picture: bytes) -> None:
+    files = {"a.png": b"", "deep/er/b.JPG": b"", "notes.txt": b"", ".hidden.png": b"", "__MACOSX/deep/._b.JPG": b""}
+    archive = make_zip(tmp_path / "a.zip", dict.fromkeys(files, picture))
+    gather([archive], tmp_path / "out", MOST)
+    assert names(tmp_path / "out") == ["a.png", "deep/er/b.JPG"]
+
+
+def test_pictures_of_the_same_name_do_not_replace_one_another(tmp_path: Path, picture: bytes) -> None:
+    uploads = []
+    for number in range(3):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        uploads.append(folder / "a.png")
+        uploads[-1].write_bytes(picture + bytes(number))
+    uploads.append(make_zip(tmp_path / "more.zip", {"a.png": picture}))
+    gather(uploads, tmp_path / "out", MOST)
+    assert names(tmp_path / "out") == ["2/a.png", "3/a.png", "a.png", "more/a.png"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["../evil.png", "a/../../evil.png", "/evil.png", "..\\evil.png", "C:\\evil.png", "C:evil.png", "\\\\server\\a.png"],
+)
+def test_names_that_lead_elsewhere_are_refused(tmp_path: Path, picture: bytes, name: str) -> None:
+    archive = make_zip(tmp_path / "a.zip", {"good.png": picture, name: picture})
+    with pytest.raises(PhotoError, match="leads out of its folder"):
+        gather([archive], tmp_path / "deep" / "out", MOST)
+    assert not list(tmp_path.rglob("*evil*"))
+    assert not list(tmp_path.rglob("good.png"))
+
+
+def test_links_are_refused(tmp_path: Path) -> None:
+    link = zipfile.ZipInfo("link.png")
+    link.external_attr = (stat.S_IFLNK | 0o777) << 16
+    archive = make_zip(tmp_path / "a.zip", {link: b"/etc/passwd"})
+    with pytest.raises(PhotoError, match=r"^a\.zip holds a link"):
+        gather([archive], tmp_path / "out", MOST)
+
+
+def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
+    archive = make_zip(tmp_path / "a.zip", {"big.png": bytes(MOST + 1)}, zipfile.ZIP_DEFLATED)
+    assert archive.stat().st_size < MOST / 100
+    with pytest.raises(PhotoError, match="more than the 10 MB together"):
+        gather([archive], tmp_path / "out", MOST)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_bomb_that_lies_about_its_size_is_refused(tmp_path: Path) -> None:
+    archive = make_zip(tmp_path / "a.zip", {"big.png": bytes(MOST * 2)}, zipfile.ZIP_DEFLATED)
+    data = archive.read_bytes().replace(struct.pack("<I", MOST * 2), struct.pack("<I", 1000))
+    archive.write_bytes(data)
+    with pytest.raises(PhotoError):
+        gather([archive], tmp_path / "out", MOST)
+    assert sum(path.stat().st_size for path in (tmp_path / "out").rglob("*") if path.is_file()) <= MOST
+
+
+def test_several_uploads_share_the_limit(tmp_path: Path) -> None:
+    archives = [make_zip(tmp_path / f"{n}.zip", {"a.png": bytes(MOST // 2 + 1)}) for n in range(2)]
+    with pytest.raises(PhotoError, match="more than"):
+        gather(archives, tmp_path / "out", MOST)
+
+
+def test_too_many_files_are_refused_before_they_are_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app_batch, "MOST_FILES", 3)
+    archive = make_zip(tmp_path / "a.zip", {f"{n}.png": b"" for n in range(4)})
+    with pytest.raises(PhotoError, match="There are 4 pictures; 3 at a time"):
+        gather([archive], tmp_path / "out", MOST)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_list_of_very_many_files_is_not_even_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    archive = make_zip(tmp_path / "a.zip", {f"{n}.png": b"" for n in range(100)})
+    monkeypatch.setattr(app_batch, "_MOST_OF_DIRECTORY", 1000)
+    monkeypatch.setattr(zipfile, "ZipFile", lambda *_: pytest.fail("it was read"))
+    with pytest.raises(PhotoError, match="very many or very large files"):
+        gather([archive], tmp_path / "out", MOST)
+
+
+@pytest.mark.parametrize("content", [b"", b"no zip", b"PK\3\4" + bytes(100), b"PK\5\6", b"PK\5\6" + bytes(18)])
+def test_what_is_no_zip_is_refused(tmp_path: Path, content: bytes) -> None:
+    archive = tmp_path / "a.zip"
+    archive.write_bytes(content)
+    with pytest.raises(PhotoError):
+        gather([archive], tmp_path / "out", MOST)
+
+
+def test_every_damage_is_said_in_a_sentence(tmp_path: Path, picture: bytes) -> None:
+    whole = make_zip(tmp_path / "a.zip", {"a.png": picture, "b/c.png": picture}, zipfile.ZIP_DEFLATED).read_bytes()
+    random = np.random.default_rng(1)
+    complaints = []
+    for number in range(300):
+        data = bytearray(whole)
+        for _ in range(3):
+            data[random.integers(len(data))] = random.integers(256)
+        archive = tmp_path / "damaged.zip"
+        archive.write_bytes(data[: random.integers(len(data)) if number % 3 == 0 else None])
+        try:
+            gather([archive], tmp_path / str(number), MOST)
+        except GpenError as error:
+            complaints.append(str(error))
+    assert len(complaints) > 50
+    assert not [text for text in complaints if str(tmp_path) in text]
+
+
+def test_a_protected_zip_is_refused(tmp_path: Path, picture: bytes) -> None:
+    archive = make_zip(tmp_path / "a.zip", {"a.png": picture})
+    data = bytearray(archive.read_bytes())
+    at = data.index(b"PK\1\2")
+    data[at + 8] |= 1
+    archive.write_bytes(data)
+    with pytest.raises(PhotoError, match="password"):
+        gather([archive], tmp_path / "out", MOST)
+
+
+@pytest.fixture
+def engine(weights: Path) -> Engine:
+    return Engine(Places((weights,), "cpu"))
+
+
+def test_results_keep_the_tree_and_the_report_tells_no_paths(engine: Engine, portrait: Path, tmp_path: Path) -> None:
+    content = portrait.read_bytes()
+    archive = make_zip(tmp_path / "a.zip", {"x/one.png": content, "x/y/two.png": content, "broken.jpg": b"no picture"})
+    seen: list[tuple[float, str]] = []
+    out = tmp_path / "made"
+    out.mkdir()
+    batch = run_batch(
+        engine,
+        [archive],
+        out,
+        "restore",
+        "small.pth",
+        Options(),
+        most_bytes=MOST,
+        on_progress=lambda done, text: seen.append((done, text)),
+    )
+    assert batch.summary == "3 photographs: 2 restored, 1 failed. report.json in the zip says what became of each."
+    assert [done for done, _ in seen] == sorted(done for done, _ in seen)
+    with zipfile.ZipFile(batch.path) as file:
+        assert sorted(file.namelist()) == ["report.json", "x/one.png", "x/y/two.png"]
+        text = file.read("report.json").decode()
+    report = json.loads(text)
+    assert [entry["path"] for entry in report] == ["broken.jpg", "x/one.png", "x/y/two.png"]
+    assert str(tmp_path) not in text
+    assert list(out.iterdir()) == [batch.path]
+
+
+def test_a_stop_keeps_what_is_finished(engine: Engine, portrait: Path, tmp_path: Path) -> None:
+    archive = make_zip(tmp_path / "a.zip", {f"{n}.png": portrait.read_bytes() for n in range(5)})
+    batch = run_batch(
+        engine,
+        [archive],
+        tmp_path,
+        "restore",
+        "small.pth",
+        Options(),
+        most_bytes=MOST,
+        on_progress=lambda done, text: done < 0.5,
+    )
+    assert "Stopped: the others are not in the zip." in batch.summary
+    with zipfile.ZipFile(batch.path) as file:
+        done = len(json.loads(file.read("report.json")))
+        assert 1 <= done < 5
+        assert len(file.namelist()) == done + 1
+
+
+def test_where_nothing_can_be_used_the_first_reason_is_said(engine: Engine, tmp_path: Path) -> None:
+    archive = make_zip(tmp_path / "a.zip", {"broken.jpg": b"no picture"})
+    with pytest.raises(PhotoError, match=r"None of 1 photograph could be used\. broken\.jpg") as refused:
+        run_batch(engine, [archive], tmp_path, "restore", "small.pth", Options(), most_bytes=MOST)
+    assert str(tmp_path) not in str(refused.value)
+
+
+def test_masks_are_found_by_name(engine: Engine, portrait: Path, tmp_path: Path) -> None:
+    mask = np.zeros((257, 301, 3), np.float32)
+    mask[:, 60:120] = 1
+    write_picture(tmp_path / "mask.png", Picture(mask))
+    photos = make_zip(tmp_path / "a.zip", {"x/one.png": portrait.read_bytes(), "two.png": portrait.read_bytes()})
+    masks = make_zip(tmp_path / "masks.zip", {"x/one.png": (tmp_path / "mask.png").read_bytes()})
+    batch = run_batch(engine, [photos], tmp_path, "inpaint", "small.pth", Options(), most_bytes=MOST, damage=[masks])
+    assert "1 inpainted, 1 failed." in batch.summary
+    with zipfile.ZipFile(batch.path) as file:
+        report = json.loads(file.read("report.json"))
+    assert "no mask for this photograph" in next(e["message"] for e in report if e["path"] == "two.png")

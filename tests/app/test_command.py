@@ -1,0 +1,65 @@
+"""`gpen app` where it cannot work."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from pathlib import Path
+
+import pytest
+
+from gpen.cli import main
+
+
+def test_without_gradio_it_says_what_to_install(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "gradio", None)
+    assert main(["app"]) == 1
+    assert "pip install gpen-face-restore[app]" in capsys.readouterr().err
+
+
+def test_a_broken_gradio_is_named(monkeypatch, capsys, tmp_path):
+    (tmp_path / "gradio.py").write_text("raise ImportError('no module named nothing')")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "gradio", raising=False)
+    assert main(["app"]) == 1
+    assert "gradio cannot be used here (ImportError: no module named nothing)" in capsys.readouterr().err
+
+
+def test_sharing_is_not_offered(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["app", "--share"])
+    assert stop.value.code == 2
+    with pytest.raises(SystemExit):
+        main(["app", "--help"])
+    assert "--share" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("port", ["0", "65536", "-1", "http"])
+def test_a_port_that_is_none(port, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["app", f"--port={port}"])
+    assert stop.value.code == 2
+    assert "has to be a whole number from 1 to 65535" in capsys.readouterr().err
+
+
+def test_a_device_that_is_not_there(capsys):
+    pytest.importorskip("gradio", reason="needs gradio: run make test-app")
+    assert main(["app", "--device", "cuda:77"]) == 1
+    assert "cuda:77" in capsys.readouterr().err
+
+
+def test_a_port_that_is_taken(capsys):
+    pytest.importorskip("gradio", reason="needs gradio: run make test-app")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert main(["app", "--device", "cpu", "--port", str(port)]) == 1
+    assert "Choose another port with --port." in capsys.readouterr().err
+
+
+def test_nothing_of_gradio_is_imported_by_other_commands():
+    modules = Path(__file__).resolve().parents[2] / "gpen"
+    allowed = {"app_page.py", "app_actions.py", "app_api.py"}
+    importing = {path.name for path in modules.rglob("*.py") if "import gradio" in path.read_text(encoding="utf-8")}
+    assert importing == allowed

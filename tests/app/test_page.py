@@ -1,0 +1,363 @@
+"""The page in headless Chromium."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import threading
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gpen.errors import GpenError
+from gpen.faces.detect import make_detector
+from gpen.images import Picture, read_picture, write_picture
+from gpen.model.checkpoint import load_model
+from tests.app.conftest import SOLVAY, YUNET, Serve, Served
+from tests.app.page import AppPage
+
+
+@pytest.fixture
+def visit(app: Served, browser: Any) -> Iterator[Callable[[], AppPage]]:
+    """Opens the page for another visitor; no script may have failed, and no other computer been asked, at the end."""
+    pages: list[AppPage] = []
+
+    def open_page() -> AppPage:
+        pages.append(AppPage(browser, app.url))
+        return pages[-1]
+
+    yield open_page
+    for page in pages:
+        page.close()
+        assert page.errors == []
+        assert [url for url in page.requests if not url.startswith((app.url, "data:", "blob:"))] == []
+
+
+@pytest.fixture
+def page(visit: Callable[[], AppPage]) -> AppPage:
+    return visit()
+
+
+def test_drop_deselect_restore_slide_download(
+    page: AppPage,
+    photos: Path,
+    weights: Path,
+    by_the_command: Callable[..., bytes],
+    tmp_path: Path,
+    screenshots: Path,
+) -> None:
+    page.drop(photos / SOLVAY)
+    assert "29 faces found, 29 chosen." in page.wait_for("faces found")
+    assert page.chosen() == list(range(29))
+    photo = read_picture(photos / SOLVAY, 100)
+    faces = make_detector("yunet", [weights]).detect(photo.photo)
+    page.window.wait_for_timeout(500)  # the picture is still coming into view
+    before = page.look("#gpen-faces")
+    page.click_face(*faces[7].center, (photo.width, photo.height))
+    page.window.locator("#gpen-chosen input:checked >> nth=28").wait_for(state="detached")
+    assert page.chosen() == [n for n in range(29) if n != 7]
+    page.window.wait_for_timeout(500)
+    assert not np.array_equal(page.look("#gpen-faces"), before)
+    page.click("run")
+    assert "28 faces restored, 1 left as they were." in page.wait_for("faces restored")
+    # The line of the slider is dragged to the right: more is seen of the photograph before.
+    page.window.wait_for_timeout(500)
+    middle = page.look("#gpen-slider")
+    slider = page.window.locator("#gpen-slider .inner, #gpen-slider .outer").first
+    box = page.window.locator("#gpen-slider").bounding_box()
+    handle = slider.bounding_box()
+    page.window.mouse.move(handle["x"] + handle["width"] / 2, box["y"] + box["height"] / 2)
+    page.window.mouse.down()
+    page.window.mouse.move(box["x"] + box["width"] * 0.9, box["y"] + box["height"] / 2, steps=8)
+    page.window.mouse.up()
+    page.window.wait_for_timeout(300)
+    assert not np.array_equal(page.look("#gpen-slider"), middle)
+    page.window.screenshot(path=screenshots / "solvay.png")
+    result = page.download(tmp_path)
+    assert result.name == "Solvay_conference_1927_restored.png"
+    # What is downloaded is what the command writes.
+    assert result.read_bytes() == by_the_command(
+        photos / SOLVAY, "--only-faces", "0-6,8-28", "--model", "GPEN-BFR-512.pth"
+    )
+
+
+def test_strength_changes_without_the_network(
+    page: AppPage, portrait: Path, weights: Path, by_the_command: Callable[..., bytes], tmp_path: Path
+) -> None:
+    page.choose("weights", "small.pth")
+    page.drop(portrait)
+    page.wait_for("faces found")
+    page.click("run")
+    page.wait_for("faces restored")
+    full = page.download(tmp_path).read_bytes()
+    # Without its file the network cannot be looked up, though it is in memory.
+    small = weights / "small.pth"
+    hidden = small.rename(small.with_suffix(".hidden"))
+    try:
+        page.set("strength", 0.4)
+        page.window.wait_for_timeout(2000)
+        changed = page.download(tmp_path).read_bytes()
+    finally:
+        hidden.rename(small)
+    assert changed != full
+    assert changed == by_the_command(portrait, "--model", small, "--strength", 0.4)
+
+
+def test_a_wrong_weight_file_is_explained_and_nothing_is_lost(
+    page: AppPage, portrait: Path, weights: Path, screenshots: Path, tmp_path: Path
+) -> None:
+    page.choose("weights", "small.pth")
+    page.drop(portrait)
+    page.wait_for("faces found")
+    page.click("run")
+    page.wait_for("faces restored")
+    page.choose("weights", "broken.pth")
+    page.click("run")
+    said = page.toast()
+    with pytest.raises(GpenError) as refused:
+        load_model(weights / "broken.pth")
+    assert str(refused.value) in said
+    page.window.screenshot(path=screenshots / "wrong weights.png")
+    # The last result can still be had.
+    assert page.download(tmp_path).name == "portrait_restored.png"
+    assert page.window.locator("#gpen-slider img").first.is_visible()
+    assert not page.window.locator("#gpen-slider .error").is_visible()
+
+
+def test_no_chosen_face_is_said(page: AppPage, portrait: Path) -> None:
+    page.choose("weights", "small.pth")
+    page.drop(portrait)
+    page.wait_for("faces found")
+    page.window.locator("#gpen-chosen input").first.click()  # all
+    page.window.locator("#gpen-chosen input:checked").first.wait_for(state="detached")
+    page.click("run")
+    assert "No face is chosen" in page.toast()
+
+
+def test_a_file_that_is_no_picture_is_refused(page: AppPage, tmp_path: Path) -> None:
+    wrong = tmp_path / "<b>notes.png"
+    wrong.write_text("Not a picture.")
+    page.drop(wrong)
+    said = page.toast()
+    assert "notes.png" in said
+    assert str(tmp_path) not in said
+    assert "gpen-app" not in said
+
+
+def test_a_file_that_is_too_large_is_refused(page: AppPage, tmp_path: Path, screenshots: Path) -> None:
+    large = tmp_path / "large.png"
+    large.write_bytes(bytes(6_000_000))
+    page.window.locator("#gpen-photo input[type=file]").first.set_input_files(large)
+    assert "exceed" in page.toast()
+    page.window.screenshot(path=screenshots / "too large.png")
+
+
+def test_several_people_wait_their_turn(visit: Callable[[], AppPage], portrait: Path, tmp_path: Path) -> None:
+    pages = [visit() for _ in range(3)]
+    for one in pages:
+        one.choose("weights", "passthrough.pth")
+        one.drop(portrait)
+    for one in pages:
+        one.wait_for("faces found")
+    # One of them wants another strength: nobody may get somebody else's result.
+    pages[1].set("strength", 0.0)
+    for one in pages:
+        one.click("run")
+    pages[2].window.get_by_text("queue").first.wait_for(timeout=20_000)
+    for one in pages:
+        one.wait_for("faces restored", timeout=240_000)
+    before = read_picture(portrait, 10).photo
+    results = [read_picture(one.download(tmp_path), 10).photo for one in pages]
+    assert np.array_equal(results[1], before)
+    assert np.array_equal(results[0], results[2])
+    assert not np.array_equal(results[0], before)
+    assert np.abs(results[0] - before).mean() < 0.02
+
+
+def test_stop_keeps_what_is_finished(page: AppPage, photos: Path) -> None:
+    page.choose("weights", "passthrough.pth")
+    page.drop(photos / SOLVAY)
+    page.wait_for("29 faces found")
+    page.click("run")
+    page.window.get_by_text("of 29 faces").first.wait_for(timeout=60_000)
+    page.window.wait_for_timeout(1500)
+    started = time.monotonic()
+    page.click("stop")
+    said = page.wait_for("left as they were")
+    assert time.monotonic() - started < 15
+    assert "29 faces restored" not in said
+
+
+def test_a_batch_comes_back_as_a_zip(page: AppPage, portrait: Path, tmp_path: Path, screenshots: Path) -> None:
+    archive = tmp_path / "holiday.zip"
+    with zipfile.ZipFile(archive, "w") as file:
+        file.write(portrait, "beach/one.png")
+        file.write(portrait, "two.png")
+        file.writestr("beach/broken.png", b"no picture")
+    page.choose("weights", "small.pth")
+    page.window.get_by_role("tab", name="Many photographs").click()
+    page.window.locator("#gpen-files input[type=file]").first.set_input_files(archive)
+    page.window.get_by_text("holiday").first.wait_for()
+    page.click("run-all")
+    assert "3 photographs: 2 restored, 1 failed." in page.wait_for("photographs:", "batch-said")
+    page.window.screenshot(path=screenshots / "batch.png")
+    result = page.download(tmp_path, "#gpen-zip a")
+    with zipfile.ZipFile(result) as file:
+        assert sorted(file.namelist()) == ["beach/one.png", "report.json", "two.png"]
+
+
+def test_tasks_show_their_own_options(page: AppPage, screenshots: Path) -> None:
+    def labels() -> set[str]:
+        page.window.wait_for_timeout(800)
+        shown = ("strength", "upscale", "mask", "select", "damage", "aligned", "run", "preset-selfie")
+        return {name for name in shown if page.window.locator(f"#gpen-{name}").first.is_visible()}
+
+    assert labels() == {"strength", "upscale", "mask", "select", "run", "preset-selfie"}
+    for task, expected in {
+        "Colorize": {"strength", "upscale", "mask", "select", "aligned", "run"},
+        "Fill in damage": {"strength", "select", "damage", "aligned", "run"},
+        "Face from a map": {"run"},
+    }.items():
+        page.window.locator("#gpen-task").get_by_text(task).click()
+        assert labels() == expected
+    page.window.screenshot(path=screenshots / "map.png")
+
+
+def test_the_preset_says_what_it_lacks(page: AppPage) -> None:
+    page.click("preset-selfie")
+    assert "GPEN-BFR-2048" in page.toast()
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def site(weights: Path, tmp_path: Path) -> Iterator[str]:
+    """The address of a server that has the small network and YuNet."""
+    folder = tmp_path / "site"
+    folder.mkdir()
+    (folder / "network.pth").write_bytes((weights / "small.pth").read_bytes())
+    (folder / YUNET).write_bytes((weights / YUNET).read_bytes())
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder)))
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_address[1]}"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def test_without_weights_it_says_what_to_get_and_gets_it(
+    serve_session: Serve, browser: Any, site: str, portrait: Path, tmp_path: Path, screenshots: Path
+) -> None:
+    folder = tmp_path / "models"
+    folder.mkdir()
+    addresses = {"GPEN-BFR-512": f"{site}/network.pth", "yunet": f"{site}/{YUNET}"}
+    served = serve_session("--models-path", folder, "--device", "cpu", addresses=addresses)
+    page = AppPage(browser, served.url)
+    said = page.wait_for("To begin, get", "needed")
+    assert "GPEN-BFR-512" in said
+    assert "yunet" in said
+    assert "non-commercial" in page.wait_for("Licence", "licence")
+    page.window.screenshot(path=screenshots / "without weights.png")
+    page.click("get-button")
+    assert "terms of GPEN-BFR-512 have to be accepted" in page.toast()
+    assert list(folder.iterdir()) == []
+    page.drop(portrait)
+    assert "yunet" in page.toast()
+    page.window.locator("#gpen-accept input").check()
+    page.click("get-button")
+    assert "GPEN-BFR-512 is there now." in page.toast()
+    assert "GPEN-BFR-512" not in page.wait_for("(detector)", "needed")
+    assert (folder / "GPEN-BFR-512.pth").is_file()
+    # The next one's terms are others, which have to be accepted anew.
+    assert "MIT" in page.wait_for("OpenCV", "licence")
+    assert not page.window.locator("#gpen-accept input").is_checked()
+    page.window.locator("#gpen-accept input").check()
+    page.click("get-button")
+    assert "yunet is there now." in page.toast()
+    page.window.get_by_text("To begin, get").wait_for(state="hidden")
+    # In the photograph that was dropped before.
+    page.wait_for("5 faces found")
+    page.click("run")
+    page.wait_for("5 faces restored")
+    page.close()
+    served.close()
+
+
+def test_it_is_for_this_computer_only(app: Served) -> None:
+    port = int(app.url.rstrip("/").rpartition(":")[2])
+    with socket.create_connection(("127.0.0.1", port), 5):
+        pass
+    with pytest.raises(OSError, match="refused"):
+        socket.create_connection(("127.0.0.2", port), 5)
+    assert "public" not in app.log.lower()
+
+
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
+def test_it_ends_at_once_and_leaves_nothing_behind(
+    serve_session: Serve, weights: Path, browser: Any, photos: Path, ending: int
+) -> None:
+    served = serve_session("--models-path", weights, "--device", "cpu")
+    page = AppPage(browser, served.url)
+    page.choose("weights", "passthrough.pth")
+    page.drop(photos / SOLVAY)
+    page.wait_for("29 faces found")
+    page.click("run")
+    page.window.get_by_text("of 29 faces").first.wait_for(timeout=60_000)
+    assert any(served.temporary.rglob("*.png"))
+    served.process.send_signal(ending)
+    assert served.process.wait(20) == 0
+    page.close()
+    # PyTorch may leave an empty folder of its own.
+    assert [path for path in served.temporary.rglob("*") if "gpen" in path.name or path.is_file()] == []
+
+
+def test_a_folder_is_added_to_the_batch(page: AppPage, portrait: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "holiday"
+    (folder / "beach").mkdir(parents=True)
+    for name in ("one.png", "beach/two.png"):
+        (folder / name).write_bytes(portrait.read_bytes())
+    (folder / "notes.txt").write_text("Nothing to see.")
+    page.choose("weights", "small.pth")
+    page.window.get_by_role("tab", name="Many photographs").click()
+    with page.window.expect_file_chooser() as chooser:
+        page.click("folder")
+    chooser.value.set_files(folder)
+    page.window.locator("#gpen-files").get_by_text("two").first.wait_for()
+    page.click("run-all")
+    page.wait_for("2 photographs: 2 restored.", "batch-said")
+    with zipfile.ZipFile(page.download(tmp_path, "#gpen-zip a")) as file:
+        assert sorted(file.namelist()) == ["one.png", "report.json", "two.png"]
+
+
+def test_damage_is_filled_in(
+    page: AppPage, portrait: Path, by_the_command: Callable[..., bytes], tmp_path: Path
+) -> None:
+    mask = np.zeros((257, 301, 3), np.float32)
+    mask[:, 60:120] = 1
+    write_picture(tmp_path / "mask.png", Picture(mask))
+    page.window.locator("#gpen-task").get_by_text("Fill in damage").click()
+    page.window.locator("#gpen-damage").wait_for()
+    page.choose("weights", "small-colours.pth")
+    page.drop(portrait)
+    page.wait_for("5 faces found")
+    page.click("run")
+    assert "a mask is needed" in page.toast()
+    page.drop(tmp_path / "mask.png", "#gpen-damage")
+    page.window.locator("#gpen-damage").get_by_text("mask").last.wait_for()
+    page.click("run")
+    page.wait_for("inpainted")
+    expected = by_the_command(
+        portrait, "--model", "small-colours.pth", "--damage", tmp_path / "mask.png", command="inpaint"
+    )
+    assert page.download(tmp_path).read_bytes() == expected
