@@ -20,7 +20,7 @@ ABOUT = (
     "photographs are not sent anywhere, and are forgotten after a while."
 )
 CSS = """
-.gradio-container { max-width: 1800px !important; margin: 0 auto !important; }
+.gradio-container { width: 100% !important; max-width: 1800px !important; margin: 0 auto !important; }
 #gpen-faces img { cursor: pointer; }
 #gpen-said, #gpen-batch-said { min-height: 1.6em; }
 #gpen-chosen label { padding: 3px 8px; }
@@ -61,6 +61,7 @@ def build_page(actions: Actions) -> Any:
                 *(options.aligned, photograph.damage, batch.masks),
                 *options.presets.values(),
                 photograph.run,
+                photograph.photo,
             ],
             **_AT_ONCE,
         )
@@ -267,7 +268,7 @@ class _Batch:
 
 
 def _for_task(task: str) -> list[Any]:
-    """What is to be seen for a task: its options, what else they need, presets and the name of the button."""
+    """What is to be seen for a task: options, what else they need, presets, names of the button and of the picture."""
     heeded = OPTIONS_OF[task]
     damage = gr.update(visible=task == "inpaint")
     return [
@@ -277,4 +278,5 @@ def _for_task(task: str) -> list[Any]:
         damage,
         *(gr.update(visible=task == "restore") for _ in PRESETS),
         gr.update(value=TASKS[task]),
+        gr.update(label="Segmentation map" if task == "segmentation" else "Photograph"),
     ]

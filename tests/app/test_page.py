@@ -227,6 +227,7 @@ def test_tasks_show_their_own_options(page: AppPage, screenshots: Path) -> None:
     }.items():
         page.window.locator("#gpen-task").get_by_text(task).click()
         assert labels() == expected
+    page.window.locator("#gpen-photo").get_by_text("Segmentation map").wait_for()
     page.window.screenshot(path=screenshots / "map.png")
 
 
