@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -68,9 +69,13 @@ def serve(
         # Otherwise it would leave the folder behind.
         signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
         try:
-            page.block_thread()
+            while True:
+                time.sleep(1)
+        except KeyboardInterrupt:
+            pass
         finally:
             actions.close()
+            page.close(verbose=False)
     return 0
 
 

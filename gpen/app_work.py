@@ -14,7 +14,7 @@ import threading
 import uuid
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -105,16 +105,26 @@ class Engine:
         self.device = pick_device(places.device)
         self._thread = ThreadPoolExecutor(1, "gpen-network")
         self._kept: dict[str, tuple[Any, Any]] = {}
+        self._closed = False
 
     def call(self, function: Callable[..., _Result], *arguments: Any) -> _Result:
-        """What a function returns, or raises, in the one thread where everything computes."""
+        """What a function returns, or raises, in the one thread where everything computes; GpenError once closed."""
         # What shows progress finds out from the context whom to show it to.
         context = contextvars.copy_context()
-        return self._thread.submit(context.run, function, *arguments).result()
+        try:
+            result = self._thread.submit(context.run, function, *arguments).result()
+        except (CancelledError, RuntimeError):
+            if not self._closed:
+                raise
+        # Whoever gets a result copies its files, into a folder that is being removed by then.
+        if self._closed:
+            raise GpenError("The page was ended.")
+        return result
 
     def close(self) -> None:
-        """End the thread, once what it is doing is done; nothing can be called any more."""
-        self._thread.shutdown(wait=False, cancel_futures=True)
+        """Wait until what the thread is doing is done, and end it; nothing can be called any more."""
+        self._closed = True
+        self._thread.shutdown(cancel_futures=True)
 
     def model(self, weights: str, precision: str, task: str) -> Model:
         """The network in the weight file of that name; GpenError where it cannot be used for the task."""
