@@ -34,8 +34,8 @@ def serve(
         os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
         gradio = _gradio()
         from .app_actions import Actions, Limits
+        from .app_engine import Engine, Places
         from .app_page import CSS, build_page
-        from .app_work import Engine, Places
 
         engine = Engine(Places(tuple(folders), device))
         made = Path(folder, "made")

@@ -16,13 +16,14 @@ from typing import Any
 import gradio as gr
 
 from .app_batch import Batch, run_batch
-from .app_work import Engine, Opened, Shelf, before_and_after, blend, find, open_photograph, work, write_result
+from .app_engine import Engine
+from .app_work import Opened, Shelf, before_and_after, blend, find, open_photograph, work, write_result
 from .errors import GpenError
 from .files.catalog import PUBLISHED, Published, find_published
 from .files.fetch import fetch
 from .files.folders import download_folder, find_file, search_folders
 from .images import READABLE_SUFFIXES
-from .options import OPTIONS, OPTIONS_OF, PRESETS, Options, preset_values
+from .options import FRAMES_ONLY, OPTIONS, OPTIONS_OF, PRESETS, Options, preset_values
 from .restoration import RestoredFace
 from .wording import count
 
@@ -35,8 +36,8 @@ TASKS = {
 SHOWN = ("strength", "upscale", "mask", "select")
 """The options that are not folded away."""
 
-NOT_SHOWN = ("only_faces", "max_megapixels")
-"""Clicks take the place of the first; the second is a limit of whoever runs the page."""
+NOT_SHOWN = ("only_faces", "max_megapixels", *FRAMES_ONLY)
+"""Clicks take the place of the first; the second is a limit of whoever runs the page; and there are no frames here."""
 
 CONTROLS = (*SHOWN, *(name for name in OPTIONS if name not in (*SHOWN, *NOT_SHOWN)))
 """The options that have a control, in the order of the page."""

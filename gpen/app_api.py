@@ -10,7 +10,7 @@ from typing import Any
 import gradio as gr
 
 from .app_actions import TASKS, Actions, said
-from .options import OPTIONS, OPTIONS_OF, Option
+from .options import ALIGNED, FRAMES_ONLY, OPTIONS, OPTIONS_OF, Option
 
 ENDPOINTS = {"restore": "restore", "colorize": "colorize", "inpaint": "inpaint", "segmentation": "synthesize"}
 """Of each task. That for many photographs has "_many" behind it."""
@@ -25,7 +25,7 @@ def add_endpoints(actions: Actions, in_turn: dict[str, Any]) -> None:
 
 
 def _add(actions: Actions, task: str, *, many: bool, in_turn: dict[str, Any]) -> None:
-    options = [name for name in OPTIONS_OF[task] if name != "max_megapixels"]
+    options = [name for name in OPTIONS_OF[task] if name not in ("max_megapixels", *FRAMES_ONLY)]
     what = "segmentation map" if task == "segmentation" else "photograph"
     inputs = {"photos" if many else "photo": _file(f"The {what}s, or zips of them" if many else f"The {what}", many)}
     inputs["weights"] = gr.Textbox("", label="The name of a weight file; empty: the best one", visible=False)
@@ -37,7 +37,7 @@ def _add(actions: Actions, task: str, *, many: bool, in_turn: dict[str, Any]) ->
         )
         inputs["damage"] = _file(label, many)
     if task in ("colorize", "inpaint"):
-        inputs["aligned"] = gr.Checkbox(False, label="Each photograph is one face, a square", visible=False)
+        inputs["aligned"] = gr.Checkbox(ALIGNED.default, label=ALIGNED.help, visible=False)
     inputs |= {name: control(OPTIONS[name], visible=False) for name in options}
 
     def call(photo: Any, weights: str, *values: Any) -> Any:

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
-from .app_work import Engine, named
+from .app_engine import Engine
+from .app_work import named
 from .batch import Extras, Restorer
 from .damage import DamageMasks
 from .errors import GpenError, PhotoError
@@ -172,7 +173,7 @@ def _restorer(engine: Engine, task: str, weights: str, options: Options, masks: 
     detector = None if whole or "detector" not in OPTIONS_OF[task] else engine.detector(options.detector)
     parser = None if whole else engine.parser(options, task)
     damage = None if masks is None else DamageMasks(masks, options.max_megapixels)
-    return Restorer(model, detector, options, parser, Extras(), damage=damage)
+    return Restorer(model, detector, options, parser, Extras(), damage=damage, guard=engine.guard(options, task))
 
 
 def _run(restorer: Restorer, engine: Engine, jobs: Sequence[Job], on_progress: OnProgress) -> tuple[list[Entry], bool]:

@@ -10,7 +10,7 @@ import gradio as gr
 from .app_actions import CONTROLS, SHOWN, TASKS, Actions, joined, licence, said
 from .app_api import add_endpoints, control
 from .images import READABLE_SUFFIXES
-from .options import OPTIONS, OPTIONS_OF, PRESETS
+from .options import ALIGNED, OPTIONS, OPTIONS_OF, PRESETS
 
 CHOOSING = ("detector", "detection_threshold", "select", "min_face_size")
 """Options that decide which faces are chosen at first."""
@@ -93,9 +93,9 @@ class _Options:
         }
         self.controls = {name: control(OPTIONS[name], elem_id=f"gpen-{name}") for name in SHOWN}
         self.aligned = gr.Checkbox(
-            False,
-            label="Aligned portrait",
-            info="The picture is one face, cut out as the network takes it, a square; faces are not looked for.",
+            ALIGNED.default,
+            label=ALIGNED.label,
+            info=ALIGNED.help,
             visible=False,
             elem_id="gpen-aligned",
         )

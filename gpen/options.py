@@ -277,6 +277,10 @@ OPTIONS_OF_COMPARISON = ("precision", *_FINDING, "mask", "feather", "max_megapix
 """Names of the options that :mod:`gpen.compare` heeds."""
 
 
+FRAMES_ONLY = ("video",)
+"""Names of the options about the frames of a video, which mean nothing where each picture stands for itself."""
+
+
 def heeded(options: Options, task: str) -> Options:
     """The options with the default in the place of every value that the task does not heed."""
     return Options(**{name: getattr(options, name) for name in OPTIONS_OF[task]})

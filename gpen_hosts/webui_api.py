@@ -24,7 +24,7 @@ from gpen.errors import FilesError, GpenError, OutOfMemoryError
 from gpen.files.catalog import TASKS
 from gpen.images import read_picture, write_picture
 from gpen.jobs import Photograph
-from gpen.options import ALIGNED, OPTIONS, Option, Options
+from gpen.options import ALIGNED, FRAMES_ONLY, OPTIONS, Option, Options
 from gpen.pipeline import resize
 from gpen.restoration import Restoration
 
@@ -54,7 +54,7 @@ RestoreRequest: Any = create_model(
     ),
     aligned=(bool, Field(ALIGNED.default, description=f"To colorize or inpaint: {ALIGNED.label}. {ALIGNED.help}")),
     # There are no frames here, only single pictures.
-    **{name: _field(option) for name, option in OPTIONS.items() if name != "video"},
+    **{name: _field(option) for name, option in OPTIONS.items() if name not in FRAMES_ONLY},
 )
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from gpen import app_batch
 from gpen.app_batch import gather, run_batch
-from gpen.app_work import Engine, Places
+from gpen.app_engine import Engine, Places
 from gpen.errors import GpenError, PhotoError
 from gpen.images import Picture, write_picture
 from gpen.options import Options

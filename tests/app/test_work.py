@@ -6,14 +6,14 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from gpen.app_engine import Engine, Places
 from gpen.app_work import (
-    Engine,
     Opened,
-    Places,
     Shelf,
     before_and_after,
     blend,
@@ -23,6 +23,8 @@ from gpen.app_work import (
     write_result,
 )
 from gpen.errors import FaceError, FilesError, GpenError, PhotoError
+from gpen.faces.identity import IdentityGuard
+from gpen.faces.resample import Image
 from gpen.images import Picture, read_picture, write_picture
 from gpen.options import Options
 from tests.app.conftest import YUNET
@@ -148,6 +150,27 @@ def test_mistakes_leave_the_last_result(engine: Engine, opened: Opened) -> None:
     again = blend(opened, 0.0)
     assert again is not None
     assert np.array_equal(again.photo, opened.picture.photo)
+
+
+def test_without_its_weights_the_identity_guard_is_off_and_says_so(engine: Engine, opened: Opened) -> None:
+    guarded = work(engine, opened, "restore", "passthrough.pth", Options(identity_guard=0.3), None)
+    assert guarded.faces
+    assert "The identity guard is off. arcface (recognition_arcface_ir_se50.pth) is not on this" in guarded.summary
+    assert "guard" not in engine._kept
+
+
+def test_with_its_weights_the_identity_guard_judges(
+    engine: Engine, opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Everybody:
+        def embed(self, crop: Image, landmarks: Any) -> Any:
+            return np.array([1.0, 0.0], np.float32)
+
+    guard = IdentityGuard(Everybody(), 0.3, blend=True)
+    monkeypatch.setattr("gpen.app_engine.make_guard", lambda *_: guard)
+    work(engine, opened, "restore", "passthrough.pth", Options(identity_guard=0.3), None)
+    assert opened.restoration is not None
+    assert [face.identity for face in opened.restoration.faces] == [0.0] * 5
 
 
 def test_only_listed_weights_are_opened(engine: Engine, weights: Path) -> None:
