@@ -250,7 +250,7 @@ class Actions:
         return shown, gr.update(value=result, interactive=True), text
 
     def restore_file(self, task: str, photo: str | None, weights: str, given: dict[str, Any], **more: Any) -> Any:
-        """Do a task to an uploaded photograph: the file of the result, and a sentence. more: as for app_work.work."""
+        """Do a task to an uploaded photograph: the file of the result, and a sentence. more: as for ``work``."""
         if photo is None:
             raise GpenError("There is no photograph: give one.")
         options = self.options(task, given)
