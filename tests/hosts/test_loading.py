@@ -47,7 +47,11 @@ def test_no_module_of_ours_gets_a_name_that_others_could_mean(tmp_path: Path) ->
     names, top = answer_of(
         "import pathlib\n"
         "for path in sorted(pathlib.Path(root, 'gpen').rglob('[!_]*.py')):\n"
-        "    loading.from_checkout('.'.join(path.relative_to(root).with_suffix('').parts))\n"
+        "    try:\n"
+        "        loading.from_checkout('.'.join(path.relative_to(root).with_suffix('').parts))\n"
+        "    except ModuleNotFoundError as error:\n"
+        "        if error.name != 'gradio':\n"  # of the page, which only the command imports
+        "            raise\n"
         "for name in ('frames', 'comfyui_widgets'):\n"
         "    loading.from_checkout('gpen_hosts.' + name)\n"
         "print(json.dumps([ours(), sorted({'gpen', 'gpen_hosts', 'nodes'} & set(sys.modules))]))",
