@@ -136,7 +136,7 @@ def test_a_page_opened_anew_has_its_pictures_after_the_next_run(restored: ComfyU
     restored.window.wait_for_function("(type) => app.graph.nodes.some((node) => node.type === type)", arg=TYPE)
     restored.settle()
     assert restored.window.locator(".gpen-preview").count() == 0
-    assert restored.node(TYPE, "node.widgets.length") == 11
+    assert restored.node(TYPE, "node.widgets.length") == 14
     # Nothing has to run again, but the pictures are still there.
     restored.run_to_end()
     restored.window.wait_for_selector(".gpen-works .gpen-comparison")
