@@ -11,6 +11,7 @@ from torch import Tensor
 from .gpen.errors import OptionError
 from .gpen.faces.detect import FaceDetector
 from .gpen.options import ALIGNED, Options
+from .gpen.tasks import DONE_BY
 from .gpen.wording import count
 from .gpen_hosts import comfyui as host
 from .gpen_hosts.comfyui_schema import (
@@ -79,19 +80,7 @@ class GPENColorizeFaces(io.ComfyNode):
         region: Tensor | None = None,
         **values: Any,
     ) -> Any:
-        network, options = model.for_run("colorize"), options_from(values)
-        found = _chosen(image, detector, faces, region, aligned, options)
-        result = restore_frames(
-            image,
-            network,
-            found,
-            options,
-            parser=None if aligned else host.parser_for(options.mask),
-            before_frame=model.load,
-            on_step=host.Progress(),
-            device=host.output_device(),
-        )
-        _say(result, "colorized", found)
+        result = _work("colorize", image, model, aligned, detector, faces, region, options_from(values))
         return io.NodeOutput(result.images, result.after, result.mask)
 
 
@@ -141,19 +130,7 @@ class GPENInpaintFaces(io.ComfyNode):
         region: Tensor | None = None,
         **values: Any,
     ) -> Any:
-        network, options = model.for_run("inpaint"), options_from(values)
-        found = _chosen(image, detector, faces, region, aligned, options)
-        result = restore_frames(
-            image,
-            network,
-            found,
-            options,
-            damage=damage,
-            before_frame=model.load,
-            on_step=host.Progress(),
-            device=host.output_device(),
-        )
-        _say(result, "inpainted", found)
+        result = _work("inpaint", image, model, aligned, detector, faces, region, options_from(values), damage)
         return io.NodeOutput(result.images, result.mask)
 
 
@@ -184,6 +161,38 @@ class GPENSegmentationToFace(io.ComfyNode):
         )
 
 
+def _work(
+    task: str,
+    image: Tensor,
+    model: host.ManagedModel,
+    aligned: bool,
+    detector: FaceDetector | None,
+    faces: FoundFaces | None,
+    region: Tensor | None,
+    options: Options,
+    damage: Tensor | None = None,
+) -> RestoredFrames:
+    """Do a task to the faces of each picture, whether they are given, have to be found, or are all of it."""
+    network = model.for_run(task)
+    found = _chosen(image, detector, faces, region, aligned, options)
+    parsed = task == "colorize" and not aligned
+    result = restore_frames(
+        image,
+        network,
+        found,
+        options,
+        parser=host.parser_for(options.mask) if parsed else None,
+        damage=damage,
+        before_frame=model.load,
+        on_step=host.Progress(),
+        device=host.output_device(),
+    )
+    level = logging.INFO if result.faces else logging.WARNING
+    summary = "" if found is None else found.summary
+    _log.log(level, "%s %s. %s", count(result.faces, "face"), DONE_BY[task], summary)
+    return result
+
+
 def _chosen(
     image: Tensor,
     detector: FaceDetector | None,
@@ -200,8 +209,3 @@ def _chosen(
             )
         return None
     return faces if faces is not None else host.faces_of(image, detector, options, region)
-
-
-def _say(result: RestoredFrames, done: str, found: FoundFaces | None) -> None:
-    level = logging.INFO if result.faces else logging.WARNING
-    _log.log(level, "%s %s. %s", count(result.faces, "face"), done, "" if found is None else found.summary)

@@ -125,14 +125,15 @@ class Engine:
         asked = (options.identity_guard, options.identity_action)
         folders, device = self.places.folders, str(self.device)
         guard: IdentityGuard | None = self._keep("guard", asked, lambda: make_guard(options, folders, device))
-        if guard is None:
-            # Its weights may be there for the next photograph.
-            del self._kept["guard"]
         return guard
 
     def _keep(self, what: str, key: Any, make: Callable[[], Any]) -> Any:
         if what not in self._kept or self._kept[what][0] != key:
             if self._kept.pop(what, None) is not None:  # before the new one takes memory
                 release(torch.device(self.device))
-            self._kept[what] = (key, make())
+            made = make()
+            if made is None:
+                # What it needs may be there for the next photograph.
+                return None
+            self._kept[what] = (key, made)
         return self._kept[what][1]

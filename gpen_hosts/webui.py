@@ -144,9 +144,6 @@ class Engine:
                 if options.identity_guard and task == "restore":
                     asked = (options.identity_guard, options.identity_action, str(device))
                     guard = self._keep("guard", asked, lambda key: make_guard(options, folders(), key[-1]))
-                    if guard is None:
-                        # Its weights may be there for the next picture; until then the reason is said each time.
-                        del self._kept["guard"]
                 return run(
                     task,
                     image.astype(np.float32) / 255,
@@ -184,7 +181,11 @@ class Engine:
             self._kept.pop(what, None)  # before the new one takes memory
             # Forge generates in inference mode, in which the weights would become tensors of that mode.
             with torch.inference_mode(False):
-                self._kept[what] = (key, make(key))
+                made = make(key)
+            if made is None:
+                # What it needs may be there for the next picture; until then the reason is said each time.
+                return None
+            self._kept[what] = (key, made)
         return self._kept[what][1]
 
     def _put_away(self) -> None:

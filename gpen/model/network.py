@@ -147,7 +147,7 @@ class GPEN(nn.Module):
     @torch.no_grad()
     def forward_together(self, x: Tensor) -> Tensor:
         """The same, a batch always as a batch."""
-        strip_bytes = strip_bytes_on(x.device) if self.strip_bytes is None else self.strip_bytes
+        strip_bytes = self._strip_bytes_on(x.device)
         # Channels-last is the layout in which the large levels are fastest, on CPUs and on CUDA alike.
         picture = x.contiguous(memory_format=torch.channels_last)
 
@@ -170,11 +170,14 @@ class GPEN(nn.Module):
         """What was computed from the weights and is kept for the next call."""
         return [tensor for module in self.modules() if isinstance(module, StyledConv) for tensor in module.derived()]
 
+    def _strip_bytes_on(self, device: torch.device) -> int:
+        return strip_bytes_on(device) if self.strip_bytes is None else self.strip_bytes
+
     def _state(self) -> Hashable:
         return self.strip_bytes, weights_state(self)
 
     def _record(self, call: Call, x: Tensor) -> Call | None:
-        strip_bytes = strip_bytes_on(x.device) if self.strip_bytes is None else self.strip_bytes
+        strip_bytes = self._strip_bytes_on(x.device)
         if not can_record(x.device, memory_estimate(self.spec, x.dtype, len(x), strip_bytes)):
             return None
         return CudaGraph(call, x, self.derived)
