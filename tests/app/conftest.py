@@ -19,7 +19,7 @@ import torch
 from gpen.cli import main
 from gpen.model.made import SHARPEN, made_weights
 from gpen.model.spec import Spec
-from tests.web.comfyui_page import ARGUMENTS
+from tests.chromium import launch, screenshots  # noqa: F401
 
 ROOT = Path(__file__).resolve().parents[2]
 SOLVAY = "Solvay_conference_1927.png"
@@ -131,19 +131,4 @@ def by_the_command(weights: Path, tmp_path: Path) -> Callable[..., bytes]:
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:
-    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright: run make test-app")
-    found = subprocess.run(["bash", ROOT / ".ci/chromium"], capture_output=True, text=True, check=False)
-    if found.returncode != 0:
-        pytest.fail(found.stderr)
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=found.stdout.strip(), args=ARGUMENTS)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def screenshots(tmp_path: Path) -> Path:
-    """Where pictures of the page are saved: $GPEN_SCREENSHOTS, or the test's own folder."""
-    folder = Path(os.environ.get("GPEN_SCREENSHOTS") or tmp_path)
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    yield from launch("test-app")

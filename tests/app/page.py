@@ -2,35 +2,20 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
-
-_DROP = """([selector, name, text]) => {
-    const bytes = Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
-    const transfer = new DataTransfer();
-    transfer.items.add(new File([bytes], name, { type: name.endsWith(".png") ? "image/png" : "image/jpeg" }));
-    const zone = document.querySelector(`${selector} button, ${selector} [role=button]`);
-    for (const kind of ["dragenter", "dragover", "drop"])
-        zone.dispatchEvent(new DragEvent(kind, { bubbles: true, cancelable: true, dataTransfer: transfer }));
-}"""
-
+from tests.chromium import ChromiumPage
 
 _LISTED = "document.querySelector('#gpen-weights input')?.value || document.querySelector('#gpen-needed strong')"
 """The weights are asked for when the page is open."""
 
 
-class AppPage:
+class AppPage(ChromiumPage):
     """A visitor's window. requests: the addresses it asked for."""
 
     def __init__(self, browser: Any, url: str) -> None:
-        self.window = browser.new_page(viewport={"width": 1600, "height": 1100}, accept_downloads=True)
-        self.window.set_default_timeout(30_000)
+        super().__init__(browser, timeout=30_000)
         self.requests: list[str] = []
         self.errors: list[str] = []
         self.window.on("request", lambda request: self.requests.append(request.url))
@@ -39,14 +24,10 @@ class AppPage:
         self.window.wait_for_selector("#gpen-run")
         self.window.wait_for_function(_LISTED)
 
-    def close(self) -> None:
-        self.window.close()
-
     def drop(self, file: Path, selector: str = "#gpen-photo") -> None:
-        """Drop a file, as with the mouse."""
+        """Drop a file on a control."""
         self.window.wait_for_selector(f"{selector} input[type=file]", state="attached")
-        text = base64.b64encode(file.read_bytes()).decode()
-        self.window.evaluate(_DROP, [selector, file.name, text])
+        self.drop_on(f"{selector} button, {selector} [role=button]", file)
 
     def choose(self, control: str, value: str) -> None:
         """Choose from a list."""
@@ -89,10 +70,6 @@ class AppPage:
         scale = min(box["width"] / size[0], box["height"] / size[1])
         left, top = box["x"] + (box["width"] - size[0] * scale) / 2, box["y"] + (box["height"] - size[1] * scale) / 2
         self.window.mouse.click(left + (x + 0.5) * scale, top + (y + 0.5) * scale)
-
-    def look(self, selector: str) -> NDArray[np.uint8]:
-        """An element as it is on the screen."""
-        return np.asarray(Image.open(io.BytesIO(self.window.locator(selector).first.screenshot())).convert("RGB"))
 
     def download(self, folder: Path, button: str = "#gpen-save") -> Path:
         """Click a download, and return the file under its name."""

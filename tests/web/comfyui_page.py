@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-import io
 import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
+from tests.chromium import ChromiumPage
 from tests.hosts.comfyui_server import ComfyUIServer, Graph
 
-ARGUMENTS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-)
 SETTINGS = {
     "Comfy.TutorialCompleted": True,
     "Comfy.Notification.ShowVersionUpdates": False,
@@ -40,13 +31,6 @@ _LISTEN = """() => {
     for (const name of ["execution_success", "execution_error", "execution_interrupted"])
         app.api.addEventListener(name, ({ detail }) => gpenRuns.push({ name, ...detail }));
 }"""
-_DROP = """([text, name]) => {
-    const transfer = new DataTransfer();
-    transfer.items.add(new File([text], name, { type: "application/json" }));
-    const canvas = document.querySelector("#graph-canvas");
-    const place = { clientX: 800, clientY: 500, bubbles: true, cancelable: true, dataTransfer: transfer };
-    for (const kind of ["dragenter", "dragover", "drop"]) canvas.dispatchEvent(new DragEvent(kind, place));
-}"""
 _PLACE = """([type, left, top, width, height, scale]) => {
     const node = app.graph.nodes.find((node) => node.type === type);
     const { x, y } = app.canvas.canvas.getBoundingClientRect();
@@ -59,22 +43,18 @@ _PLACE = """([type, left, top, width, height, scale]) => {
 _NODE = "app.graph.nodes.find((node) => node.type === type)"
 
 
-class ComfyUIPage:
-    """The page of a server, in a window of its own. It is opened when this is made."""
+class ComfyUIPage(ChromiumPage):
+    """The page of a server. It is opened when this is made."""
 
     def __init__(self, browser: Any, server: ComfyUIServer) -> None:
+        super().__init__(browser, timeout=20_000)
         self.server = server
-        self.window = browser.new_page(viewport={"width": 1600, "height": 1100})
-        self.window.set_default_timeout(20_000)
         self._errors: list[str] = []
         self.window.on("console", self._heard)
         self.window.on("pageerror", lambda error: self._errors.append(f"{error} {getattr(error, 'stack', '')}"))
         self.window.goto(server.url)
         self._wait_for_start()
         self.version: str = self.window.evaluate("window.__COMFYUI_FRONTEND_VERSION__")
-
-    def close(self) -> None:
-        self.window.close()
 
     def reload(self) -> None:
         """As the user does who presses F5."""
@@ -96,9 +76,8 @@ class ComfyUIPage:
 
     def drop(self, file: Path) -> None:
         """Drop a workflow's file on the canvas."""
-        text = file.read_text(encoding="utf-8")
-        number = len(json.loads(text)["nodes"])
-        self.window.evaluate(_DROP, [text, file.name])
+        number = len(json.loads(file.read_text(encoding="utf-8"))["nodes"])
+        self.drop_on("#graph-canvas", file, clientX=800, clientY=500)
         self.window.wait_for_function("(number) => app.graph.nodes.length === number", arg=number)
 
     def load(self, graph: Graph) -> None:
@@ -150,10 +129,9 @@ class ComfyUIPage:
         return [self.server.view(image) for image in self.output(type)["images"]]
 
     def look(self, selector: str) -> NDArray[np.uint8]:
-        """An element as it is on the screen."""
+        """An element as it is on the screen, once it is drawn."""
         self.settle()
-        shot = self.window.locator(selector).first.screenshot()
-        return np.asarray(Image.open(io.BytesIO(shot)).convert("RGB"))
+        return super().look(selector)
 
     def _wait_for_start(self) -> None:
         self.window.wait_for_function(_READY, timeout=60_000)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,11 +15,12 @@ from PIL import Image
 
 from gpen.model.made import SHARPEN, made_weights
 from gpen.model.spec import Spec
+from tests.chromium import launch, screenshots  # noqa: F401
 from tests.face_networks import restoreformer
-from tests.hosts.comfyui_server import CHECKOUT, ComfyUIServer
+from tests.hosts.comfyui_server import ComfyUIServer
 from tests.hosts.conftest import made_models, pytest_runtest_setup, start_comfyui, upscale_x2  # noqa: F401
 from tests.hosts.graphs import GraphBuilder
-from tests.web.comfyui_page import ARGUMENTS, SETTINGS, ComfyUIPage
+from tests.web.comfyui_page import SETTINGS, ComfyUIPage
 
 WEIGHTS = "GPEN-BFR-512.pth"
 OTHER_WEIGHTS = ("GPEN-Colorization-1024.pth", "GPEN-Inpainting-1024.pth", "GPEN-Seg2face-512.pth")
@@ -77,22 +77,7 @@ def graph(comfyui: ComfyUIServer) -> GraphBuilder:
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:
-    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright: run make test-web")
-    found = subprocess.run(["bash", CHECKOUT / ".ci/chromium"], capture_output=True, text=True, check=False)
-    if found.returncode != 0:
-        pytest.fail(found.stderr)
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=found.stdout.strip(), args=ARGUMENTS)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def screenshots(tmp_path: Path) -> Path:
-    """Where pictures of the page are saved: $GPEN_SCREENSHOTS, or the test's own folder."""
-    folder = Path(os.environ.get("GPEN_SCREENSHOTS") or tmp_path)
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    yield from launch("test-web")
 
 
 @pytest.fixture(scope="session")
