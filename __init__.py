@@ -9,7 +9,7 @@ WEB_DIRECTORY = "./web"
 
 async def comfy_entrypoint() -> Any:
     """The node pack, for ComfyUI. Nothing of it is imported before ComfyUI asks."""
-    from .gpen_hosts.comfyui import register_folders
+    from .gpen_hosts.comfyui.host import register_folders
     from .nodes import GPENExtension
 
     register_folders()

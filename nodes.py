@@ -12,28 +12,27 @@ from comfy_api.latest import ComfyExtension, io
 from torch import Tensor
 
 from .gpen.errors import OptionError
-from .gpen.faces.detect import FaceDetector
-from .gpen.model.convert import convert, converted, target_of
+from .gpen.faces.detection.detector import FaceDetector
+from .gpen.tasks import RESTORE
+from .gpen.weights.convert import convert, converted, target_of
 from .gpen.wording import count
-from .gpen_hosts import comfyui as host
-from .gpen_hosts.comfyui_schema import (
-    FINDING,
-    GUARDING,
-    PASTING,
+from .gpen_hosts.comfyui import host
+from .gpen_hosts.comfyui.frames import FoundFaces, FrameInputs, crop_faces, draw_frames, paste_faces, restore_frames
+from .gpen_hosts.comfyui.schema import (
     GpenDetector,
     GpenFaces,
     GpenModel,
     detector_input,
     faces_input,
     option,
+    option_inputs,
     output,
     region_input,
     schema,
     weight_file_input,
     weight_file_problem,
 )
-from .gpen_hosts.comfyui_widgets import options_from
-from .gpen_hosts.frames import FoundFaces, cut_faces, draw_frames, paste_faces, restore_frames
+from .gpen_hosts.comfyui.widgets import CHOOSING, PASTING, options_from
 from .nodes_tasks import GPENColorizeFaces, GPENInpaintFaces, GPENSegmentationToFace
 
 _log = logging.getLogger(__name__)
@@ -128,13 +127,7 @@ class GPENRestoreFaces(io.ComfyNode):
                     tooltip="Enlarges the pictures before the faces are laid over them; to the size that upscale "
                     "says if that is above 1, else as far as the model does.",
                 ),
-                *map(option, FINDING),
-                option("template"),
-                *map(option, PASTING),
-                option("upscale"),
-                option("max_megapixels"),
-                *map(option, GUARDING),
-                option("video"),
+                *option_inputs(RESTORE),
             ],
             outputs=[
                 output(io.Image, "restored", "image", "The pictures with their faces restored."),
@@ -173,16 +166,13 @@ class GPENRestoreFaces(io.ComfyNode):
         else:
             enlarged = upscale_model and host.enlarger(upscale_model, image, options)
         result = restore_frames(
+            RESTORE,
             image,
-            model.for_run("restore"),
+            host.components_for(RESTORE, model, options),
             faces,
             options,
-            parser=host.parser_for(options.mask),
-            guard=host.guard_for(options),
-            background=enlarged,
-            before_frame=model.load,
-            on_step=host.Progress(),
-            device=host.output_device(),
+            inputs=FrameInputs(background=enlarged),
+            host=host.frame_host(model),
         )
         _log.log(
             logging.INFO if result.faces else logging.WARNING,
@@ -207,7 +197,7 @@ class GPENDetectFaces(io.ComfyNode):
                 io.Image.Input("image", tooltip="One picture or a batch."),
                 GpenDetector.Input("detector", tooltip="What finds the faces, from GPEN Load Face Detector."),
                 region_input(),
-                *map(option, FINDING),
+                *map(option, CHOOSING),
                 option("video"),
             ],
             outputs=[
@@ -257,7 +247,7 @@ class GPENCropFaces(io.ComfyNode):
 
     @classmethod
     def execute(cls, image: Tensor, faces: FoundFaces, size: int, template: str) -> Any:
-        crops, placed = cut_faces(image, faces, size, template, host.output_device())
+        crops, placed = crop_faces(image, faces, size, template, host.output_device())
         if not placed.chosen:
             _log.warning("There is no face to cut out: the crop is a black picture.")
         return io.NodeOutput(crops, placed)

@@ -3,30 +3,30 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from typing import Any
 
 from comfy_api.latest import io
 from torch import Tensor
 
 from .gpen.errors import OptionError
-from .gpen.faces.detect import FaceDetector
+from .gpen.faces.detection.detector import FaceDetector
 from .gpen.options import ALIGNED, Options
-from .gpen.tasks import DONE_BY
+from .gpen.tasks import COLORIZE, INPAINT, SYNTHESIZE, Task
 from .gpen.wording import count
-from .gpen_hosts import comfyui as host
-from .gpen_hosts.comfyui_schema import (
-    FINDING,
+from .gpen_hosts.comfyui import host
+from .gpen_hosts.comfyui.frames import FoundFaces, FrameInputs, RestoredFrames, restore_frames
+from .gpen_hosts.comfyui.schema import (
     GpenModel,
     aligned_input,
     detector_input,
     faces_input,
-    option,
+    option_inputs,
     output,
     region_input,
     schema,
 )
-from .gpen_hosts.comfyui_widgets import options_from
-from .gpen_hosts.frames import FoundFaces, RestoredFrames, restore_frames, synthesize_frames
+from .gpen_hosts.comfyui.widgets import options_from
 
 _log = logging.getLogger(__name__)
 
@@ -48,14 +48,7 @@ class GPENColorizeFaces(io.ComfyNode):
                 faces_input(),
                 region_input(),
                 aligned_input(),
-                *map(option, FINDING),
-                option("template"),
-                option("mask"),
-                option("feather"),
-                option("strength"),
-                option("upscale"),
-                option("max_megapixels"),
-                option("video"),
+                *option_inputs(COLORIZE),
             ],
             outputs=[
                 output(io.Image, "colorized", "image", "The pictures with their faces coloured."),
@@ -80,7 +73,9 @@ class GPENColorizeFaces(io.ComfyNode):
         region: Tensor | None = None,
         **values: Any,
     ) -> Any:
-        result = _work("colorize", image, model, aligned, detector, faces, region, options_from(values))
+        options = options_from(values)
+        where = _FaceInputs(detector=detector, faces=faces, region=region, aligned=aligned)
+        result = _work(COLORIZE, image, model, where, options)
         return io.NodeOutput(result.images, result.after, result.mask)
 
 
@@ -100,12 +95,7 @@ class GPENInpaintFaces(io.ComfyNode):
                 faces_input(),
                 region_input(),
                 aligned_input(),
-                *map(option, FINDING),
-                option("template"),
-                option("feather"),
-                option("damage_feather"),
-                option("strength"),
-                option("max_megapixels"),
+                *option_inputs(INPAINT),
             ],
             outputs=[
                 output(io.Image, "inpainted", "image", "The pictures with the damage in their faces filled in."),
@@ -130,7 +120,8 @@ class GPENInpaintFaces(io.ComfyNode):
         region: Tensor | None = None,
         **values: Any,
     ) -> Any:
-        result = _work("inpaint", image, model, aligned, detector, faces, region, options_from(values), damage)
+        where = _FaceInputs(detector=detector, faces=faces, region=region, aligned=aligned)
+        result = _work(INPAINT, image, model, where, options_from(values), damage)
         return io.NodeOutput(result.images, result.mask)
 
 
@@ -146,7 +137,7 @@ class GPENSegmentationToFace(io.ComfyNode):
                     "image", tooltip="One map or a batch, in the colours that the network was trained with."
                 ),
                 GpenModel.Input("model", tooltip="GPEN-Seg2face-512, from GPEN Load Model."),
-                option("max_megapixels"),
+                *option_inputs(SYNTHESIZE),
             ],
             outputs=[output(io.Image, "face", "image", "The face, as large as the network makes it.")],
             search_aliases=["seg2face", "face parsing", "labels to face"],
@@ -154,58 +145,45 @@ class GPENSegmentationToFace(io.ComfyNode):
 
     @classmethod
     def execute(cls, image: Tensor, model: host.ManagedModel, **values: Any) -> Any:
-        network, options = model.for_run("segmentation"), options_from(values)
-        device, progress = host.output_device(), host.Progress()
-        return io.NodeOutput(
-            synthesize_frames(image, network, options, before_frame=model.load, on_step=progress, device=device)
-        )
+        where = _FaceInputs(aligned=True)
+        return io.NodeOutput(_work(SYNTHESIZE, image, model, where, options_from(values)).images)
 
 
-def _work(
-    task: str,
-    image: Tensor,
-    model: host.ManagedModel,
-    aligned: bool,
-    detector: FaceDetector | None,
-    faces: FoundFaces | None,
-    region: Tensor | None,
-    options: Options,
-    damage: Tensor | None = None,
-) -> RestoredFrames:
-    """Do a task to the faces of each picture, whether they are given, have to be found, or are all of it."""
-    network = model.for_run(task)
-    found = _chosen(image, detector, faces, region, aligned, options)
-    parsed = task == "colorize" and not aligned
-    result = restore_frames(
-        image,
-        network,
-        found,
-        options,
-        parser=host.parser_for(options.mask) if parsed else None,
-        damage=damage,
-        before_frame=model.load,
-        on_step=host.Progress(),
-        device=host.output_device(),
-    )
-    level = logging.INFO if result.faces else logging.WARNING
-    summary = "" if found is None else found.summary
-    _log.log(level, "%s %s. %s", count(result.faces, "face"), DONE_BY[task], summary)
-    return result
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _FaceInputs:
+    """The inputs that say where the faces are."""
 
+    detector: FaceDetector | None = None
+    faces: FoundFaces | None = None
+    region: Tensor | None = None
+    aligned: bool
 
-def _chosen(
-    image: Tensor,
-    detector: FaceDetector | None,
-    faces: FoundFaces | None,
-    region: Tensor | None,
-    aligned: bool,
-    options: Options,
-) -> FoundFaces | None:
-    """The faces to work on; None where each picture is one."""
-    if aligned:
-        if faces is not None or region is not None:
+    def find(self, image: Tensor, options: Options) -> FoundFaces | None:
+        """The faces to work on; None where each picture is one."""
+        if not self.aligned:
+            return self.faces or host.faces_of(image, self.detector, options, self.region)
+        if self.faces is not None or self.region is not None:
             raise OptionError(
                 f'"{ALIGNED.label}" is on, so that each picture is one face. Disconnect faces and region.'
             )
         return None
-    return faces if faces is not None else host.faces_of(image, detector, options, region)
+
+
+def _work(
+    task: Task,
+    image: Tensor,
+    model: host.ManagedModel,
+    where: _FaceInputs,
+    options: Options,
+    damage: Tensor | None = None,
+) -> RestoredFrames:
+    """Do a task to the faces of each picture, whether they are given, have to be found, or are all of it."""
+    components = host.components_for(task, model, options, aligned=where.aligned)
+    found = where.find(image, options)
+    result = restore_frames(
+        task, image, components, found, options, inputs=FrameInputs(damage=damage), host=host.frame_host(model)
+    )
+    level = logging.INFO if result.faces else logging.WARNING
+    summary = "" if found is None else found.summary
+    _log.log(level, "%s %s. %s", count(result.faces, "face"), task.done, summary)
+    return result

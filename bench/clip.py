@@ -10,7 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from gpen.faces.resample import Image, Matrix, apply, invert
+from gpen.faces.resample import Matrix, apply, invert
+from gpen.images.picture import FloatImage
 
 SIZE = (480, 360)
 """Width and height of a frame."""
@@ -22,12 +23,12 @@ TREMBLE = 0.5
 class Frame:
     """smooth, true: 2 x 3, pixels of the photograph to pixels of the frame, without the trembling and with it."""
 
-    picture: Image
+    picture: FloatImage
     smooth: Matrix
     true: Matrix
 
 
-def solvay_clip(photo: Image, number: int, seed: int = 0) -> Iterator[Frame]:
+def solvay_clip(photo: FloatImage, number: int, seed: int = 0) -> Iterator[Frame]:
     """Frames over the middle of the photograph of the Solvay conference, (H, W, 3); two faces are always in sight."""
     rng = np.random.default_rng(seed)
     for frame in range(number):
@@ -37,7 +38,7 @@ def solvay_clip(photo: Image, number: int, seed: int = 0) -> Iterator[Frame]:
         yield Frame(seen_through(photo, true), smooth, true)
 
 
-def seen_through(photo: Image, camera: Matrix) -> Image:
+def seen_through(photo: FloatImage, camera: Matrix) -> FloatImage:
     """What a camera, as in Frame, sees of the photograph; it enlarges it, or the frame would have stairs."""
     return np.clip(cv2.warpAffine(photo, camera, SIZE, flags=cv2.INTER_CUBIC), 0, 1)
 

@@ -21,8 +21,8 @@ import torch
 from facexlib.parsing.parsenet import ParseNet
 from skimage import data
 
-from gpen.model.made import made_weights
-from gpen.model.spec import Spec
+from gpen.network.spec import Spec
+from gpen.network.synthetic import made_weights
 from gpen.options import OPTIONS
 from tests.hosts.comfyui_server import PACK, ComfyUIServer
 

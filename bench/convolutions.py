@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gpen.model.spec import BOTTOM_SIZE, Spec
+from gpen.network.spec import BOTTOM_SIZE, Spec
 
 from .measure import keep_freed_memory, page_faults, published_spec, seconds, threads
 

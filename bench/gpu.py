@@ -20,7 +20,7 @@ def face(weights: str, size: int, dtype: str, device: str = "cuda") -> Measure:
     import torch
     from safetensors.torch import load_file
 
-    from gpen.model.checkpoint import load_model
+    from gpen.weights.checkpoint import load_model
 
     from .convolutions import BareConvolutions
     from .textbook import Textbook

@@ -25,7 +25,7 @@ def ours(weights: str, size: int, dtype: str, output: str | None = None) -> Meas
     import torch
 
     from gpen.device import pick_dtype
-    from gpen.model.checkpoint import load_model
+    from gpen.weights.checkpoint import load_model
 
     torch.set_num_threads(threads())
     chosen = pick_dtype("auto", torch.device("cpu")) if dtype == "auto" else getattr(torch, dtype)

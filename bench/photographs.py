@@ -27,7 +27,7 @@ def restored(weights: str) -> Measure:
     import torch
 
     import gpen
-    from gpen.model.checkpoint import Model
+    from gpen.weights.checkpoint import Model
 
     torch.set_num_threads(threads())
     model = gpen.load_model(weights)

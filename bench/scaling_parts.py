@@ -16,20 +16,20 @@ import cv2
 import numpy as np
 import torch
 
-from gpen.batch import Extras, Loaded, Restorer, Unwritten
+from gpen.batch.plan import Job, plan
+from gpen.batch.prefetch import PrefetchPipeline, worker_count
+from gpen.batch.stages import LoadedPhoto, OutputOptions, PhotoProcessor, ProcessedPhoto
 from gpen.errors import GpenError
-from gpen.faces.detect import make_detector
+from gpen.faces.detection.detector import make_detector
 from gpen.faces.face import Face
 from gpen.faces.faces_file import FacesFromFile, PhotoFaces, write_faces
 from gpen.images import Picture, write_picture
-from gpen.jobs import Job, plan
-from gpen.model.checkpoint import Model, load_model
-from gpen.model.made import made_weights
-from gpen.model.network import GPEN
-from gpen.model.spec import Spec
+from gpen.network.gpen import GPEN
+from gpen.network.spec import Spec
+from gpen.network.synthetic import made_weights
 from gpen.options import Options
-from gpen.overlap import Overlap, worker_count
-from gpen.pipeline import restore
+from gpen.restoration.api import restore
+from gpen.weights.checkpoint import Model, load_model
 
 from .measure import PeakMemory, published_spec, random_weights, threads
 from .worker import measured_once
@@ -118,8 +118,8 @@ def overlap() -> list[dict[str, Any]]:
 
 def ray() -> dict[str, Any]:
     """Photographs per second of one and of two Ray workers with one CPU each, after all are loaded."""
-    from gpen.batch import Recipe
-    from gpen.ray_engine import RayEngine
+    from gpen.batch.config import RunConfig
+    from gpen.batch.ray.engine import RayEngine
 
     number = 120
     with tempfile.TemporaryDirectory() as name:
@@ -130,7 +130,7 @@ def ray() -> dict[str, Any]:
         rates = {}
         for workers in (1, 2):
             jobs, _ = plan([str(folder / "photos")], folder / f"out{workers}")
-            recipe = Recipe(weights, Options(), Extras(), folder / "faces.json")
+            recipe = RunConfig(weights, Options(), OutputOptions(), folder / "faces.json")
             engine = RayEngine(recipe, folder / f"out{workers}", workers, 1)
             moments: list[float] = []
             note = moments.append
@@ -175,17 +175,19 @@ def _canvas(megapixels: float) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         jobs = _files(folder, 1, width, height)
-        restorer = Restorer(_Instant(), FacesFromFile(folder / "faces.json"), Options(), extras=Extras(overwrite=True))
+        restorer = PhotoProcessor(
+            _Instant(), FacesFromFile(folder / "faces.json"), Options(), extras=OutputOptions(overwrite=True)
+        )
         steps: dict[str, list[float]] = {"read": [], "restore": [], "write": [], "detect": []}
         detector = _yunet()
         for _ in range(ROUNDS):
             loaded = _timed(steps["read"], lambda: restorer.read(jobs[0]))
-            assert isinstance(loaded, Loaded)
+            assert isinstance(loaded, LoadedPhoto)
             if detector is not None and not steps["detect"]:  # once: it takes longer than all the others
                 photo = loaded.picture.photo
                 _timed(steps["detect"], lambda photo=photo: detector.detect(photo))
             made = _timed(steps["restore"], lambda loaded=loaded: restorer.restore(loaded))
-            assert isinstance(made, Unwritten)
+            assert isinstance(made, ProcessedPhoto)
             _timed(steps["write"], lambda made=made: restorer.write(made))
     return {"megapixels": megapixels} | {name: statistics.median(t) for name, t in steps.items() if t}
 
@@ -194,19 +196,21 @@ def _overlap(what: str, model: Model, width: int, height: int, number: int) -> d
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         jobs = _files(folder, number, width, height)
-        restorer = Restorer(model, FacesFromFile(folder / "faces.json"), Options(), extras=Extras(overwrite=True))
+        restorer = PhotoProcessor(
+            model, FacesFromFile(folder / "faces.json"), Options(), extras=OutputOptions(overwrite=True)
+        )
         workers = worker_count("cpu", threads())
 
         def one_after_the_other() -> None:
             for job in jobs:
                 loaded = restorer.read(job)
-                assert isinstance(loaded, Loaded)
+                assert isinstance(loaded, LoadedPhoto)
                 made = restorer.restore(loaded)
-                assert isinstance(made, Unwritten)
+                assert isinstance(made, ProcessedPhoto)
                 restorer.write(made)
 
         def side_by_side() -> None:
-            Overlap(restorer, workers).run(jobs, lambda job: lambda *_: None, lambda entry: None)
+            PrefetchPipeline(restorer, workers).run(jobs, lambda job: lambda *_: None, lambda entry: None)
 
         rounds = [(_seconds(one_after_the_other), _seconds(side_by_side)) for _ in range(ROUNDS)]
     before, after = (statistics.median(times) for times in zip(*rounds, strict=True))

@@ -36,7 +36,7 @@ def loading(function: str, path: str) -> Measure:
     import torch
     from safetensors.torch import load_file
 
-    from gpen.model.checkpoint import load_model
+    from gpen.weights.checkpoint import load_model
 
     Path(path).read_bytes()
     loaded: list[dict[str, torch.Tensor]] = []

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gpen.model.spec import BOTTOM_SIZE, Spec
+from gpen.network.spec import BOTTOM_SIZE, Spec
 
 SLOPE = 0.2
 MAPPING_RATE = 0.01

@@ -16,10 +16,10 @@ from matplotlib import pyplot as plt
 from numpy.typing import NDArray
 
 from gpen.faces.align import crop_matrix
-from gpen.faces.cuts import find_cuts, thumbnail
-from gpen.faces.detect import make_detector
+from gpen.faces.detection.detector import make_detector
 from gpen.faces.face import Face
-from gpen.faces.track import track_faces
+from gpen.faces.tracking.shot_cuts import find_cuts, thumbnail
+from gpen.faces.tracking.tracks import track_faces
 from gpen.images import read_picture
 
 from .clip import TREMBLE, centers, solvay_clip, true_path

@@ -21,12 +21,12 @@ import torch  # noqa: E402
 from skimage import data  # noqa: E402
 
 import gpen  # noqa: E402
-from gpen.draw import Drawing, side_by_side  # noqa: E402
+from gpen.faces.drawing import Drawing, side_by_side  # noqa: E402
 from gpen.faces.faces_file import FacesFromFile  # noqa: E402
-from gpen.faces.resample import Image  # noqa: E402
-from gpen.files.catalog import find_published  # noqa: E402
-from gpen.files.folders import default_network, find_file, search_folders  # noqa: E402
-from gpen.model.made import SHARPEN, made_weights  # noqa: E402
+from gpen.images.picture import FloatImage  # noqa: E402
+from gpen.network.synthetic import SHARPEN, made_weights  # noqa: E402
+from gpen.weights.catalog import find_published  # noqa: E402
+from gpen.weights.search import default_network, find_file, search_folders  # noqa: E402
 
 OUTPUT = HERE.parent / "demo-output"
 STAND_IN = gpen.Spec(in_size=256, out_size=256, channel_multiplier=2, narrow=1 / 16)
@@ -47,7 +47,7 @@ def main() -> None:
     print(f"Look at {OUTPUT / 'before_after.png'}")
 
 
-def spoil(photo: Drawing) -> Image:
+def spoil(photo: Drawing) -> FloatImage:
     """Blur, noise and JPEG, as a bad scan has them: uint8 (H, W, 3) to float32 [0, 1]."""
     rng = np.random.default_rng(0)
     blurred = cv2.GaussianBlur(photo, (0, 0), 1.3).astype(np.float32)
@@ -74,7 +74,7 @@ def load_best() -> tuple[gpen.Model, str]:
         return gpen.load_model(path), "after: STAND-IN weights that only sharpen, no trained model"
 
 
-def find_faces(photo: Image) -> list[gpen.Face]:
+def find_faces(photo: FloatImage) -> list[gpen.Face]:
     """The faces that YuNet finds where its weights are on disk, else those in the file beside this script."""
     if find_file(find_published("yunet"), search_folders(kind="detector")) is not None:
         print("Finding faces with YuNet.")
@@ -87,11 +87,11 @@ def find_faces(photo: Image) -> list[gpen.Face]:
     return FacesFromFile(path).faces_for("astronaut.png", width, height)
 
 
-def compare(before: Image, after: Image, caption: str) -> Drawing:
+def compare(before: FloatImage, after: FloatImage, caption: str) -> Drawing:
     return side_by_side([drawing_of(before), drawing_of(after)], ["before", caption])
 
 
-def closer(before: Image, restoration: gpen.Restoration) -> Drawing:
+def closer(before: FloatImage, restoration: gpen.Restoration) -> Drawing:
     """The surroundings of the first face, before and after, at the size of the whole photograph."""
     height, width = before.shape[:2]
     face = restoration.faces[0].face
@@ -105,7 +105,7 @@ def closer(before: Image, restoration: gpen.Restoration) -> Drawing:
     return side_by_side([np.asarray(part, dtype=np.uint8) for part in parts], ["before, closer", "after, closer"])
 
 
-def drawing_of(photo: Image) -> Drawing:
+def drawing_of(photo: FloatImage) -> Drawing:
     return np.rint(photo * 255).astype(np.uint8)
 
 

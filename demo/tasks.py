@@ -23,10 +23,10 @@ from spandrel.architectures.Compact import Compact
 
 import gpen
 from demo import OUTPUT, drawing_of, find_faces
-from gpen.draw import Drawing, side_by_side
-from gpen.faces.resample import Image
-from gpen.files.folders import default_network, search_folders
-from gpen.model.made import IDENTITY, SHARPEN, made_weights
+from gpen.faces.drawing import Drawing, side_by_side
+from gpen.images.picture import FloatImage
+from gpen.network.synthetic import IDENTITY, SHARPEN, made_weights
+from gpen.weights.search import default_network, search_folders
 
 STAND_IN = gpen.Spec(in_size=512, out_size=512, channel_multiplier=2, narrow=1 / 8)
 TINT = (0.25, -0.05, -0.22)
@@ -56,7 +56,7 @@ def main() -> None:
     print(f"Look at {OUTPUT / 'tasks.png'}")
 
 
-def row(task: str, before: Image, work: Callable[[gpen.Model], gpen.Restoration]) -> Drawing:
+def row(task: str, before: FloatImage, work: Callable[[gpen.Model], gpen.Restoration]) -> Drawing:
     weights = default_network(search_folders(), task)
     if weights is not None:
         model, caption = gpen.load_model(weights), f"{task}: {weights.name}"
@@ -100,14 +100,14 @@ def stand_in(task: str) -> gpen.Model:
         return gpen.load_model(path, task=task)
 
 
-def scratches(shape: tuple[int, int]) -> Image:
+def scratches(shape: tuple[int, int]) -> FloatImage:
     damage = np.zeros(shape, np.float32)
     for start, end in (((150, 20), (270, 230)), ((250, 60), (180, 160)), ((60, 300), (330, 330))):
         cv2.line(damage, start, end, 1.0, 4, cv2.LINE_AA)
     return damage
 
 
-def segmentation_map() -> Image:
+def segmentation_map() -> FloatImage:
     """A head in flat colours: a drawing, not one of the maps that the network was trained with."""
     drawing = np.full((512, 512, 3), (60, 60, 80), np.uint8)
 

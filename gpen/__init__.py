@@ -10,51 +10,53 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .errors import GpenError
-    from .faces.detect import FaceDetector, available_detectors, make_detector
+    from .faces.detection.detector import FaceDetector, available_detectors, make_detector
     from .faces.face import Face
-    from .faces.identity import IdentityGuard, make_guard
+    from .faces.identity import IdentityGuard
     from .faces.parsing import make_parser
     from .images import Picture, read_picture, write_picture
-    from .model.checkpoint import CheckpointInfo, Model, inspect, load_model
-    from .model.convert import convert
-    from .model.spec import Spec
+    from .network.spec import Spec
     from .options import OPTIONS, Option, Options
-    from .pipeline import restore
-    from .restoration import Restoration, RestoredFace, SkippedFace
-    from .tasks import colorize, inpaint, luma, synthesize
-    from .upscale import Upscaler, load_upscaler
+    from .restoration.api import colorize, inpaint, restore, run, synthesize
+    from .restoration.components import make_guard
+    from .restoration.processors import luma
+    from .restoration.result import Restoration, RestoredFace, SkippedFace
+    from .restoration.upscaler import Upscaler, load_upscaler
+    from .weights.checkpoint import CheckpointInfo, Model, inspect, load_model
+    from .weights.convert import convert
 
 _HOMES = {
     "GpenError": "errors",
-    "FaceDetector": "faces.detect",
-    "available_detectors": "faces.detect",
-    "make_detector": "faces.detect",
+    "FaceDetector": "faces.detection.detector",
+    "available_detectors": "faces.detection.detector",
+    "make_detector": "faces.detection.detector",
     "Face": "faces.face",
     "IdentityGuard": "faces.identity",
-    "make_guard": "faces.identity",
+    "make_guard": "restoration.components",
     "make_parser": "faces.parsing",
     "Picture": "images",
     "read_picture": "images",
     "write_picture": "images",
-    "CheckpointInfo": "model.checkpoint",
-    "Model": "model.checkpoint",
-    "inspect": "model.checkpoint",
-    "load_model": "model.checkpoint",
-    "convert": "model.convert",
-    "Spec": "model.spec",
+    "CheckpointInfo": "weights.checkpoint",
+    "Model": "weights.checkpoint",
+    "inspect": "weights.checkpoint",
+    "load_model": "weights.checkpoint",
+    "convert": "weights.convert",
+    "Spec": "network.spec",
     "OPTIONS": "options",
     "Option": "options",
     "Options": "options",
-    "Restoration": "restoration",
-    "RestoredFace": "restoration",
-    "SkippedFace": "restoration",
-    "restore": "pipeline",
-    "colorize": "tasks",
-    "inpaint": "tasks",
-    "luma": "tasks",
-    "synthesize": "tasks",
-    "Upscaler": "upscale",
-    "load_upscaler": "upscale",
+    "Restoration": "restoration.result",
+    "RestoredFace": "restoration.result",
+    "SkippedFace": "restoration.result",
+    "restore": "restoration.api",
+    "colorize": "restoration.api",
+    "inpaint": "restoration.api",
+    "run": "restoration.api",
+    "synthesize": "restoration.api",
+    "luma": "restoration.processors",
+    "Upscaler": "restoration.upscaler",
+    "load_upscaler": "restoration.upscaler",
 }
 
 __all__ = [
@@ -86,6 +88,7 @@ __all__ = [
     "make_parser",
     "read_picture",
     "restore",
+    "run",
     "synthesize",
     "write_picture",
 ]

@@ -1,25 +1,21 @@
-"""Where and in which precision a network runs, what memory it takes, and what to do when that is short."""
+"""Where a network runs and in which precision, and how to tell that a device is out of memory."""
 
 from __future__ import annotations
 
-import logging
+import contextlib
+import math
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
-from .errors import GpenError, OutOfMemoryError
-from .model.checkpoint import Model
-from .model.memory import CPU_STRIP_BYTES, memory_estimate
+from .errors import GpenError
 from .wording import first_line
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
-_MEGABYTE = 1 << 20
 # CUDA, ROCm, XPU and MPS; PyTorch's CPU allocator on Linux and on Windows; cuBLAS; DirectML.
 _SIGNS = ("out of memory", "can't allocate memory", "not enough memory", "_alloc_failed", "not enough gpu video memory")
-_MOST_FACES, _MOST_PIXELS = 16, 2048**2
-_SHARE_OF_MEMORY = 0.5
-_log = logging.getLogger(__name__)
 
 
 def pick_device(name: str = "auto") -> torch.device:
@@ -47,57 +43,6 @@ def pick_dtype(precision: str, device: torch.device) -> torch.dtype:
     if precision != "auto":
         return DTYPES[precision]
     return torch.bfloat16 if device.type == "cpu" and _cpu_has_bfloat16_tiles() else torch.float32
-
-
-def faces_per_call(model: Model, wanted: int) -> int:
-    """How many of ``wanted`` faces go through the network together: those that a GPU has memory for.
-
-    At most as many pixels as one face of 2048, which keeps a GPU busy alone. On a CPU a batch is no faster than one
-    face after the other; of other devices it cannot be told how much memory they have. There it is one.
-    Where the memory is taken by others, :func:`run_within_memory` divides the batch.
-    """
-    if model.device.type != "cuda":
-        return 1
-    # Not by what is free just now: the result would follow that in its last digits.
-    room = _SHARE_OF_MEMORY * torch.cuda.mem_get_info(model.device)[1]
-    faces = max(1, min(wanted, _MOST_FACES, _MOST_PIXELS // model.spec.out_size**2))
-    while faces > 1 and memory_estimate(model.spec, model.dtype, faces) > room:
-        faces -= 1
-    return faces
-
-
-def run_within_memory(model: Model, pictures: Tensor) -> Tensor:
-    """Call the model; where memory runs out, retry with smaller batches, then in small strips, then in bfloat16.
-
-    pictures and result: as :class:`~gpen.model.checkpoint.Model` takes and gives them. The model keeps the strips and
-    the precision that worked. Raises OutOfMemoryError when nothing helped.
-    """
-    try:
-        return model(pictures)
-    except Exception as error:
-        if not is_out_of_memory(error):
-            raise
-        _log.info("Out of memory at a batch of %d in %s: %s", len(pictures), model.dtype, first_line(error))
-    # Outside of the handler, whose traceback would keep the tensors of the failed call alive.
-    release(model.device)
-    if len(pictures) > 1:
-        half = len(pictures) // 2
-        return torch.cat([run_within_memory(model, part) for part in (pictures[:half], pictures[half:])])
-    if model.device.type != "cpu" and model.network.strip_bytes is None:
-        # Before the precision: strips cost a little time and change nothing.
-        _log.info("%s goes on in smaller strips.", model.spec.title)
-        model.network.strip_bytes = CPU_STRIP_BYTES
-        return run_within_memory(model, pictures)
-    if model.device.type != "cpu" and model.dtype == torch.float32:
-        _log.warning("%s does not fit into memory in float32; it goes on in bfloat16.", model.spec.title)
-        model.network.to(torch.bfloat16)
-        return run_within_memory(model, pictures)
-    needed = memory_estimate(model.spec, model.dtype, strip_bytes=CPU_STRIP_BYTES) // _MEGABYTE
-    advice = "a smaller network" if model.device.type == "cpu" else "a smaller network, or the CPU"
-    raise OutOfMemoryError(
-        f"{model.spec.title} needs about {needed} MB of free memory on {model.device} for one face, besides "
-        f"its weights, and there is less. Close other programs that use it, or choose {advice}."
-    )
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -132,3 +77,29 @@ def release(device: torch.device) -> None:
     empty_cache = getattr(getattr(torch, device.type, None), "empty_cache", None)
     if empty_cache is not None:
         empty_cache()
+
+
+@contextlib.contextmanager
+def without_autocast(device: torch.device) -> Iterator[None]:
+    """Compute in the tensors' own number format.
+
+    A program around us may have autocast switched on, which would change the network's arithmetic.
+    """
+    if device.type in ("cpu", "cuda"):
+        with torch.autocast(device.type, enabled=False):
+            yield
+    else:
+        yield
+
+
+def check_finite(values: Tensor, title: str, dtype: torch.dtype) -> None:
+    """GpenError where a network called ``title``, computing in ``dtype``, returned NaN or Inf."""
+    if not all(math.isfinite(bound) for bound in values.aminmax()):
+        raise GpenError(
+            f"{title} returned NaN or Inf. "
+            + (
+                "The weight file is damaged: get it again."
+                if dtype == torch.float32
+                else f"It computed in {dtype}: use the precision fp32."
+            )
+        )

@@ -7,13 +7,16 @@ The command line, the ComfyUI nodes, the SD-WebUI panels and the API are built f
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
 from .errors import OptionError
+from .tasks import RESTORE, Task
+from .weights import catalog
 
-DETECTORS = ("auto", "yunet", "retinaface_resnet50", "retinaface_mobile0.25")
+DETECTORS = ("auto", *(detector.name for detector in catalog.DETECTORS))
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 
 
@@ -229,12 +232,18 @@ class Options:
 
 @dataclass(frozen=True)
 class Preset:
-    """Values that are chosen together. model: the published network that they are for. values: by option's name."""
+    """Values that are chosen together."""
 
     label: str
+    """What users see, such as "Selfie"."""
     help: str
+    """One or two sentences about it."""
     model: str
+    """The published network that the values are for."""
     values: Mapping[str, bool | int | float | str]
+    """Values by the option's name."""
+    task: Task = RESTORE
+    """The task that it is for."""
 
 
 PRESETS = {
@@ -263,28 +272,45 @@ OPTIONS: dict[str, Option] = {
     for f in fields(Options)
 }
 
-_FINDING = ("detector", "detection_threshold", "select", "only_faces", "min_face_size", "template")
+COMPARE_OPTIONS = (
+    "precision",
+    *("detector", "detection_threshold", "select", "only_faces", "min_face_size", "template"),
+    *("mask", "feather", "max_megapixels"),
+)
+"""Names of the options that comparing models supports."""
 
-OPTIONS_OF: dict[str, tuple[str, ...]] = {
-    "restore": tuple(name for name in OPTIONS if name != "damage_feather"),
-    "colorize": ("precision", *_FINDING, "mask", "feather", "strength", "upscale", "video", "max_megapixels"),
-    "inpaint": ("precision", *_FINDING, "feather", "damage_feather", "strength", "max_megapixels"),
-    "segmentation": ("precision", "max_megapixels"),
-}
-"""Names of the options that each task heeds, by the names of the tasks in :mod:`gpen.files.catalog`."""
-
-OPTIONS_OF_COMPARISON = ("precision", *_FINDING, "mask", "feather", "max_megapixels")
-"""Names of the options that :mod:`gpen.compare` heeds."""
+FRAME_OPTIONS = ("video",)
+"""Names of the options about the frames of a video, which mean nothing where each photo stands alone."""
 
 
-FRAMES_ONLY = ("video",)
-"""Names of the options about the frames of a video, which mean nothing where each picture stands for itself."""
+def supported(options: Options, task: Task) -> Options:
+    """The options with the default in place of every value that the task does not support."""
+    return Options(**{name: getattr(options, name) for name in task.options})
 
 
-def heeded(options: Options, task: str) -> Options:
-    """The options with the default in the place of every value that the task does not heed."""
-    return Options(**{name: getattr(options, name) for name in OPTIONS_OF[task]})
+def parse_face_numbers(text: str) -> frozenset[int] | None:
+    """The numbers in the value of option "only_faces", such as "0,2,5-7"; None for empty text.
 
+    OptionError for anything else.
+    """
+    if not text.strip():
+        return None
+    numbers: set[int] = set()
+    for part in text.split(","):
+        match = _NUMBERS.fullmatch(part)
+        if match is None:
+            raise OptionError(
+                f"Only these faces is {text!r}; it has to be numbers and ranges separated by commas, such as 0,2,5-7."
+            )
+        first = int(match[1])
+        last = int(match[2]) if match[2] else first
+        if last < first:
+            raise OptionError(f"Only these faces is {text!r}: the range {part.strip()} runs backwards.")
+        numbers.update(range(first, last + 1))
+    return frozenset(numbers)
+
+
+_NUMBERS = re.compile(r"\s*(\d{1,6})\s*(?:-\s*(\d{1,6})\s*)?")
 
 ALIGNED = Option(
     "aligned",
@@ -293,4 +319,4 @@ ALIGNED = Option(
     "Each picture is one face, cut out as the network takes it: a square. Faces are not looked for.",
     "alignment",
 )
-"""Of colorizing and inpainting: it says what the pictures are, not what is done."""
+"""For tasks that accept aligned portraits: it says what the photos are, not what is done to them."""

@@ -1,0 +1,1 @@
+"""Adapters: what each host needs to use the package ``gpen``."""

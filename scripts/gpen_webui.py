@@ -15,15 +15,11 @@ if Path(gpen.__file__).resolve().parent != _FOLDER / "gpen":
 
 from modules import script_callbacks  # noqa: E402
 
-from gpen_hosts.webui import make_folder  # noqa: E402 - only once it is known to be ours
-from gpen_hosts.webui_api import add_routes  # noqa: E402
-from gpen_hosts.webui_extras import GpenPostprocessing  # noqa: E402, F401 - registered by being here
-from gpen_hosts.webui_face_restorer import (  # noqa: E402
-    RememberJob,  # noqa: F401 - registered by being here
-    add_plot_axes,
-    add_settings,
-    register_restorer,
-)
+from gpen_hosts.webui.api import add_routes  # noqa: E402 - only once it is known to be ours
+from gpen_hosts.webui.extras import GpenPostprocessing  # noqa: E402, F401 - registered by being here
+from gpen_hosts.webui.face_restorer import RememberJob, register_restorer  # noqa: E402, F401 - likewise
+from gpen_hosts.webui.host import make_folder  # noqa: E402
+from gpen_hosts.webui.settings import add_plot_axes, add_settings  # noqa: E402
 
 make_folder()
 register_restorer()

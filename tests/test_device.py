@@ -9,16 +9,11 @@ import weakref
 import pytest
 import torch
 
-from gpen.device import (
-    faces_per_call,
-    is_out_of_memory,
-    pick_device,
-    pick_dtype,
-    run_within_memory,
-)
+from gpen.device import is_out_of_memory, pick_device, pick_dtype
 from gpen.errors import GpenError, OutOfMemoryError
-from gpen.model.memory import CPU_STRIP_BYTES, GPU_STRIP_BYTES, memory_estimate
-from gpen.model.spec import Spec
+from gpen.network.memory import CPU_STRIP_BYTES, GPU_STRIP_BYTES, memory_estimate
+from gpen.network.spec import Spec
+from gpen.restoration.inference import faces_per_call, run_within_memory
 
 SIGNS = [
     torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gpen.draw import draw_faces, side_by_side
+from gpen.faces.drawing import draw_faces, side_by_side
 from gpen.faces.face import Face
 
 YELLOW = np.array([255, 214, 10], np.uint8)

@@ -10,12 +10,13 @@ import sys
 import numpy as np
 import pytest
 import torch
+from gpen.face_models import FIDELITY, SIZE
 from spandrel import ModelLoader
 
+from gpen.compare.models import load_face_model
 from gpen.errors import CheckpointError, GpenError, OutOfMemoryError
-from gpen.face_models import FIDELITY, SIZE, load_face_model
-from gpen.model.made import made_weights
-from gpen.model.spec import Spec
+from gpen.network.spec import Spec
+from gpen.network.synthetic import made_weights
 from tests.face_networks import codeformer, gfpgan, restoreformer
 from tests.upscalers import known_upscaler
 

@@ -12,8 +12,8 @@ import pytest
 import torch
 
 import gpen
-from gpen.model.layout import expected_shapes
-from gpen.model.spec import Spec
+from gpen.network.spec import Spec
+from gpen.weights.layout import expected_shapes
 
 ROOT = Path(__file__).resolve().parents[1]
 MODULES = sorted((ROOT / "gpen").rglob("*.py"))
@@ -47,7 +47,7 @@ def test_loading_a_network_loads_no_compiler(tmp_path):
         {name: torch.zeros(shape) for name, shape in expected_shapes(Spec(8, 8, 2, 1 / 64, 8, 1)).items()}, weights
     )
     compilers = ("torch._dynamo", "torch._refs", "torch._inductor", "sympy")
-    load = f"from gpen.model.checkpoint import load_model; load_model({str(weights)!r})"
+    load = f"from gpen.weights.checkpoint import load_model; load_model({str(weights)!r})"
     assert loaded_after(load, *compilers) == loaded_after("import torch", *compilers)
 
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gpen.batch.plan import find_photos, labels, plan
 from gpen.errors import PhotoError
-from gpen.jobs import find_photographs, labels, plan
 
 
 @pytest.fixture
@@ -33,36 +33,36 @@ def names(found) -> list[str]:
 
 
 def test_a_folder_means_its_pictures(folder):
-    assert names(find_photographs([str(folder)])) == sorted(
+    assert names(find_photos([str(folder)])) == sorted(
         ["a.png", "B.JPG", "c.tiff", "d.webp", "e.bmp", "f.gif", "sub/a.png", "sub/deep/g.jpeg"]
     )
 
 
 def test_hidden_files_count_when_they_are_meant(folder):
-    assert names(find_photographs([str(folder / ".hidden.png")])) == [".hidden.png"]
-    assert names(find_photographs([str(folder / ".thumbnails")])) == ["a.png"]
-    assert names(find_photographs([str(folder / ".*.png")])) == [".hidden.png"]
+    assert names(find_photos([str(folder / ".hidden.png")])) == [".hidden.png"]
+    assert names(find_photos([str(folder / ".thumbnails")])) == ["a.png"]
+    assert names(find_photos([str(folder / ".*.png")])) == [".hidden.png"]
 
 
 def test_patterns(folder):
-    assert names(find_photographs([str(folder / "[ac].*")])) == ["a.png", "c.tiff"]
-    assert names(find_photographs([str(folder / "*" / "a.pn?")])) == ["sub/a.png"]
-    assert names(find_photographs([str(folder / "**" / "*.jpeg")])) == ["sub/deep/g.jpeg"]
+    assert names(find_photos([str(folder / "[ac].*")])) == ["a.png", "c.tiff"]
+    assert names(find_photos([str(folder / "*" / "a.pn?")])) == ["sub/a.png"]
+    assert names(find_photos([str(folder / "**" / "*.jpeg")])) == ["sub/deep/g.jpeg"]
 
 
 def test_a_name_that_looks_like_a_pattern_is_a_name(folder):
     (folder / "[ac].png").touch()
-    assert names(find_photographs([str(folder / "[ac].png")])) == ["[ac].png"]
+    assert names(find_photos([str(folder / "[ac].png")])) == ["[ac].png"]
 
 
 def test_a_named_file_is_taken_whatever_it_is_called(folder):
-    assert names(find_photographs([str(folder / "notes.txt")])) == ["notes.txt"]
-    assert names(find_photographs([str(folder / "lost.png")])) == ["lost.png"]
+    assert names(find_photos([str(folder / "notes.txt")])) == ["notes.txt"]
+    assert names(find_photos([str(folder / "lost.png")])) == ["lost.png"]
 
 
 def test_each_file_counts_once(folder, monkeypatch):
     monkeypatch.chdir(folder)
-    assert len(find_photographs(["a.png", "./a.png", str(folder / "a.png"), "sub/../a.png", "*.png"])[0]) == 1
+    assert len(find_photos(["a.png", "./a.png", str(folder / "a.png"), "sub/../a.png", "*.png"])[0]) == 1
 
 
 def test_formats_that_cannot_be_written_become_png(folder, tmp_path):
@@ -75,11 +75,11 @@ def test_formats_that_cannot_be_written_become_png(folder, tmp_path):
 
 def test_what_lies_in_the_results_folder_is_named_after_all(folder, tmp_path):
     out = folder / "sub"
-    assert "sub/a.png" not in names(find_photographs([str(folder)], leave_out=out))
-    assert names(find_photographs([str(out)], leave_out=out)) == ["a.png", "deep/g.jpeg"]
-    assert names(find_photographs([str(out / "a.png")], leave_out=out)) == ["a.png"]
-    assert names(find_photographs([str(out / "*.png")], leave_out=out)) == ["a.png"]
-    assert names(find_photographs([str(out / "deep")], leave_out=out)) == ["g.jpeg"]
+    assert "sub/a.png" not in names(find_photos([str(folder)], leave_out=out))
+    assert names(find_photos([str(out)], leave_out=out)) == ["a.png", "deep/g.jpeg"]
+    assert names(find_photos([str(out / "a.png")], leave_out=out)) == ["a.png"]
+    assert names(find_photos([str(out / "*.png")], leave_out=out)) == ["a.png"]
+    assert names(find_photos([str(out / "deep")], leave_out=out)) == ["g.jpeg"]
 
 
 def test_targets_and_labels(folder, tmp_path):
@@ -99,7 +99,7 @@ def test_targets_and_labels(folder, tmp_path):
 def test_an_unreadable_name_is_a_problem_not_an_error(tmp_path):
     (job,), _ = plan(["lost.png"], tmp_path / "out")
     assert job.photograph.path == Path("lost.png")
-    _, problems = find_photographs([str(tmp_path / "*.png"), str(tmp_path)])
+    _, problems = find_photos([str(tmp_path / "*.png"), str(tmp_path)])
     assert [why for _, why in problems] == ["No file matches.", "There is no picture in this folder."]
 
 

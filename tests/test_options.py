@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gpen.errors import OptionError
-from gpen.files.catalog import find_published
 from gpen.options import DETECTORS, OPTIONS, PRESETS, Option, Options, preset_values
+from gpen.weights.catalog import find_published
 
 NUMBERS = [name for name, option in OPTIONS.items() if option.kind in (int, float)]
 anything = st.one_of(

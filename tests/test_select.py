@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from gpen.errors import OptionError
 from gpen.faces.face import Face
-from gpen.faces.select import parse_numbers, select_faces, select_tracked, without_choice
-from gpen.faces.track import TrackedFace
-from gpen.options import Options
+from gpen.faces.select import select_faces, select_tracked, without_choice
+from gpen.faces.tracking.tracks import TrackedFace
+from gpen.options import Options, parse_face_numbers
 
 SIZE = (400, 200)
 
@@ -122,24 +122,24 @@ def test_every_face_left_out_has_one_reason():
     [("", None), ("  ", None), ("3", {3}), ("0,2,5-7", {0, 2, 5, 6, 7}), (" 1 - 2 , 4 ", {1, 2, 4}), ("2,2", {2})],
 )
 def test_numbers(text, numbers):
-    assert parse_numbers(text) == numbers
+    assert parse_face_numbers(text) == numbers
 
 
 @pytest.mark.parametrize("text", ["a", "1,", ",1", "1;2", "-1", "1-", "1--2", "1.5", "1 2", "0x1", "1" * 7, "²"])
 def test_what_is_no_list_of_numbers(text):
     with pytest.raises(OptionError, match=r"such as 0,2,5-7\."):
-        parse_numbers(text)
+        parse_face_numbers(text)
 
 
 def test_a_range_that_runs_backwards():
     with pytest.raises(OptionError, match="the range 7-5 runs backwards"):
-        parse_numbers("1, 7-5")
+        parse_face_numbers("1, 7-5")
 
 
 @given(st.lists(st.tuples(st.integers(0, 300), st.integers(0, 30)), min_size=1, max_size=6))
 def test_any_list_of_ranges(ranges):
     text = ", ".join(f"{first}-{first + length}" for first, length in ranges)
-    assert parse_numbers(text) == {n for first, length in ranges for n in range(first, first + length + 1)}
+    assert parse_face_numbers(text) == {n for first, length in ranges for n in range(first, first + length + 1)}
 
 
 def tracked_face(number: int, here: Face, typical: Face | None = None) -> TrackedFace:

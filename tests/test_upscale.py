@@ -21,11 +21,11 @@ from spandrel.architectures.GFPGAN import GFPGAN
 import gpen
 from gpen import upscale
 from gpen.errors import CheckpointError, GpenError, OutOfMemoryError, PhotoError
-from gpen.model.made import made_weights
-from gpen.model.spec import Spec
+from gpen.network.spec import Spec
+from gpen.network.synthetic import made_weights
 from gpen.options import Options
-from gpen.spandrel_models import usable_dtype
-from gpen.upscale import HALO, SMALLEST_TILE, Upscaler, load_upscaler, spans
+from gpen.restoration.upscaler import HALO, SMALLEST_TILE, Upscaler, load_upscaler, spans
+from gpen.weights.spandrel import usable_dtype
 from tests.upscalers import known_output, known_upscaler, published_names, random_upscaler
 
 

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import FaceError
+from ..images.picture import FloatImage
 from .face import Face
-from .resample import Image, Matrix, apply, compose, invert, scaling, warp
+from .resample import Matrix, apply, compose, invert, scaling, warp
 
 TEMPLATES: dict[str, NDArray[np.float64]] = {
     # The published GPEN code and the authors' product, for every size.
@@ -81,7 +82,7 @@ def similarity(source: NDArray[np.float64], target: NDArray[np.float64]) -> Matr
     return np.hstack([linear, (to_center - linear @ from_center)[:, None]])
 
 
-def cut(photo: Image, matrix: Matrix, size: int) -> Image:
+def cut(photo: FloatImage, matrix: Matrix, size: int) -> FloatImage:
     """The crop: ``photo`` (H, W, 3) resampled once to (size, size, 3), clipped to [0, 1].
 
     What lies beyond the photo is its mirror image. Raises FaceError where so much of the crop lies there that

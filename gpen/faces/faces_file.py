@@ -21,8 +21,8 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from ..atomic import write_text
 from ..errors import FaceError
-from ..files.atomic import atomic_path
 from .face import Face
 
 FORMAT = "gpen-faces"
@@ -45,11 +45,7 @@ def write_faces(path: Path, entries: Iterable[PhotoFaces]) -> None:
     """Write the file, whole or not at all. Numbers are rounded to two decimals. FaceError when it fails."""
     photos = ",\n".join(map(_photo_text, entries))
     text = f'{{\n  "format": "{FORMAT}",\n  "version": {VERSION},\n  "photos": [\n{photos}\n  ]\n}}\n'
-    try:
-        with atomic_path(Path(path), overwrite=True) as temporary:
-            temporary.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise FaceError(f"The faces cannot be written to {path}: {error.strerror or error}.") from error
+    write_text(Path(path), text, "The faces file", FaceError)
 
 
 def read_faces(path: Path) -> list[PhotoFaces]:

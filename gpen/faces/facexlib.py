@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import CheckpointError, FaceError, FilesError
-from ..files.headers import Header, TensorInfo, read_header
-from ..files.headers_torch import code_complaint
+from ..weights.headers import Header, TensorInfo, read_header
+from ..weights.headers_torch import code_complaint
 
 if TYPE_CHECKING:
     import torch

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,13 +11,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import FaceError, GpenError
-from ..files.catalog import find_published
-from ..files.folders import require_file, search_folders
-from ..options import Options
+from ..errors import FaceError
+from ..images.picture import FloatImage
+from ..weights.catalog import find_published
+from ..weights.search import require_file, search_folders
 from .align import similarity
 from .facexlib import facexlib_module, load_weights
-from .resample import Image, warp
+from .resample import warp
 
 SIZE = 112
 """Height and width of the pictures that the network takes."""
@@ -28,8 +27,6 @@ TEMPLATE = np.array(
 )
 """Where the five landmarks lie in them. Source: Deng et al., "ArcFace", CVPR 2019, and the code published with it."""
 
-_log = logging.getLogger(__name__)
-
 _STEPS = 6
 """Halvings until a face that is blended back is as near to the limit as is told."""
 
@@ -37,7 +34,7 @@ _STEPS = 6
 class Recognizer(Protocol):
     """What tells people apart, as :class:`FaceRecognizer` does."""
 
-    def embed(self, crop: Image, landmarks: NDArray[np.float64]) -> NDArray[np.float32]:
+    def embed(self, crop: FloatImage, landmarks: NDArray[np.float64]) -> NDArray[np.float32]:
         """Crop (S, S, 3), RGB, [0, 1], and landmarks (5, 2) in it, to a vector of length 1."""
         ...
 
@@ -55,7 +52,7 @@ class FaceRecognizer:
         self._device = device
         self._network = network.to(device)
 
-    def embed(self, crop: Image, landmarks: NDArray[np.float64]) -> NDArray[np.float32]:
+    def embed(self, crop: FloatImage, landmarks: NDArray[np.float64]) -> NDArray[np.float32]:
         """Crop (S, S, 3), RGB, [0, 1], and landmarks (5, 2) in its pixels, to a vector (512,) of length 1."""
         import torch
 
@@ -70,7 +67,7 @@ class FaceRecognizer:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class GuardDecision:
     """What the guard says of a face.
 
     distance: cosine distance between it before and after, 0 (the same) to 2, as it is laid over the photo. factor: how
@@ -99,7 +96,9 @@ class IdentityGuard:
         self._limit = limit
         self._blend = blend
 
-    def judge(self, before: Image, after: Image, landmarks: NDArray[np.float64], strength: float) -> Verdict:
+    def judge(
+        self, before: FloatImage, after: FloatImage, landmarks: NDArray[np.float64], strength: float
+    ) -> GuardDecision:
         """Of a crop before (S, S, 3) and after (T, T, 3), which is laid over with ``strength``.
 
         landmarks: (5, 2), as fractions of the crop from edge to edge.
@@ -119,50 +118,26 @@ class IdentityGuard:
 
         whole = distance(1)
         if whole <= self._limit:
-            return Verdict(whole, 1.0, self._limit)
-        within, beyond = Verdict(whole, 0.0, self._limit), 1.0
+            return GuardDecision(whole, 1.0, self._limit)
+        within, beyond = GuardDecision(whole, 0.0, self._limit), 1.0
         if not self._blend:
             return within
         for _ in range(_STEPS):
             factor = (within.factor + beyond) / 2
             moved = distance(factor)
             if moved <= self._limit:
-                within = Verdict(moved, factor, self._limit)
+                within = GuardDecision(moved, factor, self._limit)
             else:
                 beyond = factor
         return within
 
 
-def make_recognizer(folders: Sequence[Path] = (), device: str = "cpu") -> FaceRecognizer:
-    """Return ArcFace with the weights on disk.
+def find_recognizer(folders: Sequence[Path] = ()) -> Path:
+    """Return the file of ArcFace's weights, without reading it.
 
     ``folders``: the host's, searched before those of the environment and the user's cache. FilesError says what to get
-    when they are not there, FaceError why facexlib or the weights cannot be used.
+    when it is not there, FaceError why facexlib cannot be used.
     """
     weights = require_file(find_published("arcface"), search_folders(folders, kind="recognizer"))
-    return FaceRecognizer(weights, device)
-
-
-def make_guard(options: Options, folders: Sequence[Path] = (), device: str = "cpu") -> IdentityGuard | None:
-    """Return the guard that the options ask for; None where they ask for none.
-
-    None as well where its weights are not there or facexlib does not import, with the reason in the log: faces are
-    restored without it. FaceError where there are weights that cannot be used.
-    """
-    if options.identity_guard == 0:
-        return None
-    if trouble := guard_trouble(folders):
-        _log.warning("The identity guard is off. %s", trouble)
-        return None
-    blend = options.identity_action == "blend"
-    return IdentityGuard(make_recognizer(folders, device), options.identity_guard, blend=blend)
-
-
-def guard_trouble(folders: Sequence[Path] = ()) -> str:
-    """Why there can be no guard: its weights are not there, or facexlib does not import. Empty where there can."""
-    try:
-        require_file(find_published("arcface"), search_folders(folders, kind="recognizer"))
-        facexlib_module("recognition.arcface_arch")
-    except GpenError as error:
-        return str(error)
-    return ""
+    facexlib_module("recognition.arcface_arch")
+    return weights

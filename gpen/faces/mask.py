@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import OptionError
-from .resample import Image
+from ..images.picture import FloatImage
 
 SIZE = 512
 """Height and width of every mask; the size at which face-parsing networks work."""
@@ -29,7 +29,9 @@ MARGIN = 26 / 512
 SMALLEST_FEATHER = 0.01
 
 
-def face_mask(shape: str, landmarks: NDArray[np.float64], feather: float, parsed: Image | None = None) -> Image:
+def face_mask(
+    shape: str, landmarks: NDArray[np.float64], feather: float, parsed: FloatImage | None = None
+) -> FloatImage:
     """Mask (SIZE, SIZE) of the kind that option "mask" names; 0 on the border of the crop.
 
     landmarks: (5, 2) in the crop, as fractions of its size. feather: width of the soft edge as a fraction of
@@ -57,7 +59,7 @@ def _ellipse(
     mouth: NDArray[np.float64],
     unit: float,
     width: float,
-) -> Image:
+) -> FloatImage:
     between_eyes = float(np.linalg.norm(points[1] - points[0])) / PROPORTION
     # In a profile the eyes are close together; the head is as wide as ever.
     semi_x, semi_y = SEMI_AXES[0] * max(unit, between_eyes), SEMI_AXES[1] * unit
@@ -76,25 +78,25 @@ def _ellipse(
     return _smoothstep((1 - radius) * radius / (root * np.float32(width)))
 
 
-def _parsed(parsed: Image, width: float) -> Image:
+def _parsed(parsed: FloatImage, width: float) -> FloatImage:
     steps = _steps_to_border() >= MARGIN * SIZE
     inside = np.where(steps & steps[:, None], parsed, 0).astype(np.float32)
     # A step blurred by a Gaussian rises from 2 % to 98 % over four standard deviations.
     return np.clip(cv2.GaussianBlur(inside, (0, 0), width / 4), 0, 1)
 
 
-def _rising_from_border(start: float, width: float) -> Image:
+def _rising_from_border(start: float, width: float) -> FloatImage:
     """0 up to ``start`` pixels from the nearest side of the crop, 1 from ``width`` pixels further in."""
     rising = _smoothstep((_steps_to_border() - np.float32(start)) / np.float32(width))
     return np.minimum(rising, rising[:, None])
 
 
-def _steps_to_border() -> Image:
+def _steps_to_border() -> FloatImage:
     """Distance of each row (or column) to the nearer end; 0 for the outermost ones."""
     steps = np.arange(SIZE, dtype=np.float32)
     return np.minimum(steps, SIZE - 1 - steps)
 
 
-def _smoothstep(x: Image) -> Image:
+def _smoothstep(x: FloatImage) -> FloatImage:
     x = np.clip(x, 0, 1)
     return np.asarray(x * x * (3 - 2 * x), dtype=np.float32)

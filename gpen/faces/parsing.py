@@ -10,9 +10,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import FaceError, FilesError, GpenError
-from ..files.catalog import find_published
-from ..files.folders import find_file, require_file, search_folders
+from ..errors import FaceError, FilesError
+from ..weights.catalog import find_published
+from ..weights.search import find_file, require_file, search_folders
 from .facexlib import facexlib_module, load_weights
 
 SIZE = 512
@@ -82,23 +82,19 @@ class FaceParser:
 
 
 def make_parser(folders: Sequence[Path] = (), device: str = "cpu") -> FaceParser:
-    """Return ParseNet if its weights are on disk, else BiSeNet.
+    """Return ParseNet if its weights are on disk, else BiSeNet; as :func:`find_parser`, with the weights loaded."""
+    return FaceParser(*find_parser(folders), device)
+
+
+def find_parser(folders: Sequence[Path] = ()) -> tuple[str, Path]:
+    """Return the name of a parser (:data:`PARSERS`) and the file of its weights, without reading it.
 
     ``folders``: the host's, searched before those of the environment and the user's cache. FilesError says
-    what to get when neither is there, FaceError why facexlib or the weights cannot be used.
+    what to get when neither is there, FaceError why facexlib cannot be used.
     """
     name, weights = _found(folders)
-    return FaceParser(name, weights, device)
-
-
-def parser_trouble(folders: Sequence[Path] = ()) -> str | None:
-    """Return None when :func:`make_parser` has what it needs, else why not. The weights are not read."""
-    try:
-        name, _ = _found(folders)
-        facexlib_module(f"parsing.{name}")
-    except GpenError as error:
-        return str(error)
-    return None
+    facexlib_module(f"parsing.{name}")
+    return name, weights
 
 
 def _found(folders: Sequence[Path]) -> tuple[str, Path]:

@@ -9,19 +9,20 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from ..images.picture import FloatImage
 from .mask import SIZE as MASK_SIZE
-from .resample import Image, Matrix, apply, compose, invert, scaling, warp, warp_mask
+from .resample import Matrix, apply, compose, invert, scaling, warp, warp_mask
 
 OVERLAP_SHARPNESS = 4
 """Where masks overlap, faces share a pixel in proportion to this power of their masks: the face whose own
 middle is nearer prevails, and there is no seam between the two."""
 
 
-Join = Callable[[Image, Image], Image]
-"""What a part of the photo with faces laid over it (h, w, 3) becomes, given the same part as it was."""
+PostBlend = Callable[[FloatImage, FloatImage], FloatImage]
+"""What a part of the photo with faces pasted over it (h, w, 3) becomes, given the same part as it was."""
 
-Weights = Callable[[slice, slice], Image]
-"""How much a crop counts in some rows and columns of the canvas: (h, w), 0 to 1."""
+RegionMask = Callable[[slice, slice], FloatImage]
+"""How much a crop may change some rows and columns of the canvas: (h, w), 0 to 1."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,25 +34,30 @@ class _Patch:
 
     rows: slice
     columns: slice
-    colors: Image
-    weights: Image
-    shares: Image
+    colors: FloatImage
+    weights: FloatImage
+    shares: FloatImage
 
 
 class Canvas:
-    """A photo (H, W, 3) that faces are pasted into. It is changed only by :meth:`blend`, where given as ``out``.
+    """A photo (H, W, 3) that faces are pasted into. Only :meth:`blend` changes it, where it may.
 
     All faces are gathered first, so the result does not depend on their order, and overlapping faces do not
     erase one another. Memory follows the sum of the faces' rectangles, not the photo; what :meth:`blend` returns
     comes on top.
 
-    join: has the last word about pixels that faces were laid over.
+    post_blend: changes the pixels that faces were pasted over once more.
     """
 
-    def __init__(self, photo: Image, join: Join | None = None) -> None:
+    def __init__(self, photo: FloatImage, post_blend: PostBlend | None = None) -> None:
         self._photo = photo
-        self._join = join
+        self._post_blend = post_blend
         self._patches: list[_Patch] = []
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) of the photo."""
+        return self._photo.shape[1], self._photo.shape[0]
 
     @property
     def nbytes(self) -> int:
@@ -61,20 +67,19 @@ class Canvas:
 
     def add(
         self,
-        crop: Image,
+        crop: FloatImage,
         matrix: Matrix,
-        mask: Image,
-        weights_there: Weights | None = None,
-        priority: Image | None = None,
+        mask: FloatImage | None,
+        region_mask: RegionMask | None = None,
+        priority: FloatImage | None = None,
     ) -> None:
-        """Lay a crop (S, S, 3) over the photo where ``mask`` (MASK_SIZE, MASK_SIZE) is above zero.
+        """Paste a crop (S, S, 3) where ``mask`` (MASK_SIZE, MASK_SIZE) is above zero; None: over the whole photo.
 
-        matrix: 2 x 3, maps pixels of the canvas to pixels of the crop. weights_there: what the mask is multiplied by.
+        matrix: 2 x 3, maps pixels of the canvas to pixels of the crop. region_mask: what the mask is multiplied by.
         priority: of the mask's size, above 0; how much the face counts where others reach as well, besides the mask.
         """
-        size = crop.shape[0]
         to_canvas = invert(matrix)
-        mask_to_crop = scaling(size / MASK_SIZE)
+        mask_to_crop = scaling(crop.shape[0] / MASK_SIZE)
         rectangle = self._rectangle(compose(to_canvas, mask_to_crop), mask)
         if rectangle is None:
             return
@@ -83,31 +88,36 @@ class Canvas:
         offset = np.array([[1, 0, -columns.start], [0, 1, -rows.start]], float)
         to_rectangle = compose(offset, to_canvas)
         colors = warp(crop, to_rectangle, shape)
-        weights = warp_mask(mask, compose(to_rectangle, mask_to_crop), shape)
-        if weights_there is not None:
-            weights *= weights_there(rows, columns)
-        shares = weights**OVERLAP_SHARPNESS
+        if mask is None:
+            # Nothing else reaches a photo that is one face: whatever it weighs, the colours are the crop's.
+            weights = shares = np.ones(shape[::-1], np.float32)
+        else:
+            weights = warp_mask(mask, compose(to_rectangle, mask_to_crop), shape)
+        if region_mask is not None:
+            weights = weights * region_mask(rows, columns)
+        if mask is not None:
+            shares = weights**OVERLAP_SHARPNESS
         if priority is not None:
-            shares *= warp_mask(priority, compose(to_rectangle, mask_to_crop), shape)
+            shares = shares * warp_mask(priority, compose(to_rectangle, mask_to_crop), shape)
         self._patches.append(_Patch(rows, columns, np.clip(colors, 0, 1, out=colors), weights, shares))
 
-    def blend(self, strength: float, out: Image | None = None) -> tuple[Image, Image]:
-        """The photo with all faces (H, W, 3), and the mask (H, W) with which they were laid over it.
+    def blend(self, strength: float, *, in_place: bool = False) -> tuple[FloatImage, FloatImage]:
+        """The photo with all faces (H, W, 3), and the mask (H, W) with which they were pasted.
 
-        Where the mask is 0 the photo's values are returned as they are. out: what becomes the result instead of
-        a copy of the photo, and equals it; the photo itself, where it may be changed.
+        Where the mask is 0 the photo's values are returned as they are. in_place: the photo itself becomes the result,
+        instead of a copy.
         """
         # All are computed before the first is written: rectangles may overlap, and the photo may be written to.
-        laid = [(patch.rows, patch.columns, *self._laid(patch, strength)) for patch in self._patches]
-        result = self._photo.copy() if out is None else out
+        blended = [(patch.rows, patch.columns, *self._blended(patch, strength)) for patch in self._patches]
+        result = self._photo if in_place else self._photo.copy()
         # Zeroed memory that is never touched costs nothing.
         mask = np.zeros(self._photo.shape[:2], np.float32)
-        for rows, columns, colors, over in laid:
+        for rows, columns, colors, over in blended:
             result[rows, columns] = colors
             mask[rows, columns] = over
         return result, mask
 
-    def _laid(self, patch: _Patch, strength: float) -> tuple[Image, Image]:
+    def _blended(self, patch: _Patch, strength: float) -> tuple[FloatImage, FloatImage]:
         """The photo in the rectangle of ``patch`` with all faces that reach it, and the mask there."""
         colors, shares, mask = np.zeros_like(patch.colors), np.zeros_like(patch.weights), np.zeros_like(patch.weights)
         for other in self._patches:
@@ -126,12 +136,14 @@ class Canvas:
         colors -= original
         colors *= over[..., None]
         colors += original
-        if self._join is not None:
-            colors = self._join(colors, original)
+        if self._post_blend is not None:
+            colors = self._post_blend(colors, original)
         return np.where(over[..., None] > 0, colors, original), over
 
-    def _rectangle(self, matrix: Matrix, mask: Image) -> tuple[slice, slice] | None:
+    def _rectangle(self, matrix: Matrix, mask: FloatImage | None) -> tuple[slice, slice] | None:
         """Rows and columns of the canvas that ``mask`` reaches; None where it reaches none."""
+        if mask is None:
+            return slice(0, self._photo.shape[0]), slice(0, self._photo.shape[1])
         seen_rows, seen_columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
         if not len(seen_rows):
             return None
@@ -145,6 +157,41 @@ class Canvas:
         return (rows, columns) if rows.start < rows.stop and columns.start < columns.stop else None
 
 
+class CropCanvas:
+    """Where the result is one crop itself, not a photo (H, W, 3) that crops are pasted into."""
+
+    def __init__(self, photo: FloatImage) -> None:
+        self._photo = photo
+        self._crop: FloatImage | None = None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) of the photo."""
+        return self._photo.shape[1], self._photo.shape[0]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the photo and of the crop."""
+        return self._photo.nbytes + (0 if self._crop is None else self._crop.nbytes)
+
+    def add(
+        self,
+        crop: FloatImage,
+        matrix: Matrix,
+        mask: FloatImage | None,
+        region_mask: RegionMask | None = None,
+        priority: FloatImage | None = None,
+    ) -> None:
+        """Take a crop (S, S, 3); everything else is as for :meth:`Canvas.add`, and does not matter here."""
+        self._crop = crop
+
+    def blend(self, strength: float, *, in_place: bool = False) -> tuple[FloatImage, FloatImage]:
+        """The crop and a mask of ones; without one, a copy of the photo and a mask of zeros."""
+        if self._crop is None:
+            return self._photo.copy(), np.zeros(self._photo.shape[:2], np.float32)
+        return self._crop, np.ones(self._crop.shape[:2], np.float32)
+
+
 def _common(one: slice, other: slice) -> tuple[slice, slice]:
     """What two ranges have in common, counted from the start of each; empty where that is nothing."""
     start = max(one.start, other.start)
@@ -152,7 +199,7 @@ def _common(one: slice, other: slice) -> tuple[slice, slice]:
     return slice(start - one.start, stop - one.start), slice(start - other.start, stop - other.start)
 
 
-def match_colors(restored: Image, original: Image, mask: Image) -> Image:
+def match_colors(restored: FloatImage, original: FloatImage, mask: FloatImage) -> FloatImage:
     """``restored`` (S, S, 3) with the mean and spread of ``original``'s colours in Lab, weighed by ``mask``.
 
     Source: Reinhard et al., "Color Transfer between Images", 2001. original: (T, T, 3), mask: any square.
@@ -164,11 +211,11 @@ def match_colors(restored: Image, original: Image, mask: Image) -> Image:
     return np.clip(cv2.cvtColor(matched.astype(np.float32), cv2.COLOR_Lab2RGB), 0, 1)
 
 
-def _lab(rgb: Image) -> Image:
+def _lab(rgb: FloatImage) -> FloatImage:
     return np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2Lab), dtype=np.float32)
 
 
-def _statistics(lab: Image, mask: Image) -> tuple[Image, Image]:
+def _statistics(lab: FloatImage, mask: FloatImage) -> tuple[FloatImage, FloatImage]:
     size = (lab.shape[1], lab.shape[0])
     weights = np.asarray(cv2.resize(mask, size, interpolation=cv2.INTER_AREA))[..., None]
     total = max(float(weights.sum()), 1e-6)

@@ -21,8 +21,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-Image = NDArray[np.float32]
+from ..images.picture import FloatImage
+
 Matrix = NDArray[np.float64]
+"""2 x 3: maps the pixels of one picture to those of another, pixel centres at integer coordinates."""
 
 CUTOFF = 0.49
 """Where the low-pass ends, in cycles per pixel of the coarser grid; a grid holds up to 0.5."""
@@ -42,7 +44,9 @@ size for an upright source, from seven for one turned by 45 degrees, and memory 
 _KERNEL_POINTS = 1 << 14
 
 
-def warp(image: Image, matrix: Matrix, size: tuple[int, int], *, border: int = cv2.BORDER_REFLECT_101) -> Image:
+def warp(
+    image: FloatImage, matrix: Matrix, size: tuple[int, int], *, border: int = cv2.BORDER_REFLECT_101
+) -> FloatImage:
     """Resample ``image`` (H, W) or (H, W, C) by ``matrix`` to ``size`` (width, height).
 
     matrix: 2 x 3, a similarity that maps pixels of ``image`` to pixels of the result, pixel centres at
@@ -66,7 +70,7 @@ def warp(image: Image, matrix: Matrix, size: tuple[int, int], *, border: int = c
     return np.asarray(out, dtype=np.float32)
 
 
-def warp_mask(mask: Image, matrix: Matrix, size: tuple[int, int]) -> Image:
+def warp_mask(mask: FloatImage, matrix: Matrix, size: tuple[int, int]) -> FloatImage:
     """Resample a soft mask (H, W) like :func:`warp`, with zeros beyond it and without overshoot."""
     shrink = _shrinking(matrix)
     if shrink > OVERSAMPLING:
@@ -108,7 +112,9 @@ def _shrinking(matrix: Matrix) -> float:
     return 1 / math.sqrt(abs(float(np.linalg.det(matrix[:, :2]))))
 
 
-def _needed_part(image: Image, matrix: Matrix, size: tuple[int, int], margin: int, border: int) -> tuple[Image, Matrix]:
+def _needed_part(
+    image: FloatImage, matrix: Matrix, size: tuple[int, int], margin: int, border: int
+) -> tuple[FloatImage, Matrix]:
     """The rows and columns that the result depends on, those beyond ``image`` included, and the matrix there."""
     right, bottom = size[0] - 1, size[1] - 1
     corners = apply(invert(matrix), np.array([[0, 0], [right, 0], [0, bottom], [right, bottom]], float))
@@ -134,7 +140,7 @@ def _needed_part(image: Image, matrix: Matrix, size: tuple[int, int], margin: in
     return part, compose(matrix, np.array([[1, 0, offsets[1]], [0, 1, offsets[0]]], float))
 
 
-def _low_pass(image: Image, coarse: float, step: float) -> Image:
+def _low_pass(image: FloatImage, coarse: float, step: float) -> FloatImage:
     """Filter along the first axis and sample at every ``step`` pixels, as far as the filter's whole reach is there.
 
     The first sample is (step - 1) / 2 pixels after the first of those pixels.

@@ -8,13 +8,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.float32]
+from ..errors import PhotoError
+
+FloatImage = npt.NDArray[np.float32]
+"""A photo or crop (H, W, 3), RGB, [0, 1], or a mask (H, W), [0, 1]."""
 Samples = npt.NDArray[Any]  # uint8 or uint16, (H, W, channels): grey, grey + alpha, RGB or RGBA
 
 # Rows are converted in blocks of about this many samples, so that temporaries stay small.
 _BLOCK = 1 << 22
-# Rec. 601, the usual weights for photographs; their sum is 1, so equal channels stay as they are.
-_LUMA = np.array([0.299, 0.587, 0.114])
+BT601_LUMA = np.array([0.299, 0.587, 0.114])
+"""Weights of red, green and blue in the luma of ITU-R BT.601; their sum is 1, so that greys stay as they are."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,8 +31,8 @@ class Picture:
     dpi: pixels per inch, horizontally and vertically.
     """
 
-    photo: Floats
-    alpha: Floats | None = None
+    photo: FloatImage
+    alpha: FloatImage | None = None
     bits: int = 8
     grey: bool = False
     icc: bytes | None = None
@@ -80,12 +83,24 @@ def to_samples(picture: Picture, *, bits: int, grey: bool, alpha: bool) -> Sampl
         block = slice(start, start + rows)
         colour: npt.NDArray[Any] = picture.photo[block]
         if grey:
-            colour = (colour @ _LUMA)[..., None]
+            colour = (colour @ BT601_LUMA)[..., None]
         samples[block, :, :colours] = _rounded(colour, top)
         if alpha:
             assert picture.alpha is not None
             samples[block, :, colours] = _rounded(picture.alpha[block], top)
     return samples
+
+
+def check_picture(picture: FloatImage, what: str) -> None:
+    """PhotoError that names it ``what`` unless it is float32 (H, W, 3) with values from about 0 to 1."""
+    if picture.dtype != np.float32 or picture.ndim != 3 or picture.shape[2] != 3 or 0 in picture.shape:
+        raise PhotoError(
+            f"The {what} is {picture.dtype} of the shape {picture.shape}; it has to be float32 (H, W, 3), RGB, 0 to 1."
+        )
+    low, high = float(picture.min()), float(picture.max())
+    # A little beyond 0 and 1 is what resizing leaves; 0 to 255, or NaN, is another kind of picture.
+    if not (low >= -1 and high <= 2):
+        raise PhotoError(f"The {what}'s values go from {low:g} to {high:g}; they have to lie between 0 and 1.")
 
 
 def _rounded(values: npt.NDArray[Any], top: int) -> npt.NDArray[np.floating[Any]]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..errors import PhotoError
-from ..options import OPTIONS
 
 HEAD = 512  # bytes that are enough to tell
 _ASK = "Save it as PNG, JPEG, WebP or TIFF with an image editor and use that file."
@@ -79,11 +78,10 @@ def check_size(path: Path, width: int, height: int, max_megapixels: float) -> No
         raise damaged(path, f"it says that it is {width} × {height} pixels large")
     megapixels = width * height / 1e6
     if megapixels > max_megapixels:
-        option = OPTIONS["max_megapixels"]
         raise PhotoError(
             f"{path} has {width} × {height} pixels, which is {megapixels:.6g} megapixels; "
-            f"“{option.label}” (--{option.name.replace('_', '-')}) allows {max_megapixels:g}. "
-            "Raise it if there is memory enough, or make the picture smaller."
+            f"the option max_megapixels allows {max_megapixels:g}. Raise it if there is enough memory, or make the "
+            "picture smaller."
         )
 
 

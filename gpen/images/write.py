@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from ..atomic import atomic_path
 from ..errors import PhotoError
-from ..files.atomic import atomic_path
 from . import pillow
 from .exif import sized_exif
 from .picture import Picture, Samples, to_samples

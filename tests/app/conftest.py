@@ -17,8 +17,8 @@ import pytest
 import torch
 
 from gpen.cli import main
-from gpen.model.made import SHARPEN, made_weights
-from gpen.model.spec import Spec
+from gpen.network.spec import Spec
+from gpen.network.synthetic import SHARPEN, made_weights
 from tests.chromium import launch, screenshots  # noqa: F401
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -31,7 +31,7 @@ Serve = Callable[..., "Served"]
 _RUN = """
 import ast, sys
 from gpen.cli import main
-from gpen.files.catalog import find_published
+from gpen.weights.catalog import find_published
 for name, address in ast.literal_eval(sys.argv[1]).items():
     vars(find_published(name))["addresses"] = (address,)
 sys.exit(main(sys.argv[2:]))

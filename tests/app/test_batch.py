@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from gpen import app_batch
-from gpen.app_batch import gather, run_batch
-from gpen.app_engine import Engine, Places
+from gpen.app.batch import run_batch
+from gpen.app.engine import Engine, ModelLocator
+from gpen.app.uploads import gather
 from gpen.errors import GpenError, PhotoError
 from gpen.images import Picture, write_picture
 from gpen.options import Options
@@ -156,7 +157,7 @@ def test_a_protected_zip_is_refused(tmp_path: Path, picture: bytes) -> None:
 
 @pytest.fixture
 def engine(weights: Path) -> Engine:
-    return Engine(Places((weights,), "cpu"))
+    return Engine(ModelLocator((weights,), "cpu"))
 
 
 def test_results_keep_the_tree_and_the_report_tells_no_paths(engine: Engine, portrait: Path, tmp_path: Path) -> None:

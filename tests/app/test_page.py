@@ -17,9 +17,9 @@ import numpy as np
 import pytest
 
 from gpen.errors import GpenError
-from gpen.faces.detect import make_detector
+from gpen.faces.detection.detector import make_detector
 from gpen.images import Picture, read_picture, write_picture
-from gpen.model.checkpoint import load_model
+from gpen.weights.checkpoint import load_model
 from tests.app.conftest import SOLVAY, YUNET, Serve, Served
 from tests.app.page import AppPage
 

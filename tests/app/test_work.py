@@ -11,21 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gpen.app_engine import Engine, Places
-from gpen.app_work import (
-    Opened,
-    Shelf,
-    before_and_after,
-    blend,
-    find,
-    open_photograph,
-    work,
-    write_result,
-)
+from gpen.app.engine import Engine, ModelLocator
+from gpen.app.session import PhotoSession, SessionCache, before_and_after, blend, find, open_photo, work, write_result
 from gpen.errors import FaceError, FilesError, GpenError, PhotoError
 from gpen.faces.identity import IdentityGuard
-from gpen.faces.resample import Image
 from gpen.images import Picture, read_picture, write_picture
+from gpen.images.picture import FloatImage
 from gpen.options import Options
 from tests.app.conftest import YUNET
 
@@ -41,29 +32,29 @@ def _home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.fixture
 def engine(weights: Path) -> Engine:
-    return Engine(Places((weights,), "cpu"))
+    return Engine(ModelLocator((weights,), "cpu"))
 
 
 @pytest.fixture
-def opened(portrait: Path, tmp_path: Path) -> Opened:
-    return open_photograph(portrait, tmp_path, 200)
+def opened(portrait: Path, tmp_path: Path) -> PhotoSession:
+    return open_photo(portrait, tmp_path, 200)
 
 
 @pytest.fixture
-def make_opened(tmp_path: Path) -> Callable[..., Opened]:
+def make_opened(tmp_path: Path) -> Callable[..., PhotoSession]:
     """Opens a made photograph that has about so many bytes."""
 
-    def make(nbytes: int = 100_000) -> Opened:
+    def make(nbytes: int = 100_000) -> PhotoSession:
         side = round((nbytes / 15) ** 0.5)
         path = tmp_path / f"{side}.png"
         write_picture(path, Picture(np.zeros((side, side, 3), np.float32)))
-        return open_photograph(path, tmp_path, 200)
+        return open_photo(path, tmp_path, 200)
 
     return make
 
 
-def test_photographs_make_room_for_others(make_opened: Callable[..., Opened]) -> None:
-    shelf = Shelf(room=350_000, most=10)
+def test_photographs_make_room_for_others(make_opened: Callable[..., PhotoSession]) -> None:
+    shelf = SessionCache(room=350_000, most=10)
     keys = [shelf.put(make_opened()) for _ in range(3)]
     first = shelf.get(keys[0])  # now the second is the one that was not used for longest
     keys.append(shelf.put(make_opened()))
@@ -84,14 +75,14 @@ def test_photographs_make_room_for_others(make_opened: Callable[..., Opened]) ->
         shelf.get(None)
 
 
-def test_no_more_than_so_many_are_held(make_opened: Callable[..., Opened]) -> None:
-    shelf = Shelf(most=2)
+def test_no_more_than_so_many_are_held(make_opened: Callable[..., PhotoSession]) -> None:
+    shelf = SessionCache(most=2)
     for _ in range(5):
         shelf.put(make_opened())
     assert len(shelf) == 2
 
 
-def test_what_a_restoration_holds_is_counted(engine: Engine, opened: Opened) -> None:
+def test_what_a_restoration_holds_is_counted(engine: Engine, opened: PhotoSession) -> None:
     before = opened.nbytes
     work(engine, opened, "restore", "small.pth", Options(upscale=2.0), None)
     assert opened.nbytes > before + 2 * 4 * opened.picture.photo.nbytes
@@ -118,7 +109,7 @@ def test_everything_computes_in_one_thread_and_one_at_a_time(engine: Engine) -> 
 
 
 def test_faces_are_found_once_and_again_for_other_options(
-    engine: Engine, opened: Opened, monkeypatch: pytest.MonkeyPatch
+    engine: Engine, opened: PhotoSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert find(engine, opened, Options()) == [0, 1, 2, 3, 4]
     faces = opened.faces
@@ -128,20 +119,20 @@ def test_faces_are_found_once_and_again_for_other_options(
     assert opened.faces is not faces
 
 
-def test_the_face_under_a_click(engine: Engine, opened: Opened) -> None:
+def test_the_face_under_a_click(engine: Engine, opened: PhotoSession) -> None:
     find(engine, opened, Options())
     for number, face in enumerate(opened.faces):
         assert opened.face_at(*face.center) == number
     assert opened.face_at(0, 0) is None
 
 
-def test_chosen_faces_are_coloured_and_others_grey(engine: Engine, opened: Opened) -> None:
+def test_chosen_faces_are_coloured_and_others_grey(engine: Engine, opened: PhotoSession) -> None:
     find(engine, opened, Options())
     colored = [np.ptp(opened.drawn(chosen).astype(int), axis=2).max() > 100 for chosen in ([], [2])]
     assert colored == [False, True]
 
 
-def test_mistakes_leave_the_last_result(engine: Engine, opened: Opened) -> None:
+def test_mistakes_leave_the_last_result(engine: Engine, opened: PhotoSession) -> None:
     made = work(engine, opened, "restore", "small.pth", Options(), [1])
     for weights, chosen in (("broken.pth", [1]), ("nothing.pth", [1]), ("small.pth", [])):
         with pytest.raises(GpenError):
@@ -152,7 +143,7 @@ def test_mistakes_leave_the_last_result(engine: Engine, opened: Opened) -> None:
     assert np.array_equal(again.photo, opened.picture.photo)
 
 
-def test_without_its_weights_the_identity_guard_is_off_and_says_so(engine: Engine, opened: Opened) -> None:
+def test_without_its_weights_the_identity_guard_is_off_and_says_so(engine: Engine, opened: PhotoSession) -> None:
     guarded = work(engine, opened, "restore", "passthrough.pth", Options(identity_guard=0.3), None)
     assert guarded.faces
     assert "The identity guard is off. arcface (recognition_arcface_ir_se50.pth) is not on this" in guarded.summary
@@ -160,10 +151,10 @@ def test_without_its_weights_the_identity_guard_is_off_and_says_so(engine: Engin
 
 
 def test_with_its_weights_the_identity_guard_judges(
-    engine: Engine, opened: Opened, monkeypatch: pytest.MonkeyPatch
+    engine: Engine, opened: PhotoSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Everybody:
-        def embed(self, crop: Image, landmarks: Any) -> Any:
+        def embed(self, crop: FloatImage, landmarks: Any) -> Any:
             return np.array([1.0, 0.0], np.float32)
 
     guard = IdentityGuard(Everybody(), 0.3, blend=True)
@@ -181,14 +172,16 @@ def test_only_listed_weights_are_opened(engine: Engine, weights: Path) -> None:
 
 
 def test_without_weights_it_is_said_what_to_get(tmp_path: Path) -> None:
-    places = Places((tmp_path,), "cpu")
+    places = ModelLocator((tmp_path,), "cpu")
     assert [published.name for published in places.missing("restore")] == ["GPEN-BFR-512", "yunet"]
     assert [published.name for published in places.missing("segmentation")] == ["GPEN-Seg2face-512"]
     with pytest.raises(FilesError, match="Download GPEN-BFR-512 under"):
         places.network("", "restore")
 
 
-def test_no_face_is_an_error_where_one_was_to_be_chosen(engine: Engine, make_opened: Callable[..., Opened]) -> None:
+def test_no_face_is_an_error_where_one_was_to_be_chosen(
+    engine: Engine, make_opened: Callable[..., PhotoSession]
+) -> None:
     nobody = make_opened()
     with pytest.raises(FaceError, match="No face was found"):
         work(engine, nobody, "restore", "small.pth", Options(), [])
@@ -199,7 +192,7 @@ def test_sixteen_bits_and_alpha_stay(engine: Engine, portrait: Path, tmp_path: P
     alpha = np.linspace(0, 1, photo[..., 0].size, dtype=np.float32).reshape(photo.shape[:2])
     path = tmp_path / "deep.tif"
     write_picture(path, Picture(photo, alpha, bits=16))
-    opened = open_photograph(path, tmp_path, 200)
+    opened = open_photo(path, tmp_path, 200)
     work(engine, opened, "restore", "small.pth", Options(), None)
     result = write_result(opened)
     assert result.name == "deep_restored.tif"
@@ -214,4 +207,4 @@ def test_sixteen_bits_and_alpha_stay(engine: Engine, portrait: Path, tmp_path: P
 
 def test_a_picture_that_is_too_large_is_refused(portrait: Path, tmp_path: Path) -> None:
     with pytest.raises(PhotoError, match=r"^portrait\.png"):
-        open_photograph(portrait, tmp_path, 0.05)
+        open_photo(portrait, tmp_path, 0.05)

@@ -12,7 +12,7 @@ import torch
 from bench.convolutions import BareConvolutions, convolutions, layouts
 from bench.measure import PUBLISHED_SIZES, published_spec
 from bench.textbook import Textbook
-from gpen.model.spec import Spec
+from gpen.network.spec import Spec
 
 
 @pytest.mark.parametrize("size", PUBLISHED_SIZES)

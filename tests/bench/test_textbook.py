@@ -10,8 +10,8 @@ import torch
 
 from bench.measure import picture, published_spec, random_weights
 from bench.textbook import Textbook
-from gpen.model.network import GPEN
-from gpen.model.spec import Spec
+from gpen.network.gpen import GPEN
+from gpen.network.spec import Spec
 
 
 @pytest.mark.parametrize("size", [256, 512, 1024, 2048])

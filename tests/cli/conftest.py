@@ -18,8 +18,8 @@ from gpen.cli import main
 from gpen.faces.face import Face
 from gpen.faces.faces_file import PhotoFaces, write_faces
 from gpen.images import Picture, read_picture, write_picture
-from gpen.model.made import made_weights
-from gpen.model.spec import Spec
+from gpen.network.spec import Spec
+from gpen.network.synthetic import made_weights
 
 SPEC = Spec(64, 64, channel_multiplier=2, narrow=1 / 16, style_dim=16, n_mlp=2)
 ROOT = Path(__file__).resolve().parents[2]

@@ -12,18 +12,19 @@ import numpy as np
 import pytest
 
 from gpen import batch, ray_engine
-from gpen.batch import Extras, Recipe, Restorer
+from gpen.batch.config import RunConfig
+from gpen.batch.plan import plan
+from gpen.batch.prefetch import PrefetchPipeline
+from gpen.batch.ray.journal import Journal
+from gpen.batch.ray.worker import Worker, as_row
+from gpen.batch.stages import OutputOptions, PhotoProcessor
 from gpen.errors import OptionError
 from gpen.faces.faces_file import FacesFromFile, PhotoFaces, write_faces
 from gpen.images import Picture, read_picture, write_picture
-from gpen.jobs import plan
-from gpen.model.checkpoint import load_model
+from gpen.images.resize import resize
 from gpen.options import Options
-from gpen.overlap import Overlap
-from gpen.pipeline import resize
-from gpen.ray_notes import Notes
-from gpen.ray_worker import Worker, as_row
-from gpen.upscale import SMALLEST_TILE, load_upscaler
+from gpen.restoration.upscaler import SMALLEST_TILE, load_upscaler
+from gpen.weights.checkpoint import load_model
 from tests.upscalers import known_output, known_upscaler
 
 
@@ -153,7 +154,7 @@ def test_memory_is_reckoned_with_the_models_scale(networks, upscaler, upscaler_x
         options = Options(upscale=upscale)
         background = load_upscaler(path) if path is not None else None
         faces = FacesFromFile(photographs.list)
-        return Restorer(load_model(networks / "negative.pth"), faces, options, upscaler=background).memory(1000)
+        return PhotoProcessor(load_model(networks / "negative.pth"), faces, options, upscaler=background).memory(1000)
 
     assert memory(upscaler_x4) == 4 * memory(upscaler) == 16 * memory(None)
     assert memory(upscaler_x4, 2.0) == memory(None, 2.0)
@@ -213,7 +214,7 @@ def test_what_shows_progress_may_fail_between_tiles(networks, photographs, upsca
     photographs.add("b.png")
     jobs, _ = plan([str(photographs.folder)], tmp_path / "out")
     model, faces = load_model(networks / "negative.pth"), FacesFromFile(photographs.list)
-    restorer = Restorer(model, faces, Options(), upscaler=load_upscaler(upscaler))
+    restorer = PhotoProcessor(model, faces, Options(), upscaler=load_upscaler(upscaler))
     entries, calls = [], []
 
     def on_tile(done: int, total: int) -> None:
@@ -222,7 +223,7 @@ def test_what_shows_progress_may_fail_between_tiles(networks, photographs, upsca
             raise OptionError("enough")
 
     with pytest.raises(OptionError, match="enough"):
-        Overlap(restorer).run(jobs, lambda job: lambda *_: None, entries.append, on_tile)
+        PrefetchPipeline(restorer).run(jobs, lambda job: lambda *_: None, entries.append, on_tile)
     assert [entry.status for entry in entries] == ["restored"]
     assert calls == [(0, 1), (1, 1), (0, 1)]
     assert files_in(tmp_path / "out") == ["a.png"]
@@ -232,12 +233,14 @@ def test_workers_of_a_cluster_make_the_same(restore, networks, photographs, upsc
     photographs.add("a.png")
     assert restore(photographs.folder, "-o", tmp_path / "here", "--background-model", upscaler).code == 0
     monkeypatch.chdir(upscaler.parent)
-    recipe = Recipe(networks / "negative.pth", Options(), Extras(), photographs.list, background=Path(upscaler.name))
+    recipe = RunConfig(
+        networks / "negative.pth", Options(), OutputOptions(), photographs.list, background=Path(upscaler.name)
+    )
     recipe = ray_engine._everywhere(recipe)
     assert recipe.background == upscaler
     monkeypatch.chdir(tmp_path)
     jobs, _ = plan([str(photographs.folder)], tmp_path / "there")
-    notes = Notes(tmp_path / "there", "run")
+    notes = Journal(tmp_path / "there", "run")
     notes.open()
     rows = [as_row(number, job) for number, job in enumerate(jobs)]
     result = Worker(recipe, notes, 1)({column: [row[column] for row in rows] for column in ("number", "job")})

@@ -13,7 +13,7 @@ import pytest
 
 from gpen.cli import main, options_from
 from gpen.images.write import _QUALITY
-from gpen.options import OPTIONS, OPTIONS_OF, OPTIONS_OF_COMPARISON, Options
+from gpen.options import COMPARE_OPTIONS, OPTIONS, OPTIONS_OF, Options
 
 ROOT = Path(__file__).resolve().parents[2]
 OPTIONS_OF_COMMANDS = {
@@ -21,7 +21,7 @@ OPTIONS_OF_COMMANDS = {
     "colorize": OPTIONS_OF["colorize"],
     "inpaint": OPTIONS_OF["inpaint"],
     "synthesize": ("precision", "max_megapixels"),
-    "compare": OPTIONS_OF_COMPARISON,
+    "compare": COMPARE_OPTIONS,
     "detect": ("detector", "detection_threshold", "max_megapixels"),
 }
 

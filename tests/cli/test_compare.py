@@ -13,9 +13,9 @@ import pytest
 import torch
 
 from gpen import compare as module
-from gpen.compare import CELL, compare
+from gpen.compare.comparison import CELL, compare
+from gpen.compare.models import load_face_model
 from gpen.errors import FaceError, OptionError, PhotoError
-from gpen.face_models import load_face_model
 from gpen.faces.align import cut, place
 from gpen.faces.face import Face
 from gpen.faces.faces_file import PhotoFaces, write_faces

@@ -10,7 +10,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from gpen.files.catalog import find_published
+from gpen.weights.catalog import find_published
 
 NAME = "GPEN-BFR-256"
 

@@ -12,27 +12,30 @@ import pytest
 import torch
 
 from gpen import batch
-from gpen.batch import DONE, FAILED, Extras, Restorer
+from gpen.batch import DONE, FAILED
+from gpen.batch.plan import plan
+from gpen.batch.prefetch import PrefetchPipeline
+from gpen.batch.stages import OutputOptions, PhotoProcessor
 from gpen.faces.faces_file import FacesFromFile
 from gpen.images import Picture, read_picture, write_picture
-from gpen.jobs import plan
-from gpen.model.checkpoint import Model, load_model
 from gpen.options import Options
-from gpen.overlap import Overlap
+from gpen.weights.checkpoint import Model, load_model
 
 LONG = 60  # seconds that nothing here takes unless it waits in vain
 
 
 @pytest.fixture
 def run(networks, photographs, tmp_path):
-    """Run Overlap over all photographs as the command does; gives the entries."""
+    """Run PrefetchPipeline over all photographs as the command does; gives the entries."""
 
     def overlap(workers: int, out: str = "out", options: Options | None = None, **more):
         jobs, _ = plan([str(photographs.folder)], tmp_path / out)
         model = load_model(networks / "negative.pth")
-        restorer = Restorer(model, FacesFromFile(photographs.list), options or Options(), extras=Extras(**more))
+        restorer = PhotoProcessor(
+            model, FacesFromFile(photographs.list), options or Options(), extras=OutputOptions(**more)
+        )
         entries = []
-        Overlap(restorer, workers).run(jobs, lambda job: lambda *_: None, entries.append)
+        PrefetchPipeline(restorer, workers).run(jobs, lambda job: lambda *_: None, entries.append)
         assert [entry.job for entry in entries] == jobs
         return entries
 
@@ -145,7 +148,7 @@ def test_large_photographs_are_in_flight_alone(networks, photographs, tmp_path, 
         path = photographs.add(f"{number}.png", faces=[])
         write_picture(path, Picture(np.full((*size, 3), 0.5, np.float32)))
     lock, flying, seen = threading.Lock(), {}, []
-    really_read, really_write = batch.read_picture, Restorer.write
+    really_read, really_write = batch.read_picture, PhotoProcessor.write
 
     def reading(path, limit, on_size):
         def decoding(width, height):
@@ -163,7 +166,7 @@ def test_large_photographs_are_in_flight_alone(networks, photographs, tmp_path, 
         return entry
 
     monkeypatch.setattr(batch, "read_picture", reading)
-    monkeypatch.setattr(Restorer, "write", writing)
+    monkeypatch.setattr(PhotoProcessor, "write", writing)
 
     class NoFaces:
         name = "none"
@@ -172,9 +175,9 @@ def test_large_photographs_are_in_flight_alone(networks, photographs, tmp_path, 
             return []
 
     jobs, _ = plan([str(photographs.folder)], tmp_path / "out")
-    restorer = Restorer(load_model(networks / "negative.pth"), NoFaces(), Options())
+    restorer = PhotoProcessor(load_model(networks / "negative.pth"), NoFaces(), Options())
     entries = []
-    Overlap(restorer, 4, room=1_000_000).run(jobs, lambda job: lambda *_: None, entries.append)
+    PrefetchPipeline(restorer, 4, room=1_000_000).run(jobs, lambda job: lambda *_: None, entries.append)
     assert [entry.status for entry in entries] == ["unchanged"] * len(sizes)
     assert [heights for heights in seen if 400 in heights] == [[400]] * 3
     # The small ones do fit together.
@@ -185,9 +188,9 @@ def test_what_waits_to_be_written_counts_as_well(run, photographs, monkeypatch, 
     """Crops that --save-faces keeps may be larger than the photograph; the next one waits until they are written."""
     for number in range(4):
         photographs.add(f"{number}.png", faces=[one_face(10 * n, 28, 40) for n in range(7)])
-    monkeypatch.setattr(Overlap.__init__, "__defaults__", (1, 500_000))  # one has 215 kB, and 688 kB of crops
+    monkeypatch.setattr(PrefetchPipeline.__init__, "__defaults__", (1, 500_000))  # one has 215 kB, and 688 kB of crops
     order = []
-    really_restore, really_write = batch.run, Restorer.write
+    really_restore, really_write = batch.run, PhotoProcessor.write
 
     def restoring(*arguments, **more):
         order.append("restore")
@@ -199,7 +202,7 @@ def test_what_waits_to_be_written_counts_as_well(run, photographs, monkeypatch, 
         return entry
 
     monkeypatch.setattr(batch, "run", restoring)
-    monkeypatch.setattr(Restorer, "write", writing)
+    monkeypatch.setattr(PhotoProcessor, "write", writing)
     run(1, save_faces=True)
     assert order == ["restore", "written"] * 4
 
@@ -249,7 +252,7 @@ def test_what_waits_to_be_written_is_not_begun_once_a_writer_was_stopped(
     for number in range(3):
         photographs.add(f"{number}.png")
     queued = threading.Semaphore(0)
-    really = Overlap._write
+    really = PrefetchPipeline._write
 
     def queueing(*arguments):
         future = really(*arguments)
@@ -262,7 +265,7 @@ def test_what_waits_to_be_written_is_not_begun_once_a_writer_was_stopped(
         monkeypatch.undo()
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Overlap, "_write", queueing)
+    monkeypatch.setattr(PrefetchPipeline, "_write", queueing)
     monkeypatch.setattr(os, "fsync", stopped)
     assert restore(photographs.folder, "-o", tmp_path / "out").code == 130
     assert files_in(tmp_path / "out") == []
@@ -276,7 +279,7 @@ def test_an_output_that_was_closed_is_no_fault_of_the_photograph_in_the_network(
     for name in ("0.png", "1.png", "2.png"):
         photographs.add(name)
     queued, calls, told = [], [], []
-    really_queue, really_restore = Overlap._write, batch.run
+    really_queue, really_restore = PrefetchPipeline._write, batch.run
 
     def queueing(*arguments):
         really_queue(*arguments)
@@ -297,12 +300,12 @@ def test_an_output_that_was_closed_is_no_fault_of_the_photograph_in_the_network(
         if where == "on_progress" and len(calls) == 2:
             raise BrokenPipeError
 
-    monkeypatch.setattr(Overlap, "_write", queueing)
+    monkeypatch.setattr(PrefetchPipeline, "_write", queueing)
     monkeypatch.setattr(batch, "run", restoring)
     jobs, _ = plan([str(photographs.folder)], tmp_path / "out")
-    restorer = Restorer(load_model(networks / "negative.pth"), FacesFromFile(photographs.list), Options())
+    restorer = PhotoProcessor(load_model(networks / "negative.pth"), FacesFromFile(photographs.list), Options())
     with pytest.raises(BrokenPipeError):
-        Overlap(restorer).run(jobs, lambda job: on_progress, ends)
+        PrefetchPipeline(restorer).run(jobs, lambda job: on_progress, ends)
     assert set(told) == {("0.png", DONE)}
     assert files_in(tmp_path / "out") == ["0.png"]
 
@@ -352,12 +355,12 @@ def test_beside_a_gpu_yunet_looks_for_faces_while_the_network_works(
             return photographs.faces["a.png"]
 
     loaded = load_model(networks / "negative.pth")
-    restorer = Restorer(OnGpu(loaded.network, loaded.task, loaded.path), Detector(name), Options())
+    restorer = PhotoProcessor(OnGpu(loaded.network, loaded.task, loaded.path), Detector(name), Options())
     really = batch.run
     monkeypatch.setattr(batch, "run", lambda task, photo, model, *a, **named: really(task, photo, loaded, *a, **named))
     jobs, _ = plan([str(photographs.folder)], tmp_path / "out")
     entries = []
-    Overlap(restorer, 2).run(jobs, lambda job: lambda *_: None, entries.append)
+    PrefetchPipeline(restorer, 2).run(jobs, lambda job: lambda *_: None, entries.append)
     assert [entry.status for entry in entries] == [DONE, DONE]
     assert threads == [early, early]
     for name in ("a.png", "b.png"):

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from gpen.batch import THERE, Entry
-from gpen.jobs import Job, Photograph
-from gpen.photo_commands import _Progress
+from gpen.batch.plan import Job, PhotoFile
+from gpen.cli.progress import Progress
 
 
 def test_no_bar_where_nobody_sees_it(start, arguments, photographs, tmp_path):
@@ -69,8 +69,8 @@ def test_what_was_there_already_says_nothing_about_the_time_left(monkeypatch):
 
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
-    job = Job(Photograph(Path("a.png"), "a.png"), Path("out/a.png"), "a")
-    with _Progress(10) as progress:
+    job = Job(PhotoFile(Path("a.png"), "a.png"), Path("out/a.png"), "a")
+    with Progress(10) as progress:
         for _ in range(4):
             progress.starts(job)
             progress.ends(Entry(job, THERE, ""))

@@ -10,26 +10,27 @@ import pytest
 import torch
 
 from gpen import batch
-from gpen.batch import Extras, Recipe
+from gpen.batch.config import RunConfig
+from gpen.batch.plan import plan
+from gpen.batch.ray.engine import Pool, plan_pool
+from gpen.batch.ray.journal import Journal
+from gpen.batch.ray.worker import MOST_ATTEMPTS, Worker, as_row
+from gpen.batch.report import PhotoResult, Status, write_report
+from gpen.batch.stages import OutputOptions
 from gpen.errors import GpenError, OptionError
 from gpen.faces.faces_file import PhotoFaces, write_faces
-from gpen.jobs import plan
 from gpen.options import Options
-from gpen.ray_engine import Pool, plan_pool
-from gpen.ray_notes import Notes
-from gpen.ray_worker import MOST_ATTEMPTS, Worker, as_row
-from gpen.report import FAILED, THERE, Entry, write_report
 
 
 @pytest.fixture
 def recipe(networks, photographs):
     write_faces(photographs.list, [PhotoFaces("none.png", 1, 1, ())])
-    return Recipe(networks / "negative.pth", Options(), Extras(), photographs.list)
+    return RunConfig(networks / "negative.pth", Options(), OutputOptions(), photographs.list)
 
 
 @pytest.fixture
 def notes(tmp_path):
-    notes = Notes(tmp_path / "out", "run")
+    notes = Journal(tmp_path / "out", "run")
     notes.open()
     return notes
 
@@ -134,7 +135,7 @@ def test_a_worker_that_lacks_something_says_so_for_each_photograph(recipe, notes
     for name in ("a.png", "b.png"):
         photographs.add(name)
     if missing == "weights":
-        recipe = Recipe(recipe.weights.with_name("lost.pth"), Options(), Extras(), photographs.list)
+        recipe = RunConfig(recipe.weights.with_name("lost.pth"), Options(), OutputOptions(), photographs.list)
     else:
         notes.remove()
     entries = work(Worker(recipe, notes, 1), jobs())
@@ -168,7 +169,7 @@ def test_a_second_attempt_does_only_what_the_first_did_not_finish(
     if overwrite:
         for job in planned:
             job.target.write_text("old")
-    recipe = Recipe(recipe.weights, Options(), Extras(overwrite=overwrite), photographs.list)
+    recipe = RunConfig(recipe.weights, Options(), OutputOptions(overwrite=overwrite), photographs.list)
     first = work(Worker(recipe, notes, 1), planned[:2])
     written = planned[0].target.stat().st_ino
     # The worker died when b.png was restored, and not yet written.
@@ -215,7 +216,7 @@ def test_what_a_killed_run_finished_takes_the_place_of_an_earlier_failure(recipe
     photographs.add("a.png")
     (job,) = jobs()
     report, name = tmp_path / "report.json", str(job.photograph.path)
-    there, failed = Entry(job, THERE, "is there already"), Entry(job, FAILED, "no picture")
+    there, failed = PhotoResult(job, Status.EXISTS, "is there already"), PhotoResult(job, Status.FAILED, "no picture")
     write_report(report, [job], [failed])
     work(Worker(recipe, notes, 1), [job])
     known = {name: notes.done(job, earlier=True).as_json()}
@@ -228,10 +229,10 @@ def test_what_a_killed_run_finished_takes_the_place_of_an_earlier_failure(recipe
 
 def test_a_new_run_with_overwrite_does_everything_anew(recipe, notes, photographs, jobs):
     photographs.add("a.png")
-    recipe = Recipe(recipe.weights, Options(), Extras(overwrite=True), photographs.list)
+    recipe = RunConfig(recipe.weights, Options(), OutputOptions(overwrite=True), photographs.list)
     work(Worker(recipe, notes, 1), jobs())
     first = jobs()[0].target.stat().st_ino
-    later = Notes(notes.results, "later")
+    later = Journal(notes.results, "later")
     later.open()
     assert work(Worker(recipe, later, 1), jobs())["a.png"]["status"] == "restored"
     assert jobs()[0].target.stat().st_ino != first
@@ -244,7 +245,7 @@ def test_a_photograph_is_given_up_after_some_attempts_of_one_run(recipe, notes, 
         notes.begin(job)
     assert work(Worker(recipe, notes, 1), [job])["a.png"]["message"].startswith("Its worker died 3 times")
     assert not job.target.exists()
-    later = Notes(notes.results, "later")
+    later = Journal(notes.results, "later")
     later.open()
     assert work(Worker(recipe, later, 1), [job])["a.png"]["status"] == "restored"
 
@@ -256,7 +257,7 @@ def test_those_with_which_a_worker_died_are_tried_alone(recipe, notes, photograp
     for job in planned[1:3]:
         notes.begin(job)
     together = []
-    really = Notes.begin
+    really = Journal.begin
     flying: set[str] = set()
 
     def begin(self, job):
@@ -267,8 +268,8 @@ def test_those_with_which_a_worker_died_are_tried_alone(recipe, notes, photograp
     def finish(self, job, entry):
         flying.discard(job.photograph.name)
 
-    monkeypatch.setattr(Notes, "begin", begin)
-    monkeypatch.setattr(Notes, "finish", finish)
+    monkeypatch.setattr(Journal, "begin", begin)
+    monkeypatch.setattr(Journal, "finish", finish)
     work(Worker(recipe, notes, 1), planned)
     assert ["1.png"] in together
     assert ["2.png"] in together

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from gpen.images import read_picture
+from gpen.images.resize import resize
 from gpen.options import PRESETS
-from gpen.pipeline import resize
 from tests.upscalers import known_output, known_upscaler
 
 

@@ -12,7 +12,7 @@ import torch
 from PIL import Image, ImageCms
 
 from gpen.images import Picture, read_picture, write_picture
-from gpen.model.made import made_weights
+from gpen.network.synthetic import made_weights
 
 from .conftest import HEIGHT, SPEC, WIDTH, upright_face
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from bench.clip import solvay_clip
-from gpen.faces.detect import NetworkDetector
+from gpen.faces.detection.detector import NetworkDetector
 from gpen.faces.face import Face
 from gpen.faces.faces_file import FacesFromFile
 from gpen.images import Picture, read_picture, write_picture

@@ -8,7 +8,7 @@ import shutil
 import torch
 from safetensors.torch import load_file
 
-from gpen.model.checkpoint import inspect
+from gpen.weights.checkpoint import inspect
 from tests.model.onnx_exports import export, network
 
 

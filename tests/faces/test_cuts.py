@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from gpen.faces.cuts import find_cuts, thumbnail
+from gpen.faces.tracking.shot_cuts import find_cuts, thumbnail
 from gpen.images import read_picture
 
 Photo = NDArray[np.float32]

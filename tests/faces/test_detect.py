@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from gpen.errors import FaceError
-from gpen.faces.detect import FaceDetector, NetworkDetector, make_detector
+from gpen.faces.detection.detector import FaceDetector, NetworkDetector, make_detector
 from gpen.faces.face import Face
 
 NAMES = ("yunet", "retinaface_mobile0.25")

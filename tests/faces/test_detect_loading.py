@@ -15,10 +15,10 @@ import pytest
 import torch
 
 from gpen.errors import FaceError, FilesError, OptionError
-from gpen.faces import yunet as yunet_module
-from gpen.faces.detect import available_detectors, make_detector
+from gpen.faces.detection import yunet as yunet_module
+from gpen.faces.detection.detector import available_detectors, make_detector
+from gpen.faces.detection.yunet import YuNet
 from gpen.faces.facexlib import load_weights
-from gpen.faces.yunet import YuNet
 from gpen.options import DETECTORS
 
 YUNET = "face_detection_yunet_2023mar.onnx"
@@ -109,7 +109,7 @@ def test_weights_are_found_through_the_environment(monkeypatch, detector_weights
 def test_automatic_choice(monkeypatch, detector_weights, tmp_path):
     made = []
     monkeypatch.setattr(
-        "gpen.faces.retinaface.RetinaFace", lambda name, weights, device: made.append((name, weights, device))
+        "gpen.faces.detection.retinaface.RetinaFace", lambda name, weights, device: made.append((name, weights, device))
     )
     shutil.copy(detector_weights / YUNET, tmp_path)
     assert make_detector("auto", [tmp_path], device="cuda:0").name == "yunet"
@@ -183,7 +183,7 @@ def mobile(detector_weights) -> dict[str, torch.Tensor]:
 
 
 def make(path: Path, name: str = "retinaface_mobile0.25"):
-    from gpen.faces.retinaface import RetinaFace
+    from gpen.faces.detection.retinaface import RetinaFace
 
     return RetinaFace(name, path)
 

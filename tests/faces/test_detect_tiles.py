@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 import pytest
 
-from gpen.faces import tiles
-from gpen.faces.detect import NetworkDetector
-from gpen.faces.tiles import COLUMNS, find_at_every_size
+from gpen.faces.detection import multiscale as tiles
+from gpen.faces.detection.detector import NetworkDetector
+from gpen.faces.detection.multiscale import COLUMNS, find_at_every_size
 
 # Landmarks of a drawn face, in fractions of its box.
 PLACES = np.array([(0.3, 0.35), (0.7, 0.35), (0.5, 0.55), (0.34, 0.75), (0.66, 0.75)])

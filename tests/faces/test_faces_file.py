@@ -255,7 +255,7 @@ def test_no_such_file(tmp_path):
 def test_box_and_score_may_be_left_out(tmp_path, detector_weights, photos):
     import cv2
 
-    from gpen.faces.detect import make_detector
+    from gpen.faces.detection.detector import make_detector
 
     (read,) = read_faces(written(tmp_path / "faces.json", changed(box=None, score=None)))[0].faces
     assert read.score == 1.0

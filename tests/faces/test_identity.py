@@ -14,18 +14,12 @@ from safetensors.torch import save_file
 from gpen.errors import FaceError, FilesError
 from gpen.faces.align import TEMPLATES
 from gpen.faces.face import Face
-from gpen.faces.identity import (
-    TEMPLATE,
-    FaceRecognizer,
-    IdentityGuard,
-    guard_trouble,
-    make_guard,
-    make_recognizer,
-)
+from gpen.faces.identity import TEMPLATE, FaceRecognizer, IdentityGuard, guard_trouble, make_recognizer
 from gpen.faces.resample import apply
-from gpen.model.checkpoint import Model
 from gpen.options import Options
-from gpen.pipeline import restore
+from gpen.restoration.api import restore
+from gpen.restoration.components import make_guard
+from gpen.weights.checkpoint import Model
 
 NAME = "recognition_arcface_ir_se50.pth"
 LANDMARKS = TEMPLATES["gpen"] + 0.5 / 256
@@ -159,9 +153,9 @@ def test_progress_goes_on_over_faces_that_are_kept(passthrough_photo):
 @pytest.fixture(scope="module")
 def passthrough_photo():
     """Three faces of brightness 0.5, 0.3 and 0.15, and a network that inverts colours."""
-    from gpen.model.made import made_weights
-    from gpen.model.network import GPEN
-    from gpen.model.spec import Spec
+    from gpen.network.gpen import GPEN
+    from gpen.network.spec import Spec
+    from gpen.network.synthetic import made_weights
 
     spec = Spec(64, 64, 2, 1 / 16)
     network = GPEN(spec)
@@ -253,8 +247,8 @@ def test_report_of_the_command(arcface, tmp_path, monkeypatch, capsys):
     from gpen.cli import main
     from gpen.faces.faces_file import PhotoFaces, write_faces
     from gpen.images import Picture, write_picture
-    from gpen.model.made import made_weights
-    from gpen.model.spec import Spec
+    from gpen.network.spec import Spec
+    from gpen.network.synthetic import made_weights
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     rng = np.random.default_rng(1)
@@ -289,18 +283,18 @@ def test_report_of_the_command(arcface, tmp_path, monkeypatch, capsys):
 
 
 def test_the_command_goes_on_without_the_weights(tmp_path, monkeypatch, caplog):
-    from gpen.batch import Recipe
+    from gpen.batch.config import RunConfig
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    recipe = Recipe(tmp_path / "none.pth", Options(identity_guard=0.3), extras=None)  # type: ignore[arg-type]
+    recipe = RunConfig(tmp_path / "none.pth", Options(identity_guard=0.3), extras=None)  # type: ignore[arg-type]
     assert recipe.guard("cpu") is None
     assert "The identity guard is off." in caplog.text
 
 
 def test_only_restoring_is_guarded(tmp_path):
-    from gpen.batch import Recipe
+    from gpen.batch.config import RunConfig
 
-    recipe = Recipe(tmp_path / "none.pth", Options(identity_guard=0.3), extras=None, task="colorize")  # type: ignore[arg-type]
+    recipe = RunConfig(tmp_path / "none.pth", Options(identity_guard=0.3), extras=None, task="colorize")  # type: ignore[arg-type]
     assert recipe.guard("cpu") is None
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from gpen.faces.smooth import smooth, whittaker
+from gpen.faces.tracking.smoothing import smooth, whittaker
 
 SIZE = 100.0
 FRAMES = np.arange(150.0)

@@ -7,7 +7,7 @@ import pytest
 
 from gpen.faces.align import TEMPLATES, crop_matrix
 from gpen.faces.face import Face
-from gpen.faces.track import LONGEST_GAP, TrackedFace, track_faces
+from gpen.faces.tracking.tracks import LONGEST_GAP, TrackedFace, track_faces
 
 Frames = list[list[Face]]
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from gpen.errors import FilesError
-from gpen.files.catalog import Published
-from gpen.files.fetch import fetch
+from gpen.weights.catalog import Published
+from gpen.weights.download import fetch
 
 
 @dataclass

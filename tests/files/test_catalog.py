@@ -8,19 +8,19 @@ from urllib.parse import urlsplit
 import pytest
 
 from gpen.errors import FilesError
-from gpen.files.catalog import (
+from gpen.options import DETECTORS as DETECTOR_CHOICES
+from gpen.tasks import TASKS
+from gpen.weights.catalog import (
     DETECTORS,
     KINDS,
     NETWORKS,
     PARSERS,
     PUBLISHED,
-    TASKS,
     VALUE_RANGES,
     find_published,
     is_half,
     published_by_file_name,
 )
-from gpen.options import DETECTORS as DETECTOR_CHOICES
 
 
 def test_networks_have_the_published_sizes_tasks_and_ranges():
@@ -63,7 +63,7 @@ def test_every_entry_is_well_formed():
 
 
 def test_the_yunet_in_the_catalogue_is_the_file_on_disk(detector_weights):
-    from gpen.files.fetch import sha256_of
+    from gpen.weights.download import sha256_of
 
     yunet = find_published("yunet")
     path = detector_weights / yunet.saved_as

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from gpen.errors import FilesError
-from gpen.files import folders as module
-from gpen.files.catalog import find_published
-from gpen.files.folders import (
+from gpen.weights import search as module
+from gpen.weights.catalog import find_published
+from gpen.weights.search import (
     default_network,
     download_folder,
     find_file,

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from gpen.errors import FilesError
-from gpen.files import fetch as module
-from gpen.files import part
-from gpen.files.fetch import fetch
+from gpen.weights import download as module
+from gpen.weights import partial_download as part
+from gpen.weights.download import fetch
 
 BODY = b"PK\x03\x04" + random.Random(1).randbytes(400_000)
 SHA256 = hashlib.sha256(BODY).hexdigest()

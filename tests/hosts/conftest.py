@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from safetensors.torch import save_file
 
-from gpen.model.made import made_weights
-from gpen.model.spec import Spec
+from gpen.network.spec import Spec
+from gpen.network.synthetic import made_weights
 from tests.hosts import webui_host
 from tests.hosts.comfyui_server import ComfyUIServer, why_not
 from tests.hosts.graphs import GraphBuilder

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpen.faces.align import cut, place
-from gpen.faces.detect import make_detector
+from gpen.faces.detection.detector import make_detector
 from gpen.faces.face import Face
 from tests.hosts.graphs import Pixels
 from tests.pipeline.checks import BIAS, MATRIX

@@ -11,12 +11,12 @@ import torch
 from tests.hosts.loading import from_checkout
 
 Face = from_checkout("gpen.faces.face").Face
-Model = from_checkout("gpen.model.checkpoint").Model
-GPEN = from_checkout("gpen.model.network").GPEN
-Spec = from_checkout("gpen.model.spec").Spec
+Model = from_checkout("gpen.weights.checkpoint").Model
+GPEN = from_checkout("gpen.network.gpen").GPEN
+Spec = from_checkout("gpen.network.spec").Spec
 TEMPLATES = from_checkout("gpen.faces.align").TEMPLATES
 frames_of = from_checkout("gpen_hosts.frames")
-made_weights = from_checkout("gpen.model.made").made_weights
+made_weights = from_checkout("gpen.network.synthetic").made_weights
 
 HEIGHT, WIDTH = 160, 420
 

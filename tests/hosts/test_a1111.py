@@ -20,10 +20,10 @@ from PIL import Image
 from torch import Tensor
 
 from gpen.errors import CheckpointError
-from gpen.faces.detect import make_detector
-from gpen.model.checkpoint import load_model
+from gpen.faces.detection.detector import make_detector
 from gpen.options import OPTIONS, Options
-from gpen.pipeline import restore
+from gpen.restoration.api import restore
+from gpen.weights.checkpoint import load_model
 from tests.hosts.conftest import Parts
 from tests.hosts.webui_host import CHECKOUT, EXTENSION, WebUI
 

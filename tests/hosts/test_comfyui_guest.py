@@ -15,8 +15,8 @@ import torch
 from safetensors.torch import load_file
 
 from gpen.errors import CheckpointError
-from gpen.model.checkpoint import inspect
 from gpen.options import OPTIONS
+from gpen.weights.checkpoint import inspect
 from tests.hosts.comfyui_server import (
     PACK,
     ComfyUIServer,

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from safetensors.torch import save_file
 
-from gpen.model.made import made_weights
+from gpen.network.synthetic import made_weights
 from tests.hosts.comfyui_server import comfyui_folder
 from tests.hosts.conftest import SPEC
 from tests.hosts.loading import ROOT

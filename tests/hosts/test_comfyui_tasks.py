@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from safetensors.torch import save_file
 
-from gpen.model.made import made_weights
+from gpen.network.synthetic import made_weights
 from tests.hosts.comfyui_server import ComfyUIServer, PromptFailedError
 from tests.hosts.conftest import SPEC, Parts
 from tests.hosts.expected import faces_in

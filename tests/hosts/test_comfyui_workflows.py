@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from gpen.files.catalog import find_published
+from gpen.weights.catalog import find_published
 from tests.face_networks import restoreformer
 from tests.hosts.comfyui_server import CHECKOUT, ComfyUIServer, Finished
 from tests.hosts.conftest import Parts

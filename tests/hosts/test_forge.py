@@ -17,11 +17,11 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from gpen.faces.detect import make_detector
-from gpen.model.checkpoint import load_model
+from gpen.faces.detection.detector import make_detector
 from gpen.options import OPTIONS, Options
-from gpen.pipeline import restore
-from gpen.restoration import Restoration
+from gpen.restoration.api import restore
+from gpen.restoration.result import Restoration
+from gpen.weights.checkpoint import load_model
 from tests.hosts.conftest import Parts
 from tests.hosts.webui_host import CHECKOUT, EXTENSION, WebUI
 from tests.pipeline import checks

@@ -14,10 +14,10 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from gpen.faces.detect import make_detector
-from gpen.model.checkpoint import load_model
+from gpen.faces.detection.detector import make_detector
 from gpen.options import OPTIONS, Options
-from gpen.pipeline import restore
+from gpen.restoration.api import restore
+from gpen.weights.checkpoint import load_model
 from tests.hosts.conftest import Parts
 from tests.hosts.webui_host import WebUI
 

@@ -11,8 +11,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from gpen.model.checkpoint import load_model
-from gpen.model.memory import memory_estimate
+from gpen.network.memory import memory_estimate
+from gpen.weights.checkpoint import load_model
 from tests.hosts.conftest import Parts
 from tests.hosts.webui_host import WebUI
 

@@ -11,12 +11,13 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from gpen.faces.detect import make_detector
-from gpen.files.catalog import TASKS
-from gpen.model.checkpoint import load_model
+from gpen.faces.detection.detector import make_detector
+from gpen.images.resize import resize
 from gpen.options import OPTIONS, Options
-from gpen.pipeline import resize, restore
-from gpen.restoration import Restoration
+from gpen.restoration.api import restore
+from gpen.restoration.result import Restoration
+from gpen.tasks import TASKS
+from gpen.weights.checkpoint import load_model
 from tests.hosts.conftest import Parts
 from tests.hosts.webui_host import EXTENSION, WebUI
 

@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from safetensors.torch import save_file
 
-from gpen.faces.detect import make_detector
-from gpen.model.checkpoint import load_model
-from gpen.model.made import made_weights
+from gpen.faces.detection.detector import make_detector
+from gpen.network.synthetic import made_weights
 from gpen.options import Options
-from gpen.tasks import colorize, inpaint
+from gpen.restoration.api import colorize, inpaint
+from gpen.weights.checkpoint import load_model
 from tests.hosts.conftest import SPEC, Parts
 from tests.hosts.expected import faces_in
 from tests.hosts.webui_host import WebUI

@@ -7,7 +7,6 @@ import os
 from pathlib import Path
 
 import pytest
-
 from gpen.files.atomic import atomic_path
 
 

@@ -9,9 +9,9 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from gpen.files.headers_torch import LEGACY_MAGIC, LEGACY_PROTOCOL
-from gpen.model.network import GPEN
-from gpen.model.spec import Spec
+from gpen.network.gpen import GPEN
+from gpen.network.spec import Spec
+from gpen.weights.headers_torch import LEGACY_MAGIC, LEGACY_PROTOCOL
 
 TINY = Spec(8, 8, 2, 1 / 64, style_dim=8, n_mlp=1)
 STATE: dict[str, Tensor] = GPEN(TINY).state_dict()

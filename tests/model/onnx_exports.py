@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.textbook import MAPPING_RATE, Textbook
-from gpen.model.spec import Spec
+from gpen.network.spec import Spec
 
 SPEC = Spec(64, 64, 2, 1 / 32, style_dim=16, n_mlp=2)
 

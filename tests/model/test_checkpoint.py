@@ -14,12 +14,12 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from gpen.errors import CheckpointError, GpenError
-from gpen.model import weights
-from gpen.model.checkpoint import inspect, load_model
-from gpen.model.layout import expected_shapes
-from gpen.model.made import made_weights
-from gpen.model.network import GPEN
-from gpen.model.spec import Spec
+from gpen.network.gpen import GPEN
+from gpen.network.spec import Spec
+from gpen.network.synthetic import made_weights
+from gpen.weights import tensors as weights
+from gpen.weights.checkpoint import inspect, load_model
+from gpen.weights.layout import expected_shapes
 
 TINY = Spec(8, 8, 2, 1 / 64, style_dim=16, n_mlp=2)
 

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from safetensors.torch import save
 
 from gpen.errors import CheckpointError
-from gpen.files.headers import read_header
-from gpen.model.checkpoint import inspect, load_model
+from gpen.weights.checkpoint import inspect, load_model
+from gpen.weights.headers import read_header
 from tests.model.made_files import FORMS, STATE, TINY
 
 

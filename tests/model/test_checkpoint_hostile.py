@@ -17,10 +17,10 @@ import pytest
 import torch
 
 from gpen.errors import CheckpointError
-from gpen.files import pickle_walk
-from gpen.files.headers import read_header
-from gpen.files.headers_torch import LEGACY_MAGIC, LEGACY_PROTOCOL
-from gpen.model.checkpoint import inspect, load_model
+from gpen.weights import pickle_scanner as pickle_walk
+from gpen.weights.checkpoint import inspect, load_model
+from gpen.weights.headers import read_header
+from gpen.weights.headers_torch import LEGACY_MAGIC, LEGACY_PROTOCOL
 from tests.model.made_files import FORMS, as_zip
 
 

@@ -17,9 +17,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from gpen.errors import CheckpointError
-from gpen.model.checkpoint import inspect, load_model
-from gpen.model.network import GPEN
-from gpen.model.spec import Spec
+from gpen.network.gpen import GPEN
+from gpen.network.spec import Spec
+from gpen.weights.checkpoint import inspect, load_model
 
 TINY = Spec(8, 8, 2, 1 / 64, style_dim=16, n_mlp=2)
 STATE: dict[str, Tensor] = GPEN(TINY).state_dict()

@@ -17,11 +17,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from gpen.errors import CheckpointError, FilesError
-from gpen.model import convert as converter
-from gpen.model.checkpoint import inspect, load_model
-from gpen.model.convert import convert, convert_folder, converted, target_of
-from gpen.model.network import GPEN
-from gpen.model.spec import Spec
+from gpen.network.gpen import GPEN
+from gpen.network.spec import Spec
+from gpen.weights import convert as converter
+from gpen.weights.checkpoint import inspect, load_model
+from gpen.weights.convert import convert, convert_folder, converted, target_of
 
 TINY = Spec(8, 8, 2, 1 / 64, style_dim=16, n_mlp=2)
 ROOT = Path(__file__).resolve().parents[2]
@@ -246,7 +246,7 @@ def test_too_little_room_is_seen_before_the_work(source: Path, monkeypatch: pyte
 
 def run_apart(source: Path, setup: str) -> subprocess.CompletedProcess[str]:
     code = (
-        f"import os, sys\nfrom pathlib import Path\nfrom gpen.model import convert as converter\n{setup}\n"
+        f"import os, sys\nfrom pathlib import Path\nfrom gpen.weights import convert as converter\n{setup}\n"
         f"converter.convert(Path(sys.argv[1]), overwrite=True)\n"
     )
     return subprocess.run(

@@ -14,9 +14,9 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from gpen.model.cuda_graph import SWITCH, RepeatedCalls, can_record, weights_state
-from gpen.model.network import GPEN
-from gpen.model.spec import Spec
+from gpen.network.cuda_graph import SWITCH, RepeatedCalls, can_record, weights_state
+from gpen.network.gpen import GPEN
+from gpen.network.spec import Spec
 
 SPEC = Spec(64, 64, 1, 0.125)
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")

@@ -11,15 +11,15 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from gpen.model.layout import expected_shapes
-from gpen.model.spec import Spec
+from gpen.network.spec import Spec
+from gpen.weights.layout import expected_shapes
 
 GPEN_512 = Spec(512, 512)
 ROOT = Path(__file__).resolve().parents[2]
 
 MEASURE = """
 import json, os, sys, torch
-from gpen.model.checkpoint import inspect, load_model
+from gpen.weights.checkpoint import inspect, load_model
 
 def status(field):
     with open("/proc/self/status") as file:

@@ -7,9 +7,9 @@ import torch
 import torch.nn.functional as F
 
 from gpen.errors import CheckpointError
-from gpen.model.made import SHARPEN, made_weights
-from gpen.model.network import GPEN
-from gpen.model.spec import Spec
+from gpen.network.gpen import GPEN
+from gpen.network.spec import Spec
+from gpen.network.synthetic import SHARPEN, made_weights
 
 PUBLISHED = {256: Spec(256, 256, 1, 0.5), 512: Spec(512, 512, 2, 1)}
 SMALL = Spec(64, 64, 2, 1 / 16)

@@ -14,11 +14,11 @@ from safetensors.torch import load_file
 
 from gpen.cli import main
 from gpen.errors import CheckpointError, FilesError
-from gpen.files.catalog import published_by_file_name, published_in_onnx
-from gpen.files.folders import default_network, list_networks
-from gpen.model.checkpoint import inspect, load_model
-from gpen.model.convert import convert, convert_folder, converted
-from gpen.model.onnx_verify import Comparison
+from gpen.weights.catalog import published_by_file_name, published_in_onnx
+from gpen.weights.checkpoint import inspect, load_model
+from gpen.weights.convert import convert, convert_folder, converted
+from gpen.weights.onnx.verify import Comparison
+from gpen.weights.search import default_network, list_networks
 from tests.model.onnx_exports import SPEC, export, network, random_state
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -166,7 +166,7 @@ def test_names_alone_are_not_enough_without_onnxruntime(tmp_path: Path, monkeypa
 
 
 def test_importing_costs_neither_package() -> None:
-    code = "import sys, gpen.model.convert; print(sorted({'onnx', 'onnxruntime'} & set(sys.modules)))"
+    code = "import sys, gpen.weights.convert; print(sorted({'onnx', 'onnxruntime'} & set(sys.modules)))"
     run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"
 

@@ -15,9 +15,9 @@ from torch import Tensor
 
 from bench import textbook
 from gpen.errors import CheckpointError
-from gpen.model.convert import ConvertResult, convert
-from gpen.model.made import made_weights
-from gpen.model.onnx_source import read_network
+from gpen.network.synthetic import made_weights
+from gpen.weights.convert import ConvertResult, convert
+from gpen.weights.onnx.source import read_network
 from tests.model.onnx_exports import SPEC, differences, export, network, random_state
 
 STATE = random_state()

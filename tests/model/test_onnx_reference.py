@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from gpen.model.convert import convert
+from gpen.weights.convert import convert
 
 REFERENCE = os.environ.get("GPEN_REFERENCE", "")
 SIZES = [int(size) for size in os.environ.get("GPEN_REFERENCE_SIZES", "64,512").split(",")]

@@ -19,9 +19,10 @@ from torch import nn
 
 from bench import textbook
 from gpen.errors import CheckpointError
-from gpen.model import onnx_file, onnx_source
-from gpen.model.checkpoint import inspect, load_model
-from gpen.model.convert import convert
+from gpen.weights.checkpoint import inspect, load_model
+from gpen.weights.convert import convert
+from gpen.weights.onnx import file as onnx_file
+from gpen.weights.onnx import source as onnx_source
 from tests.model.onnx_exports import export, network, random_state
 
 STATE = random_state()

@@ -12,8 +12,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from gpen.model.network import GPEN
-from gpen.model.spec import Spec
+from gpen.network.gpen import GPEN
+from gpen.network.spec import Spec
 
 CONFIGURATIONS = ["gpen-32", "gpen-64", "sr-32-128", "gpen-256", "gpen-512", "gpen-1024", "gpen-2048"]
 

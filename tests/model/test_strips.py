@@ -12,10 +12,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from gpen.model import winograd
-from gpen.model.memory import CPU_STRIP_BYTES, memory_estimate
-from gpen.model.network import GPEN, rows_at_once
-from gpen.model.spec import Spec
+from gpen.network import winograd
+from gpen.network.gpen import GPEN, rows_at_once
+from gpen.network.memory import CPU_STRIP_BYTES, memory_estimate
+from gpen.network.spec import Spec
 
 SPECS = [Spec(64, 64, 2, 1 / 16), Spec(32, 128, 2, 1 / 16), Spec(128, 128, 1, 1 / 8)]
 ROW = 2 * 32 * 64 * 4
@@ -84,10 +84,10 @@ def test_winograds_method_is_used_and_agrees_with_a_network_without(monkeypatch:
     calls = []
     method = winograd.convolve
     monkeypatch.setattr(winograd, "convolve", lambda x, weight: calls.append(x.shape) or method(x, weight))
-    monkeypatch.setattr("gpen.model.styled._WINOGRAD_PIXELS", 32 * 32)
+    monkeypatch.setattr("gpen.network.styled._WINOGRAD_PIXELS", 32 * 32)
     with_it = network(x)
     assert {shape[-1] for shape in calls} == {32}
-    monkeypatch.setattr("gpen.model.styled._WINOGRAD_PIXELS", 1 << 30)
+    monkeypatch.setattr("gpen.network.styled._WINOGRAD_PIXELS", 1 << 30)
     without = network(x)
     assert not torch.equal(with_it, without)
     assert (with_it - without).abs().max() <= 1e-5 * without.abs().max()
@@ -144,8 +144,8 @@ def test_half_precision_stays_close(dtype: torch.dtype, batch: int) -> None:
 
 MEASURE = """
 import json, sys, torch
-from gpen.model.network import GPEN
-from gpen.model.spec import Spec
+from gpen.network.gpen import GPEN
+from gpen.network.spec import Spec
 
 def status(field):
     with open("/proc/self/status") as file:

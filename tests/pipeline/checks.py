@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from gpen.faces.align import TEMPLATES
 from gpen.faces.resample import apply
-from gpen.restoration import Restoration
+from gpen.restoration.result import Restoration
 
 MATRIX = np.array([[0.5, 0.25, -0.1], [-0.15, 0.6, 0.2], [0.3, 0.05, 0.25]])
 BIAS = np.array([-0.1, 0.05, 0.2])

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from gpen.faces.detect import FaceDetector, make_detector
+from gpen.faces.detection.detector import FaceDetector, make_detector
 from gpen.images import Picture, read_picture
-from gpen.model.checkpoint import Model
-from gpen.model.made import made_weights
-from gpen.model.network import GPEN
-from gpen.model.spec import Spec
+from gpen.network.gpen import GPEN
+from gpen.network.spec import Spec
+from gpen.network.synthetic import made_weights
+from gpen.weights.checkpoint import Model
 
 MakeModel = Callable[..., Model]
 

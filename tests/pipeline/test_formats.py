@@ -17,13 +17,13 @@ from PIL import Image
 
 from gpen.cli import main
 from gpen.faces.align import TEMPLATES
-from gpen.faces.detect import FaceDetector
+from gpen.faces.detection.detector import FaceDetector
 from gpen.images import Picture, read_picture
-from gpen.model.checkpoint import Model
-from gpen.model.made import made_weights
-from gpen.model.spec import Spec
-from gpen.pipeline import restore
-from gpen.restoration import Restoration
+from gpen.network.spec import Spec
+from gpen.network.synthetic import made_weights
+from gpen.restoration.api import restore
+from gpen.restoration.result import Restoration
+from gpen.weights.checkpoint import Model
 from tests.pipeline import checks
 
 ORIENTATION = 0x0112

@@ -18,9 +18,9 @@ from gpen.faces import align
 from gpen.faces.align import TEMPLATES
 from gpen.faces.face import Face
 from gpen.faces.paste import Canvas
-from gpen.model.checkpoint import Model
-from gpen.pipeline import restore
-from gpen.restoration import Restoration
+from gpen.restoration.api import restore
+from gpen.restoration.result import Restoration
+from gpen.weights.checkpoint import Model
 from tests.pipeline import checks
 
 SIZE = 256

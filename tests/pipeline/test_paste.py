@@ -14,9 +14,10 @@ from gpen.faces.align import TEMPLATES, Placement, cut, place
 from gpen.faces.face import Face
 from gpen.faces.resample import apply
 from gpen.images import Picture
-from gpen.model.checkpoint import Model
+from gpen.images.resize import resize
 from gpen.options import Options
-from gpen.pipeline import paste, resize, restore
+from gpen.restoration.api import paste, restore
+from gpen.weights.checkpoint import Model
 from tests.pipeline import checks
 
 Photo = NDArray[np.float32]

@@ -12,13 +12,14 @@ import pytest
 from numpy.typing import NDArray
 from scipy.signal import fftconvolve
 
-from gpen.faces.detect import FaceDetector, make_detector
+from gpen.faces.detection.detector import FaceDetector, make_detector
 from gpen.images import Picture, read_picture
-from gpen.model.checkpoint import Model
+from gpen.images.resize import enlarge
 from gpen.options import Options
-from gpen.pipeline import enlarge, restore
-from gpen.restoration import Restoration
-from gpen.upscale import load_upscaler
+from gpen.restoration.api import restore
+from gpen.restoration.result import Restoration
+from gpen.restoration.upscaler import load_upscaler
+from gpen.weights.checkpoint import Model
 from tests.pipeline import checks
 from tests.upscalers import known_output, known_upscaler
 

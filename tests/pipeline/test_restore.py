@@ -13,10 +13,11 @@ from gpen import restore as exported
 from gpen.errors import GpenError, OptionError, PhotoError
 from gpen.faces.align import TEMPLATES
 from gpen.faces.face import Face
-from gpen.model.checkpoint import Model
+from gpen.images.resize import enlarge
 from gpen.options import Options
-from gpen.pipeline import enlarge, restore
-from gpen.restoration import RestoredFace
+from gpen.restoration.api import restore
+from gpen.restoration.result import RestoredFace
+from gpen.weights.checkpoint import Model
 from tests.pipeline import checks
 
 Photo = NDArray[np.float32]

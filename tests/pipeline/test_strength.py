@@ -8,13 +8,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from gpen.faces.detect import FaceDetector
+from gpen.faces.detection.detector import FaceDetector
 from gpen.images import Picture
-from gpen.model.checkpoint import Model
-from gpen.model.made import SHARPEN
+from gpen.network.synthetic import SHARPEN
 from gpen.options import Options
-from gpen.restoration import Restoration
-from gpen.tasks import run
+from gpen.restoration.api import run
+from gpen.restoration.result import Restoration
+from gpen.weights.checkpoint import Model
 from tests.pipeline.conftest import MakeModel
 
 STRENGTHS = (0.0, 0.35, 1.0)

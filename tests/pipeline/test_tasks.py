@@ -16,9 +16,9 @@ from gpen.faces.align import TEMPLATES
 from gpen.faces.face import Face
 from gpen.images import Picture, read_picture
 from gpen.options import OPTIONS_OF, Options
-from gpen.pipeline import restore
-from gpen.restoration import Restoration
-from gpen.tasks import colorize, inpaint, luma, run, synthesize, with_luma_of
+from gpen.restoration.api import colorize, inpaint, restore, run, synthesize
+from gpen.restoration.processors import luma, with_luma_of
+from gpen.restoration.result import Restoration
 from tests.pipeline.conftest import MakeModel
 
 Floats = NDArray[np.float32]

@@ -8,14 +8,14 @@ from numpy.typing import NDArray
 
 from bench.clip import Frame, centers, seen_through, solvay_clip, true_path
 from gpen.faces.align import crop_matrix
-from gpen.faces.cuts import find_cuts, thumbnail
-from gpen.faces.detect import FaceDetector
+from gpen.faces.detection.detector import FaceDetector
 from gpen.faces.face import Face
 from gpen.faces.resample import Matrix
-from gpen.faces.track import TrackedFace, track_faces
+from gpen.faces.tracking.shot_cuts import find_cuts, thumbnail
+from gpen.faces.tracking.tracks import TrackedFace, track_faces
 from gpen.images import Picture
-from gpen.model.checkpoint import Model
-from gpen.pipeline import restore
+from gpen.restoration.api import restore
+from gpen.weights.checkpoint import Model
 from tests.pipeline import checks
 
 FRAMES, CROP = 60, 256

@@ -13,8 +13,8 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from gpen.model.made import SHARPEN, made_weights
-from gpen.model.spec import Spec
+from gpen.network.spec import Spec
+from gpen.network.synthetic import SHARPEN, made_weights
 from tests.chromium import launch, screenshots  # noqa: F401
 from tests.face_networks import restoreformer
 from tests.hosts.comfyui_server import ComfyUIServer

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from gpen.errors import OptionError
-from gpen.faces.select import parse_numbers
+from gpen.options import parse_face_numbers
 from tests.hosts.graphs import GraphBuilder
 from tests.web.comfyui_page import ComfyUIPage
 from tests.web.conftest import Parts
@@ -199,7 +199,7 @@ def test_text_means_to_the_page_what_it_means_to_the_node(page: ComfyUIPage) -> 
     }}"""
     for text, numbers in zip(texts, page.window.evaluate(script, texts), strict=True):
         try:
-            expected = sorted(number for number in parse_numbers(text) or () if number < 25)
+            expected = sorted(number for number in parse_face_numbers(text) or () if number < 25)
         except OptionError:
             expected = None
         assert numbers == expected, text

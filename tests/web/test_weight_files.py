@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gpen.errors import GpenError
-from gpen.model.checkpoint import load_model
+from gpen.weights.checkpoint import load_model
 from tests.hosts.comfyui_server import ComfyUIServer
 from tests.hosts.graphs import PASSTHROUGH, GraphBuilder
 from tests.web.comfyui_page import ComfyUIPage

@@ -1,0 +1,364 @@
+"""What happens when the page's controls are used: from what they hold to what they show."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from ..errors import GpenError
+from ..options import FRAME_OPTIONS, OPTIONS, PRESETS, Options, preset_values
+from ..restoration.result import RestoredFace
+from ..tasks import Task, find_task
+from ..weights.catalog import PUBLISHED, find_published
+from ..weights.download import fetch
+from ..weights.search import download_folder, search_folders
+from ..wording import count
+from .batch import BatchOutput, BatchRequest, run_batch
+from .engine import Engine
+from .session import (
+    PhotoSession,
+    SessionCache,
+    WorkRequest,
+    before_and_after,
+    blend,
+    find,
+    open_photo,
+    work,
+    write_result,
+)
+from .texts import error_text, needed
+
+SHOWN = ("strength", "upscale", "mask", "select")
+"""The options that are not folded away."""
+
+NOT_SHOWN = ("only_faces", "max_megapixels", *FRAME_OPTIONS)
+"""Clicks take the place of the first; the second is a limit of whoever runs the page; and there are no frames here."""
+
+CONTROLS = (*SHOWN, *(name for name in OPTIONS if name not in (*SHOWN, *NOT_SHOWN)))
+"""The options that have a control, in the order of the page."""
+
+UNPACKED = 4
+"""How many times more bytes than one file may be uploaded with all photos of a batch may have."""
+
+_KEPT_BATCHES = 4
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What is refused."""
+
+    upload_bytes: int
+    """Larger files."""
+    megapixels: float
+    """Larger pictures."""
+
+
+class Actions:
+    """What happens on the page of an engine. folder: for files that are made, removed by whoever made it."""
+
+    def __init__(self, engine: Engine, limits: Limits, folder: Path) -> None:
+        self.engine = engine
+        self.limits = limits
+        self.sessions = SessionCache()
+        self._folder = folder
+        self._batches: deque[Path] = deque()
+        self._stops: dict[str, threading.Event] = {}
+        self._closing = threading.Event()
+
+    def options(self, task: Task, given: dict[str, Any]) -> Options:
+        """The options that were given, as far as the task supports them; OptionError for a bad value."""
+        supported = {name: value for name, value in given.items() if name in task.options}
+        return Options(**{**supported, "max_megapixels": self.limits.megapixels})
+
+    # Models.
+
+    def networks(self, task: str = "restore") -> list[str]:
+        """Names of the model files for a task."""
+        try:
+            return self.engine.locator.networks(find_task(task))
+        except GpenError as error:
+            raise gr.Error(str(error), print_exception=False) from error
+
+    def list_weights(self, task: str, weights: str | None) -> Any:
+        """The models to choose from, the chosen one if it is still there, and what has to be downloaded."""
+        row, locator = find_task(task), self.engine.locator
+        there, missing = locator.networks(row), locator.missing(row)
+        absent = [published for published in PUBLISHED if locator.path_of(published) is None]
+        names = [published.name for published in absent if published.task in (None, row.name)]
+        wanted = missing[0].name if missing else (names[0] if names else None)
+        return (
+            gr.update(choices=there, value=weights if weights in there else next(iter(there), None)),
+            gr.update(open=bool(missing), visible=bool(names)),
+            needed(missing),
+            gr.update(choices=names, value=wanted),
+            False,
+        )
+
+    def fetch_weights(
+        self,
+        task: str,
+        weights: str | None,
+        name: str | None,
+        accepted: bool,
+        progress: Any = gr.Progress(),  # noqa: B008
+    ) -> Any:
+        """Download a published file, once its licence is accepted."""
+        if name is None:
+            raise GpenError("Choose first what to download.")
+        published = find_published(name)
+        if not accepted:
+            raise GpenError(f"Nothing was downloaded: the terms of {published.name} have to be accepted first.")
+
+        def show(done: int, total: int | None) -> None:
+            of = f" of {total / 1e6:.1f}" if total else ""
+            progress(done / total if total else None, desc=f"{published.saved_as}, {done / 1e6:.1f}{of} MB")
+
+        fetch(
+            published,
+            download_folder(search_folders(self.engine.locator.folders, kind=published.kind)),
+            on_progress=show,
+        )
+        gr.Info(f"{published.name} was downloaded.")
+        return self.list_weights(task, weights)
+
+    def preset(self, name: str) -> Any:
+        """The model and the values of a preset."""
+        preset = PRESETS[name]
+        published = find_published(preset.model)
+        there = self.engine.locator.path_of(published)
+        if there is None:
+            raise GpenError(
+                f'{preset.label} needs {published.name}, which is not on this computer. Download it under "Get models".'
+            )
+        return [there.name, *preset_values(name, {}).values()]
+
+    # One photo.
+
+    def _options(self, task: str, values: Sequence[Any]) -> Options:
+        return self.options(find_task(task), dict(zip(CONTROLS, values, strict=True)))
+
+    def open(self, photo: str, key: str | None, aligned: bool, task: str, *values: Any) -> Any:
+        """Read a photo in the place of the one before, and find its faces."""
+        options = self._options(task, values)
+        session = self.engine.call(open_photo, Path(photo), self._folder, self.limits.megapixels)
+        self.sessions.drop(key)
+        key = self.sessions.put(session)
+        try:
+            seen = self._seen(session, aligned, task, options)
+        except GpenError as error:
+            # The photo can be read: what is missing, such as a detector, may be there the next time.
+            gr.Warning(error_text(error))
+            seen = (session.shown, gr.update(choices=[], value=[], visible=False), "")
+        return (key, *seen, None, gr.update(value=None, interactive=False))
+
+    def forget(self, key: str | None) -> Any:
+        """Forget a photo."""
+        self.sessions.drop(key)
+        return (
+            None,
+            None,
+            gr.update(choices=[], value=[], visible=False),
+            "",
+            None,
+            gr.update(value=None, interactive=False),
+        )
+
+    def find_faces(self, key: str | None, aligned: bool, task: str, *values: Any) -> Any:
+        """Find the faces anew where other options ask for it, and choose those that the options choose."""
+        if key is None:
+            return gr.skip(), gr.skip(), gr.skip()
+        return self._seen(self.sessions.get(key), aligned, task, self._options(task, values))
+
+    def look_again(self, key: str | None, aligned: bool, task: str, *values: Any) -> Any:
+        """Find the faces of a photo that was dropped before there was a detector."""
+        if any(published.kind == "detector" for published in self.engine.locator.missing(find_task(task))):
+            return gr.skip(), gr.skip(), gr.skip()
+        return self.find_faces(key, aligned, task, *values)
+
+    def _seen(self, session: PhotoSession, aligned: bool, task: str, options: Options) -> Any:
+        """The faces of a photo, drawn and listed, and a sentence about them."""
+        if find_task(task).is_aligned(aligned):
+            return session.shown, gr.update(choices=[], value=[], visible=False), "All of the picture is one face."
+        chosen = self.engine.call(find, self.engine, session, options)
+        self.sessions.evict()
+        numbers = range(len(session.faces))
+        listed = gr.update(choices=[(str(n), n) for n in numbers], value=chosen, visible=bool(numbers))
+        text = f"{count(len(numbers), 'face')} found, {len(chosen)} chosen."
+        if not numbers:
+            text = "No face was found. Lower the detection threshold under More options."
+        return session.drawn(chosen), listed, text
+
+    def click(self, key: str | None, chosen: list[int], event: gr.SelectData) -> Any:
+        """Choose the face whose box was clicked, or leave it out."""
+        session = self.sessions.get(key)
+        number = session.face_at(*event.index)
+        if number is None:
+            return gr.skip(), gr.skip()
+        changed = sorted(set(chosen) ^ {number})
+        return session.drawn(changed), changed
+
+    def draw(self, key: str | None, chosen: list[int]) -> Any:
+        """The photo with its faces."""
+        return self.sessions.get(key).drawn(chosen)
+
+    def restore_photo(
+        self,
+        key: str | None,
+        weights: str | None,
+        chosen: list[int],
+        damage: str | None,
+        aligned: bool,
+        task: str,
+        request: gr.Request,
+        progress: Any = gr.Progress(),  # noqa: B008
+        *values: Any,
+    ) -> Any:
+        """Do the task to the chosen faces of a photo."""
+        session, stop = self.sessions.get(key), self._stop_of(request)
+        asked = WorkRequest(
+            task=find_task(task),
+            options=self._options(task, values),
+            model=weights or "",
+            chosen=chosen,
+            damage=Path(damage) if damage else None,
+            aligned=aligned,
+        )
+
+        def show(done: int, total: int, face: RestoredFace | None) -> bool:
+            progress((done, total), desc=f"{done} of {count(total, 'face')}", unit="faces")
+            return not stop.is_set()
+
+        def run() -> Any:
+            restoration = work(self.engine, session, asked, show)
+            self.sessions.evict()
+            return self._made(session, restoration.summary)
+
+        progress(0, desc="loading the network")
+        return self.engine.call(run)
+
+    def change_strength(self, key: str | None, strength: float) -> Any:
+        """Make the last result again at another strength, without the network."""
+        if key is None:
+            return gr.skip(), gr.skip(), gr.skip()
+        return self.engine.call(self._blended, self.sessions.get(key), OPTIONS["strength"].check(strength))
+
+    def _blended(self, session: PhotoSession, strength: float) -> Any:
+        restoration = blend(session, strength)
+        if restoration is None:
+            return gr.skip(), gr.skip(), gr.skip()
+        return self._made(session, restoration.summary)
+
+    def _made(self, session: PhotoSession, text: str) -> Any:
+        """The slider, the download and a sentence, for the last restoration."""
+        result = write_result(session)
+        shown = before_and_after(session)
+        return shown, gr.update(value=result, interactive=True), text
+
+    def restore_file(self, photo: str | None, asked: WorkRequest) -> Any:
+        """Do a task to an uploaded photo: the file of the result, and a sentence."""
+        if photo is None:
+            raise GpenError("There is no photo: give one.")
+
+        def run() -> Any:
+            session = open_photo(Path(photo), self._folder, self.limits.megapixels)
+            self.sessions.put(session)
+            restoration = work(self.engine, session, asked, lambda *_: not self._closing.is_set())
+            self.sessions.evict()
+            return str(write_result(session)), restoration.summary
+
+        return self.engine.call(run)
+
+    # Many photos.
+
+    def restore_photos(
+        self,
+        files: list[str] | None,
+        weights: str | None,
+        masks: list[str] | None,
+        aligned: bool,
+        task: str,
+        request: gr.Request,
+        progress: Any = gr.Progress(),  # noqa: B008
+        *values: Any,
+    ) -> Any:
+        """Do the task to many photos."""
+        stop = self._stop_of(request)
+
+        def show(done: float, text: str) -> bool:
+            progress(done, desc=text)
+            return not stop.is_set()
+
+        asked = self.batch_request(task, files, weights or "", self._options(task, values), masks, aligned)
+        made = self.batch(asked, show)
+        return str(made.path), made.summary
+
+    def batch_request(
+        self,
+        task: str,
+        files: Sequence[str] | None,
+        model: str,
+        options: Options,
+        masks: Sequence[str] | None,
+        aligned: bool,
+    ) -> BatchRequest:
+        """What is to be done to uploaded photos; GpenError where there are none, or masks are missing."""
+        row = find_task(task)
+        if not files:
+            raise GpenError("There are no photos yet: drop some, or a zip of them, first.")
+        if row.needs_damage_mask and not masks:
+            raise GpenError("To inpaint, masks are needed that are white where the photos are damaged.")
+        return BatchRequest(
+            task=row,
+            options=options,
+            photos=[Path(file) for file in files],
+            most_bytes=UNPACKED * self.limits.upload_bytes,
+            model=model,
+            damage=[Path(mask) for mask in masks or () if row.needs_damage_mask],
+            aligned=aligned,
+        )
+
+    def batch(self, asked: BatchRequest, show: Callable[[float, str], bool] = lambda done, text: True) -> BatchOutput:
+        """Do a task to uploaded photos; see :func:`gpen.app.batch.run_batch`."""
+        folder = Path(tempfile.mkdtemp(dir=self._folder))
+        self._batches.append(folder)
+        if len(self._batches) > _KEPT_BATCHES:
+            shutil.rmtree(self._batches.popleft(), ignore_errors=True)
+
+        def on_progress(done: float, text: str) -> bool:
+            return show(done, text) and not self._closing.is_set()
+
+        return self.engine.call(run_batch, self.engine, asked, folder, on_progress)
+
+    # Stopping.
+
+    def begin(self, request: gr.Request) -> None:
+        """Forget that Stop was pressed before."""
+        self._stop_of(request).clear()
+
+    def stop(self, request: gr.Request) -> None:
+        """Let what runs for this visitor end after the face that it is at."""
+        self._stop_of(request).set()
+
+    def leave(self, request: gr.Request) -> None:
+        """Somebody closed the page: what runs for nobody would only let others wait."""
+        stop = self._stops.pop(str(request.session_hash), None)
+        if stop is not None:
+            stop.set()
+
+    def close(self) -> None:
+        """Let everything that runs end soon."""
+        self._closing.set()
+        for stop in list(self._stops.values()):
+            stop.set()
+        self.engine.close()
+
+    def _stop_of(self, request: gr.Request) -> threading.Event:
+        return self._stops.setdefault(str(request.session_hash), threading.Event())

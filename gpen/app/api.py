@@ -1,0 +1,95 @@
+"""What programs can call: each task, for one photograph and for many, as Gradio describes it under "Use via API"."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from ..options import ALIGNED, FRAME_OPTIONS, OPTIONS, Option
+from ..tasks import TASKS, Task
+from .actions import Actions
+from .session import WorkRequest
+from .texts import said
+
+
+def add_endpoints(actions: Actions, in_turn: dict[str, Any]) -> None:
+    """Add all endpoints to the page that is being built. in_turn: how events are queued that use the network.
+
+    Each task has one of its name, and one for many photos with "_many" behind it.
+    """
+    gr.api(actions.networks, api_name="networks", api_description="Names of the model files for a task.")
+    for task in TASKS.values():
+        _add(actions, task, many=False, in_turn=in_turn)
+        _add(actions, task, many=True, in_turn=in_turn)
+
+
+def _add(actions: Actions, task: Task, *, many: bool, in_turn: dict[str, Any]) -> None:
+    options = [name for name in task.options if name not in ("max_megapixels", *FRAME_OPTIONS)]
+    what = task.inputs if many else task.inputs.removesuffix("s")
+    inputs = {"photos" if many else "photo": _file(f"The {what}, or zips of them" if many else f"The {what}", many)}
+    inputs["weights"] = gr.Textbox("", label="The name of a model file; empty: the best one", visible=False)
+    if task.needs_damage_mask:
+        label = "Masks with the names of their photos, or a zip of them" if many else "White where the photo is damaged"
+        inputs["damage"] = _file(label, many)
+    if task.accepts_aligned:
+        inputs["aligned"] = gr.Checkbox(ALIGNED.default, label=ALIGNED.help, visible=False)
+    inputs |= {name: control(OPTIONS[name], visible=False) for name in options}
+
+    def call(photo: Any, weights: str, *values: Any) -> Any:
+        given = dict(zip(list(inputs)[2:], values, strict=True))
+        damage, aligned = given.pop("damage", None), bool(given.pop("aligned", False))
+        chosen = actions.options(task, given)
+        if many:
+            made = actions.batch(actions.batch_request(task.name, photo, weights, chosen, damage, aligned))
+            return str(made.path), made.summary
+        mask = Path(damage) if damage else None
+        asked = WorkRequest(task=task, options=chosen, model=weights, damage=mask, aligned=aligned)
+        return actions.restore_file(photo, asked)
+
+    _name_parameters(call, list(inputs))
+    texts = " ".join(f"{name}: {OPTIONS[name].help}" for name in options)
+    gr.Button(visible=False).click(
+        said(call),
+        list(inputs.values()),
+        [
+            _file("A zip of the results, with report.json" if many else "The result"),
+            gr.Textbox(label="What was done", visible=False),
+        ],
+        api_name=task.name + ("_many" if many else ""),
+        api_description=f"{task.label}. Returns a file, and a sentence about what was done. {texts}",
+        **in_turn,
+    )
+
+
+def _file(label: str, many: bool = False) -> Any:
+    return gr.File(label=label, file_count="multiple" if many else "single", visible=False)
+
+
+def _name_parameters(function: Callable[..., Any], names: Sequence[str]) -> None:
+    """Let Gradio's description call a function's parameters by these names."""
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    signature = inspect.Signature([inspect.Parameter(name, kind) for name in names])
+    function.__signature__ = signature  # type: ignore[attr-defined]
+    function.__annotations__ = {}
+
+
+def control(option: Option, *, visible: bool = True, elem_id: str | None = None) -> Any:
+    """What sets an option."""
+    shown = {
+        "value": option.default,
+        "label": option.label,
+        "info": option.help,
+        "visible": visible,
+        "elem_id": elem_id,
+    }
+    if option.choices:
+        return gr.Dropdown(list(option.choices), **shown)
+    if option.kind is bool:
+        return gr.Checkbox(**shown)
+    if option.kind is str:
+        return gr.Textbox(**shown)
+    return gr.Slider(option.minimum, option.maximum, step=option.step, **shown)

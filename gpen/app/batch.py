@@ -1,0 +1,169 @@
+"""Many photos that were dropped on the page, as files or in a zip, restored into a zip."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import zipfile
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..batch.faces import SameSource
+from ..batch.plan import Job, plan
+from ..batch.prefetch import PrefetchPipeline, worker_count
+from ..batch.report import PhotoResult, Status
+from ..batch.stages import PhotoProcessor
+from ..errors import GpenError, PhotoError
+from ..options import Options
+from ..restoration.api import face_source
+from ..restoration.components import Needs
+from ..restoration.result import RestoredFace
+from ..tasks import Task
+from ..wording import count
+from .engine import Engine
+from .session import named
+from .uploads import gather
+
+REPORT = "report.json"
+_DATE = (1980, 1, 1, 0, 0, 0)
+
+OnProgress = Callable[[float, str], bool | None]
+"""Called with the part that is done, 0 to 1, and with words; returning False stops."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchRequest:
+    """What is to be done to uploaded photos."""
+
+    task: Task
+    """The task."""
+    options: Options
+    """The product's options."""
+    photos: Sequence[Path]
+    """The uploads: pictures, and zips of them."""
+    most_bytes: int
+    """What they may have together, unpacked."""
+    model: str = ""
+    """The name of the network's file, empty for the best one."""
+    damage: Sequence[Path] = ()
+    """For inpainting, masks that have the names of their photos, or a zip of them."""
+    aligned: bool = False
+    """Whether each photo is one face."""
+
+
+@dataclass(frozen=True)
+class BatchOutput:
+    """What became of many photos."""
+
+    path: Path
+    """The zip."""
+    summary: str
+    """One or two sentences for people."""
+
+
+class _StoppedError(Exception):
+    """Somebody pressed Stop."""
+
+
+def run_batch(
+    engine: Engine, request: BatchRequest, folder: Path, on_progress: OnProgress = lambda done, text: None
+) -> BatchOutput:
+    """Do a task to uploaded photos, and zip the results with a report; folder: where the zip is written.
+
+    Photos that cannot be read do not stop the others. A stop keeps what is finished. GpenError where nothing could be
+    done at all.
+    """
+    task = request.task
+    on_progress(0, "unpacking")
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        photos, results, masks = (Path(scratch) / name for name in ("photos", "results", "masks"))
+        for place in (photos, results, masks):
+            place.mkdir()
+        gather(request.photos, photos, request.most_bytes)
+        if request.damage:
+            gather(request.damage, masks, request.most_bytes)
+        with named(photos, masks):
+            jobs, _ = plan([str(photos)], results)
+        if not jobs:
+            raise PhotoError(
+                "There is no picture in what was dropped; files whose names begin with a dot do not count."
+            )
+        processor = _processor(engine, request, masks if request.damage else None)
+        made, stopped = _run(processor, engine, jobs, on_progress)
+        report = [_as_json(result, photos, results, masks) for result in made]
+        statuses = Counter(result.status for result in made)
+        if not statuses[Status.DONE] + statuses[Status.UNCHANGED]:
+            if stopped:
+                raise GpenError("It was stopped before the first photo was finished.")
+            raise PhotoError(f"None of {count(len(jobs), 'photo')} could be used. {report[0]['message']}")
+        on_progress(1, "packing")
+        path = folder / f"gpen_{task.done}.zip"
+        _pack(path, results, report)
+    return BatchOutput(path, _summary(len(jobs), statuses, task.done, stopped))
+
+
+def _processor(engine: Engine, request: BatchRequest, masks: Path | None) -> PhotoProcessor:
+    task, options = request.task, request.options
+    needs = Needs.of(task, options, aligned=request.aligned, damage=masks)
+    components = engine.components(task, request.model, options, needs)
+    source = face_source(task, options, components.detector, aligned=task.is_aligned(request.aligned))
+    name = "" if components.detector is None else components.detector.name
+    return PhotoProcessor(task, components, SameSource(source, name), options)
+
+
+def _run(
+    processor: PhotoProcessor, engine: Engine, jobs: Sequence[Job], on_progress: OnProgress
+) -> tuple[list[PhotoResult], bool]:
+    """What became of the photos, and whether it was stopped before all were done."""
+    made: list[PhotoResult] = []
+    started = 0
+
+    def show(part: float, text: str) -> None:
+        if on_progress(min((started - 1 + part) / len(jobs), 1), text) is False:
+            raise _StoppedError
+
+    def starts(job: Job) -> Callable[[int, int, RestoredFace | None], None]:
+        nonlocal started
+        started += 1
+        text = f"{started} of {count(len(jobs), 'photo')}, {job.photo.name}"
+        show(0, text)
+        return lambda done, total, face: show(done / total if total else 1, text)
+
+    try:
+        workers = worker_count(engine.device.type, os.cpu_count() or 1)
+        PrefetchPipeline(processor, workers).run(jobs, starts, made.append)
+    except _StoppedError:
+        return made, len(made) < len(jobs)
+    return made, False
+
+
+def _summary(photos: int, statuses: Counter[Status], done: str, stopped: bool) -> str:
+    words = {Status.DONE: done, Status.UNCHANGED: "unchanged", Status.FAILED: "failed"}
+    counts = ", ".join(f"{statuses[status]} {word}" for status, word in words.items() if statuses[status])
+    text = f"{count(photos, 'photo')}: {counts}."
+    if stopped:
+        text += " Stopped: the others are not in the zip."
+    return f"{text} {REPORT} in the zip says what became of each." if statuses[Status.FAILED] else text
+
+
+def _as_json(result: PhotoResult, photos: Path, results: Path, masks: Path) -> dict[str, Any]:
+    """An entry of the report, with paths as they are in the zip."""
+    content = result.as_json()
+    content["path"] = result.job.photo.name
+    content["output"] = result.job.target.relative_to(results).as_posix()
+    for place in (photos, results, masks):
+        content["message"] = content["message"].replace(f"{place}{os.sep}", "").replace(str(place), "what was dropped")
+    return content
+
+
+def _pack(path: Path, results: Path, report: Sequence[dict[str, Any]]) -> None:
+    """Zip the results. Pictures are compressed already."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as file:
+        for result in sorted(results.rglob("*")):
+            if result.is_file():
+                file.write(result, result.relative_to(results).as_posix())
+        file.writestr(zipfile.ZipInfo(REPORT, _DATE), json.dumps(report, indent=2) + "\n")

@@ -1,0 +1,284 @@
+"""The page: its controls, where they are, and what each of them sets off. Imported only where Gradio is there."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import gradio as gr
+
+from ..images import READABLE_SUFFIXES
+from ..options import ALIGNED, OPTIONS, PRESETS
+from ..tasks import RESTORE, TASKS, find_task
+from .actions import CONTROLS, SHOWN, Actions
+from .api import add_endpoints, control
+from .texts import joined, licence, said
+
+CHOOSING = ("detector", "detection_threshold", "select", "min_face_size")
+"""Options that decide which faces are chosen at first."""
+
+ABOUT = (
+    "# GPEN Face Restore\nDrop a photo, click faces on or off, restore. Everything stays on this computer: "
+    "photos are not sent anywhere, and are forgotten after a while."
+)
+CSS = """
+.gradio-container { width: 100% !important; max-width: 1800px !important; margin: 0 auto !important; }
+#gpen-faces img { cursor: pointer; }
+#gpen-said, #gpen-batch-said { min-height: 1.6em; }
+#gpen-chosen label { padding: 3px 8px; }
+[data-testid="status-tracker"]:has(.error) { display: none !important; }
+"""
+"""The last line: an error is said in words of its own; the word "Error" would cover what was made before."""
+
+_IN_TURN: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "network"}
+_PRIVATE: dict[str, Any] = {"api_visibility": "private"}
+_AT_ONCE: dict[str, Any] = {"show_progress": "hidden", **_PRIVATE}
+_PICTURES = sorted(READABLE_SUFFIXES)
+_HOUR = 3600
+_TALL = 480
+
+
+def build_page(actions: Actions) -> Any:
+    """The page as Gradio's Blocks, with its queue."""
+    with gr.Blocks(
+        title="GPEN Face Restore", analytics_enabled=False, fill_width=True, delete_cache=(600, 6 * _HOUR)
+    ) as page:
+        gr.Markdown(ABOUT)
+        with gr.Row():
+            with gr.Column(scale=1, min_width=320):
+                options = _Options()
+            with gr.Column(scale=3, min_width=480), gr.Tabs():
+                with gr.Tab("One photo"):
+                    photo = _OnePhoto(actions)
+                with gr.Tab("Many photos"):
+                    batch = _Batch()
+        options.connect(actions, page)
+        photo.connect(actions, options)
+        batch.connect(actions, options)
+        options.task.change(
+            _for_task,
+            options.task,
+            [
+                *options.controls.values(),
+                *(options.aligned, photo.damage, batch.masks),
+                *options.presets.values(),
+                photo.run,
+                photo.photo,
+            ],
+            **_AT_ONCE,
+        )
+        add_endpoints(actions, _IN_TURN)
+        page.unload(actions.leave)
+    page.queue(max_size=64, default_concurrency_limit=8)
+    return page
+
+
+class _Options:
+    """Task, weights and options, in a column."""
+
+    def __init__(self) -> None:
+        self.task = gr.Radio(
+            [(task.label, task.name) for task in TASKS.values()], value=RESTORE.name, label="Task", elem_id="gpen-task"
+        )
+        with gr.Row(equal_height=True):
+            self.weights = gr.Dropdown([], label="Model", elem_id="gpen-weights", scale=5, min_width=200)
+            self.refresh = gr.Button("\U0001f504", elem_id="gpen-refresh", scale=0, min_width=48)
+        with gr.Accordion("Get models", open=False, elem_id="gpen-get") as self.get:
+            self.needed = gr.Markdown(elem_id="gpen-needed")
+            self.which = gr.Dropdown([], label="Published model", elem_id="gpen-which")
+            self.licence = gr.Markdown(elem_id="gpen-licence")
+            self.accepted = gr.Checkbox(False, label="I accept these terms", elem_id="gpen-accept")
+            self.download = gr.Button("Download", elem_id="gpen-get-button")
+        self.presets = {
+            name: gr.Button(f"Preset: {preset.label}", size="sm", elem_id=f"gpen-preset-{name}")
+            for name, preset in PRESETS.items()
+        }
+        self.controls = {name: control(OPTIONS[name], elem_id=f"gpen-{name}") for name in SHOWN}
+        self.aligned = gr.Checkbox(
+            ALIGNED.default,
+            label=ALIGNED.label,
+            info=ALIGNED.help,
+            visible=False,
+            elem_id="gpen-aligned",
+        )
+        with gr.Accordion("More options", open=False, elem_id="gpen-more"):
+            for name in CONTROLS[len(SHOWN) :]:
+                is_supported = name in RESTORE.options
+                self.controls[name] = control(OPTIONS[name], visible=is_supported, elem_id=f"gpen-{name}")
+        self.values = [self.task, *self.controls.values()]
+
+    def connect(self, actions: Actions, page: Any) -> None:
+        listed = [self.weights, self.get, self.needed, self.which, self.accepted]
+        gr.on(
+            [page.load, self.refresh.click, self.task.change],
+            said(actions.list_weights),
+            [self.task, self.weights],
+            listed,
+            **_AT_ONCE,
+        )
+        self.which.change(licence, self.which, [self.licence, self.accepted], **_AT_ONCE)
+        self.fetched = self.download.click(
+            said(actions.fetch_weights),
+            [self.task, self.weights, self.which, self.accepted],
+            listed,
+            show_progress_on=self.licence,
+            concurrency_limit=1,
+            **_PRIVATE,
+        )
+        for name, button in self.presets.items():
+            changed = [self.weights, *(self.controls[option] for option in PRESETS[name].values)]
+            button.click(said(functools.partial(actions.preset, name)), None, changed, **_AT_ONCE)
+
+
+class _OnePhoto:
+    """One photo, its faces, and what becomes of it."""
+
+    def __init__(self, actions: Actions) -> None:
+        self.key = gr.State(None, time_to_live=_HOUR, delete_callback=actions.sessions.drop)
+        with gr.Row():
+            self.photo = gr.File(label="Photo", file_types=_PICTURES, height=120, elem_id="gpen-photo")
+            self.damage = gr.File(
+                label="Mask: white where the photo is damaged",
+                file_types=_PICTURES,
+                height=120,
+                visible=False,
+                elem_id="gpen-damage",
+            )
+        with gr.Row():
+            self.faces = gr.Image(
+                label="Faces: click to choose",
+                interactive=False,
+                buttons=["fullscreen"],
+                format="jpeg",
+                height=_TALL,
+                min_width=320,
+                elem_id="gpen-faces",
+            )
+            self.slider = gr.ImageSlider(
+                label="Before and after: drag the line",
+                interactive=False,
+                buttons=["fullscreen"],
+                height=_TALL,
+                max_height=_TALL,
+                min_width=320,
+                elem_id="gpen-slider",
+            )
+        with gr.Row():
+            self.run = gr.Button(RESTORE.label, variant="primary", elem_id="gpen-run")
+            self.stop = gr.Button("Stop", elem_id="gpen-stop")
+            self.save = gr.DownloadButton("Download", interactive=False, elem_id="gpen-save")
+        self.said = gr.Markdown(elem_id="gpen-said")
+        self.chosen = gr.CheckboxGroup(
+            [], label="Chosen faces", show_select_all=True, visible=False, elem_id="gpen-chosen"
+        )
+
+    def connect(self, actions: Actions, options: _Options) -> None:
+        seen = [self.faces, self.chosen, self.said]
+        opened = [self.key, *seen, self.slider, self.save]
+        made = [self.slider, self.save, self.said]
+        self.photo.upload(
+            said(actions.open),
+            [self.photo, self.key, options.aligned, *options.values],
+            opened,
+            show_progress_on=self.faces,
+            **_IN_TURN,
+            **_PRIVATE,
+        )
+        self.photo.clear(actions.forget, self.key, opened, **_AT_ONCE)
+        gr.on(
+            [*(options.controls[name].change for name in CHOOSING), options.task.change, options.aligned.change],
+            said(actions.find_faces),
+            [self.key, options.aligned, *options.values],
+            seen,
+            show_progress_on=self.faces,
+            trigger_mode="always_last",
+            **_IN_TURN,
+            **_PRIVATE,
+        )
+        options.fetched.success(
+            said(actions.look_again),
+            [self.key, options.aligned, *options.values],
+            seen,
+            show_progress_on=self.faces,
+            **_IN_TURN,
+            **_PRIVATE,
+        )
+        self.faces.select(said(actions.click), [self.key, self.chosen], [self.faces, self.chosen], **_AT_ONCE)
+        self.chosen.input(
+            said(actions.draw), [self.key, self.chosen], self.faces, trigger_mode="always_last", **_AT_ONCE
+        )
+        self.run.click(actions.begin, queue=False, **_PRIVATE).then(
+            said(actions.restore_photo),
+            [self.key, options.weights, self.chosen, self.damage, options.aligned, *options.values],
+            made,
+            show_progress_on=self.slider,
+            **_IN_TURN,
+            **_PRIVATE,
+        )
+        self.stop.click(actions.stop, queue=False, **_PRIVATE)
+        strength = options.controls["strength"]
+        strength.change(
+            said(actions.change_strength),
+            [self.key, strength],
+            made,
+            trigger_mode="always_last",
+            **_IN_TURN,
+            **_AT_ONCE,
+        )
+
+
+class _Batch:
+    """Many photos, and a zip of what becomes of them."""
+
+    def __init__(self) -> None:
+        kinds = [*_PICTURES, ".zip"]
+        self.files = gr.File(
+            label="Photos, or zips of them, which keep their folders",
+            file_count="multiple",
+            file_types=kinds,
+            height=200,
+            elem_id="gpen-files",
+        )
+        self.folder = gr.UploadButton(
+            "Add all photos of a folder", file_count="directory", size="sm", elem_id="gpen-folder"
+        )
+        self.masks = gr.File(
+            label="Masks: white where photos are damaged, each called as its photo, or a zip of them",
+            file_count="multiple",
+            file_types=kinds,
+            height=160,
+            visible=False,
+            elem_id="gpen-masks",
+        )
+        with gr.Row():
+            self.run = gr.Button("Restore all", variant="primary", elem_id="gpen-run-all")
+            self.stop = gr.Button("Stop", elem_id="gpen-stop-all")
+        self.zip = gr.File(label="Results", interactive=False, height=140, elem_id="gpen-zip")
+        self.said = gr.Markdown(elem_id="gpen-batch-said")
+
+    def connect(self, actions: Actions, options: _Options) -> None:
+        self.folder.upload(joined, [self.files, self.folder], self.files, **_AT_ONCE)
+        self.run.click(actions.begin, queue=False, **_PRIVATE).then(
+            said(actions.restore_photos),
+            [self.files, options.weights, self.masks, options.aligned, *options.values],
+            [self.zip, self.said],
+            show_progress_on=self.zip,
+            **_IN_TURN,
+            **_PRIVATE,
+        )
+        self.stop.click(actions.stop, queue=False, **_PRIVATE)
+
+
+def _for_task(name: str) -> list[Any]:
+    """What is to be seen for a task: options, what else they need, presets, labels of the button and of the picture."""
+    task = find_task(name)
+    damage = gr.update(visible=task.needs_damage_mask)
+    return [
+        *(gr.update(visible=option in task.options) for option in CONTROLS),
+        gr.update(visible=task.accepts_aligned),
+        damage,
+        damage,
+        *(gr.update(visible=preset.task is task) for preset in PRESETS.values()),
+        gr.update(value=task.label),
+        gr.update(label=task.inputs.removesuffix("s").capitalize()),
+    ]

@@ -1,0 +1,213 @@
+"""`gpen restore --engine ray`: the photos of a run spread over the machines of a Ray cluster.
+
+The photos are the rows of a Ray dataset, and each worker is an actor with its own network. What travels are
+names and entries; pictures stay in files, on a file system that all machines share.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import math
+import os
+import re
+import secrets
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ...errors import GpenError, OptionError
+from ...restoration.pipeline import OnProgress
+from ...restoration.upscaler import OnTile
+from ...weights.checkpoint import inspect
+from ...weights.search import search_folders
+from ...wording import count, first_line
+from ..config import RunConfig
+from ..plan import Job
+from ..report import PhotoResult
+from ..stages import exists
+from .journal import Journal
+from .worker import Worker, as_row
+
+_ADDRESS = re.compile(r"[^:/]+:\d{1,5}")
+_CONNECTING = 20  # seconds
+_MOST_CPUS = 4  # a network gains little from more; another worker gains more
+_MOST_ROWS = 16  # a task: few enough that its results are soon known, enough that reading and writing overlap
+
+
+@dataclass(frozen=True)
+class Pool:
+    """How many workers there are to be, with how many CPUs each, and what their networks run on."""
+
+    workers: int
+    cpus: int
+    device: str
+
+
+class RayEngine:
+    """A run on the cluster that RAY_ADDRESS names, on the one of this machine, or on one made for it.
+
+    results: the folder that all results go to. workers, cpus: as many as that, with so many CPUs each; None for what
+    the cluster has. Raises GpenError where nothing can be done at all: no Ray, no weights, no faces.
+    """
+
+    def __init__(self, config: RunConfig, results: Path, workers: int | None, cpus: int | None) -> None:
+        # What is wrong with these concerns no photo in particular.
+        config.check()
+        self._ray = _connected()
+        try:
+            self._pool = plan_pool(self._ray.nodes(), config.device, workers, cpus)
+        except BaseException:
+            self._ray.shutdown()
+            raise
+        self._config = _everywhere(dataclasses.replace(config, device=self._pool.device))
+        self._journal = Journal(results.absolute(), secrets.token_hex(6))
+        info = inspect(config.weights)
+        self.title = (
+            f"{info.spec.title} ({config.weights.name}) on {count(self._pool.workers, 'Ray worker')}, each on "
+            f"{self._pool.device} with {count(self._pool.cpus, 'CPU')}"
+        )
+        if not config.task.is_aligned(config.aligned):
+            self.title += f", faces from {config.faces or config.options.detector}"
+        if config.background is not None:
+            self.title += f", background from {config.background.name}"
+
+    def run(
+        self,
+        jobs: Sequence[Job],
+        starts: Callable[[Job], OnProgress],
+        ends: Callable[[PhotoResult], None],
+        on_tile: OnTile | None = None,
+    ) -> None:
+        """Restore the photos whose results are not there; ``ends`` gets the entries as they arrive.
+
+        starts, on_tile: not called, because nobody here sees a photo begin. GpenError when the cluster fails.
+        What is finished stays, and the same command does the rest.
+        """
+        self._journal.open()
+        try:
+            todo = []
+            for number, job in enumerate(jobs):
+                if job.target.is_file() and not self._config.output.overwrite:
+                    ends(exists(job))
+                else:
+                    todo.append((number, job))
+            for number, content in self._entries(todo):
+                ends(PhotoResult.from_json(jobs[number], content))
+        except self._ray.exceptions.RayError as error:
+            raise GpenError(
+                f"The Ray cluster failed ({first_line(error)}). What is finished stays; the same command does the rest."
+            ) from error
+        finally:
+            self._ray.shutdown()
+
+    def known(self, jobs: Sequence[Job]) -> dict[str, dict[str, Any]]:
+        """What runs whose end did not come have said about photos that are finished, by path."""
+        if not self._journal.folder.is_dir():
+            return {}
+        pairs = ((job, self._journal.done(_absolute(job), earlier=True)) for job in jobs)
+        return {
+            str(job.photo.path): dataclasses.replace(entry, job=job).as_json()
+            for job, entry in pairs
+            if entry is not None
+        }
+
+    def close(self) -> None:
+        """Remove what only an unfinished run needs."""
+        self._journal.remove()
+
+    def _entries(self, todo: Sequence[tuple[int, Job]]) -> Iterator[tuple[int, dict[str, Any]]]:
+        if not todo:
+            return
+        from ray import data
+
+        rows = max(1, min(_MOST_ROWS, math.ceil(len(todo) / (4 * self._pool.workers))))
+        tasks = math.ceil(len(todo) / rows)
+        dataset = data.from_items([as_row(*job) for job in todo], override_num_blocks=tasks).map_batches(
+            Worker,
+            batch_size=None,
+            compute=data.ActorPoolStrategy(size=min(self._pool.workers, tasks), max_tasks_in_flight_per_actor=2),
+            fn_constructor_args=(self._config, self._journal, self._pool.cpus),
+            num_cpus=self._pool.cpus,
+            num_gpus=1 if self._pool.device == "cuda" else 0,
+        )
+        for batch in dataset.iter_batches(batch_size=None, prefetch_batches=0):
+            for number, text in zip(batch["number"], batch["entry"], strict=True):
+                yield int(number), json.loads(text)
+
+
+def plan_pool(nodes: Sequence[dict[str, Any]], device: str, workers: int | None, cpus: int | None) -> Pool:
+    """Divide the machines of a cluster, as ray.nodes() lists them; GpenError where no worker would ever start."""
+    machines = [(int(r.get("CPU", 0)), int(r.get("GPU", 0))) for r in (n["Resources"] for n in nodes if n["Alive"])]
+    if device not in ("auto", "cpu", "cuda"):
+        raise OptionError(
+            f"The device is {device!r}; with --engine ray it has to be auto, cpu or cuda: Ray chooses among the GPUs."
+        )
+    with_gpu = [machine for machine in machines if machine[1]]
+    if device == "cuda" and not with_gpu:
+        raise GpenError("No machine of the Ray cluster has a GPU. Use auto or cpu.")
+    if with_gpu and device != "cpu":
+        device = "cuda"
+        cpus = cpus or min(_MOST_CPUS, *(max(1, cores // gpus) for cores, gpus in with_gpu))
+        room = sum(min(gpus, cores // cpus) for cores, gpus in with_gpu)
+        largest = max(cores for cores, _ in with_gpu)
+    else:
+        device = "cpu"
+        largest = max((cores for cores, _ in machines), default=0)
+        cpus = cpus or min([_MOST_CPUS, *(cores for cores, _ in machines if cores)])
+        room = sum(cores // cpus for cores, _ in machines)
+    if not room:
+        raise GpenError(
+            f"No machine of the Ray cluster has {count(cpus, 'CPU')} for a worker; the largest has {largest}. "
+            "Use a smaller --cpus-per-worker, or start a worker with ray start."
+        )
+    return Pool(workers or room, cpus, device)
+
+
+def _connected() -> Any:
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    try:
+        import ray
+        import ray.data
+    except ImportError as error:
+        raise GpenError(
+            f"--engine ray needs Ray ({first_line(error)}). Install it: pip install gpen-face-restore[ray]"
+        ) from error
+    where = os.environ.get("RAY_ADDRESS", "")
+    try:
+        if _ADDRESS.fullmatch(where):  # Ray itself would try for minutes
+            host, _, port = where.rpartition(":")
+            socket.create_connection((host, int(port)), timeout=_CONNECTING).close()
+        ray.init(include_dashboard=False, logging_level=logging.ERROR, log_to_driver=False)
+    except Exception as error:  # the operating system's, gRPC's, Ray's own
+        what = f"The Ray cluster at {where} (RAY_ADDRESS) cannot be reached" if where else "Ray cannot be started"
+        raise GpenError(f"{what}: {first_line(error)}.") from error
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    # One photo may take an hour, and a machine as long until it joins.
+    context.execution_no_progress_timeout_s = -1
+    context.wait_for_min_actors_s = -1
+    return ray
+
+
+def _everywhere(config: RunConfig) -> RunConfig:
+    """The config with paths that depend neither on the folder a process runs in nor on its environment."""
+    return dataclasses.replace(
+        config,
+        weights=config.weights.absolute(),
+        faces=config.faces and config.faces.absolute(),
+        region=config.region and config.region.absolute(),
+        background=config.background and config.background.absolute(),
+        damage=config.damage and config.damage.absolute(),
+        folders=tuple(folder.absolute() for folder in search_folders(config.folders, kind="detector")),
+    )
+
+
+def _absolute(job: Job) -> Job:
+    photo = dataclasses.replace(job.photo, path=job.photo.path.absolute())
+    return dataclasses.replace(job, photo=photo, target=job.target.absolute())

@@ -1,0 +1,147 @@
+"""What became of each photograph, for people and in a file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..atomic import make_folder, write_json
+from ..faces.drawing import NumberedFace
+from ..faces.face import Face
+from ..restoration.result import SkippedFace
+from .plan import Job
+
+
+class Status(Enum):
+    """What became of a photo, by the word in reports."""
+
+    DONE = "restored"
+    """Faces were changed, or the background was."""
+    UNCHANGED = "unchanged"
+    """There was nothing to change; the result is the photo."""
+    EXISTS = "already there"
+    """The result already existed."""
+    FAILED = "failed"
+    """There is no result; the message says why."""
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether a result was made."""
+        return self in (Status.DONE, Status.UNCHANGED)
+
+
+@dataclass(frozen=True, eq=False)
+class PhotoResult:
+    """What became of one photo. Holds no pictures."""
+
+    job: Job
+    """The photo, and the file of its result."""
+    status: Status
+    """What became of it."""
+    message: str
+    """The same as a sentence for people."""
+    seconds: float = 0.0
+    """Of work on it."""
+    faces: tuple[NumberedFace, ...] = ()
+    """The restored faces, with their numbers."""
+    skipped: tuple[SkippedFace, ...] = ()
+    """The other faces."""
+    identities: Mapping[int, tuple[float, float]] = field(default_factory=dict)
+    """By the number of a restored face: the cosine distance that a guard measured, the share of strength it left."""
+
+    def as_json(self) -> dict[str, Any]:
+        """The photo's entry in a report."""
+        return {
+            "path": str(self.job.photo.path),
+            "output": str(self.job.target),
+            "status": self.status.value,
+            "message": self.message,
+            "faces": [_face_json(number, face) | self._guarded(number) for number, face in self.faces],
+            "skipped": [
+                _face_json(left.number, left.face) | {"why": left.reason} | _moved(left.identity)
+                for left in self.skipped
+            ],
+            "seconds": round(self.seconds, 3),
+        }
+
+    @classmethod
+    def from_json(cls, job: Job, content: Mapping[str, Any]) -> PhotoResult:
+        """The result of a job from what :meth:`as_json` gave, whatever its paths were called there."""
+        faces = tuple((face["number"], _face_from(face)) for face in content["faces"])
+        skipped = tuple(
+            SkippedFace(face["number"], _face_from(face), face["why"], face.get("identity_distance"))
+            for face in content["skipped"]
+        )
+        identities = {
+            face["number"]: (face["identity_distance"], face["share"])
+            for face in content["faces"]
+            if "identity_distance" in face
+        }
+        status = Status(content["status"])
+        return cls(job, status, content["message"], content["seconds"], faces, skipped, identities)
+
+    def _guarded(self, number: int) -> dict[str, float]:
+        if number not in self.identities:
+            return {}
+        distance, share = self.identities[number]
+        return _moved(distance) | {"share": round(share, 3)}
+
+
+def write_report(
+    path: Path, jobs: Sequence[Job], results: Sequence[PhotoResult], known: Mapping[str, dict[str, Any]] | None = None
+) -> None:
+    """Write one entry per photo as JSON; photos that were not worked on keep the entry that the file has.
+
+    jobs: all, in their order, also those that the run did not come to. known: entries by path that an earlier run
+    could not write; one counts unless the file itself says that the photo is finished. PhotoError when the file
+    cannot be written.
+    """
+    earlier = _earlier_entries(path)
+    # A run that was killed may have finished what the report of one before it calls failed.
+    finished = {name: entry for name, entry in earlier.items() if _is_finished(entry)}
+    earlier = {**earlier, **(known or {}), **finished}
+    new = {result.job: result for result in results}
+    content = []
+    for job in jobs:
+        result, before = new.get(job), earlier.get(str(job.photo.path))
+        if before is not None and (result is None or (result.status is Status.EXISTS and _is_finished(before))):
+            content.append(before)
+        elif result is not None:
+            content.append(result.as_json())
+    make_folder(path.parent)
+    write_json(path, content, "The report")
+
+
+def _is_finished(entry: Mapping[str, Any]) -> bool:
+    return entry.get("status") in (Status.DONE.value, Status.UNCHANGED.value)
+
+
+def _earlier_entries(path: Path) -> dict[str, dict[str, Any]]:
+    try:
+        return {entry["path"]: entry for entry in json.loads(path.read_text(encoding="utf-8"))}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def _moved(distance: float | None) -> dict[str, float]:
+    return {} if distance is None else {"identity_distance": round(distance, 4)}
+
+
+def _face_json(number: int, face: Face) -> dict[str, Any]:
+    return {
+        "number": number,
+        "box": [round(v, 2) for v in face.box],
+        "score": round(face.score, 4),
+        "landmarks": [[round(float(x), 2), round(float(y), 2)] for x, y in face.landmarks],
+    }
+
+
+def _face_from(content: Mapping[str, Any]) -> Face:
+    x0, y0, x1, y1 = content["box"]
+    return Face((x0, y0, x1, y1), content["score"], np.array(content["landmarks"], float))

@@ -1,0 +1,150 @@
+"""The frames of a video in files: their faces are all found and followed before the first frame is restored."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from ..errors import GpenError, PhotoError
+from ..faces.face import Face
+from ..faces.select import FaceChoice, select_tracked
+from ..faces.source import FoundFace
+from ..faces.tracking.shot_cuts import Thumbnail, find_cuts, thumbnail
+from ..faces.tracking.tracks import TrackedFace, track_faces
+from ..images import Picture, read_picture
+from ..images.picture import FloatImage
+from ..options import Options
+from ..restoration.api import face_choice
+from ..restoration.pipeline import check_photo
+from ..restoration.processors import PhotoInputs
+from ..wording import count
+from .plan import Job, PhotoFile
+
+_DIGITS = re.compile(r"(\d+)")
+
+
+FindFaces = Callable[[PhotoFile, Picture], list[Face]]
+"""Finds the faces of a frame, or knows them."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class TrackedFaces:
+    """The faces of all frames of a video, followed and chosen."""
+
+    name: str
+    """What found them."""
+    frames: dict[str, list[FoundFace]]
+    """By the frame's absolute path: its faces, from left to right, with the numbers of their tracks."""
+    summary: str
+    """One sentence for people."""
+
+    def of(self, frame: PhotoFile) -> list[FoundFace]:
+        """Those of one frame; PhotoError where it could not be read when all faces were looked for."""
+        faces = self.frames.get(_key(frame.path))
+        if faces is None:
+            raise PhotoError(
+                f"{frame.path} could not be read when the faces were looked for, and now it can. Run the same command "
+                "again."
+            )
+        return faces
+
+
+def in_order(jobs: Sequence[Job]) -> list[Job]:
+    """The frames as they follow each other: frame2 before frame10. PhotoError where they lie in several folders."""
+    folders = list(dict.fromkeys(job.photo.path.parent for job in jobs))
+    if len(folders) > 1:
+        raise PhotoError(
+            f"With --video the photos are the frames of one video, in one folder; these lie in {len(folders)}, "
+            f"such as {folders[0]} and {folders[1]}. Do one folder after the other."
+        )
+    return sorted(jobs, key=lambda job: _natural(job.photo.path.name))
+
+
+def track_video(
+    jobs: Sequence[Job],
+    find: FindFaces,
+    options: Options,
+    region: FloatImage | None,
+    on_frame: Callable[[], object],
+    *,
+    name: str = "",
+    min_score: float = 0.0,
+) -> TrackedFaces:
+    """Find the faces of all frames, follow them, and choose among them.
+
+    jobs: in the order of the frames. find: finds the faces of one; name: what that is called. region: (H, W), as for
+    :func:`gpen.restore`. on_frame: called after each frame. min_score: the lowest median score of a track. Of the
+    frames, only faces and thumbnails are kept. One that cannot be read counts as one without faces. PhotoError where
+    the frames are not of one size.
+    """
+    found: list[list[Face]] = []
+    thumbnails: list[Thumbnail | None] = []
+    first: Path | None = None
+    size = (0, 0)
+    for job, picture in _pictures(jobs, options.max_megapixels):
+        faces: list[Face] = []
+        if picture is not None:
+            if first is None:
+                check_photo(picture.photo, PhotoInputs(region=region), options)
+                first, size = job.photo.path, (picture.width, picture.height)
+            elif (picture.width, picture.height) != size:
+                raise PhotoError(
+                    f"{job.photo.path} has {picture.width} x {picture.height} pixels, {first} {size[0]} x "
+                    f"{size[1]}. The frames of a video are of one size; without steady video each is restored by "
+                    "itself."
+                )
+            faces = find(job.photo, picture)
+        found.append(faces)
+        thumbnails.append(None if picture is None else thumbnail(picture.photo))
+        on_frame()
+    cuts = find_cuts(thumbnails)
+    tracked = track_faces(found, cuts)
+    choice = dataclasses.replace(face_choice(options), min_score=min_score)
+    frames = {
+        _key(job.photo.path): _chosen(faces, choice, size, region)
+        for job, faces, image in zip(jobs, tracked, thumbnails, strict=True)
+        if image is not None
+    }
+    numbers = {face.number for faces in tracked for face in faces}
+    bridged = sum(face.bridged for faces in tracked for face in faces)
+    summary = (
+        f"{count(len(numbers), 'track')} of faces in {count(len(jobs), 'frame')} with {count(len(cuts), 'cut')}; "
+        f"{count(bridged, 'missing face')} bridged."
+    )
+    return TrackedFaces(name, frames, summary)
+
+
+def _chosen(
+    tracked: Sequence[TrackedFace], choice: FaceChoice, size: tuple[int, int], region: FloatImage | None
+) -> list[FoundFace]:
+    reasons = select_tracked(tracked, choice, size, region)
+    return [FoundFace(face.number, face.face, reasons.get(position, "")) for position, face in enumerate(tracked)]
+
+
+def _pictures(jobs: Sequence[Job], max_megapixels: float) -> Iterator[tuple[Job, Picture | None]]:
+    """Each frame's picture, the next one being read meanwhile; None where that fails, which restoring it will say."""
+
+    def read(job: Job) -> Picture | None:
+        try:
+            return read_picture(job.photo.path, max_megapixels)
+        except GpenError:
+            return None
+
+    with ThreadPoolExecutor(1, "gpen-reader") as reader:
+        ahead = [reader.submit(read, job) for job in jobs[:1]]
+        for place, job in enumerate(jobs):
+            picture = ahead.pop().result()
+            ahead.extend(reader.submit(read, following) for following in jobs[place + 1 : place + 2])
+            yield job, picture
+
+
+def _natural(name: str) -> tuple[list[str | int], str]:
+    parts = _DIGITS.split(name)
+    return [int(part) if place % 2 else part.casefold() for place, part in enumerate(parts)], name
+
+
+def _key(path: Path) -> str:
+    return str(path.absolute())

@@ -1,0 +1,37 @@
+"""`gpen convert`: model files become .safetensors."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from ..errors import FilesError
+from ..weights.convert import ConvertResult, convert, convert_folder
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Convert a model file, or all in a folder; 0 when something was converted and nothing failed."""
+    path, half, overwrite = arguments.path, arguments.half, arguments.overwrite
+    if not path.is_dir():
+        _print(convert(path, arguments.output, half=half, overwrite=overwrite, task=arguments.task))
+        return 0
+    if arguments.output is not None:
+        raise FilesError("The files of a folder are converted beside themselves: leave -o out, or convert one file.")
+    if arguments.task is not None:
+        raise FilesError("--task is for one file; those of a folder may be for several tasks.")
+    result = convert_folder(path, half=half, overwrite=overwrite)
+    for converted in result.converted:
+        _print(converted)
+    for file, why in [*result.skipped, *result.failed]:
+        print(f"gpen: {file} was not converted: {why}", file=sys.stderr)
+    print(f"{len(result.converted)} converted, {len(result.skipped)} skipped, {len(result.failed)} failed.")
+    return 1 if result.failed else 0
+
+
+def _print(result: ConvertResult) -> None:
+    print(
+        f"{result.source} -> {result.target}\n"
+        f"  {result.spec.title}, {result.tensors} tensors verified, {result.target_size:,} bytes"
+    )
+    if result.comparison is not None:
+        print(f"  {result.comparison}")

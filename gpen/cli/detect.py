@@ -1,0 +1,79 @@
+"""`gpen detect`: faces found, printed, drawn, and written to a file that can be corrected."""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..atomic import make_folder
+from ..batch.plan import PhotoFile, check_targets, find_photos, labels
+from ..device import pick_device
+from ..errors import FaceError, GpenError
+from ..faces.detection.detector import FaceDetector, make_detector
+from ..faces.drawing import draw_faces
+from ..faces.face import Face
+from ..faces.faces_file import PhotoFaces, write_faces
+from ..images import Picture, read_picture, write_picture
+from ..images.picture import from_samples
+from ..options import Options
+from ..wording import count
+from .arguments import options_from
+from .outputs import check_output_file
+from .progress import print_problems
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print, draw and write down the faces of photos; 0 when all could be read, else 1."""
+    options, json = options_from(arguments), arguments.json
+    photos, problems = find_photos(arguments.paths)
+    if json is not None:
+        check_output_file(json, "faces", suffix=".json", given=[photo.path for photo in photos])
+        if json.exists() and not arguments.overwrite:
+            raise FaceError(
+                f"{json} already exists, and may have been corrected by hand; use --overwrite to replace it."
+            )
+        make_folder(json.parent)
+    if not photos:
+        print_problems(problems)
+        return 1
+    detector = make_detector(options.detector, arguments.models_path, str(pick_device(arguments.device)))
+    drawings = _drawings(photos, arguments.output) if arguments.draw else [None] * len(photos)
+    names = Counter(photo.name for photo in photos)
+    found = []
+    for photo, drawing in zip(photos, drawings, strict=True):
+        name = photo.name if names[photo.name] == 1 else photo.path.as_posix()
+        try:
+            picture, faces = _detect_in(photo, detector, options, drawing)
+            found.append(PhotoFaces(name, picture.width, picture.height, tuple(faces)))
+        except GpenError as error:
+            problems.append((str(photo.path), str(error)))
+    if json is not None:
+        write_faces(json, found)
+        print(f"The faces are in {json}.")
+    print_problems(problems)
+    return 1 if problems else 0
+
+
+def _drawings(photos: Sequence[PhotoFile], folder: Path) -> Sequence[Path | None]:
+    places = [folder / photo.name for photo in photos]
+    drawings = [place.with_name(f"{label}_faces.png") for place, label in zip(places, labels(places), strict=True)]
+    check_targets(photos, drawings)
+    return drawings
+
+
+def _detect_in(
+    photo: PhotoFile, detector: FaceDetector, options: Options, drawing: Path | None
+) -> tuple[Picture, list[Face]]:
+    picture = read_picture(photo.path, options.max_megapixels)
+    faces = detector.detect(picture.photo, options.detection_threshold)
+    print(f"{photo.path}: {count(len(faces), 'face')}")
+    for number, face in enumerate(faces):
+        box = ", ".join(f"{v:.0f}" for v in face.box)
+        print(f"  {number:3d}  {face.width:4.0f} x {face.height:<4.0f} at {box}, score {face.score:.2f}")
+    if drawing is not None:
+        make_folder(drawing.parent)
+        write_picture(drawing, from_samples(draw_faces(picture.photo, enumerate(faces))))
+        print(f"  drawn into {drawing}")
+    return picture, faces

@@ -1,0 +1,128 @@
+"""What the commands print while they work: a progress bar, results, problems, and the tally at the end."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from tqdm import tqdm
+
+from ..batch.plan import Job, Problem
+from ..batch.report import PhotoResult, Status
+from ..restoration.pipeline import OnProgress
+from ..restoration.result import RestoredFace
+from ..wording import count
+
+
+class Tally:
+    """How many photos ended how.
+
+    keep: keep their entries too, which a million photos need not. done: what is done to faces, in a word.
+    """
+
+    def __init__(self, keep: bool, done: str) -> None:
+        self.results: list[PhotoResult] = []
+        self.statuses: Counter[Status] = Counter()
+        self._faces = 0
+        self._keep = keep
+        self._done = done
+
+    def add(self, result: PhotoResult) -> None:
+        """Count what became of a photo."""
+        if self._keep:
+            self.results.append(result)
+        self.statuses[result.status] += 1
+        self._faces += len(result.faces)
+
+    def __str__(self) -> str:
+        words = {Status.DONE: self._done}
+        counts = [
+            f"{self.statuses[status]} {words.get(status, status.value)}" for status in Status if self.statuses[status]
+        ]
+        return f"{', '.join(counts)}; {count(self._faces, 'face')} {self._done}"
+
+
+_SHARE_OF_BACKGROUND = 0.5  # of the work on a photo, for want of knowing better
+
+
+class Progress:
+    """A bar of photos that advances with each face, and before them with each tile of the background."""
+
+    def __init__(self, photos: int) -> None:
+        # The name comes last: it is what a narrow terminal may cut off.
+        form = "{percentage:3.0f}%|{bar:20}| {desc}, {elapsed} gone, {remaining} left{postfix}"
+        # A bar that is not seen by anybody only fills logs.
+        self._bar = tqdm(
+            total=photos,
+            bar_format=form,
+            desc=f"{count(photos, 'photo')}",
+            file=sys.stderr,
+            disable=None,
+            leave=False,
+            dynamic_ncols=True,
+        )
+        self._photos = photos
+        self._started = self._ended = 0
+        self._name = ""
+        self._background = 0.0
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self._bar.close()
+
+    def starts(self, job: Job) -> OnProgress:
+        """Called when a photo is begun with; what is returned, after each of its faces."""
+        self._name = job.photo.path.name
+        self._background = 0.0
+        self._started += 1
+        self._show("finding faces", 0)
+        return self._on_face
+
+    def on_tile(self, done: int, total: int) -> None:
+        """Called after each tile of a background."""
+        self._background = _SHARE_OF_BACKGROUND
+        self._show(f"background, tile {done} of {total}", self._background * done / total)
+
+    def _on_face(self, done: int, total: int, face: RestoredFace | None) -> None:
+        part = done / total if total else 1
+        self._show(f"face {done} of {total}", self._background + (1 - self._background) * part)
+
+    def _show(self, what: str, done: float) -> None:
+        self._bar.set_description_str(f"{self._started} of {self._photos}, {what}", refresh=False)
+        self._bar.set_postfix_str(self._name, refresh=False)
+        self._bar.n = self._started - 1 + done
+        self._bar.refresh()
+
+    def ends(self, result: PhotoResult) -> None:
+        """Called when a photo is finished."""
+        if result.status is Status.EXISTS and not self._bar.disable:
+            self._bar.initial += 1  # it took no time, which says nothing about the others
+        self._ended += 1
+        self._bar.n = max(self._bar.n, self._ended)  # the next one may have started before this one was written
+        self._bar.refresh()
+        path = result.job.photo.path
+        if result.status is Status.FAILED:
+            text = result.message if str(path) in result.message else f"{path}: {result.message}"
+            tqdm.write(f"gpen: {text}", file=sys.stderr)
+        elif result.status is Status.EXISTS:
+            tqdm.write(f"{path}: {result.message} Use --overwrite to make it again.")
+        else:
+            tqdm.write(f"{path} -> {result.job.target}: {result.message} ({result.seconds:.1f} s)")
+
+
+def frame_progress(frames: int) -> Any:
+    """A bar for the first pass over a video, in which faces are found."""
+    form = (
+        "{percentage:3.0f}%|{bar:20}| finding faces in frame {n_fmt} of {total_fmt}, {elapsed} gone, {remaining} left"
+    )
+    return tqdm(total=frames, bar_format=form, file=sys.stderr, disable=None, leave=False, dynamic_ncols=True)
+
+
+def print_problems(problems: Sequence[Problem]) -> None:
+    """Print which inputs could not be used, and why."""
+    for text, why in problems:
+        print(f"gpen: {why if text in why else f'{text}: {why}'}", file=sys.stderr)

@@ -1,0 +1,147 @@
+"""`gpen restore`, `colorize`, `inpaint` and `synthesize`: a task done to photos."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from collections.abc import Sequence
+
+from ..atomic import make_folder
+from ..batch.config import RunConfig
+from ..batch.engine import Cluster, make_engine
+from ..batch.plan import Job, PhotoFile, plan
+from ..batch.report import PhotoResult, Status, write_report
+from ..batch.stages import OutputOptions
+from ..batch.video import TrackedFaces, in_order, track_video
+from ..device import pick_device
+from ..errors import OptionError
+from ..faces.face import Face
+from ..images import Picture
+from ..options import PRESETS, parse_face_numbers
+from ..tasks import find_task
+from ..weights.checkpoint import inspect, require_task
+from ..weights.search import find_network, search_folders
+from ..wording import count
+from .arguments import options_from
+from .outputs import check_output_file, check_results_spare
+from .progress import Progress, Tally, frame_progress, print_problems
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Do a task to photos, and print what became of them; 0 when all went well, else 1.
+
+    Raises GpenError where nothing can be done at all: no weights, no detector, a bad faces file.
+    """
+    task, options = find_task(arguments.task), options_from(arguments)
+    cluster = _cluster(arguments)
+    _check_aligned(arguments, options.video)
+    parse_face_numbers(options.only_faces)  # a mistake in it concerns no photo in particular
+    jobs, problems = _plan(arguments, options.video)
+    if not jobs:
+        print_problems(problems)
+        return 1
+    preset = PRESETS.get(arguments.preset or "")
+    model = arguments.model or (preset.model if preset else None)
+    config = RunConfig(
+        weights=find_network(model, search_folders(arguments.models_path), task.name),
+        options=options,
+        output=OutputOptions(
+            compare=arguments.compare,
+            save_faces=arguments.save_faces,
+            overwrite=arguments.overwrite,
+            quality=arguments.quality,
+        ),
+        task_name=task.name,
+        faces=arguments.faces,
+        region=arguments.region,
+        background=arguments.background_model,
+        damage=arguments.damage,
+        aligned=arguments.aligned,
+        folders=tuple(arguments.models_path),
+        device=arguments.device if cluster is not None else str(pick_device(arguments.device)),
+    )
+    if options.video:
+        config = dataclasses.replace(config, video=_tracked(config, jobs))
+    output, report = arguments.output, arguments.report
+    engine = make_engine(config, cluster, output.parent if jobs[0].target == output else output)
+    print(f"{engine.title}.")
+    known = engine.known(jobs) if report is not None else {}
+    tally = Tally(keep=report is not None, done=task.done)
+    try:
+        with Progress(len(jobs)) as progress:
+
+            def ends(result: PhotoResult) -> None:
+                tally.add(result)
+                progress.ends(result)
+
+            engine.run(jobs, progress.starts, ends, progress.on_tile)
+    finally:
+        if report is not None:
+            write_report(report, jobs, tally.results, known)
+    engine.close()
+    print_problems(problems)
+    print(f"{count(len(jobs), 'photo')}: {tally}.")
+    return 1 if problems or tally.statuses[Status.FAILED] else 0
+
+
+def _cluster(arguments: argparse.Namespace) -> Cluster | None:
+    asked = {"--workers": arguments.workers, "--cpus-per-worker": arguments.cpus_per_worker}
+    if arguments.engine == "ray":
+        return Cluster(workers=arguments.workers, cpus=arguments.cpus_per_worker)
+    for flag, value in asked.items():
+        if value is not None:
+            raise OptionError(f"{flag} is for --engine ray only.")
+    return None
+
+
+def _check_aligned(arguments: argparse.Namespace, video: bool) -> None:
+    if arguments.aligned and (arguments.faces or arguments.region):
+        raise OptionError("With --aligned all of a picture is the face: leave --faces and --region out.")
+    if arguments.aligned and video:
+        raise OptionError("With --aligned all of a picture is the face, which need not be followed: leave --video out.")
+
+
+def _plan(arguments: argparse.Namespace, video: bool) -> tuple[list[Job], list[tuple[str, str]]]:
+    """The photos and their results; PhotoError where a result would replace something that was given."""
+    jobs, problems = plan(arguments.paths, arguments.output)
+    damage, report = arguments.damage, arguments.report
+    if damage is not None:
+        # A folder of masks may lie inside the folder of photos.
+        jobs = [job for job in jobs if damage.resolve() not in job.photo.path.resolve().parents]
+    check_results_spare(damage, "mask of the damage", jobs)
+    check_results_spare(arguments.region, "region", jobs)
+    if video:
+        jobs = in_order(jobs)
+    if report is not None:
+        given = [*(job.photo.path for job in jobs), *(job.target for job in jobs), arguments.faces]
+        check_output_file(report, "report", suffix=".json", given=given)
+        make_folder(report.parent)  # or fail now, not after the work
+    return jobs, problems
+
+
+def _tracked(config: RunConfig, jobs: Sequence[Job]) -> TrackedFaces:
+    """The faces of all frames, also those whose results exist, unless nothing is left to be done."""
+    info = inspect(config.weights)
+    if info.is_task_told:
+        require_task(info, config.task_name)  # or fail now, not after the first pass
+    if not config.output.overwrite and all(job.target.is_file() for job in jobs):
+        return TrackedFaces("", {}, "")
+    needed = config.needs.detector
+    loader = config.loader(str(pick_device(config.device)))
+    faces = config.untracked_faces(None if needed is None else loader.detector(needed))
+
+    def find(photo: PhotoFile, picture: Picture) -> list[Face]:
+        return [found.face for found in faces.source(photo, picture).find(picture.photo)]
+
+    with frame_progress(len(jobs)) as bar:
+        tracked = track_video(
+            jobs,
+            find,
+            config.options,
+            config.region_mask(),
+            bar.update,
+            name=faces.name,
+            min_score=faces.min_score,
+        )
+    print(tracked.summary)
+    return tracked

@@ -1,0 +1,1 @@
+"""Faces found in a photo: detectors, at every size and at every angle."""

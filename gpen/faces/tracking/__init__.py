@@ -1,0 +1,1 @@
+"""Faces of a video: followed, smoothed, and cut where the shot changes."""

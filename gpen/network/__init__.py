@@ -1,0 +1,1 @@
+"""The GPEN network as a PyTorch module, and its parts. Nothing here knows a file."""

@@ -1,0 +1,246 @@
+"""What a run needs besides the photo: decided and loaded in one place, for every surface.
+
+The command line, Ray's workers, the page, SD-WebUI and ComfyUI all ask a :class:`ComponentLoader`; what only a host
+knows is in its :class:`HostHooks`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+
+from ..device import pick_dtype, release
+from ..errors import GpenError
+from ..faces.detection.detector import FaceDetector, find_detector, load_detector
+from ..faces.identity import FaceRecognizer, IdentityGuard, find_recognizer
+from ..faces.parsing import FaceParser, find_parser
+from ..images.masks import DamageMasks
+from ..options import Options
+from ..tasks import Task
+from ..weights.checkpoint import Model, inspect, load_model, require_task
+from .processors import Parser
+from .upscaler import Upscaler, check_upscaler, load_upscaler
+
+_log = logging.getLogger(__name__)
+_Component = TypeVar("_Component")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Components:
+    """What a run works with."""
+
+    model: Model
+    """The network."""
+    detector: FaceDetector | None = None
+    """What finds faces; None where they are given, or the photo is one."""
+    parser: Parser | None = None
+    """What the parsed mask needs; None for other masks."""
+    guard: IdentityGuard | None = None
+    """What keeps faces the same person's; None where it is off, for whatever reason."""
+    guard_problem: str = ""
+    """Why the guard is off although it was asked for."""
+    upscaler: Upscaler | None = None
+    """What makes the background; None for the enlarged photo."""
+    damage_masks: DamageMasks | None = None
+    """Where photos are damaged."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Needs:
+    """Which components a run needs, besides its network."""
+
+    detector: str | None = None
+    """The name of the detector, or "auto"; None for none."""
+    parser: bool = False
+    """Whether the mask is parsed."""
+    guard: bool = False
+    """Whether identities are guarded."""
+    upscaler: Path | None = None
+    """The file of the background model."""
+    damage: Path | None = None
+    """The mask of the damage, or a folder of masks."""
+
+    @classmethod
+    def of(
+        cls,
+        task: Task,
+        options: Options,
+        *,
+        aligned: bool = False,
+        faces_given: bool = False,
+        upscaler: Path | None = None,
+        damage: Path | None = None,
+    ) -> Needs:
+        """What a task needs with these options.
+
+        aligned: each photo is one face. faces_given: faces need not be detected.
+        """
+        faces = not task.is_aligned(aligned)
+        return cls(
+            detector=options.detector if faces and not faces_given else None,
+            parser=faces and "mask" in task.options and options.mask == "parsed",
+            guard=faces and "identity_guard" in task.options and options.identity_guard > 0,
+            upscaler=upscaler if task.accepts_background else None,
+            damage=damage if task.needs_damage_mask else None,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class HostHooks:
+    """What a program around us may want to do about components. The defaults do nothing."""
+
+    before_model: Callable[[Path, torch.dtype], None] = lambda path, dtype: None
+    """Called before the network in a file is loaded or used, to free memory for it."""
+    before_helper: Callable[[], None] = lambda: None
+    """Called before a detector, parser, recogniser or upscaler is loaded or used."""
+
+
+class ComponentCache:
+    """The component of each kind that was used last, for as long as its file, device and precision stay the same."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, tuple[Hashable, object]] = {}
+
+    def get(self, kind: str, key: Hashable, make: Callable[[], _Component]) -> _Component:
+        """The component of a kind with this key, made anew where another one is kept."""
+        if kind in self._kept and self._kept[kind][0] == key:
+            return self._kept[kind][1]  # type: ignore[return-value]
+        self._kept.pop(kind, None)  # before the new one takes memory
+        # Some hosts call us in inference mode, in which weights would become tensors of that mode.
+        with torch.inference_mode(False):
+            made = make()
+        self._kept[kind] = (key, made)
+        return made
+
+    def peek(self, kind: str) -> object | None:
+        """The component of a kind that is kept, or None."""
+        return self._kept[kind][1] if kind in self._kept else None
+
+    def drop(self, *kinds: str) -> None:
+        """Let go of the components of these kinds; of all where none is named."""
+        for kind in kinds or tuple(self._kept):
+            self._kept.pop(kind, None)
+
+
+class ComponentLoader:
+    """Loads components onto a device, each file once for as long as it does not change.
+
+    folders: the host's, searched before those of the environment and the user's cache. cache: shared with other
+    loaders where it is given.
+    """
+
+    def __init__(
+        self,
+        folders: Sequence[Path],
+        device: torch.device | str,
+        *,
+        cache: ComponentCache | None = None,
+        hooks: HostHooks = HostHooks(),
+    ) -> None:
+        self.folders = tuple(folders)
+        self.device = torch.device(device)
+        self._cache = ComponentCache() if cache is None else cache
+        self._hooks = hooks
+
+    def load(self, task: Task, weights: Path, options: Options, needs: Needs) -> Components:
+        """Load what a run needs; GpenError where something is missing or cannot be used.
+
+        A guard whose network is missing is left out: ``guard_problem`` and the log say why.
+        """
+        model = self.model(weights, options.precision).for_task(task.name)
+        return self.complete(model, options, needs)
+
+    def complete(self, model: Model, options: Options, needs: Needs) -> Components:
+        """The same around a network that is loaded already, because a host manages it."""
+        guard, problem = self._guard(options) if needs.guard else (None, "")
+        return Components(
+            model=model,
+            detector=None if needs.detector is None else self.detector(needs.detector),
+            parser=self.parser() if needs.parser else None,
+            guard=guard,
+            guard_problem=problem,
+            upscaler=None if needs.upscaler is None else self.upscaler(needs.upscaler, options.precision),
+            damage_masks=None if needs.damage is None else DamageMasks(needs.damage, options.max_megapixels),
+        )
+
+    def check(self, task: Task, weights: Path, options: Options, needs: Needs) -> None:
+        """Raise what :meth:`load` would for files and packages that are missing or of the wrong kind.
+
+        Nothing is built, and no more than the files' tables of contents is read.
+        """
+        info = inspect(weights)
+        if info.is_task_told:
+            require_task(info, task.name)
+        if needs.detector is not None:
+            find_detector(needs.detector, self.folders, str(self.device))
+        if needs.parser:
+            find_parser(self.folders)
+        if needs.upscaler is not None:
+            check_upscaler(needs.upscaler)
+        if needs.damage is not None:
+            DamageMasks(needs.damage, options.max_megapixels)
+
+    def model(self, weights: Path, precision: str) -> Model:
+        """The network in a file."""
+        dtype = pick_dtype(precision, self.device)
+        self._hooks.before_model(weights, dtype)
+        return self._kept("model", weights, lambda: load_model(weights, self.device, dtype), dtype)
+
+    def detector(self, name: str) -> FaceDetector:
+        """The detector of that name, or the one that "auto" chooses."""
+        found, weights = find_detector(name, self.folders, str(self.device))
+        self._hooks.before_helper()
+        return self._kept("detector", weights, lambda: load_detector(found, weights, str(self.device)), found)
+
+    def parser(self) -> FaceParser:
+        """The face parser whose weights are there."""
+        name, weights = find_parser(self.folders)
+        self._hooks.before_helper()
+        return self._kept("parser", weights, lambda: FaceParser(name, weights, str(self.device)))
+
+    def upscaler(self, path: Path, precision: str) -> Upscaler:
+        """The background model in a file."""
+        self._hooks.before_helper()
+        return self._kept("upscaler", path, lambda: load_upscaler(path, self.device, precision), precision)
+
+    def guard(self, options: Options) -> IdentityGuard | None:
+        """The guard that the options ask for; None where they ask for none, or its network is missing."""
+        return self._guard(options)[0] if options.identity_guard else None
+
+    def _guard(self, options: Options) -> tuple[IdentityGuard | None, str]:
+        try:
+            weights = find_recognizer(self.folders)
+        except GpenError as error:
+            _log.warning("The identity guard is off. %s", error)
+            return None, str(error)
+        self._hooks.before_helper()
+        # Only the network is kept: another limit needs no other one.
+        recognizer = self._kept("recognizer", weights, lambda: FaceRecognizer(weights, str(self.device)))
+        blend = options.identity_action == "blend"
+        return IdentityGuard(recognizer, options.identity_guard, blend=blend), ""
+
+    def _kept(self, kind: str, file: Path, make: Callable[[], _Component], *more: Hashable) -> _Component:
+        def released() -> _Component:
+            release(self.device)
+            return make()
+
+        try:
+            stat = file.stat()
+        except OSError:  # reading it will say what is wrong
+            return make()
+        key = (file.absolute(), stat.st_mtime_ns, stat.st_size, str(self.device), *more)
+        return self._cache.get(kind, key, released)
+
+
+def make_guard(options: Options, folders: Sequence[Path] = (), device: str = "cpu") -> IdentityGuard | None:
+    """Return the guard that the options ask for; None where they ask for none.
+
+    None as well where its weights are not there or facexlib does not import, with the reason in the log: faces are
+    restored without it. FaceError where there are weights that cannot be used.
+    """
+    return ComponentLoader(folders, device).guard(options)

@@ -1,0 +1,245 @@
+"""What each task does with a face besides running the network: one processor for each row of :mod:`gpen.tasks`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import PhotoError
+from ..faces.align import Placement, cut
+from ..faces.face import Face
+from ..faces.mask import FACE_HEIGHT, face_mask
+from ..faces.mask import SIZE as MASK_SIZE
+from ..faces.paste import Canvas, CropCanvas, PostBlend, RegionMask
+from ..faces.resample import apply, invert
+from ..images.picture import BT601_LUMA, FloatImage
+from ..images.resize import enlarge
+from ..options import Options
+
+_LUMA = BT601_LUMA.astype(np.float32)
+
+_PREFERENCE = 8
+"""How decidedly the nearest of several faces fills in damage that all reach: the power of its nearness."""
+
+_SMALLEST_FEATHER = 1.0
+"""Pixels. Less would leave the stairs of the mask's own pixels."""
+
+
+class Parser(Protocol):
+    """What tells a face from its background in a crop, as :class:`gpen.faces.parsing.FaceParser` does."""
+
+    def parse(self, crop: FloatImage) -> FloatImage:
+        """Crop (S, S, 3), RGB, [0, 1], to (512, 512): 1 where there is face, else 0."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PhotoInputs:
+    """What belongs to one photo besides its pixels."""
+
+    region: FloatImage | None = None
+    """(H, W); only faces whose centre lies where it is above 0.5 are worked on."""
+    background: FloatImage | None = None
+    """The enlarged photo (H', W', 3) that faces are pasted into; its size replaces option "upscale"."""
+    damage: FloatImage | None = None
+    """(H, W), above 0.5 where the photo is damaged; for inpainting."""
+
+
+class FaceProcessor:
+    """What a task does around the network, for one photo. This one restores faces.
+
+    A processor for another task overrides what differs. PhotoError where the inputs do not suit the photo.
+    """
+
+    def __init__(self, photo: FloatImage, inputs: PhotoInputs) -> None:
+        self._inputs = inputs
+
+    @property
+    def post_blend(self) -> PostBlend | None:
+        """What changes the pixels that faces were pasted over once more."""
+        return None
+
+    def canvas(self, photo: FloatImage, options: Options) -> Canvas | CropCanvas:
+        """What the faces are pasted into: the background, or the photo enlarged."""
+        background = self._inputs.background
+        return Canvas(enlarge(photo, options.upscale) if background is None else background, self.post_blend)
+
+    def crop_source(self, photo: FloatImage) -> FloatImage:
+        """The picture (H, W, 3) that crops are taken from."""
+        return photo
+
+    def crop(self, source: FloatImage, placement: Placement) -> FloatImage:
+        """What the network is given of a face: (S, S, 3). FaceError where the face cannot be cropped."""
+        return cut(source, placement.matrix, placement.size)
+
+    def skip_reason(self, placement: Placement) -> str:
+        """Why there is nothing to do for a face; empty where there is."""
+        return ""
+
+    def mask(self, crop: FloatImage, placement: Placement, options: Options, parser: Parser | None) -> FloatImage:
+        """Where the crop that the network returned counts, as :func:`~gpen.faces.mask.face_mask`."""
+        parsed = parser.parse(crop) if options.mask == "parsed" and parser is not None else None
+        return face_mask(options.mask, placement.landmarks, options.feather, parsed)
+
+    def region_mask(self, face: Face, options: Options) -> RegionMask | None:
+        """Where the face may change the photo; None: everywhere."""
+        return None
+
+    def priority(self, placement: Placement) -> FloatImage | None:
+        """How much the face counts where others reach as well, as :meth:`~gpen.faces.paste.Canvas.add` takes it."""
+        return None
+
+    def note(self, mask: FloatImage, options: Options) -> str:
+        """What else is to be said, given how much (H, W) of each pixel is face."""
+        return ""
+
+
+MakeProcessor = Callable[[FloatImage, PhotoInputs], FaceProcessor]
+PROCESSORS: dict[str, MakeProcessor] = {"restore": FaceProcessor}
+"""The processor of each task, by the task's name."""
+
+
+def processor(task: str) -> Callable[[type[FaceProcessor]], type[FaceProcessor]]:
+    """Decorator that makes a class the processor of a task."""
+
+    def register(cls: type[FaceProcessor]) -> type[FaceProcessor]:
+        PROCESSORS[task] = cls
+        return cls
+
+    return register
+
+
+@processor("colorize")
+class Colorization(FaceProcessor):
+    """Colours faces: the network's chroma at the photo's own luma."""
+
+    @property
+    def post_blend(self) -> PostBlend:
+        """The luma stays the photo's."""
+        return with_luma_of
+
+    def crop(self, source: FloatImage, placement: Placement) -> FloatImage:
+        """Grey, as the network was trained."""
+        return np.repeat(luma(super().crop(source, placement))[..., None], 3, axis=2)
+
+
+@processor("inpaint")
+class Inpainting(FaceProcessor):
+    """Fills in damage. PhotoError where the mask of the damage is missing or of another size than the photo."""
+
+    def __init__(self, photo: FloatImage, inputs: PhotoInputs) -> None:
+        super().__init__(photo, inputs)
+        damage = inputs.damage
+        if damage is None:
+            raise PhotoError("To inpaint, a mask is needed that is white where the photo is damaged.")
+        height, width = photo.shape[:2]
+        if damage.shape != (height, width):
+            shape = " x ".join(map(str, damage.shape[::-1]))
+            raise PhotoError(
+                f"The mask of the damage is {shape} pixels, the photo {width} x {height}. It has to be a picture of "
+                "the same size, white where the photo is damaged."
+            )
+        self._damaged: NDArray[np.bool_] = damage > 0.5
+        self._any = bool(self._damaged.any())
+
+    def crop_source(self, photo: FloatImage) -> FloatImage:
+        """The photo with the damage painted white, as the network was trained."""
+        painted: FloatImage = photo.copy()
+        painted[self._damaged] = 1
+        return painted
+
+    def skip_reason(self, placement: Placement) -> str:
+        """Whether no damage lies in what the network sees of the face."""
+        end = placement.size - 1
+        square = np.array([[0, 0], [end, 0], [end, end], [0, end]], float)
+        corners = apply(invert(placement.matrix), square)
+        if not self._any:
+            return "nothing is damaged"
+        low = np.maximum(np.floor(corners.min(axis=0)).astype(int), 0)
+        high = np.ceil(corners.max(axis=0)).astype(int) + 1
+        part: NDArray[np.bool_] = self._damaged[low[1] : max(high[1], 0), low[0] : max(high[0], 0)]
+        inside = np.zeros(part.shape, np.uint8)
+        if part.size:
+            cv2.fillConvexPoly(inside, np.rint(corners - low).astype(np.int32), 1)
+        return "" if (part & (inside > 0)).any() else "no damage in it"
+
+    def mask(self, crop: FloatImage, placement: Placement, options: Options, parser: Parser | None) -> FloatImage:
+        """Nearly the whole crop: damage is filled in wherever the network sees it."""
+        return face_mask("box", placement.landmarks, options.feather)
+
+    def region_mask(self, face: Face, options: Options) -> RegionMask:
+        """1 where the photo is damaged, falling to 0 around it."""
+        return lambda rows, columns: self._feathered(face, options, rows, columns)
+
+    def _feathered(self, face: Face, options: Options, rows: slice, columns: slice) -> FloatImage:
+        """The damage with a soft edge that follows the size of a face, in some rows and columns of the photo."""
+        eyes, mouth = face.landmarks[:2].mean(axis=0), face.landmarks[3:].mean(axis=0)
+        height = FACE_HEIGHT * float(np.linalg.norm(mouth - eyes))
+        # The pixel next to damage is at a distance of 1.
+        width = max(options.damage_feather * height, _SMALLEST_FEATHER) + 1
+        # No farther around: beyond the width nothing depends on how far the damage is.
+        margin = math.ceil(width)
+        above, left = min(margin, rows.start), min(margin, columns.start)
+        around = self._damaged[rows.start - above : rows.stop + margin, columns.start - left : columns.stop + margin]
+        if not around.any():
+            return np.zeros((rows.stop - rows.start, columns.stop - columns.start), np.float32)
+        distance = cv2.distanceTransform((~around).view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+        inside = distance[above : above + rows.stop - rows.start, left : left + columns.stop - columns.start]
+        rising = np.clip(1 - inside / np.float32(width), 0, 1)
+        return np.asarray(rising * rising * (3 - 2 * rising), dtype=np.float32)
+
+    def priority(self, placement: Placement) -> FloatImage:
+        """The nearest face fills in what several reach: its crop shows most of what is around."""
+        eyes, mouth = placement.landmarks[:2].mean(axis=0), placement.landmarks[3:].mean(axis=0)
+        middle, unit = (eyes + mouth) / 2 * MASK_SIZE, float(np.linalg.norm(mouth - eyes)) * MASK_SIZE
+        steps = np.arange(MASK_SIZE)
+        squared = ((steps - middle[0]) ** 2 + ((steps - middle[1]) ** 2)[:, None]) / unit**2
+        return np.asarray((1 + squared) ** -float(_PREFERENCE), dtype=np.float32)
+
+    def note(self, mask: FloatImage, options: Options) -> str:
+        """How much of the damage is still there."""
+        if not self._any:
+            return "The mask is black: nothing is marked as damaged."
+        if options.strength == 0:
+            return "The strength is 0: nothing was changed."
+        left = float((self._damaged & (mask < options.strength / 2)).sum() / self._damaged.sum())
+        return f"{left:.0%} of the damage lies outside the faces and stays." if left >= 0.005 else ""
+
+
+@processor("synthesize")
+class Synthesis(FaceProcessor):
+    """Makes a face from a segmentation map; the photo is the map, and the result is the face alone."""
+
+    def canvas(self, photo: FloatImage, options: Options) -> CropCanvas:
+        """The face takes the place of the map."""
+        return CropCanvas(photo)
+
+    def crop(self, source: FloatImage, placement: Placement) -> FloatImage:
+        """The map at the network's size, without mixing colours: each stands for a part of the face."""
+        size = (placement.size, placement.size)
+        return np.asarray(cv2.resize(source, size, interpolation=cv2.INTER_NEAREST_EXACT), dtype=np.float32)
+
+
+def luma(photo: FloatImage) -> FloatImage:
+    """The luma Y of a photo (H, W, 3) after ITU-R BT.601: (H, W)."""
+    return np.asarray(photo @ _LUMA, dtype=np.float32)
+
+
+def with_luma_of(colors: FloatImage, photo: FloatImage) -> FloatImage:
+    """Colours (H, W, 3) changed so that their luma is that of ``photo``, and they lie between 0 and 1.
+
+    All channels get the same addition; where that leads beyond 0 or 1, the colour is moved towards the grey of its
+    luma until it is inside.
+    """
+    grey = luma(photo)[..., None]
+    chroma = colors - luma(colors)[..., None]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        room = np.where(chroma > 0, (1 - grey) / chroma, np.where(chroma < 0, -grey / chroma, np.inf))
+    scale = np.clip(room.min(axis=2, keepdims=True), 0, 1)
+    return np.asarray(np.clip(grey + scale * chroma, 0, 1), dtype=np.float32)

@@ -1,0 +1,195 @@
+"""Backgrounds: a photograph enlarged by an image upscaler of any kind that spandrel reads, in tiles."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..device import check_finite, is_out_of_memory, release
+from ..errors import CheckpointError, GpenError, OutOfMemoryError, PhotoError
+from ..images.picture import FloatImage, check_picture
+from ..images.resize import resize
+from ..options import Options
+from ..weights.headers import Header, read_header
+from ..weights.layout import is_gpen, locate
+from ..weights.spandrel import Role, import_spandrel, kind_of, load_descriptor, refuse_code, repeatable
+from ..wording import first_line
+
+TILE = 384
+"""Edge of what an upscaler sees at a time, in pixels of the photograph: 1.8 GB for RealESRNet x4 in float32."""
+
+HALO = 32
+"""Pixels around a tile that are seen and then cut away: what is kept does not know of the tile's borders."""
+
+SMALLEST_TILE = 128
+
+OnTile = Callable[[int, int], bool | None]
+"""Called with the number of tiles done and to do, before the first and after each; returning False stops."""
+
+_ROLE = Role(
+    "background model",
+    "an upscaler",
+    "A background model has to be an upscaler for whole colour pictures, such as RealESRNet_x4plus.pth or "
+    "RealESRGAN_x2plus.pth.",
+)
+_log = logging.getLogger(__name__)
+
+
+class Upscaler:
+    """An image upscaler with what is needed to use it. Made by :func:`load_upscaler`.
+
+    scale: how many times larger its output is than its input. title: what it is, and its file's name. path: its file.
+    """
+
+    def __init__(self, descriptor: Any, path: Path, tile: int | None = None) -> None:
+        self.scale: int = descriptor.scale
+        self.title = f"{descriptor.architecture.name} x{self.scale} ({path.name})"
+        self.path = path
+        self._descriptor = descriptor
+        self._tile = tile or TILE
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        device: torch.device = self._descriptor.device
+        return device
+
+    def factor(self, options: Options) -> float:
+        """How many times larger a background is than the photo: option "upscale" above 1, else the own scale."""
+        return options.upscale if options.upscale > 1 else self.scale
+
+    def background(self, photo: FloatImage, options: Options, on_tile: OnTile | None = None) -> FloatImage:
+        """Enlarge a photo (H, W, 3) by :meth:`factor`, for :func:`gpen.restore` to paste faces into.
+
+        PhotoError, before anything is done, where what the upscaler makes, or the result, would be larger than
+        option "max_megapixels"; otherwise as for a call.
+        """
+        height, width = photo.shape[:2]
+        factor = self.factor(options)
+        megapixels = height * width * max(factor, self.scale) ** 2 / 1e6
+        if megapixels > options.max_megapixels:
+            raise PhotoError(
+                f"{self.title} would make a picture of {megapixels:.1f} megapixels, more than the "
+                f"{options.max_megapixels:g} allowed. Choose another background model, or a larger limit."
+            )
+        return resize(self(photo, on_tile), (round(width * factor), round(height * factor)))
+
+    def __call__(self, photo: FloatImage, on_tile: OnTile | None = None) -> FloatImage:
+        """Enlarge a photo, float32 (H, W, 3), RGB, [0, 1], to (H * scale, W * scale, 3), which is a new array.
+
+        What the network sees at a time, and with it the memory that is needed besides the result, does not grow with
+        the photo. Where memory runs out, smaller tiles are tried, and kept for what comes after. An exception that
+        on_tile raises passes through.
+
+        PhotoError for something that is no photo, OutOfMemoryError where the smallest tiles are too large, GpenError
+        where values are not finite or on_tile stopped it.
+        """
+        check_picture(photo, "photo")
+        result = np.empty((photo.shape[0] * self.scale, photo.shape[1] * self.scale, 3), np.float32)
+        while not self._fill(result, photo, on_tile):
+            release(self.device)
+            if self._tile <= SMALLEST_TILE:
+                raise OutOfMemoryError(
+                    f"{self.title} needs more memory than is free on {self.device}, even for tiles of {self._tile} x "
+                    f"{self._tile} pixels. Close other programs that use it, or choose a smaller background model."
+                )
+            self._tile = max(SMALLEST_TILE, self._tile // 2)
+            _log.info("%s goes on in tiles of %d x %d pixels.", self.title, self._tile, self._tile)
+        return result
+
+    def _fill(self, result: FloatImage, photo: FloatImage, on_tile: OnTile | None) -> bool:
+        """Whether there was memory enough."""
+        size = self._descriptor.size_requirements
+        unit = math.lcm(HALO, size.multiple_of)
+        rows, columns = (list(spans(n, self._tile, unit, size.minimum)) for n in photo.shape[:2])
+        total = len(rows) * len(columns)
+        for done, ((top, y0, y1, bottom), (left, x0, x1, right)) in enumerate(
+            (row, column) for row in rows for column in columns
+        ):
+            if on_tile is not None and on_tile(done, total) is False:
+                raise GpenError(f"{self.title} was stopped after {done} of {total} tiles.")
+            try:
+                seen = self._enlarged(photo[top:bottom, left:right])
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
+                _log.info("Out of memory in a tile of %d x %d: %s", right - left, bottom - top, first_line(error))
+                return False
+            scale = self.scale
+            result[y0 * scale : y1 * scale, x0 * scale : x1 * scale] = seen[
+                (y0 - top) * scale : (y1 - top) * scale, (x0 - left) * scale : (x1 - left) * scale
+            ]
+        if on_tile is not None:
+            on_tile(total, total)
+        return True
+
+    def _enlarged(self, tile: FloatImage) -> FloatImage:
+        pixels = torch.from_numpy(np.ascontiguousarray(tile.transpose(2, 0, 1)))[None]
+        with repeatable(self.device):
+            out = self._descriptor(pixels.to(self.device, self._descriptor.dtype))[0].float()
+        check_finite(out, self.title, self._descriptor.dtype)
+        enlarged: FloatImage = out.permute(1, 2, 0).cpu().numpy()
+        return enlarged
+
+    def __repr__(self) -> str:
+        return f"<Upscaler {self.title}, {self._descriptor.dtype}, {self.device}>"
+
+
+def load_upscaler(path: Path | str, device: torch.device | str = "cpu", precision: str = "auto") -> Upscaler:
+    """Load an image upscaler of any architecture that spandrel knows from a .pth or .safetensors file.
+
+    device: as PyTorch names it, or "auto". precision: as the option of that name; float32 on a CPU and for networks
+    that cannot compute in another number format.
+
+    CheckpointError when the file is no upscaler for colour pictures, or is damaged or unsafe; GpenError where
+    spandrel is missing or broken, or the device cannot be used; OutOfMemoryError when it has too little memory.
+    """
+    header = _upscaler_header(Path(path))
+
+    def check(descriptor: Any) -> None:
+        what = kind_of(header, descriptor)
+        if descriptor.purpose == "FaceSR":
+            raise CheckpointError(f"{what}, which restores faces. {_ROLE.wanted}")
+        channels = descriptor.input_channels, descriptor.output_channels
+        if channels != (3, 3):
+            found = f"{what} with {channels[0]} channels in and {channels[1]} out instead of 3"
+            raise CheckpointError(f"{found}. {_ROLE.wanted}")
+
+    return Upscaler(load_descriptor(header, _ROLE, check, str(device), precision), header.path)
+
+
+def check_upscaler(path: Path) -> None:
+    """Raise what :func:`load_upscaler` would, as far as the file's table of contents and the packages tell."""
+    refuse_code(_upscaler_header(path))
+    import_spandrel(_ROLE)
+
+
+def _upscaler_header(path: Path) -> Header:
+    header = read_header(path)
+    if not header.code and is_gpen(header):
+        title = locate(header).spec.title
+        raise CheckpointError(f"{header.path.name} is a {title} network, which restores faces. {_ROLE.wanted}")
+    return header
+
+
+def spans(length: int, tile: int, unit: int, minimum: int = 0) -> Iterator[tuple[int, int, int, int]]:
+    """Divide ``length`` pixels: of each span the first pixel seen, the first and last kept, the last seen (exclusive).
+
+    What is kept covers the length once. Spans begin at multiples of ``unit``, because networks that work in blocks
+    see other blocks otherwise, and have ``minimum`` pixels if there are as many.
+    """
+    if length <= max(tile, minimum):
+        yield 0, 0, length, length
+        return
+    most = max(unit, (tile - 2 * HALO) // unit * unit)
+    step = math.ceil(length / math.ceil(length / most) / unit) * unit
+    for begin in range(0, length, step):
+        end = min(begin + step, length)
+        first = max(0, min(begin - HALO, length - minimum)) // unit * unit
+        yield first, begin, end, min(length, max(end + HALO, first + minimum))

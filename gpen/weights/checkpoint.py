@@ -1,0 +1,259 @@
+"""Any weight file becomes a network, or an error that a user can act on."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..device import without_autocast
+from ..errors import CheckpointError, GpenError, OptionError, OutOfMemoryError
+from ..network.gpen import GPEN
+from ..network.spec import Spec
+from ..tasks import find_task
+from ..wording import first_line
+from .catalog import published_by_file_name, published_in_onnx
+from .download import sha256_of
+from .headers import Header, read_header
+from .layout import Located, locate, standard_kernel
+from .tensors import read_tensors
+
+_DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
+
+
+@dataclass(frozen=True)
+class CheckpointInfo:
+    """What a weight file is.
+
+    what: in words, such as "GPEN 512 face restoration network". value_range: smallest and largest value of
+    the network's input and output. parameters: how many numbers were learnt (the fixed FIR filters do not
+    count). dtypes: number formats, that of most parameters first. container: "safetensors", "torch-zip",
+    "torch-legacy", or "onnx" for a graph that is converted. wrapper: keys and prefix around the network, ""
+    for none. metadata: what the file says about itself. file_size: bytes. is_task_told: whether the file, its
+    name, or the caller told the task; it is "restore" otherwise.
+    """
+
+    path: Path
+    what: str
+    spec: Spec
+    task: str
+    value_range: tuple[float, float]
+    parameters: int
+    dtypes: tuple[str, ...]
+    container: str
+    wrapper: str
+    file_size: int
+    metadata: dict[str, str] = field(default_factory=dict)
+    is_task_told: bool = True
+
+    def sha256(self) -> str:
+        """SHA256 of the file, 64 hex digits. Reads the whole file, unlike everything else here."""
+        try:
+            return sha256_of(self.path)
+        except OSError as e:
+            raise CheckpointError(f"{self.path} cannot be read: {e.strerror or e}.") from e
+
+
+class Model:
+    """A GPEN network with what is needed to use it.
+
+    spec: its shape. network: the torch.nn.Module. task, value_range: what it is for, and the smallest and
+    largest value of its input and output. path: its file. dtype and device: where and how it computes.
+    is_task_told: as for :class:`CheckpointInfo`.
+    """
+
+    def __init__(self, network: GPEN, task: str, path: Path, is_task_told: bool = True) -> None:
+        self.network = network
+        self.spec: Spec = network.spec
+        row = find_task(task)
+        self.task = row.name
+        self.value_range = row.value_range
+        self.path = path
+        self.is_task_told = is_task_told
+
+    def for_task(self, task: str) -> Model:
+        """The same network for ``task``, taken at the user's word where nothing tells what it is for.
+
+        GpenError where it is for another.
+        """
+        if self.is_task_told:
+            require_task(self, task)
+            return self
+        return Model(self.network, task, self.path)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Number format of the network's weights."""
+        return self.network.final_linear[0].weight.dtype  # type: ignore[return-value]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network's weights are."""
+        return self.network.final_linear[0].weight.device  # type: ignore[return-value]
+
+    def __call__(self, pictures: Tensor) -> Tensor:
+        """Run the network.
+
+        pictures: (N, 3, in_size, in_size), RGB in ``value_range``, any floating-point dtype, any device.
+        Returns (N, 3, out_size, out_size) in the same range, float32, on the network's device. GpenError for
+        another shape or dtype.
+        """
+        size = self.spec.in_size
+        shape = tuple(pictures.shape)
+        if len(shape) != 4 or shape[0] < 1 or shape[1:] != (3, size, size):
+            raise GpenError(
+                f"{self.spec.title} was given pictures of the shape {shape}; it takes (N, 3, {size}, {size})."
+            )
+        if not pictures.is_floating_point():
+            raise GpenError(
+                f"{self.spec.title} was given {pictures.dtype} pictures; it takes floating-point numbers "
+                f"from {self.value_range[0]:g} to {self.value_range[1]:g}."
+            )
+        with torch.inference_mode(), without_autocast(self.device):
+            out: Tensor = self.network(pictures.to(device=self.device, dtype=self.dtype))
+            return out.float()
+
+    def __repr__(self) -> str:
+        return f"<Model {self.spec.title}, {self.task}, {self.dtype}, {self.device}, {self.path.name}>"
+
+
+def require_task(model: Model | CheckpointInfo, task: str = "restore") -> None:
+    """GpenError where a network, or one in a file, is for another task than the one at hand."""
+    wanted, found = find_task(task), find_task(model.task)
+    if found is not wanted:
+        example = f", such as {wanted.example}" if wanted.example else ""
+        raise GpenError(
+            f"{model.path.name} is a {model.spec.title} {found.network_title}, for the task {found.name}; what is "
+            f"needed here is one for the task {wanted.name}{example}."
+        )
+
+
+def inspect(path: Path | str, task: str | None = None) -> CheckpointInfo:
+    """Say what a weight file is, reading no more than its table of contents.
+
+    task: for files whose task neither their metadata nor their name tells; "restore" otherwise.
+    CheckpointError when it is not a GPEN network.
+    """
+    header = read_header(Path(path))
+    return info_of(header, locate(header), task)
+
+
+def load_model(
+    path: Path | str,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype | None = None,
+    task: str | None = None,
+) -> Model:
+    """Load the GPEN network in a weight file.
+
+    dtype: float32, bfloat16 or float16. None: float32 on a CPU, elsewhere what the file holds.
+    task: as for :func:`inspect`.
+
+    CheckpointError when the file is not a GPEN network, GpenError for a device or dtype that cannot be used,
+    OutOfMemoryError when the device has too little memory.
+    """
+    header = read_header(Path(path))
+    located = locate(header)
+    info = info_of(header, located, task)
+    device = _device(device)
+    dtype = _dtype(dtype, device, info.dtypes[0])
+    with torch.inference_mode(False), torch.no_grad(), _reporting_memory(device, info, dtype):
+        with torch.device("meta"):
+            network = GPEN(located.spec)
+        state = {name: tensor.to(device, dtype) for name, tensor in read_tensors(header, located)}
+        state |= {name: standard_kernel(name).to(device, dtype) for name in located.kernels}
+        network.load_state_dict(state, assign=True)
+    return Model(network.requires_grad_(False).eval(), info.task, info.path, info.is_task_told)
+
+
+def info_of(header: Header, located: Located, task: str | None) -> CheckpointInfo:
+    """What the file is in which these tensors were located; task: as for :func:`inspect`."""
+    metadata = header.metadata or _plain_metadata(header.tree)
+    told = _task(header, metadata, task)
+    row = find_task(told or "restore")
+    counted: Counter[str] = Counter()
+    learnt = [info for name, info in located.tensors.items() if not name.endswith(".kernel")]
+    for tensor in learnt:
+        counted[tensor.dtype] += tensor.numel
+    return CheckpointInfo(
+        path=header.path,
+        what=f"{located.spec.title} {row.network_title}",
+        spec=located.spec,
+        task=row.name,
+        value_range=row.value_range,
+        parameters=counted.total(),
+        dtypes=tuple(dtype for dtype, _ in counted.most_common()),
+        container=header.container,
+        wrapper=located.wrapper,
+        file_size=header.size,
+        metadata=metadata,
+        is_task_told=told is not None,
+    )
+
+
+def _task(header: Header, metadata: dict[str, str], asked: str | None) -> str | None:
+    if asked is not None:
+        return find_task(asked).name
+    if "task" in metadata and header.container == "safetensors":
+        with contextlib.suppress(OptionError):  # a program of another version may know more tasks
+            return find_task(metadata["task"]).name
+    name = header.path.name
+    published = published_in_onnx(name) if header.container == "onnx" else published_by_file_name(name)
+    return None if published is None else published.task
+
+
+def _plain_metadata(tree: dict[str, Any]) -> dict[str, str]:
+    """Numbers and words beside the tensors, and those of an argparse.Namespace called args."""
+    values = dict(tree)
+    if isinstance(tree.get("args"), dict):
+        values |= {f"args.{key}": value for key, value in tree["args"].items()}
+    plain = {key: value for key, value in values.items() if isinstance(value, str | int | float | bool)}
+    return {key[:100]: str(value)[:200] for key, value in list(plain.items())[:100]}
+
+
+def _device(device: torch.device | str) -> torch.device:
+    try:
+        return torch.device(device)
+    except (RuntimeError, TypeError) as e:
+        raise GpenError(
+            f"The device {str(device)!r} is unknown to PyTorch. Common ones are cpu, cuda, cuda:1 and mps."
+        ) from e
+
+
+def _dtype(asked: torch.dtype | None, device: torch.device, stored: str) -> torch.dtype:
+    cpu = device.type == "cpu"
+    if asked is None:
+        # No GPEN was trained in float64; as stored it would only cost time and memory.
+        kept: torch.dtype = torch.float32 if cpu or stored == "float64" else getattr(torch, stored)
+        return kept
+    if asked not in _DTYPES:
+        raise GpenError(f"A GPEN network cannot compute in {asked}. Choose float32, bfloat16 or float16.")
+    if cpu and asked == torch.float16:
+        raise GpenError(
+            "float16 cannot be used on a CPU: its arithmetic is emulated there, slow and inexact. Choose "
+            "float32, or bfloat16, or a GPU."
+        )
+    return asked
+
+
+@contextlib.contextmanager
+def _reporting_memory(device: torch.device, info: CheckpointInfo, dtype: torch.dtype) -> Iterator[None]:
+    needed = info.parameters * torch.empty((), dtype=dtype, device="cpu").element_size() / 1e6
+    try:
+        yield
+    except (torch.cuda.OutOfMemoryError, MemoryError) as e:
+        raise OutOfMemoryError(
+            f"{info.what} takes {needed:.0f} MB in {str(dtype).removeprefix('torch.')}, which {device} "
+            "does not have free. Close other programs, choose float16 on a GPU, or use the CPU."
+        ) from e
+    except (RuntimeError, AssertionError, NotImplementedError) as e:
+        # What PyTorch raises for a device that it was not built for, or that this computer lacks.
+        if device.type == "cpu":
+            raise
+        raise GpenError(f"The network cannot be put on the device {device}: {first_line(e)}. Choose cpu.") from e

@@ -1,0 +1,295 @@
+"""Reads an ONNX file into a :class:`gpen.weights.onnx.graph.Graph`, trusting nothing that it says about itself."""
+
+from __future__ import annotations
+
+import graphlib
+import hashlib
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...errors import CheckpointError
+from ...wording import first_line
+from .constants import Node
+from .graph import Graph
+
+MAX_BYTES = 1_500_000_000
+"""Of graph and weights: five times the largest GPEN network, and what the format can hold in one file."""
+
+_MAX_NODES = 100_000
+_DOMAINS = ("", "ai.onnx")
+_FUSED = {"FusedConv": "Conv", "FusedGemm": "Gemm"}
+"""What ONNX Runtime's extended optimisation makes of an operation and the leaky ReLU behind it."""
+
+
+@dataclass(frozen=True)
+class OnnxFile:
+    """An ONNX file. sha256: of its bytes. content: the whole model, weights included, as ONNX Runtime takes it."""
+
+    path: Path
+    size: int
+    sha256: str
+    content: bytes
+    graph: Graph
+
+
+def read_onnx(path: Path) -> OnnxFile:
+    """Read a file; CheckpointError when it is damaged, too large, or the package onnx is not there."""
+    onnx = _package(path)
+    try:
+        size = path.stat().st_size
+        if size > MAX_BYTES:
+            raise _too_large(path, size)
+        content = path.read_bytes()
+    except OSError as e:
+        raise CheckpointError(f"{path} cannot be read: {e.strerror or e}.") from e
+    digest = hashlib.sha256(content).hexdigest()
+    try:
+        model = onnx.load_model_from_string(content)
+    except Exception as e:  # protobuf's own errors, of which there are several
+        raise _damaged(path, first_line(e)) from e
+    if not model.HasField("graph") or not model.graph.node:
+        raise _damaged(path, "there is no graph in it")
+    _check_texts(path, model)
+    if model.functions:
+        model = _without_functions(onnx, path, model)
+    total = _load_external(path, model, size)
+    if total > size:
+        content = model.SerializeToString()
+    return OnnxFile(path, total, digest, content, _graph(onnx, path, model))
+
+
+def _package(path: Path) -> Any:
+    try:
+        import onnx
+        import onnx.numpy_helper
+    except ImportError as e:
+        if getattr(e, "name", None) != "onnx":
+            raise _broken(path, e) from e
+        raise CheckpointError(
+            f"{path.name} is an ONNX file; to convert it, the package onnx is needed: "
+            "pip install gpen-face-restore[onnx]"
+        ) from e
+    except Exception as e:  # an installation that does not fit protobuf or NumPy fails in many ways
+        raise _broken(path, e) from e
+    return onnx
+
+
+def _broken(path: Path, error: Exception) -> CheckpointError:
+    return CheckpointError(
+        f"{path.name} is an ONNX file; to convert it, the package onnx is needed, and the one that is installed does "
+        f"not work ({first_line(error)}). Install it anew: pip install --force-reinstall onnx"
+    )
+
+
+def _damaged(path: Path, why: str) -> CheckpointError:
+    return CheckpointError(
+        f"{path.name} begins like an ONNX file, but cannot be read as one ({why}). It is cut short or damaged; get it "
+        "again from a source you trust."
+    )
+
+
+def _too_large(path: Path, size: int) -> CheckpointError:
+    return CheckpointError(
+        f"{path.name} has {size / 1e6:,.0f} MB of graph and weights; the largest GPEN network has 285 MB, and more "
+        f"than {MAX_BYTES / 1e6:,.0f} MB are not read."
+    )
+
+
+def _check_texts(path: Path, model: Any) -> None:
+    """Refuse names that are no text: protobuf gives them as bytes, where every use of a name would fail."""
+    nodes = [*model.graph.node, *(node for function in model.functions for node in function.node)]
+    texts = [text for node in nodes for text in (node.name, node.op_type, node.domain, *node.input, *node.output)]
+    texts += [attribute.name for node in nodes for attribute in node.attribute]
+    texts += [value.name for value in (*model.graph.input, *model.graph.output)]
+    for tensor in _tensors(model):
+        texts.append(tensor.name)
+        texts += [text for entry in tensor.external_data for text in (entry.key, entry.value)]
+    if not all(isinstance(text, str) for text in texts):
+        raise _damaged(path, "a name in it is no text")
+
+
+def _without_functions(onnx: Any, path: Path, model: Any) -> Any:
+    """Put the bodies of a model's own functions where they are called, as some exporters write every module."""
+    bodies = {(function.domain, function.name): function.node for function in model.functions}
+    sizes: dict[tuple[str, str], int] = {}
+
+    def nodes(body: Any, depth: int) -> int:
+        if depth > len(bodies):
+            raise _damaged(path, "its functions call one another in a circle")
+        total: int = 0
+        for node in body:
+            key = (node.domain, node.op_type)
+            if key in bodies and key not in sizes:
+                sizes[key] = nodes(bodies[key], depth + 1)
+            total += sizes.get(key, 1)
+        return total
+
+    if len(bodies) > 500 or nodes(model.graph.node, 0) > _MAX_NODES:
+        raise CheckpointError(f"{path.name} is no GPEN network: its graph has more than {_MAX_NODES:,} operations.")
+    try:
+        from onnx.inliner import inline_local_functions
+
+        return inline_local_functions(model)
+    except Exception as e:
+        raise _damaged(path, f"its functions cannot be put into its graph: {first_line(e)}") from e
+
+
+def _load_external(path: Path, model: Any, size: int) -> int:
+    """Read tensors that lie in files beside the graph into it; return the size of everything.
+
+    Only from the same folder: a graph from elsewhere must not make us read what it likes.
+    """
+    total = size
+    for tensor in _tensors(model):
+        if tensor.data_location != tensor.EXTERNAL:
+            continue
+        told = {entry.key: entry.value for entry in tensor.external_data}
+        location, name = told.get("location", ""), tensor.name[:60]
+        data = path.parent / location
+        if not location or Path(location).name != location or "\\" in location or data.is_symlink():
+            raise CheckpointError(
+                f"{path.name} keeps the tensor {name} in {location[:100]!r}, which is not a file of its own folder; it "
+                "was not read. Get the graph as one file, or with its data file beside it."
+            )
+        try:
+            offset = int(told.get("offset", 0))
+            needed = _nbytes(path, tensor)
+            total += needed
+            if total > MAX_BYTES:
+                raise _too_large(path, total)
+            with data.open("rb") as file:
+                file.seek(offset)
+                content = file.read(needed)
+        except (OSError, ValueError) as e:
+            raise CheckpointError(
+                f"{path.name} keeps its weights in {location}, which cannot be read ({first_line(e)}). Put that file "
+                "beside it; the two belong together."
+            ) from e
+        if len(content) != needed or int(told.get("length", needed)) != needed:
+            raise _damaged(path, f"{location} does not hold the {needed} bytes of the tensor {name}")
+        tensor.raw_data = content
+        tensor.data_location = tensor.DEFAULT
+        del tensor.external_data[:]
+    return total
+
+
+def _tensors(model: Any) -> Any:
+    yield from model.graph.initializer
+    for node in model.graph.node:
+        for attribute in node.attribute:
+            if attribute.HasField("t"):
+                yield attribute.t
+
+
+def _nbytes(path: Path, tensor: Any) -> int:
+    from onnx.helper import tensor_dtype_to_np_dtype
+
+    try:
+        item: int = tensor_dtype_to_np_dtype(tensor.data_type).itemsize
+    except (KeyError, TypeError, ValueError) as e:
+        raise _damaged(path, f"the tensor {tensor.name[:60]} has an unknown number format") from e
+    if any(n < 0 for n in tensor.dims):
+        raise _damaged(path, f"the tensor {tensor.name[:60]} has a negative size")
+    count: int = math.prod(tensor.dims)
+    return count * item
+
+
+def _graph(onnx: Any, path: Path, model: Any) -> Graph:
+    source = model.graph
+    if len(source.node) > _MAX_NODES:
+        raise CheckpointError(f"{path.name} is no GPEN network: its graph has more than {_MAX_NODES:,} operations.")
+    initializers: dict[str, NDArray[Any]] = {}
+    half = False
+    for tensor in source.initializer:
+        array = _array(onnx, path, tensor)
+        half = half or (array.size > 1 and array.dtype.itemsize == 2)
+        initializers[tensor.name] = _single(array)
+    made = {*initializers, *(value.name for value in source.input)}
+    nodes: list[Node] = []
+    for raw in source.node:
+        if raw.domain not in _DOMAINS and not (raw.domain == "com.microsoft" and raw.op_type in _FUSED):
+            raise CheckpointError(_foreign_domain(path, raw))
+        outputs = list(filter(None, raw.output))
+        if not made.isdisjoint(outputs):
+            raise _damaged(path, f"the operation {raw.op_type[:60]} makes what is there already")
+        made.update(outputs)
+        nodes += _unfused(_node(onnx, path, raw))
+    _check_order(path, nodes)
+    return Graph(
+        inputs={value.name: _shape(value) for value in source.input if value.name not in initializers},
+        outputs={value.name: _shape(value) for value in source.output},
+        nodes=nodes,
+        initializers=initializers,
+        half=half,
+        names=frozenset({*initializers, *(raw.name.strip("/").replace("/", ".") for raw in source.node)}),
+    )
+
+
+def _check_order(path: Path, nodes: list[Node]) -> None:
+    """Refuse a graph that runs in a circle. Converters to float16 leave the nodes of honest ones unsorted."""
+    makers = {name: number for number, node in enumerate(nodes) for name in filter(None, node.outputs)}
+    takes = {i: {makers[name] for name in node.inputs if name in makers} for i, node in enumerate(nodes)}
+    try:
+        graphlib.TopologicalSorter(takes).prepare()
+    except graphlib.CycleError as e:
+        raise _damaged(path, "its operations run in a circle") from e
+
+
+def _foreign_domain(path: Path, node: Any) -> str:
+    if node.domain.startswith("com.microsoft"):
+        return (
+            f"{path.name} was rewritten by ONNX Runtime for one kind of processor: its graph holds the operation "
+            f"{node.op_type[:60]}. Give the graph as it was before that, or the one of the optimisation level basic."
+        )
+    return (
+        f"{path.name} is no GPEN network: its graph holds the operation {node.op_type[:60]} of {node.domain[:60]!r}, "
+        "and GPEN consists of ONNX's own."
+    )
+
+
+def _array(onnx: Any, path: Path, tensor: Any) -> NDArray[Any]:
+    try:
+        _nbytes(path, tensor)
+        return np.asarray(onnx.numpy_helper.to_array(tensor))
+    except (ValueError, TypeError, KeyError, OverflowError) as e:
+        raise _damaged(path, f"the tensor {tensor.name[:60]} does not fit its shape: {first_line(e)}") from e
+
+
+def _single(array: NDArray[Any]) -> NDArray[Any]:
+    """Floating-point numbers of 16 bits as float32: no constant is computed in less."""
+    return array.astype(np.float32) if array.dtype.itemsize == 2 and array.dtype.kind in "fV" else array
+
+
+def _shape(value: Any) -> tuple[int | None, ...]:
+    dims = value.type.tensor_type.shape.dim
+    return tuple(dim.dim_value if dim.HasField("dim_value") else None for dim in dims)
+
+
+def _node(onnx: Any, path: Path, node: Any) -> Node:
+    attributes: dict[str, Any] = {}
+    for attribute in node.attribute:
+        if attribute.HasField("t"):
+            attributes[attribute.name] = _single(_array(onnx, path, attribute.t))
+            continue
+        value = onnx.helper.get_attribute_value(attribute)
+        attributes[attribute.name] = value.decode(errors="replace") if isinstance(value, bytes) else value
+    return Node(node.op_type, tuple(node.input), tuple(node.output), attributes)
+
+
+def _unfused(node: Node) -> list[Node]:
+    """The operation and the leaky ReLU that ONNX Runtime's extended optimisation joined."""
+    if node.op not in _FUSED:
+        return [node]
+    if node.attributes.get("activation") != "LeakyRelu":
+        return [node]  # stays what it is: no operation of GPEN's
+    alpha = node.attributes.get("activation_alpha", [*node.attributes.get("activation_params", ()), 0.0][0])
+    between = f"{node.outputs[0]} before its activation"
+    return [
+        Node(_FUSED[node.op], node.inputs, (between,), node.attributes),
+        Node("LeakyRelu", (between,), node.outputs[:1], {"alpha": alpha}),
+    ]

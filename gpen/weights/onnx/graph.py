@@ -1,0 +1,147 @@
+"""An ONNX graph in plain types, and the steps backwards through it that do not depend on who exported it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .constants import Constant, Constants, Node
+
+_SHAPING = {"Reshape", "Squeeze", "Unsqueeze", "Flatten", "Transpose", "Expand", "Tile", "Pad", "Slice", "Gather"}
+_PASSED = _SHAPING | {"Identity", "Cast", "CastLike", "Dropout"}
+"""Operations that move numbers without changing them: exporters put them, and optimisers remove them, at will."""
+
+_MAX_TERMS = 64
+"""Of a sum or product: a graph that doubles its terms again and again must not take memory."""
+
+
+class NotGpenError(Exception):
+    """The graph is not GPEN's at some place; the text continues "… is no GPEN network: "."""
+
+
+@dataclass(frozen=True)
+class Product:
+    """A value taken apart into factors.
+
+    constants: those that do not depend on the picture. above, below: the others, multiplied and divided by.
+    """
+
+    constants: tuple[Constant, ...]
+    above: tuple[str, ...]
+    below: tuple[str, ...]
+
+
+@dataclass
+class Graph:
+    """Nodes that do not run in a circle.
+
+    inputs, outputs: names with shapes, None for a dimension that is not fixed. initializers: stored tensors, floating
+    point as float32. half: whether weights are stored with 16 bits. names: of tensors and operations, with dots between
+    the modules that they belong to; they tell a human what the graph is, where an exporter left them.
+    """
+
+    inputs: Mapping[str, tuple[int | None, ...]]
+    outputs: Mapping[str, tuple[int | None, ...]]
+    nodes: list[Node]
+    initializers: Mapping[str, NDArray[Any]]
+    half: bool = False
+    names: frozenset[str] = frozenset()
+    _producers: dict[str, Node] = field(init=False, repr=False)
+    _constants: Constants = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._producers = {name: node for node in self.nodes for name in node.outputs}
+        self._constants = Constants(self.initializers, self._producers)
+
+    @property
+    def tolerance(self) -> float:
+        """Largest relative error of a factor that was rounded to the precision of the weights."""
+        return 1e-3 if self.half else 1e-6
+
+    def constant(self, name: str) -> Constant | None:
+        """The value, where it does not depend on the picture."""
+        return self._constants.of(name)
+
+    def origin(self, name: str) -> str:
+        """The value that this one is a rearrangement of."""
+        while (node := self._producers.get(name)) is not None and node.op in _PASSED and self.constant(name) is None:
+            name = node.inputs[0]
+        return name
+
+    def producer(self, name: str) -> Node | None:
+        """The node that computes the value, rearrangements passed over; None for an input or a constant."""
+        name = self.origin(name)
+        return None if self.constant(name) is not None else self._producers.get(name)
+
+    def product(self, name: str) -> Product:
+        """Take apart a value that products, quotients and reciprocals make."""
+        constants: list[Constant] = []
+        sides: dict[bool, list[str]] = {True: [], False: []}
+        waiting = [(name, True)]
+        while waiting:
+            name, above = waiting.pop()
+            constant = self.constant(name)
+            node = self.producer(name)
+            if constant is not None:
+                constants.append(constant if above else constant.inverse())
+            elif node is not None and node.op == "Mul":
+                waiting += [(factor, above) for factor in node.inputs]
+            elif node is not None and node.op == "Div":
+                waiting += [(node.inputs[0], above), (node.inputs[1], not above)]
+            elif node is not None and node.op == "Reciprocal":
+                waiting.append((node.inputs[0], not above))
+            else:
+                sides[above].append(self.origin(name))
+            self._limit(len(waiting) + len(constants) + len(sides[True]) + len(sides[False]))
+        return Product(tuple(constants), tuple(sides[True]), tuple(sides[False]))
+
+    def sum(self, name: str) -> tuple[list[Constant], list[str]]:
+        """Take apart a value that sums make: constants, and terms that depend on the picture."""
+        constants: list[Constant] = []
+        terms: list[str] = []
+        waiting = [name]
+        while waiting:
+            name = waiting.pop()
+            constant = self.constant(name)
+            node = self.producer(name)
+            if constant is not None:
+                constants.append(constant)
+            elif node is not None and node.op in ("Add", "Sum"):
+                waiting += node.inputs
+            else:
+                terms.append(self.origin(name))
+            self._limit(len(waiting) + len(constants) + len(terms))
+        return constants, terms
+
+    def describe(self, name: str) -> str:
+        """What a value is, for a message."""
+        name = self.origin(name)
+        if self.constant(name) is not None:
+            return "a constant"
+        if name in self.inputs:
+            return f"the input {name[:60]}"
+        node = self._producers.get(name)
+        return f"the operation {node.op}" if node else "nothing"
+
+    @staticmethod
+    def _limit(terms: int) -> None:
+        if terms > _MAX_TERMS:
+            raise NotGpenError(f"a sum or product has more than {_MAX_TERMS} terms")
+
+
+def scale_of(constants: Iterable[Constant]) -> float:
+    """The product of constants that are one number each, however often repeated; NotGpenError for others."""
+    product = 1.0
+    for constant in constants:
+        array = constant.array
+        if not array.size or not np.all(array == array.flat[0]):
+            raise NotGpenError(f"constants of the shape {array.shape} scale what a single number scales in GPEN")
+        product *= float(array.flat[0]) * constant.factor
+    if not math.isfinite(product):
+        raise NotGpenError("a factor is not a finite number")
+    return product

@@ -1,0 +1,131 @@
+"""An ONNX file becomes the tensors of a GPEN network, or an error that a user can act on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ...errors import CheckpointError
+from ..checkpoint import CheckpointInfo, info_of
+from ..headers import Header, TensorInfo
+from ..layout import Located, is_own_name, locate, standard_kernel
+from . import foreign as onnx_foreign
+from . import verify as onnx_verify
+from .file import OnnxFile, read_onnx
+from .graph import NotGpenError
+from .recover import recover
+from .verify import Comparison
+
+_MAX_OUTPUTS = 8
+
+
+@dataclass(frozen=True)
+class OnnxNetwork:
+    """The network in an ONNX file.
+
+    tensors: float32, by their published names, FIR buffers included. sha256: of the file. by_name: whether they were
+    taken for what their names say, and not found by what the graph does with them.
+    """
+
+    info: CheckpointInfo
+    tensors: dict[str, Tensor]
+    sha256: str
+    by_name: bool
+    _file: OnnxFile
+    _output: str
+
+    def compare(self) -> Comparison:
+        """Run the graph and the network on the same picture; CheckpointError where they do not agree."""
+        info = self.info
+        comparison = onnx_verify.compare(self._file, self._output, info.spec, self.tensors, info.value_range)
+        if self.by_name and comparison.difference is None:
+            raise CheckpointError(
+                f"{info.path.name} has tensors under GPEN's names in a graph that cannot be followed; without running "
+                f"both, nobody can tell whether they mean the same. {comparison.reason}"
+            )
+        return comparison
+
+
+def read_network(path: Path, task: str | None = None) -> OnnxNetwork:
+    """Recover the network; CheckpointError that says what the file is instead. task: as for ``inspect``."""
+    file = read_onnx(path)
+    by_name = False
+    try:
+        output, arrays = _walked(file)
+        header, located = _located(path, arrays)
+    except NotGpenError as e:
+        named = _named(file)
+        if named is None:
+            raise CheckpointError(_not_gpen(file, e)) from e
+        by_name, output = True, next(iter(file.graph.outputs))
+        header, located = named
+        arrays = {name: file.graph.initializers[keys[-1]] for name, keys in located.paths.items()}
+    info = replace(info_of(header, located, task), file_size=file.size)
+    _check_ends(file, info)
+    # A copy each: arrays are views of the whole file, and some of them of one another.
+    tensors = {name: torch.from_numpy(np.array(array, np.float32)) for name, array in arrays.items()}
+    tensors |= {name: standard_kernel(name) for name in located.kernels}
+    return OnnxNetwork(info, tensors, file.sha256, by_name, file, output)
+
+
+def _walked(file: OnnxFile) -> tuple[str, dict[str, NDArray[Any]]]:
+    """The output that is GPEN's picture, and the tensors that make it: some exports return styles besides."""
+    first: NotGpenError | None = None
+    for output in list(file.graph.outputs)[:_MAX_OUTPUTS]:
+        try:
+            return output, recover(file.graph, output)
+        except NotGpenError as e:
+            first = first or e
+    raise first or NotGpenError("it returns nothing")
+
+
+def _located(path: Path, arrays: dict[str, NDArray[Any]]) -> tuple[Header, Located]:
+    tree = {name: TensorInfo(array.shape, "float32") for name, array in arrays.items()}
+    header = Header(path, sum(info.nbytes for info in tree.values()), "onnx", tree)
+    return header, locate(header)
+
+
+def _named(file: OnnxFile) -> tuple[Header, Located] | None:
+    """Where every tensor of a GPEN network is stored under its published name."""
+    stored = file.graph.initializers.items()
+    arrays = {name: array for name, array in stored if is_own_name(name) and array.dtype == np.float32}
+    try:
+        return _located(file.path, arrays)
+    except CheckpointError:
+        return None
+
+
+def _check_ends(file: OnnxFile, info: CheckpointInfo) -> None:
+    name, size = file.path.name, info.spec.in_size
+    if len(file.graph.inputs) != 1:
+        raise CheckpointError(
+            f"{name} takes {len(file.graph.inputs)} inputs, GPEN one picture. It cannot be converted."
+        )
+    (shape,) = file.graph.inputs.values()
+    if any(n not in (None, wanted) for n, wanted in zip(shape[-3:], (3, size, size), strict=False)):
+        raise CheckpointError(
+            f"{name} holds {info.spec.title}, but takes {_values(file.graph.inputs)} instead of pictures of "
+            f"3 x {size} x {size}. It cannot be converted."
+        )
+
+
+def _not_gpen(file: OnnxFile, why: NotGpenError) -> str:
+    name, graph = file.path.name, file.graph
+    what = onnx_foreign.identify(graph)
+    if what is not None:
+        return f"{name} is {what} `gpen models` lists the files that fit."
+    return (
+        f"{name} is no GPEN network: {why}. It takes {_values(graph.inputs)} and returns {_values(graph.outputs)}. "
+        "Expected was an export of GPEN such as GPEN-BFR-512.onnx; `gpen models` lists the .pth files that fit as well."
+    )
+
+
+def _values(values: Any) -> str:
+    shown = [f"{name[:40]} ({' x '.join(str(n or '?') for n in shape)})" for name, shape in list(values.items())[:4]]
+    return ", ".join(shown) + (f" and {len(values) - 4} more" if len(values) > 4 else "") if shown else "nothing"

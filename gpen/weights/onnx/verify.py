@@ -1,0 +1,103 @@
+"""Runs a graph and the network recovered from it on the same picture."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ...errors import CheckpointError
+from ...network.gpen import GPEN
+from ...network.spec import Spec
+from ...wording import first_line
+from .file import OnnxFile
+
+TOLERANCE = 1e-3
+"""Largest difference, as a part of the output's range."""
+TOLERANCE_HALF = 1e-2
+"""The same for a graph whose weights have 16 bits: what it rounds by is in the difference."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What came of running both.
+
+    difference: the largest, as a part of the output's range; None where they were not compared, for this reason.
+    """
+
+    difference: float | None
+    reason: str = ""
+
+    def __str__(self) -> str:
+        if self.difference is None:
+            return f"not compared with the graph: {self.reason}"
+        return f"agrees with the graph in ONNX Runtime to {self.difference:.1g} of the output's range"
+
+
+def compare(
+    file: OnnxFile, output: str, spec: Spec, tensors: dict[str, Tensor], value_range: tuple[float, float]
+) -> Comparison:
+    """Compare; CheckpointError where they disagree or ONNX Runtime refuses the graph.
+
+    tensors: of the network, by published name, FIR buffers included; float32. value_range: of the network's input.
+    """
+    try:
+        import onnxruntime
+    except Exception as e:  # an installation that does not fit NumPy or the system fails in many ways
+        absent = isinstance(e, ModuleNotFoundError) and e.name == "onnxruntime"
+        why = "is not installed" if absent else f"could not be imported ({first_line(e)})"
+        return Comparison(None, f"ONNX Runtime {why}; pip install gpen-face-restore[onnx]")
+    picture = _picture(spec.in_size, value_range)
+    expected = _run(onnxruntime, file, output, picture)
+    with torch.inference_mode():
+        network = GPEN(spec)
+        network.load_state_dict(tensors, assign=True)
+        found = network(torch.from_numpy(picture)).numpy()
+    if expected.shape != found.shape:
+        raise CheckpointError(
+            f"{file.path.name} returns pictures of the shape {expected.shape}, where {spec.title} returns "
+            f"{found.shape}. Its graph does more than GPEN; nothing was written."
+        )
+    span = float(expected.max() - expected.min())
+    difference = float(np.abs(expected - found).max()) / span if span else math.nan
+    tolerance = TOLERANCE_HALF if file.graph.half else TOLERANCE
+    if not difference <= tolerance:
+        raise CheckpointError(
+            f"The network recovered from {file.path.name} differs from its graph by {difference:.2g} of the output's "
+            f"range, where at most {tolerance:g} is rounding. The graph does something that GPEN does not, such as "
+            "scaling its pictures or swapping their channels; nothing was written."
+        )
+    return Comparison(difference)
+
+
+def _run(runtime: Any, file: OnnxFile, output: str, picture: NDArray[np.float32]) -> NDArray[np.float32]:
+    options = runtime.SessionOptions()
+    options.log_severity_level = 4  # what goes wrong is in the exception
+    try:
+        session = runtime.InferenceSession(file.content, options, providers=["CPUExecutionProvider"])
+        (taken,) = session.get_inputs()
+        fed = picture.astype(np.float16) if taken.type == "tensor(float16)" else picture
+        (returned,) = session.run([output], {taken.name: fed})
+        return np.asarray(returned, np.float32)
+    except Exception as e:  # its own exceptions derive from Exception alone
+        raise CheckpointError(
+            f"ONNX Runtime could not run {file.path.name} ({first_line(e)}), so that what was recovered from it could "
+            "not be verified; nothing was written."
+        ) from e
+
+
+def _picture(size: int, value_range: tuple[float, float]) -> NDArray[np.float32]:
+    """A picture (1, 3, size, size) of a few smooth waves and some grain, the same every time."""
+    low, high = value_range
+    y, x = np.meshgrid(*2 * (np.linspace(0, 1, size),), indexing="ij")
+    waves = [
+        np.sin(2 * np.pi * (a * x + b * y) + c) for a, b, c in ((1.3, 0.6, 0.1), (-0.7, 1.9, 1.2), (2.1, 1.1, 2.3))
+    ]
+    grain = np.random.default_rng(0).uniform(-1, 1, (3, size, size))
+    picture = 0.5 + 0.4 * np.stack(waves) + 0.1 * grain
+    return (low + (high - low) * picture[None]).astype(np.float32)

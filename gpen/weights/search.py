@@ -1,0 +1,259 @@
+"""Where weight files are looked for, and which of them is meant.
+
+Nothing here creates a folder or opens a file; a folder that does not exist counts as an empty one.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path, PurePath
+
+from ..errors import FilesError
+from ..tasks import find_task
+from .catalog import (
+    KINDS,
+    NETWORK_SUFFIXES,
+    Published,
+    find_published,
+    is_half,
+    published_by_file_name,
+    weight_suffix,
+)
+
+MODELS_VARIABLE = "GPEN_MODELS_PATH"
+DETECTORS_VARIABLE = "GPEN_DETECTORS_PATH"
+
+
+def search_folders(extra: Sequence[Path] = (), kind: str = "network") -> list[Path]:
+    """Return the folders to search for files of this kind, first choice first, each once.
+
+    ``extra`` (the host's folders) comes first, then ``$GPEN_MODELS_PATH``, for detectors and parsers
+    also ``$GPEN_DETECTORS_PATH``, then the user's cache. The variables hold one folder or several,
+    separated as in ``PATH``. The folders need not exist.
+    """
+    if kind not in KINDS:
+        raise ValueError(f"kind is {kind!r}, not one of {', '.join(KINDS)}")
+    folders = [Path(folder) for folder in extra]
+    folders += _folders_in(MODELS_VARIABLE)
+    if kind != "network":
+        folders += _folders_in(DETECTORS_VARIABLE)
+    cache = _user_cache()
+    if cache is not None:
+        folders.append(cache)
+    return list(dict.fromkeys(folders))
+
+
+def user_cache() -> Path:
+    """Return the user's own folder for these files; FilesError where the user has no home folder."""
+    cache = _user_cache()
+    if cache is None:
+        raise FilesError(
+            "There is no home folder to keep downloaded files in. Set the environment variable "
+            f"{MODELS_VARIABLE} to a folder of your choice."
+        )
+    return cache
+
+
+def download_folder(folders: Sequence[Path]) -> Path:
+    """Return the folder a download goes to: the first that exists and can be written to, else the last.
+
+    With what :func:`search_folders` returns, the last is the user's cache; that is also the answer when
+    no folders are given.
+    """
+    for folder in folders:
+        if folder.is_dir() and os.access(folder, os.W_OK):
+            return folder
+    return folders[-1] if folders else user_cache()
+
+
+def find_file(published: Published, folders: Iterable[Path]) -> Path | None:
+    """Return the file on disk that is this published one, or None.
+
+    The first folder that has it wins. Within a folder full precision comes before 16 bits, safetensors
+    before .pth. Files are known by their names (see :func:`catalog.published_by_file_name`).
+    """
+    for folder in folders:
+        found = [path for path in _weight_files(folder) if published_by_file_name(path.name) == published]
+        if found:
+            return min(found, key=_preference)
+    return None
+
+
+def require_file(published: Published, folders: Sequence[Path]) -> Path:
+    """Return what :func:`find_file` finds; otherwise FilesError says where to get it and where to put it."""
+    found = find_file(published, folders)
+    if found is not None:
+        return found
+    lines = [f"{published.name} ({published.saved_as}) is not on this computer.", _searched(folders)]
+    by_hand = f"put {published.saved_as} into {download_folder(folders)}."
+    if published.addresses:
+        lines.append(f'Type "gpen download {published.name}", or download it by hand from')
+        lines += [f"  {address}" for address in published.addresses]
+        lines.append(f"and {by_hand}")
+    else:
+        lines.append(f"No address is known for it: {by_hand}")
+    raise FilesError("\n".join(lines))
+
+
+def find_network(name_or_path: str | Path | None, folders: Sequence[Path], task: str = "restore") -> Path:
+    """Return the weight file the user means.
+
+    ``name_or_path`` is a path to a file, a name from the catalogue, or the name of a file in one of the
+    folders, with or without its suffix (then safetensors comes before .pth). None or empty: what
+    :func:`default_network` chooses for ``task``. FilesError says what was looked for, where, and what to do.
+    """
+    text = str(name_or_path or "").strip()
+    if not text:
+        return _require_default(folders, task)
+    path = _expanded(text)
+    if _there(path.is_file):
+        return path
+    if path.name == text:
+        named = _named(text, folders)
+        if named is not None:
+            return named
+        published = _published_or_none(text)
+        if published is not None and published.kind == "network":
+            return require_file(published, folders)
+        if published is not None:
+            raise FilesError(f"{text} is a {published.kind}, not a network that restores faces.")
+    if _there(path.is_dir):
+        raise FilesError(f"{path} is a folder. Give one of the weight files in it, or a name from the catalogue.")
+    if path.name != text:
+        raise FilesError(f"There is no file {path}.")
+    there = [file.name for file in list_networks(folders)]
+    has = f"There are {', '.join(there)}. " if there else ""
+    raise FilesError(
+        f'"{text}" is neither a file, nor a name from the catalogue, nor a weight file in the folders '
+        f'searched. {has}"gpen models" lists what is published and what is on disk.\n{_searched(folders)}'
+    )
+
+
+def list_networks(folders: Iterable[Path]) -> list[Path]:
+    """Return the weight files in the folders that may be networks, in the order of folders, then names.
+
+    Left out by name are detectors, parsers and GPEN's discriminators (``-D``). The same file reached
+    through two folders is listed once.
+    """
+    files: dict[Path, Path] = {}
+    for folder in folders:
+        for path in _weight_files(folder):
+            if may_be_network(path.name):
+                files.setdefault(path.resolve(), path)
+    return list(files.values())
+
+
+def may_be_network(name: str, task: str | None = None) -> bool:
+    """Whether a file of this name may be a network: False for detectors, parsers and GPEN's discriminators.
+
+    task: False also for published networks that are for another one.
+    """
+    published = published_by_file_name(name)
+    if published is not None:
+        return published.kind == "network" and task in (None, published.task)
+    stem = PurePath(name).stem.casefold()
+    discriminator = stem.startswith("gpen") and stem.endswith(("-d", "_d"))
+    return weight_suffix(name) in NETWORK_SUFFIXES and not discriminator
+
+
+def default_network(folders: Sequence[Path], task: str = "restore") -> Path | None:
+    """Return the published network on disk that suits this task best, to use when none is named; or None."""
+    for published in by_preference(task):
+        found = find_file(published, folders)
+        if found is not None:
+            return found
+    return None
+
+
+def by_preference(task: str) -> list[Published]:
+    """The published networks for a task, the one that suits most faces first."""
+    return [find_published(name) for name in find_task(task).networks]
+
+
+def _require_default(folders: Sequence[Path], task: str) -> Path:
+    found = default_network(folders, task)
+    if found is not None:
+        return found
+    there = [file.name for file in list_networks(folders) if may_be_network(file.name, task)]
+    published = by_preference(task)
+    advice = f'Type "gpen download {published[0].name}" to get one' if published else "Give its weight file"
+    if there:
+        advice += f", or name one of the weight files that are there: {', '.join(there)}"
+    what = find_task(task).network_does
+    raise FilesError(f"No published network that {what} is on this computer. {advice}.\n{_searched(folders)}")
+
+
+def _named(name: str, folders: Iterable[Path]) -> Path | None:
+    wanted = name.casefold()
+    for folder in folders:
+        files = [path for path in _weight_files(folder) if weight_suffix(path.name) in NETWORK_SUFFIXES]
+        for path in files:
+            if path.name == name:
+                return path
+        found = [path for path in files if wanted in (path.name.casefold(), path.stem.casefold())]
+        if found:
+            return min(found, key=_preference)
+    return None
+
+
+def _published_or_none(name: str) -> Published | None:
+    try:
+        return find_published(name)
+    except FilesError:
+        return None
+
+
+def _weight_files(folder: Path) -> list[Path]:
+    try:
+        names = sorted(entry.name for entry in os.scandir(folder) if weight_suffix(entry.name))
+        return [path for path in map(folder.joinpath, names) if path.is_file()]
+    except OSError:
+        return []
+
+
+def _there(test: Callable[[], bool]) -> bool:
+    try:
+        return test()
+    except OSError:  # a name longer than the file system allows
+        return False
+
+
+def _preference(path: Path) -> tuple[bool, int, str]:
+    suffix = weight_suffix(path.name)
+    order = NETWORK_SUFFIXES.index(suffix) if suffix in NETWORK_SUFFIXES else len(NETWORK_SUFFIXES)
+    return is_half(path.name), order, path.name
+
+
+def _searched(folders: Sequence[Path]) -> str:
+    if not folders:
+        return "No folder was searched."
+    lines = [f"  {folder}{'' if folder.is_dir() else ' (does not exist)'}" for folder in folders]
+    return "\n".join(["Searched:", *lines])
+
+
+def _folders_in(variable: str) -> list[Path]:
+    entries = os.environ.get(variable, "").split(os.pathsep)
+    return [_expanded(entry.strip()) for entry in entries if entry.strip()]
+
+
+def _expanded(text: str) -> Path:
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:  # "~" where there is no home folder
+        return Path(text)
+
+
+def _user_cache() -> Path | None:
+    try:
+        if sys.platform == "win32":
+            local = os.environ.get("LOCALAPPDATA", "")
+            return (Path(local) if local else Path.home() / "AppData" / "Local") / "gpen"
+        if sys.platform == "darwin":
+            return Path.home() / "Library" / "Caches" / "gpen"
+        xdg = os.environ.get("XDG_CACHE_HOME", "")
+        # The XDG specification says to ignore a relative one.
+        return (Path(xdg) if Path(xdg).is_absolute() else Path.home() / ".cache") / "gpen"
+    except RuntimeError:
+        return None

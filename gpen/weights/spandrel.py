@@ -1,0 +1,133 @@
+"""Networks that are not GPEN's, made by spandrel from files that are not trusted."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from ..device import is_out_of_memory, pick_device, pick_dtype, without_autocast
+from ..errors import CheckpointError, GpenError, OutOfMemoryError
+from ..wording import first_line
+from .foreign import describe
+from .headers import Header
+from .headers_torch import code_complaint
+from .layout import network_names
+from .tensors import read_everything
+
+
+@dataclass(frozen=True)
+class Role:
+    """What a network is wanted for, in the words of errors.
+
+    name: such as "background model". kind: what it has to be, such as "an upscaler". wanted: a sentence that says more.
+    extra: what of this package brings spandrel.
+    """
+
+    name: str
+    kind: str
+    wanted: str
+    extra: str = "upscale"
+
+
+def load_descriptor(
+    header: Header,
+    role: Role,
+    check: Callable[[Any], None],
+    device: str,
+    precision: str,
+    registry: Any = None,
+) -> Any:
+    """Make the network that a file holds: spandrel's descriptor, on the device, in evaluation mode, without gradients.
+
+    check: raises CheckpointError where it is of another kind; called before the device's memory is taken. device: as
+    PyTorch names it, or "auto". precision: as the option of that name; float32 on a CPU and for networks that cannot
+    compute in another number format. registry: of the architectures that are tried; spandrel's own by default.
+
+    CheckpointError when the file is of another kind, damaged or unsafe; GpenError where spandrel is missing or broken,
+    or the device cannot be used; OutOfMemoryError when it has too little memory.
+    """
+    name = header.path.name
+    refuse_code(header)
+    spandrel = import_spandrel(role)
+    known = describe(network_names(header)) or "another network"
+    place = pick_device(device)
+    state = read_everything(header)
+    with torch.inference_mode(False), torch.no_grad():
+        try:
+            loader = spandrel.ModelLoader(registry=spandrel.MAIN_REGISTRY if registry is None else registry)
+            descriptor = loader.load_from_state_dict(state)
+        except spandrel.UnsupportedModelError:
+            raise CheckpointError(
+                f"{name} is {known}, which spandrel does not read as {role.kind}. {role.wanted}"
+            ) from None
+        except Exception as error:  # each architecture has its own way to fail on tensors that are not its own
+            raise CheckpointError(
+                f"{name} is {known}, and spandrel cannot make {role.kind} of it ({first_line(error)}). {role.wanted}"
+            ) from error
+        if not isinstance(descriptor, spandrel.ImageModelDescriptor):
+            raise CheckpointError(
+                f"{kind_of(header, descriptor)}, which fills in masked parts of pictures. {role.wanted}"
+            )
+        check(descriptor)
+        descriptor.model.requires_grad_(False).eval()
+        try:
+            descriptor.to(place, usable_dtype(precision, place, descriptor))
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            raise OutOfMemoryError(
+                f"{name} does not fit into the memory that is free on {place}. Close other programs that use it, or "
+                f"choose a smaller {role.name}."
+            ) from error
+    return descriptor
+
+
+def refuse_code(header: Header) -> None:
+    """CheckpointError where a file wants to run code when it is opened."""
+    if header.code:
+        raise CheckpointError(code_complaint(header.path, header.code))
+
+
+def kind_of(header: Header, descriptor: Any) -> str:
+    """What a file is, as the beginning of a sentence."""
+    return f"{header.path.name} is a network of the kind {descriptor.architecture.name}"
+
+
+def import_spandrel(role: Role) -> Any:
+    """The package; GpenError that says how to get it where it is missing or broken."""
+    try:
+        import spandrel
+    except Exception as error:  # torchvision, which it needs, breaks in many ways
+        if isinstance(error, ModuleNotFoundError) and error.name == "spandrel":
+            raise GpenError(
+                f"A {role.name} needs the Python package spandrel, which is not installed. Install it: "
+                f"pip install gpen-face-restore[{role.extra}]"
+            ) from error
+        raise GpenError(
+            f"The Python package spandrel cannot be used here ({type(error).__name__}: {first_line(error)}). "
+            f"{role.name.capitalize()}s need it; all else does not."
+        ) from error
+    return spandrel
+
+
+def usable_dtype(precision: str, device: torch.device, descriptor: Any) -> torch.dtype:
+    """The number format that option "precision" names where the network can compute in it, else float32."""
+    able = {torch.float16: descriptor.supports_half, torch.bfloat16: descriptor.supports_bfloat16}
+    dtype = pick_dtype(precision, device)
+    return dtype if device.type != "cpu" and able.get(dtype, True) else torch.float32
+
+
+@contextlib.contextmanager
+def repeatable(device: torch.device) -> Iterator[None]:
+    """Let a network compute in its own number format, and give the same result each time.
+
+    Some architectures add noise: it is the same each time, and a program around us does not see that it was drawn.
+    """
+    gpus = range(torch.cuda.device_count() if device.type == "cuda" else 0)
+    with without_autocast(device), torch.random.fork_rng(gpus):
+        torch.manual_seed(0)
+        yield

@@ -1,0 +1,294 @@
+"""What the nodes need from ComfyUI: its model folders, its model management, progress and previews."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import comfy.model_management as management
+import comfy.utils
+import folder_paths
+import numpy as np
+import torch
+from comfy.model_patcher import ModelPatcher
+from comfy_api.latest import ui
+from PIL import Image
+from server import PromptServer
+from torch import Tensor
+
+from ...gpen.device import pick_dtype
+from ...gpen.errors import FilesError, PhotoError
+from ...gpen.faces.detection.detector import FaceDetector
+from ...gpen.faces.parsing import FaceParser
+from ...gpen.images.picture import FloatImage
+from ...gpen.images.resize import resize
+from ...gpen.network.memory import memory_estimate
+from ...gpen.options import Options
+from ...gpen.restoration.components import ComponentCache, ComponentLoader, Components, HostHooks, Needs
+from ...gpen.tasks import RESTORE, Task
+from ...gpen.weights.catalog import NETWORK_SUFFIXES, ONNX_SUFFIX, find_published, published_by_file_name
+from ...gpen.weights.checkpoint import Model, load_model
+from ...gpen.weights.search import may_be_network, search_folders
+from ...gpen.wording import count
+from .frames import FoundFaces, FrameHost, find_faces, photo_of
+
+NETWORKS, DETECTORS = "facerestore_models", "facedetection"
+"""Names of model folders, shared with other node packs for faces: many users have them filled."""
+
+_SUFFIXES = {NETWORKS: set(NETWORK_SUFFIXES), DETECTORS: {*NETWORK_SUFFIXES, ONNX_SUFFIX}}
+_PREVIEW_SIZE = 1024
+_MOST_PREVIEWS = 16
+_HELPER_BYTES = 3 << 29
+"""Bytes: RetinaFace ResNet-50 on one of its tiles, and ParseNet, take less."""
+
+_log = logging.getLogger(__name__)
+
+
+def register_folders() -> None:
+    """Add our model folders to those that the user or other packs may have registered already."""
+    for name, suffixes in _SUFFIXES.items():
+        known = name in folder_paths.folder_names_and_paths
+        folder = Path(folder_paths.models_dir) / name
+        # Messages say to put files there; where it cannot be made, the user's own folders may still do.
+        with contextlib.suppress(OSError):
+            folder.mkdir(parents=True, exist_ok=True)
+        folder_paths.add_model_folder_path(name, str(folder))
+        paths, listed = folder_paths.folder_names_and_paths[name]
+        # An empty set lists every file; other packs may rely on that.
+        if listed or not known:
+            folder_paths.folder_names_and_paths[name] = (paths, {*listed, *suffixes})
+
+
+def folders(name: str) -> list[Path]:
+    """The folders registered under a name, first choice first."""
+    return [Path(path) for path in folder_paths.get_folder_paths(name)]
+
+
+def network_files() -> list[str]:
+    """Names of the files that may be networks, as the host lists them: relative to their folder."""
+    return [name for name in folder_paths.get_filename_list(NETWORKS) if may_be_network(Path(name).name)]
+
+
+def files_to_convert() -> list[str]:
+    """The same for every task, and the ONNX graphs beside them.
+
+    Those are not registered with the host: other packs would be offered them by its lists, which they share with us.
+    """
+    found = ((file, folder) for folder in folders(NETWORKS) for file in folder.rglob("*"))
+    graphs = {
+        os.path.relpath(file, folder)
+        for file, folder in found
+        if file.suffix.lower() == ONNX_SUFFIX and file.is_file() and published_by_file_name(file.name) is None
+    }
+    return [*network_files(), *sorted(graphs)]
+
+
+def network_path(name: str) -> Path:
+    """The file that the user chose; FilesError says where to put which file if it is not there."""
+    path = folder_paths.get_full_path(NETWORKS, name) if name else None
+    if path is None:
+        missing = f"There is no model file {name!r} in ComfyUI's model folders. " if name else ""
+        raise FilesError(missing + where_to_put())
+    return Path(path)
+
+
+def where_to_put() -> str:
+    """What a user without weights has to do."""
+    return (
+        f"Put a model such as {find_published(RESTORE.example).saved_as} into {folders(NETWORKS)[0]}, then refresh "
+        "the node definitions (R)."
+    )
+
+
+def state_of(paths: Iterable[Path]) -> list[tuple[str, int, int]]:
+    """Changes whenever one of the files does."""
+    there = [(path, path.stat()) for path in paths if path.is_file()]
+    return [(str(path), stat.st_mtime_ns, stat.st_size) for path, stat in there]
+
+
+def detector_files() -> list[Path]:
+    """All files where the weights of detectors and parsers are looked for."""
+    searched = search_folders(folders(DETECTORS), kind="detector")
+    return sorted(path for folder in searched if folder.is_dir() for path in folder.iterdir())
+
+
+class ManagedModel:
+    """A network whose place, on the GPU or off it, is ComfyUI's to decide."""
+
+    def __init__(self, path: Path, precision: str) -> None:
+        load_device, offload_device = management.get_torch_device(), management.unet_offload_device()
+        dtype = pick_dtype(precision, load_device)
+        if dtype == torch.float16 and load_device.type != "cpu":
+            # A CPU cannot compute in it, but may well keep the weights.
+            self.model = load_model(path, offload_device, torch.float32)
+            with torch.inference_mode(False):
+                self.model.network.to(dtype)
+        else:
+            self.model = load_model(path, offload_device, dtype)
+        self._dtype = dtype
+        # Not CoreModelPatcher, which in newer versions moves single layers of networks made of ComfyUI's own.
+        self._patcher = ModelPatcher(self.model.network, load_device=load_device, offload_device=offload_device)
+
+    def for_run(self, task: Task) -> Model:
+        """The network, for one run of a node that does ``task`` and calls :meth:`load` before it uses it.
+
+        GpenError where the network is for another task.
+        """
+        model = self.model.for_task(task.name)
+        if self.model.dtype != self._dtype:
+            _log.warning("%s goes on in %s: memory ran out before.", self.model.spec.title, self.model.dtype)
+        return model
+
+    def load(self) -> None:
+        """Have the whole network, and room to run it on one face, on ComfyUI's device."""
+        needed = memory_estimate(self.model.spec, self.model.dtype)
+        management.load_models_gpu([self._patcher], memory_required=needed, force_full_load=True)
+        # With --novram the host leaves the weights where they are, for layers that fetch their own.
+        self.model.network.to(self._patcher.load_device)
+
+
+def _make_room() -> None:
+    """Have ComfyUI unload what it must for a detector or parser, which are too small to be managed one by one."""
+    device = management.get_torch_device()
+    if not management.is_device_cpu(device):
+        management.free_memory(_HELPER_BYTES, device)
+
+
+_cache = ComponentCache()
+
+
+def component_loader() -> ComponentLoader:
+    """Loads detectors, parsers and recognisers onto ComfyUI's device; they are kept from one run to the next."""
+    return ComponentLoader(
+        folders(DETECTORS),
+        management.get_torch_device(),
+        cache=_cache,
+        hooks=HostHooks(before_helper=_make_room),
+    )
+
+
+def components_for(task: Task, model: ManagedModel, options: Options, *, aligned: bool = False) -> Components:
+    """What a node that does a task needs; faces are given to it. GpenError where something cannot be used."""
+    needs = Needs.of(task, options, aligned=aligned, faces_given=True)
+    return component_loader().complete(model.for_run(task), options, needs)
+
+
+def parser_for(mask: str) -> FaceParser | None:
+    """What the parsed mask needs; None for the others."""
+    return component_loader().parser() if mask == "parsed" else None
+
+
+def detector_of(name: str) -> FaceDetector:
+    """The detector that the option of this name chooses, on ComfyUI's device."""
+    return component_loader().detector(name)
+
+
+def frame_host(model: ManagedModel) -> FrameHost:
+    """What ComfyUI wants while frames are worked on with a network."""
+    return FrameHost(before_frame=model.load, on_step=Progress(), device=output_device())
+
+
+def faces_of(image: Tensor, detector: FaceDetector | None, options: Options, region: Tensor | None) -> FoundFaces:
+    """Find and choose the faces of each picture; detector: None for the automatic choice."""
+    detector = detector or detector_of("auto")
+    _make_room()
+    return find_faces(image, detector, options, region, Progress())
+
+
+class Progress:
+    """Progress of a node, and the point where the user's Cancel takes effect."""
+
+    def __init__(self) -> None:
+        self._bar: Any = None
+
+    def __call__(self, done: int, total: int, face: FloatImage | None) -> None:
+        """Show it, with the face just done as a preview; raises the host's exception once Cancel was clicked."""
+        management.throw_exception_if_processing_interrupted()
+        if total:
+            self._bar = self._bar or comfy.utils.ProgressBar(total)
+            preview = ("JPEG", _image(face), 512) if face is not None else None
+            self._bar.update_absolute(done, total, preview)
+
+
+def say(node_id: str | None, text: str) -> None:
+    """Show a sentence on a node while the host's page is open, where this version of the host can."""
+    server = PromptServer.instance
+    send = getattr(server, "send_progress_text", None)
+    if send is not None and node_id is not None:
+        send(text, node_id)
+
+
+def output_device() -> torch.device:
+    """Where the host wants the pictures that nodes pass on."""
+    return management.intermediate_device()
+
+
+def enlarger(upscale_model: Any, images: Tensor, options: Options) -> Callable[[int], FloatImage]:
+    """Enlarges one of the images at a time with an upscale model, in tiles, as the host's own node does.
+
+    Option "upscale" above 1 is what the result is resized to; otherwise the model's own scale counts. PhotoError
+    where what the model makes would be larger than option "max_megapixels".
+    """
+    from comfy_extras.nodes_upscale_model import ImageUpscaleWithModel
+
+    height, width = images.shape[1:3]
+    factor = options.upscale
+    megapixels = height * width * max(factor, upscale_model.scale) ** 2 / 1e6
+    if megapixels > options.max_megapixels:
+        raise PhotoError(
+            f"The upscale model would make a picture of {megapixels:.1f} megapixels, more than the "
+            f"{options.max_megapixels:g} allowed. Choose another upscale model, or a larger limit."
+        )
+
+    def enlarge(index: int) -> FloatImage:
+        frame = torch.from_numpy(photo_of(images[index]))[None]
+        enlarged = photo_of(ImageUpscaleWithModel.execute(upscale_model, frame)[0][0])
+        return resize(enlarged, (round(width * factor), round(height * factor))) if factor > 1 else enlarged
+
+    return enlarge
+
+
+def backgrounds(images: Tensor, number: int) -> Callable[[int], FloatImage]:
+    """Gives the background for each of ``number`` pictures; PhotoError where there are fewer or more."""
+    if len(images) != number:
+        raise PhotoError(
+            f"For {count(number, 'picture')} there {'is' if len(images) == 1 else 'are'} "
+            f"{count(len(images), 'background')}. Connect as many backgrounds as pictures."
+        )
+    return lambda index: photo_of(images[index])
+
+
+def numbered_preview(drawings: Tensor, found: FoundFaces) -> dict[str, list[Any]]:
+    """What the page needs to show numbered boxes: pictures of the first frames, and where in them the faces lie.
+
+    Each face is [frame, number, left, top, right, bottom], in fractions of the picture.
+    """
+    shown = min(len(drawings), _MOST_PREVIEWS)
+    boxes = [
+        [face.frame, face.number, *_fractions(face.face.box, found.width, found.height)]
+        for face in (*found.chosen, *found.left_out)
+        if face.frame < shown
+    ]
+    pictures = [picture for index in range(shown) for picture in preview(drawings[index])]
+    return {"images": pictures, "gpen_faces": boxes}
+
+
+def preview(frame: Tensor) -> list[Any]:
+    """Save one frame (H, W, C), made smaller if it is large, for the node to show; what its page needs to know."""
+    photo = photo_of(frame)
+    factor = min(1.0, _PREVIEW_SIZE / max(photo.shape[:2]))
+    size = (max(1, round(photo.shape[1] * factor)), max(1, round(photo.shape[0] * factor)))
+    small = torch.from_numpy(resize(photo, size).clip(0, 1))
+    return list(ui.PreviewImage(small[None]).as_dict()["images"])
+
+
+def _fractions(box: tuple[float, float, float, float], width: int, height: int) -> list[float]:
+    return [(value + 0.5) / size for value, size in zip(box, (width, height) * 2, strict=True)]
+
+
+def _image(photo: FloatImage) -> Image.Image:
+    return Image.fromarray(np.rint(photo.clip(0, 1) * 255).astype(np.uint8))

@@ -1,0 +1,82 @@
+"""The options of :mod:`gpen.options` as inputs of ComfyUI nodes."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+from ...gpen.faces.facexlib import facexlib_trouble
+from ...gpen.options import OPTIONS, Options
+from ...gpen.tasks import Task
+
+_KINDS = {bool: "Boolean", int: "Int", float: "Float", str: "String"}
+_NEEDED_PARTS = {
+    "retinaface_resnet50": "detection.retinaface",
+    "retinaface_mobile0.25": "detection.retinaface",
+    "parsed": "parsing.parsenet",
+}
+"""Choices that need a part of facexlib, which is often missing or broken where many node packs share packages."""
+
+CHOOSING = ("detection_threshold", "select", "only_faces", "min_face_size")
+"""Options about finding and choosing faces, in the order of the widgets."""
+
+PASTING = ("mask", "feather", "strength", "color_match")
+"""Options about pasting crops, in the order of the widgets."""
+
+_ORDER = (
+    *CHOOSING,
+    *("template", "mask", "feather", "damage_feather", "strength", "color_match", "upscale", "max_megapixels"),
+    *("identity_guard", "identity_action", "video"),
+)
+"""Saved workflows hold the values of widgets by their position: what is new comes last."""
+
+_OF_LOADERS = ("precision", "detector")
+"""Options of the nodes that load networks and detectors."""
+
+_log = logging.getLogger(__name__)
+
+
+def option_names(task: Task) -> list[str]:
+    """The options that a node for a task has widgets for, in their order."""
+    names = [name for name in task.options if name not in _OF_LOADERS]
+    return sorted(names, key=lambda name: _ORDER.index(name) if name in _ORDER else len(_ORDER))
+
+
+def widget(name: str) -> tuple[str, dict[str, Any]]:
+    """The kind of input ("Float", "Combo", …) for an option, and the arguments of its Input."""
+    option = OPTIONS[name]
+    arguments: dict[str, Any] = {
+        "id": name,
+        "display_name": option.label,
+        "tooltip": option.help,
+        "default": option.default,
+        "advanced": option.advanced or None,
+    }
+    if option.choices:
+        return "Combo", arguments | {"options": [choice for choice in option.choices if _usable(choice)]}
+    if option.kind in (int, float):
+        limits = {"min": option.minimum, "max": option.maximum, "step": option.step}
+        arguments |= {key: option.kind(limit) for key, limit in limits.items()}
+    return _KINDS[option.kind], arguments
+
+
+def supported(function: Callable[..., Any], **arguments: Any) -> Any:
+    """Call ``function`` with those of the arguments that this version of the host knows."""
+    known = inspect.signature(function).parameters
+    return function(**{key: value for key, value in arguments.items() if key in known})
+
+
+def options_from(values: dict[str, Any]) -> Options:
+    """The options among a node's values; GpenError for a value that is none of its option's."""
+    return Options(**{name: value for name, value in values.items() if name in OPTIONS})
+
+
+@cache
+def _usable(choice: str) -> bool:
+    trouble = facexlib_trouble(_NEEDED_PARTS[choice]) if choice in _NEEDED_PARTS else None
+    if trouble is not None:
+        _log.warning('GPEN Face Restore does without "%s". %s', choice, trouble)
+    return trouble is None

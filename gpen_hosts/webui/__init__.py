@@ -1,0 +1,1 @@
+"""SD-WebUI: AUTOMATIC1111, Forge and their relatives."""
