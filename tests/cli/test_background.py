@@ -25,7 +25,7 @@ from gpen.images.resize import resize
 from gpen.options import Options
 from gpen.restoration.upscaler import SMALLEST_TILE, load_upscaler
 from gpen.weights.checkpoint import load_model
-from tests.upscalers import known_output, known_upscaler
+from tests.restoration.upscalers import known_output, known_upscaler
 
 
 @pytest.fixture(scope="session")

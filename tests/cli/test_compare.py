@@ -22,8 +22,8 @@ from gpen.faces.faces_file import PhotoFaces, write_faces
 from gpen.images import read_picture, write_picture
 from gpen.images.picture import Picture
 from gpen.options import Options
-from tests.face_networks import restoreformer
-from tests.upscalers import known_upscaler
+from tests.compare.face_networks import restoreformer
+from tests.restoration.upscalers import known_upscaler
 
 COLOR = (0.8, 0.5, 0.1)
 SIDE = 128

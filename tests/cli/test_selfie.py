@@ -10,7 +10,7 @@ import pytest
 from gpen.images import read_picture
 from gpen.images.resize import resize
 from gpen.options import PRESETS
-from tests.upscalers import known_output, known_upscaler
+from tests.restoration.upscalers import known_output, known_upscaler
 
 
 @pytest.fixture

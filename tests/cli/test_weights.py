@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from gpen.weights.checkpoint import inspect
-from tests.model.onnx_exports import export, network
+from tests.weights.onnx.exports import export, network
 
 
 def test_convert_a_file(gpen, networks, restore, photographs, tmp_path, files_in):

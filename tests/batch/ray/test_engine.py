@@ -15,12 +15,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.upscalers import known_upscaler
+from tests.restoration.upscalers import known_upscaler
 
 pytest.importorskip("ray", reason="needs Ray: make test-ray runs this")
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="needs named pipes")
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 LONG = 120
 
 
