@@ -22,18 +22,28 @@ PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 
 @dataclass(frozen=True)
 class Option:
-    """One option as a user sees it. ``minimum``, ``maximum`` and ``step`` are None unless it is a number."""
+    """One option as a user sees it."""
 
     name: str
+    """Its key everywhere: field of :class:`Options`, flag, widget, API field."""
     default: bool | int | float | str
+    """The value where none is given; its type is that of all values."""
     label: str
+    """A few words for a control."""
     help: str
+    """One or more sentences; they name every choice."""
     group: str
+    """What it is about, for grouping flags."""
     minimum: float | None = None
+    """Of a number; None otherwise, like ``maximum`` and ``step``."""
     maximum: float | None = None
+    """Of a number."""
     step: float | None = None
+    """By how much a slider moves."""
     choices: tuple[str, ...] = ()
+    """The valid values, where it is a choice."""
     advanced: bool = False
+    """Whether most users never need it."""
 
     @property
     def kind(self) -> type:
@@ -78,8 +88,8 @@ class Options:
     precision: str = _option(
         "auto",
         "Precision",
-        "Number format of the network. auto: float32, as the weights are published; bfloat16 on CPUs that are fast in "
-        "it. Less takes less memory.",
+        "Number format of the network. auto: float32, as the models are published; bfloat16 on CPUs that are fast with "
+        "it. Smaller formats need less memory.",
         "model",
         choices=PRECISIONS,
         advanced=True,
@@ -87,16 +97,15 @@ class Options:
     detector: str = _option(
         "auto",
         "Face detector",
-        "What finds the faces. auto: of those whose weights are there, RetinaFace before YuNet, on a CPU YuNet "
-        "before RetinaFace.",
+        "Model that finds the faces. auto: of those on disk RetinaFace before YuNet, on a CPU YuNet before RetinaFace.",
         "detection",
         choices=DETECTORS,
     )
     detection_threshold: float = _option(
         0.7,
         "Detection threshold",
-        "Faces detected with a lower score are left out. Lower it when a face is missed, raise it when "
-        "something that is no face is restored.",
+        "Skip faces that score lower. Lower it when a face is missed, raise it when something that is not a face is "
+        "restored.",
         "detection",
         minimum=0.05,
         maximum=1.0,
@@ -105,7 +114,7 @@ class Options:
     select: str = _option(
         "all",
         "Faces",
-        "Which of the detected faces are restored: all, the largest, or the most central one.",
+        "Which of the detected faces to restore: all, the largest, or the most central one.",
         "selection",
         choices=("all", "largest", "central"),
     )
@@ -118,7 +127,7 @@ class Options:
     min_face_size: int = _option(
         0,
         "Smallest face",
-        "Faces whose box is narrower or lower than this many pixels of the photograph are left alone.",
+        "Skip faces whose box is narrower or lower than this many pixels of the photo.",
         "selection",
         minimum=0,
         maximum=4096,
@@ -128,8 +137,8 @@ class Options:
     template: str = _option(
         "gpen",
         "Alignment",
-        "Where the landmarks lie in the crop. gpen: as the published weights were trained. ffhq: a tighter "
-        "crop, as facexlib and facefusion cut it.",
+        "Where the landmarks lie in the crop. gpen: as the published models were trained. ffhq: a tighter crop, as in "
+        "facexlib and facefusion.",
         "alignment",
         choices=("gpen", "ffhq"),
         advanced=True,
@@ -137,15 +146,15 @@ class Options:
     mask: str = _option(
         "ellipse",
         "Mask",
-        "Where the restored face replaces the photograph. ellipse: fitted to the landmarks. box: nearly the "
-        "whole crop. parsed: skin, features and hair found by a face-parsing network (needs its weights).",
+        "Where the restored face replaces the photo. ellipse: fitted to the landmarks. box: nearly the whole crop. "
+        "parsed: skin, features and hair, found by a face-parsing model that has to be on disk.",
         "mask",
         choices=("ellipse", "box", "parsed"),
     )
     feather: float = _option(
         0.1,
         "Feather",
-        "Width of the soft edge of the mask, as a fraction of the face's height.",
+        "Width of the mask's soft edge, as a fraction of the face's height.",
         "mask",
         minimum=0.0,
         maximum=0.5,
@@ -155,7 +164,7 @@ class Options:
     strength: float = _option(
         1.0,
         "Strength",
-        "How much of the restored face is laid over the original: 0 changes nothing, 1 replaces it.",
+        "How much of the restored face is blended over the original: 0 changes nothing, 1 replaces it.",
         "blending",
         minimum=0.0,
         maximum=1.0,
@@ -163,7 +172,7 @@ class Options:
     )
     damage_feather: float = _option(
         0.02,
-        "Feather of damage",
+        "Damage feather",
         "Width of the soft edge around damage that is filled in, as a fraction of the face's height.",
         "mask",
         minimum=0.0,
@@ -174,15 +183,15 @@ class Options:
     color_match: bool = _option(
         False,
         "Match colours",
-        "Gives the restored face the mean and spread of the original's colours (in Lab, inside the mask).",
+        "Give the restored face the mean and spread of the original's colours (in Lab, inside the mask).",
         "blending",
         advanced=True,
     )
     identity_guard: float = _option(
         0.0,
         "Identity guard",
-        "Largest cosine distance between a face before and after, such as 0.3, told by a face-recognition network "
-        "(needs its weights). 0: no guard.",
+        "Largest cosine distance allowed between a face before and after, such as 0.3, measured by a face-recognition "
+        "model that has to be on disk. 0: off.",
         "identity",
         minimum=0.0,
         maximum=2.0,
@@ -191,9 +200,9 @@ class Options:
     )
     identity_action: str = _option(
         "blend",
-        "Beyond the guard",
-        "What is done with a face that has moved further. blend: no more of it is laid over the original than keeps it "
-        "within. keep: the original stays.",
+        "If a face changes too much",
+        "What to do with a face beyond the guard's limit. blend: blend in no more of it than stays within. keep: keep "
+        "the original.",
         "identity",
         choices=("blend", "keep"),
         advanced=True,
@@ -201,7 +210,7 @@ class Options:
     upscale: float = _option(
         1.0,
         "Upscale",
-        "Enlarges the photograph; faces are pasted at the new size, so that more of their detail stays.",
+        "Enlarge the photo. Faces are pasted at the new size, so that more of their detail is kept.",
         "blending",
         minimum=1.0,
         maximum=4.0,
@@ -210,14 +219,14 @@ class Options:
     video: bool = _option(
         False,
         "Steady video",
-        "For the frames of a video, in their order: faces are followed from frame to frame, their places are smoothed, "
-        "and gaps of up to 5 frames bridged. A face keeps its number as long. Not for unrelated pictures.",
+        "For the frames of one video, in order: follow faces from frame to frame, smooth their positions, and bridge "
+        "gaps of up to 5 frames. A face keeps its number for as long as it is followed. Not for unrelated photos.",
         "video",
     )
     max_megapixels: float = _option(
         200.0,
         "Largest picture",
-        "Pictures with more megapixels are refused before they are decoded, and such results before they are made.",
+        "Refuse pictures with more megapixels before they are decoded, and results before they are made.",
         "limits",
         minimum=0.1,
         maximum=10000.0,
@@ -249,8 +258,7 @@ class Preset:
 PRESETS = {
     "selfie": Preset(
         "Selfie",
-        "As the authors restore large faces: GPEN-BFR-2048, strength 0.8, twice the size. What is given besides counts "
-        "instead.",
+        "As the authors restore large faces: GPEN-BFR-2048, strength 0.8, twice the size. Options you set override it.",
         "GPEN-BFR-2048",
         {"strength": 0.8, "upscale": 2.0},
     ),
@@ -258,12 +266,9 @@ PRESETS = {
 
 
 def preset_values(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """What to make Options of: the preset's values, and instead of them those that were given.
-
-    Raises OptionError where there is no such preset.
-    """
+    """Values for Options: the preset's, overridden by those that were given. OptionError for an unknown preset."""
     if name not in PRESETS:
-        raise OptionError(f"The preset is {name!r}, which is not one of those there are: {', '.join(PRESETS)}.")
+        raise OptionError(f"The preset {name!r} is unknown. Choose one of: {', '.join(PRESETS)}.")
     return {**PRESETS[name].values, **given}
 
 
@@ -316,7 +321,7 @@ ALIGNED = Option(
     "aligned",
     False,
     "Aligned portrait",
-    "Each picture is one face, cut out as the network takes it: a square. Faces are not looked for.",
+    "Each photo is one face, already cropped to a square as the network takes it. No faces are looked for.",
     "alignment",
 )
 """For tasks that accept aligned portraits: it says what the photos are, not what is done to them."""

@@ -144,5 +144,5 @@ def test_what_is_given_counts_more_than_a_preset():
 
 
 def test_an_unknown_preset_is_refused():
-    with pytest.raises(OptionError, match=r"^The preset is 'x', which is not one of those there are: selfie\.$"):
+    with pytest.raises(OptionError, match=r"^The preset 'x' is unknown\. Choose one of: selfie\.$"):
         preset_values("x", {})
