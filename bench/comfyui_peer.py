@@ -22,9 +22,9 @@ from facexlib.parsing.parsenet import ParseNet
 from skimage import data
 
 from gpen.network.spec import Spec
-from gpen.network.synthetic import made_weights
+from gpen.network.synthetic import synthetic_weights
 from gpen.options import OPTIONS
-from tests.hosts.comfyui_server import PACK, ComfyUIServer
+from tests.hosts.comfyui.server import PACK, ComfyUIServer
 
 RUNS = 5
 DETECTOR = "detection_mobilenet0.25_Final.pth"
@@ -69,7 +69,7 @@ def main(peer_folder: Path, detectors: Path) -> None:
     torch.manual_seed(0)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        torch.save(made_weights(Spec(512, 512)), folder / "GPEN-BFR-512.pth")
+        torch.save(synthetic_weights(Spec(512, 512)), folder / "GPEN-BFR-512.pth")
         torch.save(ParseNet(in_size=512, out_size=512, parsing_ch=19).state_dict(), folder / "parsenet.pth")
         paths = folder / "paths.yaml"
         paths.write_text(f"peer:\n  custom_nodes: {peer_folder.resolve().parent}\n", encoding="utf-8")

@@ -1,6 +1,6 @@
 """What :mod:`bench.outputs` runs its commands on: small photographs, masks, frames, and networks with made weights.
 
-The networks are those of :mod:`gpen.network.synthetic` with noise in every ToRGB, so that no tensor is without effect on the
+The networks are those of :mod:`gpen.model.made` with noise in every ToRGB, so that no tensor is without effect on the
 picture. Photographs and detectors come from ../shared.
 """
 
@@ -25,13 +25,13 @@ from spandrel.architectures.Compact import Compact
 from spandrel.architectures.RestoreFormer import RestoreFormer
 from torch import Tensor
 
-from gpen.faces.detection.detector import make_detector
+from gpen.faces.detect import make_detector
 from gpen.faces.face import Face
 from gpen.faces.faces_file import PhotoFaces, write_faces
 from gpen.images import Picture, read_picture, write_picture
-from gpen.network.gpen import GPEN
-from gpen.network.spec import Spec
-from gpen.network.synthetic import IDENTITY, SHARPEN, made_weights
+from gpen.model.made import IDENTITY, SHARPEN, synthetic_weights
+from gpen.model.network import GPEN
+from gpen.model.spec import Spec
 
 from .clip import solvay_clip
 from .measure import random_weights
@@ -67,16 +67,16 @@ def prepare(folder: Path) -> None:
 
 
 def _photographs(folder: Path) -> tuple[Pixels, list[Pixels]]:
-    """Nine people, three portraits, a place without faces."""
+    """Nine people, three portraits, a place without faces; in 16 bits, which show what 8 would round away."""
     grey_group = np.asarray(Image.open(PHOTOGRAPH).convert("RGB"))[60:330, 300:700]
     group = _tinted(grey_group)
     names = ("ffhq_00000_lq", "ffhq_00001_lq", "gray_106000")
     portraits = [_reduced(np.asarray(Image.open(SHARED / "photos" / f"{name}.png")), 240) for name in names]
-    Image.fromarray(group).save(folder / "group.png")
-    Image.fromarray(portraits[0]).save(folder / "portrait.png")
+    aligned = _reduced(portraits[2][20:220, 20:220], 160)
+    pictures = {"group": group, "grey_group": grey_group, "portrait": portraits[0], "aligned": _grey(aligned)}
+    for name, pixels in pictures.items():
+        write_picture(folder / f"{name}.png", Picture(_fine(pixels), bits=16, grey=name == "aligned"))
     Image.fromarray(portraits[2]).convert("L").save(folder / "grey.png")
-    Image.fromarray(grey_group).save(folder / "grey_group.png")
-    Image.fromarray(_reduced(portraits[2][20:220, 20:220], 160)).convert("L").save(folder / "aligned.png")
     waves = np.linspace(0, 12, 160)
     place = 127 + 60 * np.sin(waves)[:, None] * np.cos(waves)
     Image.fromarray(place.astype(np.uint8)).save(folder / "place.png")
@@ -86,7 +86,7 @@ def _photographs(folder: Path) -> tuple[Pixels, list[Pixels]]:
 def _formats(folder: Path, portraits: Sequence[Pixels]) -> None:
     """One face in every kind of picture file."""
     first, second, third = (Image.fromarray(portrait) for portrait in portraits)
-    fine = _blurred(portraits[1] / np.float32(255), 0.8)
+    fine = _fine(portraits[1])
     alpha = np.tile(np.linspace(0.2, 1, 240, dtype=np.float32), (240, 1))
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     exif = Image.Exif()
@@ -123,7 +123,7 @@ def _frames(folder: Path) -> None:
     clip[3] = _blurred(clip[3], 9)
     clip[5:] = [np.ascontiguousarray(picture[:, ::-1]) for picture in clip[5:]]
     for number, picture in enumerate(clip, 8):  # frame10 follows frame9
-        write_picture(folder / f"frame{number}.png", Picture(picture))
+        write_picture(folder / f"frame{number}.png", Picture(picture, bits=16))
 
 
 def _masks(folder: Path, size: tuple[int, int]) -> None:
@@ -185,7 +185,7 @@ def _networks(folder: Path) -> None:
 
 def _made(spec: Spec, **more: Any) -> dict[str, Tensor]:
     more = {"color_matrix": _times(0.7)} | more
-    weights = made_weights(spec, **more)
+    weights = synthetic_weights(spec, **more)
     generator = torch.Generator().manual_seed(spec.out_size)
     for name, tensor in weights.items():
         if ".to_rgb" in name and name.endswith("conv.weight"):
@@ -269,6 +269,11 @@ def _tinted(grey: Pixels) -> Pixels:
     down, across = np.meshgrid(np.linspace(0, 1, height), np.linspace(0, 1, width), indexing="ij")
     factors = np.stack([1 - 0.3 * across, 0.85 + 0.1 * down, 0.7 + 0.25 * across * down], axis=2)
     return np.rint(grey * factors).astype(np.uint8)
+
+
+def _fine(pixels: Pixels) -> NDArray[np.float32]:
+    """With values between those of 8 bits."""
+    return _blurred(pixels / np.float32(255), 0.4)
 
 
 def _blurred(picture: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:

@@ -26,7 +26,7 @@ from gpen.faces.faces_file import FacesFromFile, PhotoFaces, write_faces
 from gpen.images import Picture, write_picture
 from gpen.network.gpen import GPEN
 from gpen.network.spec import Spec
-from gpen.network.synthetic import made_weights
+from gpen.network.synthetic import synthetic_weights
 from gpen.options import Options
 from gpen.restoration.api import restore
 from gpen.weights.checkpoint import Model, load_model
@@ -84,7 +84,7 @@ def photographs() -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         _files(folder, PHOTOGRAPHS, 640, 480)
-        torch.save(made_weights(SMALL), folder / "small.pth")
+        torch.save(synthetic_weights(SMALL), folder / "small.pth")
         command = [sys.executable, "-m", "gpen", "restore", folder / "photos", "-o", folder / "out"]
         command += ["--models-path", folder, "--model", "small", "--faces", folder / "faces.json"]
         command += ["--report", folder / "report.json"]

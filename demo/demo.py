@@ -24,7 +24,7 @@ import gpen  # noqa: E402
 from gpen.faces.drawing import Drawing, side_by_side  # noqa: E402
 from gpen.faces.faces_file import FacesFromFile  # noqa: E402
 from gpen.images.picture import FloatImage  # noqa: E402
-from gpen.network.synthetic import SHARPEN, made_weights  # noqa: E402
+from gpen.network.synthetic import SHARPEN, synthetic_weights  # noqa: E402
 from gpen.weights.catalog import find_published  # noqa: E402
 from gpen.weights.search import default_network, find_file, search_folders  # noqa: E402
 
@@ -70,7 +70,7 @@ def load_best() -> tuple[gpen.Model, str]:
     )
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "stand-in.pth"
-        torch.save(made_weights(STAND_IN, kernel=SHARPEN), path)
+        torch.save(synthetic_weights(STAND_IN, kernel=SHARPEN), path)
         return gpen.load_model(path), "after: STAND-IN weights that only sharpen, no trained model"
 
 

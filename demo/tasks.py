@@ -25,7 +25,7 @@ import gpen
 from demo import OUTPUT, drawing_of, find_faces
 from gpen.faces.drawing import Drawing, side_by_side
 from gpen.images.picture import FloatImage
-from gpen.network.synthetic import IDENTITY, SHARPEN, made_weights
+from gpen.network.synthetic import IDENTITY, SHARPEN, synthetic_weights
 from gpen.weights.search import default_network, search_folders
 
 STAND_IN = gpen.Spec(in_size=512, out_size=512, channel_multiplier=2, narrow=1 / 8)
@@ -96,7 +96,7 @@ def repeating_upscaler() -> gpen.Upscaler:
 def stand_in(task: str) -> gpen.Model:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "stand-in.pth"
-        torch.save(made_weights(STAND_IN, **MADE[task]), path)
+        torch.save(synthetic_weights(STAND_IN, **MADE[task]), path)
         return gpen.load_model(path, task=task)
 
 

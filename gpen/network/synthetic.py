@@ -35,7 +35,7 @@ SHARPEN = ((-0.25, -0.5, -0.25), (-0.5, 4.0, -0.5), (-0.25, -0.5, -0.25))
 """A 3 x 3 filter of sum 1 that visibly sharpens."""
 
 
-def made_weights(
+def synthetic_weights(
     spec: Spec,
     *,
     color_matrix: Sequence[Sequence[float]] = IDENTITY,

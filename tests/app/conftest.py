@@ -18,7 +18,7 @@ import torch
 
 from gpen.cli import main
 from gpen.network.spec import Spec
-from gpen.network.synthetic import SHARPEN, made_weights
+from gpen.network.synthetic import SHARPEN, synthetic_weights
 from tests.chromium import launch, screenshots  # noqa: F401
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -92,10 +92,10 @@ def weights(detector_weights: Path, tmp_path_factory: pytest.TempPathFactory) ->
     """A folder with a network that sharpens, one that changes nothing, small ones of these, and YuNet."""
     folder = tmp_path_factory.mktemp("weights")
     spec = Spec(512, 512, 2, 1 / 8)
-    torch.save(made_weights(spec, kernel=SHARPEN), folder / "GPEN-BFR-512.pth")
-    torch.save(made_weights(spec), folder / "passthrough.pth")
-    torch.save(made_weights(SMALL, kernel=SHARPEN), folder / "small.pth")
-    torch.save(made_weights(SMALL, color_matrix=((0, 1, 0), (0, 0, 1), (1, 0, 0))), folder / "small-colours.pth")
+    torch.save(synthetic_weights(spec, kernel=SHARPEN), folder / "GPEN-BFR-512.pth")
+    torch.save(synthetic_weights(spec), folder / "passthrough.pth")
+    torch.save(synthetic_weights(SMALL, kernel=SHARPEN), folder / "small.pth")
+    torch.save(synthetic_weights(SMALL, color_matrix=((0, 1, 0), (0, 0, 1), (1, 0, 0))), folder / "small-colours.pth")
     (folder / "broken.pth").write_bytes(b"<!DOCTYPE html><html>Not found</html>")
     (folder / YUNET).write_bytes((detector_weights / YUNET).read_bytes())
     return folder

@@ -19,7 +19,7 @@ from gpen.faces.face import Face
 from gpen.faces.faces_file import PhotoFaces, write_faces
 from gpen.images import Picture, read_picture, write_picture
 from gpen.network.spec import Spec
-from gpen.network.synthetic import made_weights
+from gpen.network.synthetic import synthetic_weights
 
 SPEC = Spec(64, 64, channel_multiplier=2, narrow=1 / 16, style_dim=16, n_mlp=2)
 ROOT = Path(__file__).resolve().parents[2]
@@ -84,9 +84,9 @@ def start():
 def networks(tmp_path_factory) -> Path:
     """A folder with passthrough.pth, whose output is its input, and negative.pth, which inverts all colours."""
     folder = tmp_path_factory.mktemp("networks")
-    torch.save(made_weights(SPEC), folder / "passthrough.pth")
+    torch.save(synthetic_weights(SPEC), folder / "passthrough.pth")
     inverted = -torch.eye(3)
-    torch.save(made_weights(SPEC, color_matrix=inverted.tolist()), folder / "negative.pth")
+    torch.save(synthetic_weights(SPEC, color_matrix=inverted.tolist()), folder / "negative.pth")
     return folder
 
 

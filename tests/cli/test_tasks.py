@@ -12,7 +12,7 @@ import torch
 from PIL import Image, ImageCms
 
 from gpen.images import Picture, read_picture, write_picture
-from gpen.network.synthetic import made_weights
+from gpen.network.synthetic import synthetic_weights
 
 from .conftest import HEIGHT, SPEC, WIDTH, upright_face
 
@@ -25,11 +25,11 @@ NAMES = {"colorize": "GPEN-Colorization-1024", "inpaint": "GPEN-Inpainting-1024"
 def folder(tmp_path_factory) -> Path:
     """A folder with one small network for each task, under its published name."""
     folder = tmp_path_factory.mktemp("tasks")
-    reddish = made_weights(SPEC, color_matrix=REDDISH, color_bias=(0.15, -0.05, -0.25))
+    reddish = synthetic_weights(SPEC, color_matrix=REDDISH, color_bias=(0.15, -0.05, -0.25))
     torch.save(reddish, folder / "GPEN-Colorization-1024.pth")
-    torch.save(made_weights(SPEC), folder / "GPEN-Inpainting-1024.pth")
-    torch.save(made_weights(SPEC), folder / "GPEN-Seg2face-512.pth")
-    torch.save(made_weights(SPEC), folder / "GPEN-BFR-512.pth")
+    torch.save(synthetic_weights(SPEC), folder / "GPEN-Inpainting-1024.pth")
+    torch.save(synthetic_weights(SPEC), folder / "GPEN-Seg2face-512.pth")
+    torch.save(synthetic_weights(SPEC), folder / "GPEN-BFR-512.pth")
     return folder
 
 

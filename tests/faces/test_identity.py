@@ -155,11 +155,11 @@ def passthrough_photo():
     """Three faces of brightness 0.5, 0.3 and 0.15, and a network that inverts colours."""
     from gpen.network.gpen import GPEN
     from gpen.network.spec import Spec
-    from gpen.network.synthetic import made_weights
+    from gpen.network.synthetic import synthetic_weights
 
     spec = Spec(64, 64, 2, 1 / 16)
     network = GPEN(spec)
-    network.load_state_dict(made_weights(spec, color_matrix=(-np.eye(3)).tolist()))
+    network.load_state_dict(synthetic_weights(spec, color_matrix=(-np.eye(3)).tolist()))
     photo = np.concatenate([grey(value, 100) for value in (0.5, 0.3, 0.15)], axis=1)
     landmarks = TEMPLATES["gpen"] * 90 + 5
     faces = [Face((25 + x, 25, 75 + x, 80), 0.9, landmarks + np.array([x, 0])) for x in (0, 100, 200)]
@@ -248,14 +248,14 @@ def test_report_of_the_command(arcface, tmp_path, monkeypatch, capsys):
     from gpen.faces.faces_file import PhotoFaces, write_faces
     from gpen.images import Picture, write_picture
     from gpen.network.spec import Spec
-    from gpen.network.synthetic import made_weights
+    from gpen.network.synthetic import synthetic_weights
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     rng = np.random.default_rng(1)
     write_picture(tmp_path / "a.png", Picture(rng.uniform(0.2, 0.8, (100, 100, 3)).astype(np.float32)))
     face = Face((25, 25, 75, 80), 0.9, TEMPLATES["gpen"] * 90 + 5)
     write_faces(tmp_path / "faces.json", [PhotoFaces("a.png", 100, 100, (face,))])
-    weights = made_weights(Spec(64, 64, 2, 1 / 16), color_matrix=(-np.eye(3)).tolist())
+    weights = synthetic_weights(Spec(64, 64, 2, 1 / 16), color_matrix=(-np.eye(3)).tolist())
     torch.save(weights, tmp_path / "negative.pth")
     common = ["restore", tmp_path / "a.png", "--model", tmp_path / "negative.pth", "--faces", tmp_path / "faces.json"]
     common += ["--models-path", arcface.parent]

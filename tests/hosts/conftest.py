@@ -14,11 +14,11 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from gpen.network.spec import Spec
-from gpen.network.synthetic import made_weights
-from tests.hosts import webui_host
-from tests.hosts.comfyui_server import ComfyUIServer, why_not
-from tests.hosts.graphs import GraphBuilder
-from tests.pipeline import checks
+from gpen.network.synthetic import synthetic_weights
+from tests.hosts.comfyui.graphs import GraphBuilder
+from tests.hosts.comfyui.server import ComfyUIServer, why_not
+from tests.hosts.webui import host as webui_host
+from tests.restoration import checks
 
 SPEC = Spec(256, 256, 2, 1 / 16)
 MARKER = {"color_matrix": checks.MATRIX.tolist(), "color_bias": checks.BIAS.tolist()}
@@ -39,7 +39,7 @@ def made_models(tmp_path_factory: pytest.TempPathFactory, detector_weights: Path
     folder = tmp_path_factory.mktemp("made")
     kinds: dict[str, dict[str, Any]] = {"passthrough": {}, "marker": MARKER}
     for name, more in kinds.items():
-        save_file(made_weights(SPEC, **more), folder / f"{name}-256.safetensors")
+        save_file(synthetic_weights(SPEC, **more), folder / f"{name}-256.safetensors")
     models = {f"facerestore_models/{file.name}": file for file in folder.iterdir()}
     found = [file for file in detector_weights.iterdir() if file.suffix in {".onnx", ".pth"}]
     return models | {f"facedetection/{file.name}": file for file in found}

@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from gpen.network.spec import Spec
-from gpen.network.synthetic import SHARPEN, made_weights
+from gpen.network.synthetic import SHARPEN, synthetic_weights
 from tests.chromium import launch, screenshots  # noqa: F401
-from tests.face_networks import restoreformer
-from tests.hosts.comfyui_server import ComfyUIServer
+from tests.compare.face_networks import restoreformer
+from tests.hosts.comfyui.graphs import GraphBuilder
+from tests.hosts.comfyui.server import ComfyUIServer
 from tests.hosts.conftest import made_models, pytest_runtest_setup, start_comfyui, upscale_x2  # noqa: F401
-from tests.hosts.graphs import GraphBuilder
 from tests.web.comfyui_page import SETTINGS, ComfyUIPage
 
 WEIGHTS = "GPEN-BFR-512.pth"
@@ -56,7 +56,7 @@ def comfyui(
     $COMFYUI_FRONTEND: the folder of another version of the page, static/ of the package comfyui-frontend-package.
     """
     weights = tmp_path_factory.mktemp("weights") / WEIGHTS
-    torch.save(made_weights(Spec(512, 512, 2, 1 / 8), kernel=SHARPEN), weights)
+    torch.save(synthetic_weights(Spec(512, 512, 2, 1 / 8), kernel=SHARPEN), weights)
     models = {f"facerestore_models/{name}": weights for name in (WEIGHTS, *OTHER_WEIGHTS)}
     models |= {"upscale_models/RealESRGAN_x2plus.pth": upscale_x2}
     other = restoreformer(tmp_path_factory.mktemp("other") / "RestoreFormer.pth")

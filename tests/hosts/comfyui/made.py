@@ -16,7 +16,7 @@ GPEN = from_checkout("gpen.network.gpen").GPEN
 Spec = from_checkout("gpen.network.spec").Spec
 TEMPLATES = from_checkout("gpen.faces.align").TEMPLATES
 frames_of = from_checkout("gpen_hosts.frames")
-made_weights = from_checkout("gpen.network.synthetic").made_weights
+synthetic_weights = from_checkout("gpen.network.synthetic").synthetic_weights
 
 HEIGHT, WIDTH = 160, 420
 
@@ -71,7 +71,7 @@ def model(**weights: Any) -> Any:
     """A small network with made weights; without arguments it passes its input through."""
     spec = Spec(256, 256, 2, 1 / 16)
     network = GPEN(spec)
-    network.load_state_dict(made_weights(spec, **weights))
+    network.load_state_dict(synthetic_weights(spec, **weights))
     return Model(network.eval(), "restore", Path("made.pth"))
 
 

@@ -20,11 +20,11 @@ from gpen.faces.align import TEMPLATES
 from gpen.faces.detection.detector import FaceDetector
 from gpen.images import Picture, read_picture
 from gpen.network.spec import Spec
-from gpen.network.synthetic import made_weights
+from gpen.network.synthetic import synthetic_weights
 from gpen.restoration.api import restore
 from gpen.restoration.result import Restoration
 from gpen.weights.checkpoint import Model
-from tests.pipeline import checks
+from tests.restoration import checks
 
 ORIENTATION = 0x0112
 QUARTER_TURN = 6
@@ -46,7 +46,7 @@ def pixels(photos: Path) -> NDArray[np.uint8]:
 @pytest.fixture(scope="module")
 def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("networks") / "passthrough.pth"
-    torch.save(made_weights(Spec(256, 256, 2, 1 / 16)), path)
+    torch.save(synthetic_weights(Spec(256, 256, 2, 1 / 16)), path)
     return path
 
 

@@ -12,7 +12,7 @@ from gpen.faces.detection.detector import FaceDetector, make_detector
 from gpen.images import Picture, read_picture
 from gpen.network.gpen import GPEN
 from gpen.network.spec import Spec
-from gpen.network.synthetic import made_weights
+from gpen.network.synthetic import synthetic_weights
 from gpen.weights.checkpoint import Model
 
 MakeModel = Callable[..., Model]
@@ -20,12 +20,12 @@ MakeModel = Callable[..., Model]
 
 @pytest.fixture(scope="session")
 def make_model() -> MakeModel:
-    """Makes a model of ``size`` with made weights; further arguments are those of made_weights."""
+    """Makes a model of ``size`` with made weights; further arguments are those of synthetic_weights."""
 
     def make(size: int = 256, task: str = "restore", **weights: Any) -> Model:
         spec = Spec(size, size, 2, {256: 1 / 16, 512: 1 / 8, 1024: 1 / 4}[size])
         network = GPEN(spec)
-        network.load_state_dict(made_weights(spec, **weights))
+        network.load_state_dict(synthetic_weights(spec, **weights))
         return Model(network.eval(), task, Path("made.pth"))
 
     return make

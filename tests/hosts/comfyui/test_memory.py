@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 from safetensors.torch import save_file
 
-from gpen.network.synthetic import made_weights
-from tests.hosts.comfyui_server import comfyui_folder
+from gpen.network.synthetic import synthetic_weights
+from tests.hosts.comfyui.server import comfyui_folder
 from tests.hosts.conftest import SPEC
 from tests.hosts.loading import ROOT
 
@@ -93,7 +93,7 @@ def in_comfyui(network_file: Path, tmp_path: Path) -> Run:
 def network_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A network that returns what it gets."""
     file = tmp_path_factory.mktemp("network") / "passthrough.safetensors"
-    save_file(made_weights(SPEC), file)
+    save_file(synthetic_weights(SPEC), file)
     return file
 
 

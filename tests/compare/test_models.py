@@ -16,9 +16,9 @@ from spandrel import ModelLoader
 from gpen.compare.models import load_face_model
 from gpen.errors import CheckpointError, GpenError, OutOfMemoryError
 from gpen.network.spec import Spec
-from gpen.network.synthetic import made_weights
-from tests.face_networks import codeformer, gfpgan, restoreformer
-from tests.upscalers import known_upscaler
+from gpen.network.synthetic import synthetic_weights
+from tests.compare.face_networks import codeformer, gfpgan, restoreformer
+from tests.restoration.upscalers import known_upscaler
 
 COLOR = (0.8, 0.5, 0.1)
 SMALL = Spec(64, 64, 2, 1 / 16, 16, 2)
@@ -82,7 +82,7 @@ def test_what_is_drawn_at_random_is_the_same_each_time_and_leaves_no_trace(small
 
 @pytest.mark.parametrize("spec", [SMALL, Spec(128, 128, 2, 1 / 16, 16, 2)])
 def test_a_gpen_network_is_a_face_model(tmp_path, spec):
-    torch.save({"g_ema": made_weights(spec)}, tmp_path / "mine.pth")
+    torch.save({"g_ema": synthetic_weights(spec)}, tmp_path / "mine.pth")
     model = load_face_model(tmp_path / "mine.pth", precision="fp32")
     assert (model.title, model.template) == (spec.title, None)
     assert model.in_size == model.out_size == spec.in_size
@@ -120,7 +120,7 @@ def test_an_upscaler_is_no_face_model(tmp_path):
 
 
 def test_a_gpen_network_for_another_task_is_refused(tmp_path):
-    torch.save(made_weights(SMALL), tmp_path / "GPEN-Colorization-1024.pth")
+    torch.save(synthetic_weights(SMALL), tmp_path / "GPEN-Colorization-1024.pth")
     with pytest.raises(GpenError, match=r"^GPEN-Colorization-1024\.pth is a .*for the task colorize; what is needed"):
         load_face_model(tmp_path / "GPEN-Colorization-1024.pth")
 

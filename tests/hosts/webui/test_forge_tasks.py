@@ -16,13 +16,13 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from gpen.faces.detection.detector import make_detector
-from gpen.network.synthetic import made_weights
+from gpen.network.synthetic import synthetic_weights
 from gpen.options import Options
 from gpen.restoration.api import colorize, inpaint
 from gpen.weights.checkpoint import load_model
+from tests.hosts.comfyui.expected import faces_in
 from tests.hosts.conftest import SPEC, Parts
-from tests.hosts.expected import faces_in
-from tests.hosts.webui_host import WebUI
+from tests.hosts.webui.host import WebUI
 
 Pixels = NDArray[np.uint8]
 TINT = {"color_matrix": (0.8 * np.eye(3)).tolist(), "color_bias": (0.2, -0.05, -0.2)}
@@ -35,7 +35,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     result = {}
     for task, name in NAMES.items():
         result[task] = folder / f"{name}.safetensors"
-        save_file(made_weights(SPEC, **({} if task == "segmentation" else TINT)), result[task], {"task": task})
+        save_file(synthetic_weights(SPEC, **({} if task == "segmentation" else TINT)), result[task], {"task": task})
     return result
 
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from gpen.errors import CheckpointError, GpenError
 from gpen.network.gpen import GPEN
 from gpen.network.spec import Spec
-from gpen.network.synthetic import made_weights
+from gpen.network.synthetic import synthetic_weights
 from gpen.weights import tensors as weights
 from gpen.weights.checkpoint import inspect, load_model
 from gpen.weights.layout import expected_shapes
@@ -267,7 +267,7 @@ def test_the_model_computes_what_the_network_does(tmp_path: Path) -> None:
 
 
 def test_passthrough_weights_in_bfloat16(tmp_path: Path) -> None:
-    torch.save(made_weights(TINY), tmp_path / "x.pth")
+    torch.save(synthetic_weights(TINY), tmp_path / "x.pth")
     model = load_model(tmp_path / "x.pth", dtype=torch.bfloat16)
     x = torch.rand(1, 3, 8, 8) * 2 - 1
     out = model(x)

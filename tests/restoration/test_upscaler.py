@@ -22,11 +22,11 @@ import gpen
 from gpen import upscale
 from gpen.errors import CheckpointError, GpenError, OutOfMemoryError, PhotoError
 from gpen.network.spec import Spec
-from gpen.network.synthetic import made_weights
+from gpen.network.synthetic import synthetic_weights
 from gpen.options import Options
 from gpen.restoration.upscaler import HALO, SMALLEST_TILE, Upscaler, load_upscaler, spans
 from gpen.weights.spandrel import usable_dtype
-from tests.upscalers import known_output, known_upscaler, published_names, random_upscaler
+from tests.restoration.upscalers import known_output, known_upscaler, published_names, random_upscaler
 
 
 def noise(height: int, width: int) -> np.ndarray:
@@ -251,7 +251,7 @@ def test_a_missing_file(tmp_path):
 
 @pytest.mark.parametrize("wrapped", [False, True])
 def test_a_gpen_network_is_no_background_model(tmp_path, wrapped):
-    weights = made_weights(Spec(64, 64, 2, 1 / 16, 16, 2))
+    weights = synthetic_weights(Spec(64, 64, 2, 1 / 16, 16, 2))
     torch.save({"g_ema": weights} if wrapped else weights, tmp_path / "mine.pth")
     with pytest.raises(CheckpointError, match=r"^mine\.pth is a GPEN 64 network, which restores faces\. A background"):
         load_upscaler(tmp_path / "mine.pth")

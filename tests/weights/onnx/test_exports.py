@@ -15,10 +15,10 @@ from torch import Tensor
 
 from bench import textbook
 from gpen.errors import CheckpointError
-from gpen.network.synthetic import made_weights
+from gpen.network.synthetic import synthetic_weights
 from gpen.weights.convert import ConvertResult, convert
 from gpen.weights.onnx.source import read_network
-from tests.model.onnx_exports import SPEC, differences, export, network, random_state
+from tests.weights.onnx.exports import SPEC, differences, export, network, random_state
 
 STATE = random_state()
 EXACT = 0.0
@@ -177,7 +177,7 @@ def test_functions_of_the_graph_are_looked_into(folded: Path, tmp_path: Path) ->
 
 def test_zeros_and_ones(tmp_path: Path) -> None:
     """Weights with whole tensors of zeros and ones, where constants look like one another."""
-    state = made_weights(SPEC)
+    state = synthetic_weights(SPEC)
     path = export(network(state), tmp_path / "a.onnx", opset_version=13)
     _, found = recovered(path)
     assert all(torch.allclose(found[name], tensor, rtol=1e-6, atol=0) for name, tensor in state.items())

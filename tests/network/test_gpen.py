@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from gpen.errors import CheckpointError
 from gpen.network.gpen import GPEN
 from gpen.network.spec import Spec
-from gpen.network.synthetic import SHARPEN, made_weights
+from gpen.network.synthetic import SHARPEN, synthetic_weights
 
 PUBLISHED = {256: Spec(256, 256, 1, 0.5), 512: Spec(512, 512, 2, 1)}
 SMALL = Spec(64, 64, 2, 1 / 16)
@@ -19,7 +19,7 @@ BIAS = (0.1, -0.2, 0.3)
 
 def network_of(spec: Spec, **how: object) -> GPEN:
     network = GPEN(spec)
-    network.load_state_dict(made_weights(spec, **how))  # type: ignore[arg-type]
+    network.load_state_dict(synthetic_weights(spec, **how))  # type: ignore[arg-type]
     return network
 
 
@@ -51,7 +51,7 @@ def test_sharpening_weights_filter_the_picture() -> None:
 
 def test_the_whole_network_works_although_the_answer_is_known() -> None:
     """Passthrough weights must not make a bug in the depth invisible by being all zeros there."""
-    weights = made_weights(SMALL)
+    weights = synthetic_weights(SMALL)
     silent = [name for name, tensor in weights.items() if not tensor.any()]
     assert silent
     assert all(".to_rgb" in name or name.startswith("ecd0") for name in silent)
@@ -60,7 +60,7 @@ def test_the_whole_network_works_although_the_answer_is_known() -> None:
 @pytest.mark.parametrize("spec", [Spec(32, 64, 2, 1 / 16), Spec(256, 256, 1, 1 / 16)])
 def test_made_weights_refuse_shapes_that_cannot_hold_them(spec: Spec) -> None:
     with pytest.raises(CheckpointError):
-        made_weights(spec)
+        synthetic_weights(spec)
 
 
 @pytest.mark.parametrize("spec", [SMALL, PUBLISHED[256], PUBLISHED[512]], ids=lambda spec: spec.title)
@@ -77,7 +77,7 @@ def test_styles_are_computed_in_float32_whatever_the_precision() -> None:
 
     So the check is on what float16 cannot hold: modulations of 300 have squares beyond its largest number.
     """
-    weights = made_weights(SMALL)
+    weights = synthetic_weights(SMALL)
     for name in weights:
         if name.endswith("modulation.bias") and ".to_rgb" not in name:
             weights[name] = weights[name] * 300

@@ -11,11 +11,11 @@ import pytest
 from numpy.typing import NDArray
 from safetensors.torch import save_file
 
-from gpen.network.synthetic import made_weights
-from tests.hosts.comfyui_server import ComfyUIServer, PromptFailedError
+from gpen.network.synthetic import synthetic_weights
+from tests.hosts.comfyui.expected import faces_in
+from tests.hosts.comfyui.graphs import PASSTHROUGH, GraphBuilder, Node, run
+from tests.hosts.comfyui.server import ComfyUIServer, PromptFailedError
 from tests.hosts.conftest import SPEC, Parts
-from tests.hosts.expected import faces_in
-from tests.hosts.graphs import PASSTHROUGH, GraphBuilder, Node, run
 
 Y = np.array([0.299, 0.587, 0.114])
 TINT = {"color_matrix": (0.8 * np.eye(3)).tolist(), "color_bias": (0.2, -0.05, -0.2)}
@@ -28,7 +28,7 @@ def weights(comfyui: ComfyUIServer, tmp_path_factory: pytest.TempPathFactory) ->
     """Names of networks that say what they are for, by task; "untold" says nothing."""
     folder, names, added = tmp_path_factory.mktemp("tasks"), {}, []
     for task in ("colorize", "inpaint", "segmentation", "untold"):
-        made = made_weights(SPEC, **({} if task == "segmentation" else TINT))
+        made = synthetic_weights(SPEC, **({} if task == "segmentation" else TINT))
         names[task] = f"{task}-256.safetensors"
         save_file(made, folder / names[task], None if task == "untold" else {"task": task})
         added.append(comfyui.add_model(f"facerestore_models/{names[task]}", folder / names[task]))
