@@ -23,7 +23,7 @@ from gpen.weights.checkpoint import inspect, load_model
 from gpen.weights.convert import convert
 from gpen.weights.onnx import file as onnx_file
 from gpen.weights.onnx import source as onnx_source
-from tests.model.onnx_exports import export, network, random_state
+from tests.weights.onnx.exports import export, network, random_state
 
 STATE = random_state()
 FLOAT = TensorProto.FLOAT

@@ -19,9 +19,9 @@ from gpen.weights.checkpoint import inspect, load_model
 from gpen.weights.convert import convert, convert_folder, converted
 from gpen.weights.onnx.verify import Comparison
 from gpen.weights.search import default_network, list_networks
-from tests.model.onnx_exports import SPEC, export, network, random_state
+from tests.weights.onnx.exports import SPEC, export, network, random_state
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 STATE = random_state()
 
 
