@@ -63,6 +63,19 @@ class Option:
                 )
         return checked
 
+    def control(self) -> tuple[str, dict[str, Any]]:
+        """The Gradio component that sets it: the class name, the same in Gradio 3 to 6, and arguments for its values.
+
+        Value, label and info are the caller's.
+        """
+        if self.choices:
+            return "Dropdown", {"choices": list(self.choices)}
+        if self.kind is bool:
+            return "Checkbox", {}
+        if self.kind is str:
+            return "Textbox", {}
+        return "Slider", {"minimum": self.minimum, "maximum": self.maximum, "step": self.step}
+
     def _typed(self, value: object) -> bool | int | float | str:
         if self.kind is bool and isinstance(value, bool):
             return value

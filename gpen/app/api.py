@@ -77,19 +77,7 @@ def _name_parameters(function: Callable[..., Any], names: Sequence[str]) -> None
     function.__annotations__ = {}
 
 
-def control(option: Option, *, visible: bool = True, elem_id: str | None = None) -> Any:
-    """What sets an option."""
-    shown = {
-        "value": option.default,
-        "label": option.label,
-        "info": option.help,
-        "visible": visible,
-        "elem_id": elem_id,
-    }
-    if option.choices:
-        return gr.Dropdown(list(option.choices), **shown)
-    if option.kind is bool:
-        return gr.Checkbox(**shown)
-    if option.kind is str:
-        return gr.Textbox(**shown)
-    return gr.Slider(option.minimum, option.maximum, step=option.step, **shown)
+def control(option: Option, **more: Any) -> Any:
+    """The component that sets an option. more: arguments that every component takes, such as ``visible``."""
+    component, values = option.control()
+    return getattr(gr, component)(value=option.default, label=option.label, info=option.help, **values, **more)

@@ -13,7 +13,7 @@ from PIL import Image
 from gpen.errors import PhotoError
 from gpen.images.picture import FloatImage
 from gpen.images.resize import resize
-from gpen.options import ALIGNED, OPTIONS, Option
+from gpen.options import ALIGNED, OPTIONS
 from gpen.restoration.result import Restoration
 from gpen.tasks import RESTORE, TASKS, Task, find_task
 
@@ -148,16 +148,8 @@ def _refresh_button(model: Any, task: Any) -> None:
 
 def _control(name: str) -> Any:
     option = OPTIONS[name]
+    component, values = option.control()
     value = setting(name) if name in IN_SETTINGS else option.default
-    shown = {"value": value, "label": option.label, "info": option.help, "elem_id": f"extras_gpen_{name}"}
-    if option.choices:
-        return gr.Dropdown(choices=list(option.choices), **shown)
-    if option.kind is bool:
-        return gr.Checkbox(**shown)
-    if option.kind is str:
-        return gr.Textbox(**shown)
-    return _slider(option, shown)
-
-
-def _slider(option: Option, shown: dict[str, Any]) -> Any:
-    return gr.Slider(minimum=option.minimum, maximum=option.maximum, step=option.step, **shown)
+    return getattr(gr, component)(
+        value=value, label=option.label, info=option.help, elem_id=f"extras_gpen_{name}", **values
+    )

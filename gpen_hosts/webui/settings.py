@@ -42,10 +42,8 @@ def add_settings() -> None:
 
 def _component(option: Option) -> tuple[Any, Any, str, str]:
     """Component, its arguments, label and help of a setting that is an option."""
-    if option.choices:
-        return gr.Dropdown, {"choices": list(option.choices)}, option.label, option.help
-    limits = {"minimum": option.minimum, "maximum": option.maximum, "step": option.step}
-    return gr.Slider, limits, option.label, option.help
+    component, values = option.control()
+    return getattr(gr, component), values, option.label, option.help
 
 
 def add_plot_axes() -> None:
