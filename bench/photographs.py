@@ -58,7 +58,7 @@ def restored(weights: str) -> Measure:
 def pasted() -> Measure:
     """Masks and pasting of the photograph's faces: into itself, and into a canvas of 24 megapixels around it."""
     import gpen
-    from gpen.faces.align import cut, place
+    from gpen.faces.align import crop_face, place
     from gpen.faces.mask import face_mask
     from gpen.faces.paste import Canvas
     from gpen.options import Options
@@ -72,7 +72,7 @@ def pasted() -> Measure:
     large[top : top + height, left : left + width] = photo
     places = [place(face, SIZE, options.template) for face in faces]
     moved = [place(_moved(face, left, top), SIZE, options.template) for face in faces]
-    crops = [cut(photo, placement.matrix, placement.size) for placement in places]
+    crops = [crop_face(photo, placement.matrix, placement.size) for placement in places]
 
     def paste(photo: Any, placements: Any) -> None:
         canvas = Canvas(photo)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import FaceError, OptionError, PhotoError
-from ..faces.align import cut, place
+from ..faces.align import crop_face, place
 from ..faces.drawing import Drawing, NumberedFace, draw_faces, grid
 from ..faces.face import Face
 from ..faces.resample import Matrix, apply
@@ -113,7 +113,7 @@ def compare(
             f"{options.max_megapixels:g} allowed. Choose fewer faces, smaller cells, or a larger limit."
         )
     views = [place(face, cell, VIEW).matrix for _, face in chosen]
-    before = [cut(photo, view, cell) for view in views]
+    before = [crop_face(photo, view, cell) for view in views]
     shown = [_seen(face, view) for (_, face), view in zip(chosen, views, strict=True)]
     total = len(models) * len(chosen)
     columns: list[Column] = []
@@ -124,7 +124,7 @@ def compare(
         for row, (_, face) in enumerate(chosen):
             if on_progress is not None:
                 on_progress(len(columns) * len(chosen) + row, total)
-            crop = cut(photo, place(face, model.in_size, template).matrix, model.in_size)
+            crop = crop_face(photo, place(face, model.in_size, template).matrix, model.in_size)
             if not seconds:
                 # The first call takes longer; on a GPU the second one, which may be recorded, does too.
                 for _ in range(1 if model.device.type == "cpu" else 2):

@@ -82,7 +82,7 @@ def similarity(source: NDArray[np.float64], target: NDArray[np.float64]) -> Matr
     return np.hstack([linear, (to_center - linear @ from_center)[:, None]])
 
 
-def cut(photo: FloatImage, matrix: Matrix, size: int) -> FloatImage:
+def crop_face(photo: FloatImage, matrix: Matrix, size: int) -> FloatImage:
     """The crop: ``photo`` (H, W, 3) resampled once to (size, size, 3), clipped to [0, 1].
 
     What lies beyond the photo is its mirror image. Raises FaceError where so much of the crop lies there that

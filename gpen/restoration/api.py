@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypedDict
 
 from ..errors import PhotoError
-from ..faces.align import Placement, cut
+from ..faces.align import Placement, crop_face
 from ..faces.detection.detector import FaceDetector
 from ..faces.face import Face
 from ..faces.paste import Canvas, match_colors
@@ -225,6 +225,6 @@ def paste(
             )
         mask = processor.mask(crop, placement, options, parser)
         if options.color_match:
-            crop = match_colors(crop, cut(photo, placement.matrix, placement.size), mask)
+            crop = match_colors(crop, crop_face(photo, placement.matrix, placement.size), mask)
         canvas.add(crop, compose(scaling(crop.shape[0] / placement.size), placement.matrix), mask)
     return canvas.blend(options.strength)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import PhotoError
-from ..faces.align import Placement, cut
+from ..faces.align import Placement, crop_face
 from ..faces.face import Face
 from ..faces.mask import FACE_HEIGHT, face_mask
 from ..faces.mask import SIZE as MASK_SIZE
@@ -76,7 +76,7 @@ class FaceProcessor:
 
     def crop(self, source: FloatImage, placement: Placement) -> FloatImage:
         """What the network is given of a face: (S, S, 3). FaceError where the face cannot be cropped."""
-        return cut(source, placement.matrix, placement.size)
+        return crop_face(source, placement.matrix, placement.size)
 
     def skip_reason(self, placement: Placement) -> str:
         """Why there is nothing to do for a face; empty where there is."""

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ...gpen.device import is_out_of_memory
 from ...gpen.errors import FaceError, OutOfMemoryError, PhotoError
-from ...gpen.faces.align import Placement, cut, place
+from ...gpen.faces.align import Placement, crop_face, place
 from ...gpen.faces.detection.detector import FaceDetector
 from ...gpen.faces.drawing import draw_faces
 from ...gpen.faces.face import Face
@@ -277,7 +277,7 @@ def crop_faces(
         for face in found.of_frame(index):
             try:
                 placement = place(face.face.scaled(wide, high), size, template)
-                crops[len(chosen)] = torch.from_numpy(cut(photo, placement.matrix, size))
+                crops[len(chosen)] = torch.from_numpy(crop_face(photo, placement.matrix, size))
             except FaceError as error:
                 _log.warning("Face %d of picture %d cannot be cropped: %s", face.number, index, error)
                 left_out.append(replace(face, reason=str(error)))

@@ -16,7 +16,7 @@ from gpen import compare as module
 from gpen.compare.comparison import CELL, compare
 from gpen.compare.models import load_face_model
 from gpen.errors import FaceError, OptionError, PhotoError
-from gpen.faces.align import cut, place
+from gpen.faces.align import crop_face, place
 from gpen.faces.face import Face
 from gpen.faces.faces_file import PhotoFaces, write_faces
 from gpen.images import read_picture, write_picture
@@ -78,7 +78,7 @@ def test_every_cell_shows_its_face_as_its_model_makes_it(run, photo, photographs
     middles = []
     for row, face in zip(rows, faces, strict=True):
         before, inverted, other, same = (cell[MIDDLE, MIDDLE] for cell in row)
-        expected = cut(picture, place(face, SIDE, "gpen").matrix, SIDE)
+        expected = crop_face(picture, place(face, SIDE, "gpen").matrix, SIDE)
         middles.append(expected[MIDDLE, MIDDLE])
         assert np.abs(before - middles[-1]).max() * 255 <= 1.01
         assert np.abs(inverted - (1 - middles[-1])).max() * 255 <= 4

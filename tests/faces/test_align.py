@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from gpen.errors import FaceError
-from gpen.faces.align import ALWAYS_ALLOWED, FARTHEST, TEMPLATES, crop_matrix, cut, similarity
+from gpen.faces.align import ALWAYS_ALLOWED, FARTHEST, TEMPLATES, crop_face, crop_matrix, similarity
 from gpen.faces.face import Face
 from gpen.faces.resample import apply, compose, invert, scaling
 
@@ -97,7 +97,7 @@ def test_picture_content_lands_where_the_matrix_says(size: int, scale: float, an
     rows, columns = np.mgrid[:size, :size]
     for (a, b), point in zip(landmarks, TEMPLATES["gpen"] * size, strict=True):
         blob = np.exp(-((x - a) ** 2 + (y - b) ** 2) / (2 * sigma**2)).astype(np.float32)
-        crop = cut(np.repeat(blob[..., None], 3, axis=2), matrix, size)[..., 1].astype(np.float64)
+        crop = crop_face(np.repeat(blob[..., None], 3, axis=2), matrix, size)[..., 1].astype(np.float64)
         # The mirror image beyond the photo may show the blob again.
         crop[np.hypot(columns - point[0], rows - point[1]) > 6 * sigma / scale] = 0
         center = (columns * crop).sum() / crop.sum(), (rows * crop).sum() / crop.sum()
@@ -107,7 +107,7 @@ def test_picture_content_lands_where_the_matrix_says(size: int, scale: float, an
 def test_beyond_the_photo_lies_its_mirror_image() -> None:
     noise = np.random.default_rng(0).random((40, 60, 3), dtype=np.float32)
     photo = np.asarray(cv2.GaussianBlur(noise, (0, 0), 1.5), dtype=np.float32)
-    crop = cut(photo, np.array([[1.0, 0, 16], [0, 1.0, 16]]), 72)
+    crop = crop_face(photo, np.array([[1.0, 0, 16], [0, 1.0, 16]]), 72)
     mirrored = cv2.copyMakeBorder(photo, 16, 16, 16, 16, cv2.BORDER_REFLECT_101)
     assert np.abs(crop - mirrored[:, :72]).max() < 0.005
     assert np.abs(crop - np.roll(mirrored, 1, axis=1)[:, :72]).max() > 0.03
@@ -130,7 +130,7 @@ def test_a_crop_many_times_the_photo_is_refused(shape: tuple[int, int], scale: f
     face = similar("gpen", 256, 0, scale, x - 128 * scale, y - 128 * scale)
     matrix = crop_matrix(face, 256, "gpen")
     with pytest.raises(FaceError, match=r"so far apart.*Correct or remove it in the faces file"):
-        cut(np.zeros((*shape, 3), np.float32), matrix, 256)
+        crop_face(np.zeros((*shape, 3), np.float32), matrix, 256)
 
 
 @pytest.mark.parametrize(("shape", "allowed"), [((30, 900), 3600), ((900, 30), 3600), ((7, 9), 2048)])
@@ -142,7 +142,7 @@ def test_a_crop_may_be_larger_than_the_photo_up_to_the_bound(shape: tuple[int, i
         scale = 255 / reach
         matrix = np.array([[scale, 0, 127.5 - scale * width / 2], [0, scale, 127.5 - scale * height / 2]])
         if fits:
-            assert np.abs(cut(photo, matrix, 256) - 0.4).max() < 1e-3
+            assert np.abs(crop_face(photo, matrix, 256) - 0.4).max() < 1e-3
         else:
             with pytest.raises(FaceError, match=str(allowed)):
-                cut(photo, matrix, 256)
+                crop_face(photo, matrix, 256)
