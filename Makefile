@@ -24,17 +24,17 @@ bench-scaling:
 	@python=$$(bash .ci/environment ray) && "$$python" -m bench.scaling $(PARTS)
 
 test-comfyui:
-	@python=$$(bash .ci/environment comfyui) && "$$python" -m pytest --durations=10 tests/hosts/test_comfyui*.py
+	@python=$$(bash .ci/environment comfyui) && "$$python" -m pytest --durations=10 tests/hosts/comfyui
 
 test-web:
 	@bash .ci/chromium >/dev/null && python=$$(bash .ci/environment comfyui) && "$$python" -m pytest tests/web
 
 test-forge:
-	@python=$$(bash .ci/environment forge) && "$$python" -m pytest --durations=10 tests/hosts/test_forge*.py
-	@python=$$(bash .ci/environment a1111) && "$$python" -m pytest --durations=10 tests/hosts/test_a1111*.py
+	@python=$$(bash .ci/environment forge) && "$$python" -m pytest --durations=10 tests/hosts/webui/test_forge*.py
+	@python=$$(bash .ci/environment a1111) && "$$python" -m pytest --durations=10 tests/hosts/webui/test_a1111*.py
 
 test-ray:
-	@python=$$(bash .ci/environment ray) && "$$python" -m pytest --durations=10 tests/cli/test_ray.py
+	@python=$$(bash .ci/environment ray) && "$$python" -m pytest --durations=10 tests/batch/ray/test_engine.py
 
 test-app:
 	@bash .ci/chromium >/dev/null && python=$$(bash .ci/environment app) && "$$python" -m pytest --durations=10 tests/app

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tests.chromium import ChromiumPage
-from tests.hosts.comfyui_server import ComfyUIServer, Graph
+from tests.hosts.comfyui.server import ComfyUIServer, Graph
 
 SETTINGS = {
     "Comfy.TutorialCompleted": True,

@@ -12,7 +12,7 @@ import pytest
 
 from gpen.errors import OptionError
 from gpen.options import parse_face_numbers
-from tests.hosts.graphs import GraphBuilder
+from tests.hosts.comfyui.graphs import GraphBuilder
 from tests.web.comfyui_page import ComfyUIPage
 from tests.web.conftest import Parts
 

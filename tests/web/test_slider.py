@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tests.hosts.graphs import MARKER, GraphBuilder
+from tests.hosts.comfyui.graphs import MARKER, GraphBuilder
 from tests.web.comfyui_page import ComfyUIPage
 from tests.web.conftest import Parts
 

@@ -9,8 +9,8 @@ import pytest
 
 from gpen.errors import GpenError
 from gpen.weights.checkpoint import load_model
-from tests.hosts.comfyui_server import ComfyUIServer
-from tests.hosts.graphs import PASSTHROUGH, GraphBuilder
+from tests.hosts.comfyui.graphs import PASSTHROUGH, GraphBuilder
+from tests.hosts.comfyui.server import ComfyUIServer
 from tests.web.comfyui_page import ComfyUIPage
 from tests.web.conftest import Parts
 

@@ -1,0 +1,292 @@
+"""How the nodes behave in the real ComfyUI server: what they declare, files, errors, caching, progress, Cancel."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from gpen.errors import CheckpointError
+from gpen.options import OPTIONS
+from gpen.weights.checkpoint import inspect
+from tests.hosts.comfyui.expected import colored
+from tests.hosts.comfyui.graphs import MARKER, PASSTHROUGH, GraphBuilder, restore
+from tests.hosts.comfyui.server import (
+    PACK,
+    ComfyUIServer,
+    PromptError,
+    PromptFailedError,
+    PromptInterruptedError,
+    PromptRefusedError,
+)
+from tests.hosts.comfyui.socket import Listener
+from tests.hosts.conftest import Parts
+
+FINDING = ["detection_threshold", "select", "only_faces", "min_face_size"]
+PASTING = ["mask", "feather", "strength", "color_match"]
+GUARDING = ["identity_guard", "identity_action"]
+OPTIONS_OF = {
+    "GPENLoadModel": ["precision"],
+    "GPENLoadFaceDetector": ["detector"],
+    "GPENRestoreFaces": [*FINDING, "template", *PASTING, "upscale", "max_megapixels", *GUARDING, "video"],
+    "GPENDetectFaces": [*FINDING, "video"],
+    "GPENCropFaces": ["template"],
+    "GPENPasteFaces": PASTING,
+    "GPENConvertCheckpoint": [],
+    "GPENColorizeFaces": [*FINDING, "template", "mask", "feather", "strength", "upscale", "max_megapixels", "video"],
+    "GPENInpaintFaces": [*FINDING, "template", "feather", "damage_feather", "strength", "max_megapixels"],
+    "GPENSegmentationToFace": ["max_megapixels"],
+}
+OUTPUTS_OF = {
+    "GPENLoadModel": ["GPEN_MODEL"],
+    "GPENLoadFaceDetector": ["GPEN_FACE_DETECTOR"],
+    "GPENRestoreFaces": ["IMAGE", "IMAGE", "IMAGE", "MASK"],
+    "GPENDetectFaces": ["GPEN_FACES", "IMAGE"],
+    "GPENCropFaces": ["IMAGE", "GPEN_FACES"],
+    "GPENPasteFaces": ["IMAGE", "MASK"],
+    "GPENConvertCheckpoint": ["STRING"],
+    "GPENColorizeFaces": ["IMAGE", "IMAGE", "MASK"],
+    "GPENInpaintFaces": ["IMAGE", "MASK"],
+    "GPENSegmentationToFace": ["IMAGE"],
+}
+
+
+@pytest.fixture
+def weight_file(comfyui: ComfyUIServer) -> Iterator[Path]:
+    """A path in the folder of networks, free again after the test."""
+    file = comfyui.base_dir / "models/facerestore_models/of-this-test.pth"
+    yield file
+    for made in file.parent.glob(f"{file.stem}*"):
+        made.unlink()
+
+
+def inputs_of(comfyui: ComfyUIServer, node: str) -> dict[str, Any]:
+    """Name to type and arguments, in the page's order."""
+    groups = comfyui.object_info(node)["input"]
+    return {name: declared for group in ("required", "optional") for name, declared in groups.get(group, {}).items()}
+
+
+def model_names(comfyui: ComfyUIServer, node: str = "GPENLoadModel", name: str = "model_name") -> list[str]:
+    return list(inputs_of(comfyui, node)[name][1]["options"])
+
+
+def test_the_nodes(comfyui: ComfyUIServer) -> None:
+    ours = {name: info for name, info in comfyui.object_info().items() if info["python_module"].endswith(PACK)}
+    assert {name: info["output"] for name, info in ours.items()} == OUTPUTS_OF
+    shows = {name for name, info in ours.items() if info["output_node"]}
+    assert shows == {"GPENRestoreFaces", "GPENDetectFaces", "GPENConvertCheckpoint"}
+
+
+@pytest.mark.parametrize("node", OUTPUTS_OF)
+def test_everything_is_explained(comfyui: ComfyUIServer, node: str) -> None:
+    info = comfyui.object_info(node)
+    inputs = inputs_of(comfyui, node)
+    texts = [info["display_name"], info["description"], info["category"], *info["output_name"]]
+    texts += [declared[1].get("tooltip", "") for declared in inputs.values()]
+    texts += info["output_tooltips"]
+    assert all(isinstance(text, str) and text.strip() for text in texts)
+    assert len(info["output_tooltips"]) == len(info["output_name"]) == len(info["output"])
+    assert inputs
+
+
+@pytest.mark.parametrize("node", OPTIONS_OF)
+def test_inputs_say_what_the_options_say(comfyui: ComfyUIServer, node: str) -> None:
+    kinds = {bool: "BOOLEAN", int: "INT", float: "FLOAT", str: "STRING"}
+    widgets = {name: declared for name, declared in inputs_of(comfyui, node).items() if "default" in declared[1]}
+    inputs = {name: declared for name, declared in widgets.items() if name not in ("size", "half", "aligned")}
+    assert list(inputs) == OPTIONS_OF[node]
+    for name, (kind, arguments) in inputs.items():
+        option = OPTIONS[name]
+        assert kind == ("COMBO" if option.choices else kinds[option.kind])
+        assert arguments["default"] == option.default
+        assert arguments["tooltip"] == option.help
+        assert arguments["display_name"] == option.label
+        assert arguments.get("options", []) == list(option.choices)
+        limits = [arguments.get(key) for key in ("min", "max", "step")]
+        assert limits == [option.minimum, option.maximum, option.step]
+
+
+def test_no_option_is_left_out() -> None:
+    assert {name for names in OPTIONS_OF.values() for name in names} == set(OPTIONS)
+
+
+@pytest.mark.parametrize(("name", "value"), [("upscale", 9.0), ("strength", -0.1), ("mask", "triangle")])
+def test_values_out_of_range_are_refused(graph: GraphBuilder, parts: Parts, name: str, value: Any) -> None:
+    """By the host or, as unknown choices are on some of its versions, by the node."""
+    with pytest.raises(PromptError, match=rf"(?i)\b{name}\b"):
+        restore(graph, graph.photo(parts.left, "left.png"), **{name: value})
+
+
+def test_a_new_file_is_found(comfyui: ComfyUIServer, made_models: dict[str, Path], weight_file: Path) -> None:
+    assert model_names(comfyui) == [MARKER, PASSTHROUGH]
+    comfyui.add_model("facerestore_models/of-this-test/inside.safetensors", made_models[f"facerestore_models/{MARKER}"])
+    weight_file.write_bytes(b"")
+    (weight_file.parent / "of-this-test.txt").write_text("no weights")
+    inside = weight_file.parent / "of-this-test" / "inside.safetensors"
+    try:
+        new = [weight_file.name, f"of-this-test{os.sep}inside.safetensors"]
+        assert model_names(comfyui) == [MARKER, *new, PASSTHROUGH]
+        assert model_names(comfyui, "GPENConvertCheckpoint", "weight_file") == model_names(comfyui)
+    finally:
+        inside.unlink()
+        inside.parent.rmdir()
+
+
+@pytest.mark.parametrize("kind", ["text", "other network", "empty"])
+def test_a_wrong_weight_file_gets_gpens_sentence(graph: GraphBuilder, weight_file: Path, kind: str) -> None:
+    if kind == "other network":
+        torch.save({"params_ema": {"stylegan_decoder.style_mlp.1.weight": torch.zeros(512, 512)}}, weight_file)
+    else:
+        weight_file.write_text("No weights, but a web page." if kind == "text" else "")
+    with pytest.raises(CheckpointError) as expected:
+        inspect(weight_file)
+    model = graph.add("GPENLoadModel", model_name=weight_file.name)
+    graph.show(graph.add("GPENRestoreFaces", image=graph.add("EmptyImage"), model=model))
+    with pytest.raises(PromptFailedError) as caught:
+        graph.run()
+    assert caught.value.message.strip() == str(expected.value)
+    assert caught.value.details["node_type"] == "GPENLoadModel"
+    # Newer pages show it, with the module in front: without the path that the host loads the pack by.
+    assert caught.value.details["exception_type"] == "gpen.errors.CheckpointError"
+
+
+def test_weights_for_another_task_restore_nothing(graph: GraphBuilder, made_models: dict[str, Path]) -> None:
+    name = "GPEN-Seg2face-512.safetensors"
+    put = graph.server.add_model(f"facerestore_models/{name}", made_models[f"facerestore_models/{PASSTHROUGH}"])
+    try:
+        assert name in model_names(graph.server)
+        model = graph.add("GPENLoadModel", model_name=name)
+        graph.show(graph.add("GPENRestoreFaces", image=graph.add("EmptyImage"), model=model))
+        with pytest.raises(PromptFailedError, match="what is needed here is one for the task restore"):
+            graph.run()
+    finally:
+        put.unlink()
+
+
+@pytest.mark.parametrize("node", ["GPENLoadModel", "GPENConvertCheckpoint"])
+def test_a_missing_file_is_refused_with_what_to_do(graph: GraphBuilder, node: str) -> None:
+    folder = graph.server.base_dir / "models/facerestore_models"
+    name = {"GPENLoadModel": "model_name", "GPENConvertCheckpoint": "weight_file"}[node]
+    model = graph.add(node, **{name: "gone.pth"})
+    if node == "GPENLoadModel":
+        graph.show(graph.add("GPENRestoreFaces", image=graph.add("EmptyImage"), model=model))
+    with pytest.raises(PromptRefusedError) as caught:
+        graph.run()
+    assert "There is no weight file 'gone.pth' in ComfyUI's model folders. Put weights such as" in caught.value.message
+    assert f"into {folder}, then refresh" in caught.value.message
+
+
+def test_missing_weights_of_a_detector(graph: GraphBuilder, parts: Parts) -> None:
+    detector = graph.add("GPENLoadFaceDetector", detector="retinaface_resnet50")
+    graph.add("GPENDetectFaces", image=graph.photo(parts.left, "left.png"), detector=detector)
+    folder = graph.server.base_dir / "models/facedetection"
+    with pytest.raises(PromptFailedError, match=rf"put detection_Resnet50_Final\.pth into {re.escape(str(folder))}"):
+        graph.run()
+
+
+def test_nothing_is_done_again_unless_a_file_changed(
+    graph: GraphBuilder, parts: Parts, made_models: dict[str, Path], weight_file: Path
+) -> None:
+    server, place = graph.server, f"facerestore_models/{weight_file.stem}.safetensors"
+    server.add_model(place, made_models[f"facerestore_models/{PASSTHROUGH}"])
+    photo = graph.photo(parts.left, "left.png")
+    restore(graph, photo, weights=f"{weight_file.stem}.safetensors").passed_through(parts.left)
+    ids = {node["class_type"]: id for id, node in graph.graph.items()}
+    assert server.run(graph.graph).cached() == set(graph.graph)
+
+    server.add_model(place, made_models[f"facerestore_models/{MARKER}"])
+    again = server.run(graph.graph)
+    assert {ids["LoadImage"], ids["GPENLoadFaceDetector"]} <= again.cached()
+    assert not again.cached() & {ids["GPENLoadModel"], ids["GPENRestoreFaces"]}
+    shown = server.view(again.outputs[ids["GPENRestoreFaces"]]["images"][0])
+    assert np.abs(shown.astype(int) - parts.left).max() > 30
+    assert server.run(graph.graph).cached() == set(graph.graph)
+
+    os.utime(server.base_dir / "models/facedetection/face_detection_yunet_2023mar.onnx")
+    again = server.run(graph.graph)
+    assert {ids["LoadImage"], ids["GPENLoadModel"]} <= again.cached()
+    assert not again.cached() & {ids["GPENLoadFaceDetector"], ids["GPENRestoreFaces"]}
+
+
+def test_progress_shows_each_face(graph: GraphBuilder, parts: Parts) -> None:
+    photos = graph.batch(graph.photo(parts.left, "left.png"), graph.photo(parts.right, "right.png"))
+    detector = graph.add("GPENLoadFaceDetector", detector="yunet")
+    faces = graph.add("GPENDetectFaces", image=photos, detector=detector)
+    model = graph.add("GPENLoadModel", model_name=MARKER)
+    restored = graph.add("GPENRestoreFaces", image=photos, model=model, faces=faces)
+    after = graph.show(restored[1])
+    with Listener(graph.server) as page:
+        finished = graph.server.wait(graph.server.submit(graph.graph, page.client))
+        heard = page.until("execution_success")
+    steps = [(data["node"], data["value"], data["max"]) for kind, data in heard if kind == "progress"]
+    found, laid = [(faces.id, done, 2) for done in (1, 2)], [(restored.id, done, 9) for done in range(10)]
+    # Each picture begins with what is done already.
+    assert list(dict.fromkeys(steps)) == found + laid
+    crops = graph.server.images(finished, after.id)
+    previews = [data for kind, data in heard if kind == "preview"]
+    assert len(previews) == len(crops) == 9
+    for crop, preview in zip(crops, previews, strict=True):
+        small = cv2.resize(preview, crop.shape[:2], interpolation=cv2.INTER_AREA)
+        assert np.abs(small.astype(int) - crop).mean() < 3
+
+
+def test_cancel_in_the_middle_and_a_good_run_after_it(graph: GraphBuilder, parts: Parts) -> None:
+    server = graph.server
+    left = graph.photo(parts.left, "left.png")
+    detector = graph.add("GPENLoadFaceDetector", detector="yunet")
+    model = graph.add("GPENLoadModel", model_name=MARKER)
+    many = graph.add("RepeatImageBatch", image=left, amount=24)
+    restored = graph.add("GPENRestoreFaces", image=many, model=model, detector=detector)
+    graph.show(restored)
+    with Listener(server) as page:
+        prompt = server.submit(graph.graph, page.client)
+        page.until("preview")
+        server.interrupt()
+        heard = page.until("execution_interrupted", "execution_success", "execution_error")
+    assert heard[-1][0] == "execution_interrupted"
+    with pytest.raises(PromptInterruptedError) as caught:
+        server.wait(prompt)
+    assert caught.value.details["node_id"] == restored.id
+    done = [data["value"] for kind, data in heard if kind == "progress"]
+    assert max(done, default=0) < 60
+
+    after = GraphBuilder(server)
+    result = restore(after, after.photo(parts.right, "right.png"), weights=MARKER)
+    result.blended(0, parts.right, colored(parts.right))
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_a_converted_file_loads(
+    graph: GraphBuilder, parts: Parts, made_models: dict[str, Path], weight_file: Path, half: bool
+) -> None:
+    torch.save(load_file(made_models[f"facerestore_models/{PASSTHROUGH}"]), weight_file)
+    target = weight_file.with_name(f"{weight_file.stem}{'-fp16' if half else ''}.safetensors")
+    path = graph.add("GPENConvertCheckpoint", weight_file=weight_file.name, half=half)
+    said = graph.add("PreviewAny", source=path)
+    finished = graph.run()
+    assert finished.outputs[said.id]["text"] == [str(target)]
+    assert finished.outputs[path.id]["text"][0].startswith(f"{target}, ")
+    assert inspect(target).dtypes == ("float16" if half else "float32",)
+    assert target.name in model_names(graph.server)
+
+    after = GraphBuilder(graph.server)
+    restore(after, after.photo(parts.left, "left.png"), weights=target.name).passed_through(parts.left)
+
+    written = target.stat().st_mtime_ns
+    assert "made of this file before" in graph.run().outputs[path.id]["text"][0]
+    assert target.stat().st_mtime_ns == written
+    target.unlink()
+    assert "verified" in graph.run().outputs[path.id]["text"][0]
+    assert target.is_file()
+
+    torch.save(load_file(made_models[f"facerestore_models/{MARKER}"]), weight_file)
+    with pytest.raises(PromptFailedError, match=re.escape(f"{target} is already there")):
+        graph.run()

@@ -1,0 +1,90 @@
+"""A restoration at another strength, without the network, is what a run with that strength is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from gpen.faces.detection.detector import FaceDetector
+from gpen.images import Picture
+from gpen.network.synthetic import SHARPEN
+from gpen.options import Options
+from gpen.restoration.api import run
+from gpen.restoration.result import Restoration
+from gpen.weights.checkpoint import Model
+from tests.restoration.conftest import MakeModel
+
+STRENGTHS = (0.0, 0.35, 1.0)
+TINT = ((0.9, 0.3, 0.0), (0.1, 0.6, 0.2), (0.0, 0.1, 0.5))
+
+CASES = {
+    "restore": ("restore", {}),
+    "restore, larger and with the original's colours": ("restore", {"upscale": 1.5, "color_match": True}),
+    "colorize": ("colorize", {"mask": "box"}),
+    "inpaint": ("inpaint", {}),
+    "colorize, aligned": ("colorize", {}),
+    "inpaint, aligned": ("inpaint", {}),
+}
+
+
+@pytest.fixture
+def run_case(make_model: MakeModel, solvay: Picture, yunet: FaceDetector) -> Callable[..., Restoration]:
+    """Runs one of the cases on a part of the Solvay photograph whose faces are close to one another."""
+    models = {}
+
+    def run_at(case: str, strength: float, **more: object) -> Restoration:
+        task, options = CASES[case]
+        if task not in models:
+            models[task] = make_model(256, task, kernel=SHARPEN, color_matrix=TINT, color_bias=(0.2, -0.1, 0.1))
+        photo = solvay.photo[:257, 500:757].copy()
+        damage = np.zeros(photo.shape[:2], np.float32)
+        damage[60:120] = 1
+        before = photo.copy()
+        detector = None if "aligned" in case else yunet
+        result = run(
+            task,
+            photo,
+            models[task],
+            detector,
+            Options(strength=strength, **options),
+            **({"damage": damage} if task == "inpaint" else {}),
+            **more,
+        )
+        assert not more.get("keep_layers") or np.array_equal(photo, before)
+        return result
+
+    return run_at
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_another_strength_is_what_a_run_with_it_is(
+    case: str, run_case: Callable[..., Restoration], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = [run_case(case, strength) for strength in STRENGTHS]
+    kept = run_case(case, 0.7, keep_layers=True)
+    assert kept.faces
+    monkeypatch.setattr(Model, "__call__", lambda *_: pytest.fail("the network ran"))
+    for strength, fresh in zip(STRENGTHS, expected, strict=True):
+        again = kept.at(strength)
+        assert np.array_equal(again.photo, fresh.photo)
+        assert np.array_equal(again.mask, fresh.mask)
+        assert again.summary == fresh.summary
+        kept = again  # and once more, from that one
+    assert not np.array_equal(expected[1].photo, expected[2].photo)
+
+
+def test_what_is_held_is_counted(run_case: Callable[..., Restoration]) -> None:
+    kept = run_case("restore", 1.0, keep_layers=True)
+    assert kept.layers is not None
+    photo = kept.photo.nbytes
+    assert photo < kept.layers.nbytes < photo * (1 + 4 / 3 * 2)
+
+
+def test_without_layers_there_is_no_other_strength(run_case: Callable[..., Restoration]) -> None:
+    made = run_case("restore", 1.0)
+    assert made.layers is None
+    with pytest.raises(ValueError, match="layers"):
+        replace(made, note="").at(0.5)
