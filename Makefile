@@ -15,6 +15,7 @@ test:
 	"$$python" -m ruff check . && \
 	"$$python" -m ruff format --check . && \
 	"$$python" -m mypy && \
+	"$$(dirname "$$python")/lint-imports" && \
 	"$$python" -m pytest
 
 bench:

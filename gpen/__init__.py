@@ -6,6 +6,8 @@ Importing this package imports neither PyTorch nor OpenCV; each name below is lo
 from __future__ import annotations
 
 import importlib
+import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -95,8 +97,23 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return _version()
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)
     globals()[name] = value
     return value
+
+
+def _version() -> str:
+    """The version that pyproject.toml states: beside a checkout, which hosts load as it is, else as pip recorded it."""
+    pyproject = Path(__file__).resolve().parents[1] / "pyproject.toml"
+    if pyproject.is_file():
+        text = pyproject.read_text(encoding="utf-8")
+        found = re.search(r'^name = "gpen-face-restore"\nversion = "([^"]+)"$', text, re.MULTILINE)
+        if found is not None:
+            return found[1]
+    from importlib import metadata
+
+    return metadata.version("gpen-face-restore")

@@ -71,7 +71,7 @@ def run_task(
     components: Components,
     options: Options,
     *,
-    inputs: PhotoInputs = PhotoInputs(),  # noqa: B008 - frozen
+    inputs: PhotoInputs | None = None,
     keep: Keep = Keep(),
     on_progress: OnProgress | None = None,
 ) -> Restoration:
@@ -82,7 +82,7 @@ def run_task(
 
     Raises GpenError, or a subclass, for everything a user can cause.
     """
-    options = supported(options, task)
+    options, inputs = supported(options, task), inputs or PhotoInputs()
     processor = PROCESSORS[task.name](photo, inputs)
     check_photo(photo, inputs, options)
     if source.whole_photo and not (task.accepts_aligned or task.always_aligned):
