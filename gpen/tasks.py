@@ -86,8 +86,14 @@ class Task:
         return next(iter(self.networks), "")
 
     def is_aligned(self, asked: bool) -> bool:
-        """Whether a photo is one aligned face, given whether the user says so; tasks that cannot be ignore it."""
-        return self.always_aligned or (asked and self.accepts_aligned)
+        """Whether a photo is one aligned face, given whether the user says so. OptionError where it cannot be."""
+        if asked and not (self.accepts_aligned or self.always_aligned):
+            others = ", ".join(task.name for task in TASKS.values() if task.accepts_aligned)
+            raise OptionError(
+                f"An aligned portrait cannot be used to {self.name}, which looks for faces in whole photos. Switch "
+                f'"Aligned portrait" off; it is for: {others}.'
+            )
+        return self.always_aligned or asked
 
 
 TASKS: dict[str, Task] = {}

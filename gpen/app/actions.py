@@ -185,7 +185,8 @@ class Actions:
 
     def _seen(self, session: PhotoSession, aligned: bool, task: str, options: Options) -> Any:
         """The faces of a photo, drawn and listed, and a sentence about them."""
-        if find_task(task).is_aligned(aligned):
+        row = find_task(task)
+        if row.is_aligned(aligned and row.accepts_aligned):
             return session.shown, gr.update(choices=[], value=[], visible=False), "All of the picture is one face."
         chosen = self.engine.call(find, self.engine, session, options)
         self.sessions.evict()
@@ -229,7 +230,8 @@ class Actions:
             model=weights or "",
             chosen=chosen,
             damage=Path(damage) if damage else None,
-            aligned=aligned,
+            # The checkbox keeps its value while it is hidden.
+            aligned=aligned and find_task(task).accepts_aligned,
         )
 
         def show(done: int, total: int, face: RestoredFace | None) -> bool:
@@ -322,7 +324,7 @@ class Actions:
             most_bytes=UNPACKED * self.limits.upload_bytes,
             model=model,
             damage=[Path(mask) for mask in masks or () if row.needs_damage_mask],
-            aligned=aligned,
+            aligned=aligned and row.accepts_aligned,
         )
 
     def batch(self, asked: BatchRequest, show: Callable[[float, str], bool] = lambda done, text: True) -> BatchOutput:

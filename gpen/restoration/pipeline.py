@@ -85,9 +85,7 @@ def run_task(
     options, inputs = supported(options, task), inputs or PhotoInputs()
     processor = PROCESSORS[task.name](photo, inputs)
     check_photo(photo, inputs, options)
-    if source.whole_photo and not (task.accepts_aligned or task.always_aligned):
-        raise OptionError(f"An aligned portrait cannot be used to {task.name}: give a photo whose faces are found.")
-    if not source.whole_photo:
+    if not task.is_aligned(source.whole_photo):
         check_parser(options, components.parser)
     found = source.find(photo, inputs.region)
     canvas = processor.canvas(photo, options)
