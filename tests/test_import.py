@@ -13,7 +13,7 @@ import torch
 
 import gpen
 from gpen.network.spec import Spec
-from gpen.weights.layout import expected_shapes
+from gpen.weights.state_dict import expected_shapes
 
 ROOT = Path(__file__).resolve().parents[1]
 MODULES = sorted((ROOT / "gpen").rglob("*.py"))

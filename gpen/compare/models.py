@@ -13,10 +13,10 @@ from ..errors import CheckpointError, GpenError, OutOfMemoryError
 from ..images.picture import FloatImage
 from ..restoration.inference import restore_crops
 from ..weights.checkpoint import Model, inspect, load_model, require_task
-from ..weights.foreign import describe
 from ..weights.headers import Header, read_header
-from ..weights.layout import is_gpen, network_names
+from ..weights.other_networks import describe
 from ..weights.spandrel import Role, import_spandrel, kind_of, load_descriptor, repeatable
+from ..weights.state_dict import is_gpen, network_names
 from ..wording import first_line
 
 SIZE = 512

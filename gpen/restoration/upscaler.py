@@ -17,8 +17,8 @@ from ..images.picture import FloatImage, check_picture
 from ..images.resize import resize
 from ..options import Options
 from ..weights.headers import Header, read_header
-from ..weights.layout import is_gpen, locate
 from ..weights.spandrel import Role, import_spandrel, kind_of, load_descriptor, refuse_code, repeatable
+from ..weights.state_dict import is_gpen, locate
 from ..wording import first_line
 
 TILE = 384

@@ -21,7 +21,7 @@ from ..wording import first_line
 from .catalog import published_by_file_name, published_in_onnx
 from .download import sha256_of
 from .headers import Header, read_header
-from .layout import Located, locate, standard_kernel
+from .state_dict import Located, locate, standard_kernel
 from .tensors import read_tensors
 
 _DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)

@@ -27,10 +27,10 @@ from .catalog import NETWORK_SUFFIXES, ONNX_SUFFIX, is_half
 from .checkpoint import CheckpointInfo, inspect
 from .download import sha256_of
 from .headers import Header, is_onnx, read_header
-from .layout import locate, standard_kernel
-from .onnx.source import read_network
+from .onnx.network import read_network
 from .onnx.verify import Comparison
-from .pickle_terms import ITEM_SIZES
+from .pickle_types import ITEM_SIZES
+from .state_dict import locate, standard_kernel
 from .tensors import read_tensors
 
 FORMAT_VERSION = "1"

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from ..errors import CheckpointError
-from . import headers_safetensors, headers_torch, not_weights
-from .pickle_terms import ITEM_SIZES, NamespaceRef, TensorRef
+from . import headers_safetensors, headers_torch, other_formats
+from .pickle_types import ITEM_SIZES, NamespaceRef, TensorRef
 
 MAX_NESTING = 6
 
@@ -79,7 +79,7 @@ def is_onnx(path: Path) -> bool:
             start = file.read(512)
     except OSError:
         return False
-    return not headers_safetensors.looks_like(start) and not_weights.looks_like_onnx(start)
+    return not headers_safetensors.looks_like(start) and other_formats.looks_like_onnx(start)
 
 
 def _read(path: Path, file: BinaryIO, size: int) -> Header:
@@ -92,7 +92,7 @@ def _read(path: Path, file: BinaryIO, size: int) -> Header:
         tensors, metadata = headers_safetensors.read(path, file, size)
         tree = {name: TensorInfo(shape, dtype, first) for name, (shape, dtype, first) in tensors.items()}
         return Header(path, size, "safetensors", tree, metadata)
-    complaint = not_weights.recognise(start, size)
+    complaint = other_formats.recognise(start, size)
     if complaint:
         raise CheckpointError(f"{path.name} {complaint}")
     contents = headers_torch.read_legacy(path, file, size)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from ..errors import CheckpointError
-from .pickle_terms import ITEM_SIZES
+from .pickle_types import ITEM_SIZES
 
 MAX_HEADER_BYTES = 8 << 20
 

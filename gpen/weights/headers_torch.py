@@ -1,6 +1,6 @@
 """The table of contents of the files that torch.save writes, zip archive or the older format.
 
-Nothing is unpickled: see pickle_walk. Sizes are checked against the bytes that are there.
+Nothing is unpickled: see :mod:`gpen.weights.pickle_scanner`. Sizes are checked against the bytes that are there.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, cast
 
 from ..errors import CheckpointError
 from .pickle_scanner import MAX_PICKLE_BYTES, PickleError, Walked, walk
-from .pickle_terms import ITEM_SIZES, StorageRef
+from .pickle_types import ITEM_SIZES, StorageRef
 
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 """PyTorch's mark at the start of its older format (torch/serialization.py, MAGIC_NUMBER)."""
@@ -33,7 +33,7 @@ _END64 = struct.Struct("<4sQ2H2L4Q")
 
 @dataclass(frozen=True)
 class Contents:
-    """What the pickle inside describes; the fields are those of pickle_walk.Walked."""
+    """What the pickle inside describes; the fields are those of pickle_scanner.ScanResult."""
 
     value: Any
     code: tuple[str, ...]

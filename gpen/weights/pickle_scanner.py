@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from .pickle_terms import ITEM_SIZES, NAMES, STORAGES, Name, NamespaceRef, Opaque, StorageRef, TensorRef
+from .pickle_types import ITEM_SIZES, NAMES, STORAGES, Name, NamespaceRef, Opaque, StorageRef, TensorRef
 
 MAX_PICKLE_BYTES = 16 << 20
 """The pickle of a weight file has some 100 bytes per tensor; this is room for a hundred thousand."""
@@ -46,7 +46,7 @@ class Stream(Protocol):
 class Walked:
     """What the pickle describes.
 
-    value: dicts, lists, tuples, numbers, strings and pickle_terms. storages: by key.
+    value: dicts, lists, tuples, numbers, strings and pickle_types. storages: by key.
     code: names that unpickling would import or call. namespace: whether there is an argparse.Namespace.
     unreadable: an opcode that PyTorch's safe reader does not know.
     """

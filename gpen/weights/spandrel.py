@@ -12,10 +12,10 @@ import torch
 from ..device import is_out_of_memory, pick_device, pick_dtype, without_autocast
 from ..errors import CheckpointError, GpenError, OutOfMemoryError
 from ..wording import first_line
-from .foreign import describe
 from .headers import Header
 from .headers_torch import code_complaint
-from .layout import network_names
+from .other_networks import describe
+from .state_dict import network_names
 from .tensors import read_everything
 
 

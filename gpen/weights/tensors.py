@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..errors import CheckpointError
 from .headers import Header, TensorInfo
-from .layout import Located
+from .state_dict import Located
 
 _SPARE = 0.25
 """Tensors keep their place in a storage that they share, unless more than this part of it goes unused."""

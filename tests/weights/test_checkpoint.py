@@ -19,7 +19,7 @@ from gpen.network.spec import Spec
 from gpen.network.synthetic import synthetic_weights
 from gpen.weights import tensors as weights
 from gpen.weights.checkpoint import inspect, load_model
-from gpen.weights.layout import expected_shapes
+from gpen.weights.state_dict import expected_shapes
 
 TINY = Spec(8, 8, 2, 1 / 64, style_dim=16, n_mlp=2)
 

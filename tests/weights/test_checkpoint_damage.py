@@ -15,7 +15,7 @@ from safetensors.torch import save
 from gpen.errors import CheckpointError
 from gpen.weights.checkpoint import inspect, load_model
 from gpen.weights.headers import read_header
-from tests.weights.made_files import FORMS, STATE, TINY
+from tests.weights.checkpoint_files import FORMS, STATE, TINY
 
 
 def zip_file() -> bytes:

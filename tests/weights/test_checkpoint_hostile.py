@@ -21,7 +21,7 @@ from gpen.weights import pickle_scanner as pickle_walk
 from gpen.weights.checkpoint import inspect, load_model
 from gpen.weights.headers import read_header
 from gpen.weights.headers_torch import LEGACY_MAGIC, LEGACY_PROTOCOL
-from tests.weights.made_files import FORMS, as_zip
+from tests.weights.checkpoint_files import FORMS, as_zip
 
 
 def refused(path: Path, pattern: str) -> None:

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save_file
 
 from gpen.network.spec import Spec
-from gpen.weights.layout import expected_shapes
+from gpen.weights.state_dict import expected_shapes
 
 GPEN_512 = Spec(512, 512)
 ROOT = Path(__file__).resolve().parents[2]

@@ -15,7 +15,7 @@ from ...errors import CheckpointError
 from ...network.gpen import GPEN
 from ...network.spec import Spec
 from ...wording import first_line
-from .file import OnnxFile
+from .reader import OnnxFile
 
 TOLERANCE = 1e-3
 """Largest difference, as a part of the output's range."""

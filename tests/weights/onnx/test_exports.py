@@ -17,7 +17,7 @@ from bench import textbook
 from gpen.errors import CheckpointError
 from gpen.network.synthetic import synthetic_weights
 from gpen.weights.convert import ConvertResult, convert
-from gpen.weights.onnx.source import read_network
+from gpen.weights.onnx.network import read_network
 from tests.weights.onnx.exports import SPEC, differences, export, network, random_state
 
 STATE = random_state()

@@ -21,8 +21,8 @@ from bench import textbook
 from gpen.errors import CheckpointError
 from gpen.weights.checkpoint import inspect, load_model
 from gpen.weights.convert import convert
-from gpen.weights.onnx import file as onnx_file
-from gpen.weights.onnx import source as onnx_source
+from gpen.weights.onnx import network as onnx_network
+from gpen.weights.onnx import reader
 from tests.weights.onnx.exports import export, network, random_state
 
 STATE = random_state()
@@ -120,14 +120,14 @@ def test_loading_says_to_convert(good: bytes, tmp_path: Path) -> None:
 
 def test_weights_that_do_not_agree(good: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a.onnx").write_bytes(good)
-    recover = onnx_source.recover
+    recover = onnx_network.recover
 
     def wrong(*arguments: Any) -> Any:
         arrays = recover(*arguments)
         name = "generator.convs.1.conv.modulation.bias"
         return arrays | {name: arrays[name] + 0.1}
 
-    monkeypatch.setattr(onnx_source, "recover", wrong)
+    monkeypatch.setattr(onnx_network, "recover", wrong)
     refused(tmp_path / "a.onnx", "differs from its graph by .* of the output's range.*nothing was written")
 
 
@@ -277,7 +277,7 @@ def test_functions_that_double(good: bytes, tmp_path: Path) -> None:
 
 def test_too_large(good: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a.onnx").write_bytes(good)
-    monkeypatch.setattr(onnx_file, "MAX_BYTES", 1000)
+    monkeypatch.setattr(reader, "MAX_BYTES", 1000)
     refused(tmp_path / "a.onnx", "MB of graph and weights")
 
 

@@ -14,7 +14,7 @@ from ..errors import CheckpointError
 from ..network.fir import published_kernel
 from ..network.gpen import GPEN
 from ..network.spec import Spec
-from . import foreign
+from . import other_networks
 from .headers import Header, TensorInfo, show_shape
 from .headers_torch import code_complaint
 
@@ -181,7 +181,7 @@ def _foreign_part(header: Header, part: str, names: set[str]) -> str:
         "mapper": "style.1.weight, …, style.8.weight",
         "generator": "input.input, conv1.conv.weight, …, to_rgbs.0.conv.weight",
     }[part]
-    what = foreign.identify(names)
+    what = other_networks.identify(names)
     looks = f" (it looks like {what.partition(', not')[0]})" if what else ""
     return (
         f"{header.path.name} is made of {', '.join(p for p in PARTS if p in header.tree)}, but its {part} "
@@ -207,7 +207,7 @@ def is_gpen(header: Header) -> bool:
 
 def _other(header: Header) -> str | None:
     """What the file's largest network is, if it is known."""
-    return foreign.identify(network_names(header))
+    return other_networks.identify(network_names(header))
 
 
 def _names(tree: Mapping[str, Any]) -> set[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from ...weights import foreign
+from ...weights import other_networks
 from .graph import Graph
 
 _Shape = tuple[int | None, ...]
@@ -26,7 +26,7 @@ def identify(graph: Graph) -> str | None:
     if any(_OWN.search(name) for name in graph.names):
         # A damaged or changed GPEN has much in common with other StyleGANs.
         return None
-    return foreign.identify({_PREFIX.sub("", name, count=1) for name in graph.names})
+    return other_networks.identify({_PREFIX.sub("", name, count=1) for name in graph.names})
 
 
 def _by_parts(graph: Graph) -> tuple[str, str] | None:

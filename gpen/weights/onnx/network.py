@@ -14,11 +14,11 @@ from torch import Tensor
 from ...errors import CheckpointError
 from ..checkpoint import CheckpointInfo, info_of
 from ..headers import Header, TensorInfo
-from ..layout import Located, is_own_name, locate, standard_kernel
-from . import foreign as onnx_foreign
+from ..state_dict import Located, is_own_name, locate, standard_kernel
+from . import other_networks
 from . import verify as onnx_verify
-from .file import OnnxFile, read_onnx
 from .graph import NotGpenError
+from .reader import OnnxFile, read_onnx
 from .recover import recover
 from .verify import Comparison
 
@@ -117,7 +117,7 @@ def _check_ends(file: OnnxFile, info: CheckpointInfo) -> None:
 
 def _not_gpen(file: OnnxFile, why: NotGpenError) -> str:
     name, graph = file.path.name, file.graph
-    what = onnx_foreign.identify(graph)
+    what = other_networks.identify(graph)
     if what is not None:
         return f"{name} is {what} `gpen models` lists the files that fit."
     return (
