@@ -35,7 +35,7 @@ def facexlib_module(name: str) -> Any:
         ) from error
 
 
-def facexlib_trouble(name: str) -> str | None:
+def facexlib_problem(name: str) -> str | None:
     """None where ``facexlib.<name>`` can be imported, else why not."""
     try:
         facexlib_module(name)

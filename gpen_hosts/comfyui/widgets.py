@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-from ...gpen.faces.facexlib import facexlib_trouble
+from ...gpen.faces.facexlib import facexlib_problem
 from ...gpen.options import OPTIONS, Options
 from ...gpen.tasks import Task
 
@@ -76,7 +76,7 @@ def options_from(values: dict[str, Any]) -> Options:
 
 @cache
 def _usable(choice: str) -> bool:
-    trouble = facexlib_trouble(_NEEDED_PARTS[choice]) if choice in _NEEDED_PARTS else None
-    if trouble is not None:
-        _log.warning('GPEN Face Restore does without "%s". %s', choice, trouble)
-    return trouble is None
+    problem = facexlib_problem(_NEEDED_PARTS[choice]) if choice in _NEEDED_PARTS else None
+    if problem is not None:
+        _log.warning('GPEN Face Restore does without "%s". %s', choice, problem)
+    return problem is None

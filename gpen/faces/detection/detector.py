@@ -13,7 +13,7 @@ from ...errors import FaceError, GpenError, OptionError
 from ...weights.catalog import find_published
 from ...weights.search import find_file, require_file, search_folders
 from ..face import Face
-from ..facexlib import facexlib_module, facexlib_trouble
+from ..facexlib import facexlib_module, facexlib_problem
 
 DEFAULT_THRESHOLD = 0.7
 _PIXELS_AT_A_TIME = 1 << 16
@@ -119,12 +119,14 @@ def available_detectors(folders: Sequence[Path] = ()) -> dict[str, str | None]:
     What is missing may be the weights or a package; the weights themselves are not read.
     """
     reasons: dict[str, str | None] = {}
+    without_retinaface = facexlib_problem("detection.retinaface")
     for name in DETECTORS:
-        try:
-            find_detector(name, folders)
-            reasons[name] = None
-        except GpenError as error:
-            reasons[name] = str(error)
+        reasons[name] = without_retinaface if name in _RETINAFACE else None
+        if reasons[name] is None:
+            try:
+                _weights(name, folders)
+            except GpenError as error:
+                reasons[name] = str(error)
     # auto takes whichever works; where none does, it asks for YuNet.
     works = any(reason is None for reason in reasons.values())
     return {"auto": None if works else reasons["yunet"], **reasons}
@@ -156,7 +158,7 @@ def _automatic(folders: Sequence[Path], device: str) -> str:
     searched = search_folders(folders, kind="detector")
     for name in order:
         there = find_file(find_published(name), searched) is not None
-        if there and (name == "yunet" or facexlib_trouble("detection.retinaface") is None):
+        if there and (name == "yunet" or facexlib_problem("detection.retinaface") is None):
             return name
     return "yunet"
 
