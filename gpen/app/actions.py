@@ -1,4 +1,4 @@
-"""What happens when the page's controls are used: from what they hold to what they show."""
+"""Event handlers of the page: they take the values of its controls and return updates for them."""
 
 from __future__ import annotations
 
@@ -34,88 +34,91 @@ from .session import (
     work,
     write_result,
 )
-from .texts import error_text, needed
+from .texts import error_text, missing_text
 
 SHOWN = ("strength", "upscale", "mask", "select")
-"""The options that are not folded away."""
+"""Options that are always visible."""
 
 NOT_SHOWN = ("only_faces", "max_megapixels", *FRAME_OPTIONS)
-"""Clicks take the place of the first; the second is a limit of whoever runs the page; and there are no frames here."""
+"""Options without a control: clicks choose faces, whoever runs the page sets the limit, and there is no video."""
 
 CONTROLS = (*SHOWN, *(name for name in OPTIONS if name not in (*SHOWN, *NOT_SHOWN)))
-"""The options that have a control, in the order of the page."""
+"""Options with a control, in the page's order."""
 
 UNPACKED = 4
-"""How many times more bytes than one file may be uploaded with all photos of a batch may have."""
+"""The most bytes of an unpacked batch, as a multiple of the most bytes of one upload."""
 
 _KEPT_BATCHES = 4
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What is refused."""
+    """The largest uploads that are accepted."""
 
     upload_bytes: int
-    """Larger files."""
+    """Bytes of one file."""
     megapixels: float
-    """Larger pictures."""
+    """Megapixels of one picture, and of one result."""
 
 
 class Actions:
-    """What happens on the page of an engine. folder: for files that are made, removed by whoever made it."""
+    """The event handlers. folder: for results; the caller removes it when the page is closed."""
 
     def __init__(self, engine: Engine, limits: Limits, folder: Path) -> None:
         self.engine = engine
+        """Computes everything."""
         self.limits = limits
+        """What is refused."""
         self.sessions = SessionCache()
+        """The open photos."""
         self._folder = folder
         self._batches: deque[Path] = deque()
         self._stops: dict[str, threading.Event] = {}
         self._closing = threading.Event()
 
     def options(self, task: Task, given: dict[str, Any]) -> Options:
-        """The options that were given, as far as the task supports them; OptionError for a bad value."""
+        """The given options that the task supports, within the page's limits; OptionError for a bad value."""
         supported = {name: value for name, value in given.items() if name in task.options}
         return Options(**{**supported, "max_megapixels": self.limits.megapixels})
 
     # Models.
 
     def networks(self, task: str = "restore") -> list[str]:
-        """Names of the model files for a task."""
+        """Names of the model files for a task, the default one first."""
         try:
             return self.engine.locator.networks(find_task(task))
         except GpenError as error:
             raise gr.Error(str(error), print_exception=False) from error
 
-    def list_weights(self, task: str, weights: str | None) -> Any:
-        """The models to choose from, the chosen one if it is still there, and what has to be downloaded."""
+    def list_models(self, task: str, chosen: str | None) -> Any:
+        """Update the list of models and "Get models", which opens if the task still needs one."""
         row, locator = find_task(task), self.engine.locator
-        there, missing = locator.networks(row), locator.missing(row)
+        available, missing = locator.networks(row), locator.missing(row)
         absent = [published for published in PUBLISHED if locator.path_of(published) is None]
         names = [published.name for published in absent if published.task in (None, row.name)]
-        wanted = missing[0].name if missing else (names[0] if names else None)
+        suggested = missing[0].name if missing else next(iter(names), None)
         return (
-            gr.update(choices=there, value=weights if weights in there else next(iter(there), None)),
+            gr.update(choices=available, value=chosen if chosen in available else next(iter(available), None)),
             gr.update(open=bool(missing), visible=bool(names)),
-            needed(missing),
-            gr.update(choices=names, value=wanted),
+            missing_text(missing),
+            gr.update(choices=names, value=suggested),
             False,
         )
 
-    def fetch_weights(
+    def download_model(
         self,
         task: str,
-        weights: str | None,
+        chosen: str | None,
         name: str | None,
         accepted: bool,
         progress: Any = gr.Progress(),  # noqa: B008
     ) -> Any:
-        """Download a published file, once its licence is accepted."""
+        """Download a published model, once its licence is accepted."""
         if name is None:
-            raise GpenError("Choose first what to download.")
+            raise GpenError("No model is selected. Choose one to download first.")
         published = find_published(name)
         if not accepted:
-            raise GpenError(f"Nothing was downloaded: the terms of {published.name} have to be accepted first.")
+            raise GpenError(f"Nothing was downloaded. Accept the terms of {published.name} first.")
 
         def show(done: int, total: int | None) -> None:
             of = f" of {total / 1e6:.1f}" if total else ""
@@ -127,18 +130,18 @@ class Actions:
             on_progress=show,
         )
         gr.Info(f"{published.name} was downloaded.")
-        return self.list_weights(task, weights)
+        return self.list_models(task, chosen)
 
     def preset(self, name: str) -> Any:
-        """The model and the values of a preset."""
+        """The model and the option values of a preset."""
         preset = PRESETS[name]
         published = find_published(preset.model)
-        there = self.engine.locator.path_of(published)
-        if there is None:
+        path = self.engine.locator.path_of(published)
+        if path is None:
             raise GpenError(
                 f'{preset.label} needs {published.name}, which is not on this computer. Download it under "Get models".'
             )
-        return [there.name, *preset_values(name, {}).values()]
+        return [path.name, *preset_values(name, {}).values()]
 
     # One photo.
 
@@ -146,7 +149,7 @@ class Actions:
         return self.options(find_task(task), dict(zip(CONTROLS, values, strict=True)))
 
     def open(self, photo: str, key: str | None, aligned: bool, task: str, *values: Any) -> Any:
-        """Read a photo in the place of the one before, and find its faces."""
+        """Open a photo instead of the one before, and find its faces."""
         options = self._options(task, values)
         session = self.engine.call(open_photo, Path(photo), self._folder, self.limits.megapixels)
         self.sessions.drop(key)
@@ -154,40 +157,33 @@ class Actions:
         try:
             seen = self._seen(session, aligned, task, options)
         except GpenError as error:
-            # The photo can be read: what is missing, such as a detector, may be there the next time.
+            # The photo itself is fine: what is missing, such as a detector, may be downloaded later.
             gr.Warning(error_text(error))
-            seen = (session.shown, gr.update(choices=[], value=[], visible=False), "")
-        return (key, *seen, None, gr.update(value=None, interactive=False))
+            seen = (session.shown, _no_faces(), "")
+        return (key, *seen, *_no_result())
 
     def forget(self, key: str | None) -> Any:
-        """Forget a photo."""
+        """Close a photo."""
         self.sessions.drop(key)
-        return (
-            None,
-            None,
-            gr.update(choices=[], value=[], visible=False),
-            "",
-            None,
-            gr.update(value=None, interactive=False),
-        )
+        return (None, None, _no_faces(), "", *_no_result())
 
     def find_faces(self, key: str | None, aligned: bool, task: str, *values: Any) -> Any:
-        """Find the faces anew where other options ask for it, and choose those that the options choose."""
+        """Find the faces with the current options, and tick those that the options choose."""
         if key is None:
             return gr.skip(), gr.skip(), gr.skip()
         return self._seen(self.sessions.get(key), aligned, task, self._options(task, values))
 
     def look_again(self, key: str | None, aligned: bool, task: str, *values: Any) -> Any:
-        """Find the faces of a photo that was dropped before there was a detector."""
+        """Find the faces of a photo that was dropped before a detector was downloaded."""
         if any(published.kind == "detector" for published in self.engine.locator.missing(find_task(task))):
             return gr.skip(), gr.skip(), gr.skip()
         return self.find_faces(key, aligned, task, *values)
 
     def _seen(self, session: PhotoSession, aligned: bool, task: str, options: Options) -> Any:
-        """The faces of a photo, drawn and listed, and a sentence about them."""
+        """The photo with its faces drawn, their list, and a sentence about them."""
         row = find_task(task)
         if row.is_aligned(aligned and row.accepts_aligned):
-            return session.shown, gr.update(choices=[], value=[], visible=False), "All of the picture is one face."
+            return session.shown, _no_faces(), "The whole picture is one face."
         chosen = self.engine.call(find, self.engine, session, options)
         self.sessions.evict()
         numbers = range(len(session.faces))
@@ -198,7 +194,7 @@ class Actions:
         return session.drawn(chosen), listed, text
 
     def click(self, key: str | None, chosen: list[int], event: gr.SelectData) -> Any:
-        """Choose the face whose box was clicked, or leave it out."""
+        """Tick or untick the face whose box was clicked."""
         session = self.sessions.get(key)
         number = session.face_at(*event.index)
         if number is None:
@@ -207,13 +203,13 @@ class Actions:
         return session.drawn(changed), changed
 
     def draw(self, key: str | None, chosen: list[int]) -> Any:
-        """The photo with its faces."""
+        """The photo with its faces drawn."""
         return self.sessions.get(key).drawn(chosen)
 
     def restore_photo(
         self,
         key: str | None,
-        weights: str | None,
+        model: str | None,
         chosen: list[int],
         damage: str | None,
         aligned: bool,
@@ -222,12 +218,12 @@ class Actions:
         progress: Any = gr.Progress(),  # noqa: B008
         *values: Any,
     ) -> Any:
-        """Do the task to the chosen faces of a photo."""
+        """Do the task to the ticked faces of the open photo."""
         session, stop = self.sessions.get(key), self._stop_of(request)
         asked = WorkRequest(
             task=find_task(task),
             options=self._options(task, values),
-            model=weights or "",
+            model=model or "",
             chosen=chosen,
             damage=Path(damage) if damage else None,
             # The checkbox keeps its value while it is hidden.
@@ -243,11 +239,11 @@ class Actions:
             self.sessions.evict()
             return self._made(session, restoration.summary)
 
-        progress(0, desc="loading the network")
+        progress(0, desc="loading the model")
         return self.engine.call(run)
 
     def change_strength(self, key: str | None, strength: float) -> Any:
-        """Make the last result again at another strength, without the network."""
+        """Blend the last result again at another strength, without running the network."""
         if key is None:
             return gr.skip(), gr.skip(), gr.skip()
         return self.engine.call(self._blended, self.sessions.get(key), OPTIONS["strength"].check(strength))
@@ -259,15 +255,14 @@ class Actions:
         return self._made(session, restoration.summary)
 
     def _made(self, session: PhotoSession, text: str) -> Any:
-        """The slider, the download and a sentence, for the last restoration."""
+        """The slider, the download and a sentence, for the last result."""
         result = write_result(session)
-        shown = before_and_after(session)
-        return shown, gr.update(value=result, interactive=True), text
+        return before_and_after(session), gr.update(value=result, interactive=True), text
 
     def restore_file(self, photo: str | None, asked: WorkRequest) -> Any:
-        """Do a task to an uploaded photo: the file of the result, and a sentence."""
+        """Do a task to an uploaded photo, for the API; returns the file of the result and a sentence."""
         if photo is None:
-            raise GpenError("There is no photo: give one.")
+            raise GpenError("There is no photo. Upload one first.")
 
         def run() -> Any:
             session = open_photo(Path(photo), self._folder, self.limits.megapixels)
@@ -283,7 +278,7 @@ class Actions:
     def restore_photos(
         self,
         files: list[str] | None,
-        weights: str | None,
+        model: str | None,
         masks: list[str] | None,
         aligned: bool,
         task: str,
@@ -291,16 +286,16 @@ class Actions:
         progress: Any = gr.Progress(),  # noqa: B008
         *values: Any,
     ) -> Any:
-        """Do the task to many photos."""
+        """Do the task to the photos of a batch."""
         stop = self._stop_of(request)
 
         def show(done: float, text: str) -> bool:
             progress(done, desc=text)
             return not stop.is_set()
 
-        asked = self.batch_request(task, files, weights or "", self._options(task, values), masks, aligned)
-        made = self.batch(asked, show)
-        return str(made.path), made.summary
+        asked = self.batch_request(task, files, model or "", self._options(task, values), masks, aligned)
+        output = self.batch(asked, show)
+        return str(output.path), output.summary
 
     def batch_request(
         self,
@@ -311,12 +306,12 @@ class Actions:
         masks: Sequence[str] | None,
         aligned: bool,
     ) -> BatchRequest:
-        """What is to be done to uploaded photos; GpenError where there are none, or masks are missing."""
+        """A task for uploaded photos; GpenError if there are none, or masks are missing."""
         row = find_task(task)
         if not files:
-            raise GpenError("There are no photos yet: drop some, or a zip of them, first.")
+            raise GpenError("There are no photos yet. Drop some, or a zip of them, first.")
         if row.needs_damage_mask and not masks:
-            raise GpenError("To inpaint, masks are needed that are white where the photos are damaged.")
+            raise GpenError("There are no masks. Inpainting needs one for each photo, white where it is damaged.")
         return BatchRequest(
             task=row,
             options=options,
@@ -342,21 +337,21 @@ class Actions:
     # Stopping.
 
     def begin(self, request: gr.Request) -> None:
-        """Forget that Stop was pressed before."""
+        """Clear an earlier press of Stop."""
         self._stop_of(request).clear()
 
     def stop(self, request: gr.Request) -> None:
-        """Let what runs for this visitor end after the face that it is at."""
+        """Stop this visitor's run after the current face."""
         self._stop_of(request).set()
 
     def leave(self, request: gr.Request) -> None:
-        """Somebody closed the page: what runs for nobody would only let others wait."""
+        """Stop the run of a visitor who closed the page, so that others need not wait for it."""
         stop = self._stops.pop(str(request.session_hash), None)
         if stop is not None:
             stop.set()
 
     def close(self) -> None:
-        """Let everything that runs end soon."""
+        """Stop every run and close the engine."""
         self._closing.set()
         for stop in list(self._stops.values()):
             stop.set()
@@ -364,3 +359,12 @@ class Actions:
 
     def _stop_of(self, request: gr.Request) -> threading.Event:
         return self._stops.setdefault(str(request.session_hash), threading.Event())
+
+
+def _no_faces() -> Any:
+    return gr.update(choices=[], value=[], visible=False)
+
+
+def _no_result() -> tuple[Any, Any]:
+    """An empty slider, and a download that is off."""
+    return None, gr.update(value=None, interactive=False)

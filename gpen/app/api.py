@@ -1,4 +1,4 @@
-"""What programs can call: each task, for one photograph and for many, as Gradio describes it under "Use via API"."""
+"""The page's API: each task for one photo and for many. Gradio documents it under "Use via API"."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from ..options import ALIGNED, FRAME_OPTIONS, OPTIONS, Option
 from ..tasks import TASKS, Task
 from .actions import Actions
 from .session import WorkRequest
-from .texts import said
+from .texts import show_errors
 
 
 def add_endpoints(actions: Actions, in_turn: dict[str, Any]) -> None:
-    """Add all endpoints to the page that is being built. in_turn: how events are queued that use the network.
+    """Add all endpoints to the page that is being built. in_turn: queue arguments of events that use the network.
 
-    Each task has one of its name, and one for many photos with "_many" behind it.
+    Each task has two: one of its name for a single photo, and one with the suffix "_many" for a batch.
     """
     gr.api(actions.networks, api_name="networks", api_description="Names of the model files for a task.")
     for task in TASKS.values():
@@ -31,9 +31,9 @@ def _add(actions: Actions, task: Task, *, many: bool, in_turn: dict[str, Any]) -
     options = [name for name in task.options if name not in ("max_megapixels", *FRAME_OPTIONS)]
     what = task.inputs if many else task.inputs.removesuffix("s")
     inputs = {"photos" if many else "photo": _file(f"The {what}, or zips of them" if many else f"The {what}", many)}
-    inputs["weights"] = gr.Textbox("", label="The name of a model file; empty: the best one", visible=False)
+    inputs["weights"] = gr.Textbox("", label="Name of a model file; empty: the default one", visible=False)
     if task.needs_damage_mask:
-        label = "Masks with the names of their photos, or a zip of them" if many else "White where the photo is damaged"
+        label = "Masks named like their photos, or a zip of them" if many else "White where the photo is damaged"
         inputs["damage"] = _file(label, many)
     if task.accepts_aligned:
         inputs["aligned"] = gr.Checkbox(ALIGNED.default, label=ALIGNED.help, visible=False)
@@ -44,23 +44,23 @@ def _add(actions: Actions, task: Task, *, many: bool, in_turn: dict[str, Any]) -
         damage, aligned = given.pop("damage", None), bool(given.pop("aligned", False))
         chosen = actions.options(task, given)
         if many:
-            made = actions.batch(actions.batch_request(task.name, photo, weights, chosen, damage, aligned))
-            return str(made.path), made.summary
+            output = actions.batch(actions.batch_request(task.name, photo, weights, chosen, damage, aligned))
+            return str(output.path), output.summary
         mask = Path(damage) if damage else None
-        asked = WorkRequest(task=task, options=chosen, model=weights, damage=mask, aligned=aligned)
-        return actions.restore_file(photo, asked)
+        request = WorkRequest(task=task, options=chosen, model=weights, damage=mask, aligned=aligned)
+        return actions.restore_file(photo, request)
 
     _name_parameters(call, list(inputs))
     texts = " ".join(f"{name}: {OPTIONS[name].help}" for name in options)
     gr.Button(visible=False).click(
-        said(call),
+        show_errors(call),
         list(inputs.values()),
         [
             _file("A zip of the results, with report.json" if many else "The result"),
             gr.Textbox(label="What was done", visible=False),
         ],
         api_name=task.name + ("_many" if many else ""),
-        api_description=f"{task.label}. Returns a file, and a sentence about what was done. {texts}",
+        api_description=f"{task.label}. Returns a file and a sentence about what was done. {texts}",
         **in_turn,
     )
 
@@ -70,7 +70,7 @@ def _file(label: str, many: bool = False) -> Any:
 
 
 def _name_parameters(function: Callable[..., Any], names: Sequence[str]) -> None:
-    """Let Gradio's description call a function's parameters by these names."""
+    """Give a function the signature that Gradio shows in the API's description."""
     kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
     signature = inspect.Signature([inspect.Parameter(name, kind) for name in names])
     function.__signature__ = signature  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""Many photos that were dropped on the page, as files or in a zip, restored into a zip."""
+"""Uploaded photos and zips of them, restored into one zip."""
 
 from __future__ import annotations
 
@@ -32,57 +32,57 @@ REPORT = "report.json"
 _DATE = (1980, 1, 1, 0, 0, 0)
 
 OnProgress = Callable[[float, str], bool | None]
-"""Called with the part that is done, 0 to 1, and with words; returning False stops."""
+"""Called with the fraction done, 0 to 1, and a description; returning False stops."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class BatchRequest:
-    """What is to be done to uploaded photos."""
+    """A task for uploaded photos."""
 
     task: Task
-    """The task."""
+    """What is done to each photo."""
     options: Options
-    """The product's options."""
+    """How; options that the task does not support have no effect."""
     photos: Sequence[Path]
     """The uploads: pictures, and zips of them."""
     most_bytes: int
-    """What they may have together, unpacked."""
+    """The most bytes that the photos may have in total, unpacked; the masks may have as many."""
     model: str = ""
-    """The name of the network's file, empty for the best one."""
+    """The name of a model file, empty for the default one."""
     damage: Sequence[Path] = ()
-    """For inpainting, masks that have the names of their photos, or a zip of them."""
+    """For inpainting: masks named like their photos, or a zip of them."""
     aligned: bool = False
-    """Whether each photo is one face."""
+    """Whether each photo is one aligned face."""
 
 
 @dataclass(frozen=True)
 class BatchOutput:
-    """What became of many photos."""
+    """The results of a batch."""
 
     path: Path
-    """The zip."""
+    """The zip of the results and the report."""
     summary: str
-    """One or two sentences for people."""
+    """One or two sentences for the user."""
 
 
 class _StoppedError(Exception):
-    """Somebody pressed Stop."""
+    """The user pressed Stop, or the page is being closed."""
 
 
 def run_batch(
     engine: Engine, request: BatchRequest, folder: Path, on_progress: OnProgress = lambda done, text: None
 ) -> BatchOutput:
-    """Do a task to uploaded photos, and zip the results with a report; folder: where the zip is written.
+    """Do a task to uploaded photos, and write the results with a report to a zip in ``folder``.
 
-    Photos that cannot be read do not stop the others. A stop keeps what is finished. GpenError where nothing could be
-    done at all.
+    Photos that cannot be read do not stop the others, and a stop keeps the finished ones. GpenError if there is no
+    result at all.
     """
     task = request.task
     on_progress(0, "unpacking")
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         photos, results, masks = (Path(scratch) / name for name in ("photos", "results", "masks"))
-        for place in (photos, results, masks):
-            place.mkdir()
+        for path in (photos, results, masks):
+            path.mkdir()
         gather(request.photos, photos, request.most_bytes)
         if request.damage:
             gather(request.damage, masks, request.most_bytes)
@@ -90,7 +90,7 @@ def run_batch(
             jobs, _ = plan([str(photos)], results)
         if not jobs:
             raise PhotoError(
-                "There is no picture in what was dropped; files whose names begin with a dot do not count."
+                "There is no picture in the upload. Names that begin with a dot are ignored: rename such files."
             )
         processor = _processor(engine, request, masks if request.damage else None)
         made, stopped = _run(processor, engine, jobs, on_progress)
@@ -98,12 +98,12 @@ def run_batch(
         statuses = Counter(result.status for result in made)
         if not statuses[Status.DONE] + statuses[Status.UNCHANGED]:
             if stopped:
-                raise GpenError("It was stopped before the first photo was finished.")
+                raise GpenError("Stopped before the first photo was finished: there is no result.")
             raise PhotoError(f"None of {count(len(jobs), 'photo')} could be used. {report[0]['message']}")
-        on_progress(1, "packing")
-        path = folder / f"gpen_{task.done}.zip"
-        _pack(path, results, report)
-    return BatchOutput(path, _summary(len(jobs), statuses, task.done, stopped))
+        on_progress(1, "zipping")
+        output = folder / f"gpen_{task.done}.zip"
+        _write_zip(output, results, report)
+    return BatchOutput(output, _summary(len(jobs), statuses, task.done, stopped))
 
 
 def _processor(engine: Engine, request: BatchRequest, masks: Path | None) -> PhotoProcessor:
@@ -118,12 +118,12 @@ def _processor(engine: Engine, request: BatchRequest, masks: Path | None) -> Pho
 def _run(
     processor: PhotoProcessor, engine: Engine, jobs: Sequence[Job], on_progress: OnProgress
 ) -> tuple[list[PhotoResult], bool]:
-    """What became of the photos, and whether it was stopped before all were done."""
+    """The results, and whether the batch was stopped before all photos were done."""
     made: list[PhotoResult] = []
     started = 0
 
-    def show(part: float, text: str) -> None:
-        if on_progress(min((started - 1 + part) / len(jobs), 1), text) is False:
+    def show(fraction: float, text: str) -> None:
+        if on_progress(min((started - 1 + fraction) / len(jobs), 1), text) is False:
             raise _StoppedError
 
     def starts(job: Job) -> Callable[[int, int, RestoredFace | None], None]:
@@ -147,21 +147,21 @@ def _summary(photos: int, statuses: Counter[Status], done: str, stopped: bool) -
     text = f"{count(photos, 'photo')}: {counts}."
     if stopped:
         text += " Stopped: the others are not in the zip."
-    return f"{text} {REPORT} in the zip says what became of each." if statuses[Status.FAILED] else text
+    return f"{text} {REPORT} in the zip says why." if statuses[Status.FAILED] else text
 
 
 def _as_json(result: PhotoResult, photos: Path, results: Path, masks: Path) -> dict[str, Any]:
-    """An entry of the report, with paths as they are in the zip."""
+    """An entry of the report; paths are those in the zip, and no folder of this computer is named."""
     content = result.as_json()
     content["path"] = result.job.photo.name
     content["output"] = result.job.target.relative_to(results).as_posix()
-    for place in (photos, results, masks):
-        content["message"] = content["message"].replace(f"{place}{os.sep}", "").replace(str(place), "what was dropped")
+    for folder in (photos, results, masks):
+        content["message"] = content["message"].replace(f"{folder}{os.sep}", "").replace(str(folder), "the upload")
     return content
 
 
-def _pack(path: Path, results: Path, report: Sequence[dict[str, Any]]) -> None:
-    """Zip the results. Pictures are compressed already."""
+def _write_zip(path: Path, results: Path, report: Sequence[dict[str, Any]]) -> None:
+    """Zip the results uncompressed: pictures are compressed already."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as file:
         for result in sorted(results.rglob("*")):
             if result.is_file():

@@ -1,7 +1,7 @@
-"""What the page restores with: networks, detectors and parsers, each loaded once.
+"""The models that the page works with, and the one thread that they run in.
 
-Everything that computes runs in one thread, however many people use the page: they wait their turn, and PyTorch, which
-keeps a team of threads for each thread that calls it, has one team.
+However many people use the page, everything is computed in that thread: requests queue up, and PyTorch, which keeps a
+thread pool for each thread that calls it, keeps only one.
 """
 
 from __future__ import annotations
@@ -38,38 +38,37 @@ class ModelLocator:
     """Finds model files."""
 
     folders: tuple[Path, ...] = ()
-    """Searched first."""
+    """Searched before the folders of the environment and the user's cache."""
 
     def networks(self, task: Task) -> list[str]:
-        """Names of the files that may be for a task, the one to use unless another is chosen first."""
+        """Names of the files that may be for a task, the default one first."""
         searched = search_folders(self.folders)
         there = [path.name for path in list_networks(searched) if may_be_network(path.name, task.name)]
         best = default_network(searched, task.name)
         return list(dict.fromkeys([*([best.name] if best is not None else []), *there]))
 
     def network(self, name: str, task: Task) -> Path:
-        """The file of that name, the best one where it is empty; FilesError where it is not there.
+        """The model file of that name, the default one if it is empty.
 
-        Only names that :meth:`networks` lists: a page must not say what else lies on the disk.
+        FilesError for a name that :meth:`networks` does not list: nobody may probe for other files on the disk.
         """
-        there = self.networks(task)
-        if name and name not in there:
-            listed = f"Those that are there: {', '.join(there)}." if there else "There is none."
-            raise FilesError(f'"{name}" is not a model for this task in the folders that are searched. {listed}')
-        if not there:
+        available = self.networks(task)
+        if not available:
             suggestion = f'Download {task.example} under "Get models", or put' if task.example else "Put"
             raise FilesError(
-                f"No network that {task.network_does} is on this computer. {suggestion} a model file into one of the "
-                "folders that are searched."
+                f"No model that {task.network_does} is on this computer. {suggestion} a model file into one of the "
+                "folders that `gpen models` lists."
             )
-        return find_network(name or there[0], search_folders(self.folders), task.name)
+        if name and name not in available:
+            raise FilesError(f'"{name}" is not a model for this task. Choose one of: {", ".join(available)}.')
+        return find_network(name or available[0], search_folders(self.folders), task.name)
 
     def path_of(self, published: Published) -> Path | None:
-        """Where a published file is on this computer, or None."""
+        """The path of a published model on this computer, or None."""
         return find_file(published, search_folders(self.folders, kind=published.kind))
 
     def missing(self, task: Task) -> list[Published]:
-        """What has to be downloaded before the task can be done: a network, a detector, both or nothing."""
+        """The published models that the task still needs: a network, a detector, both or nothing."""
         needed = [] if self.networks(task) else by_preference(task.name)[:1]
         if task.looks_for_faces and available_detectors(self.folders)["auto"] is not None:
             needed.append(find_published("yunet"))
@@ -81,30 +80,33 @@ class Engine:
 
     def __init__(self, locator: ModelLocator, device: str = "auto") -> None:
         self.locator = locator
+        """Finds model files."""
         self.device = pick_device(device)
+        """What everything is computed on."""
         self.loader = ComponentLoader(locator.folders, self.device)
+        """Loads components onto the device, and keeps those used last."""
         self._thread = ThreadPoolExecutor(1, "gpen-network")
         self._closed = False
 
     def call(self, function: Callable[..., _Result], *arguments: Any) -> _Result:
-        """What a function returns, or raises, in the one thread where everything computes; GpenError once closed."""
-        # What shows progress finds out from the context whom to show it to.
+        """Run a function in the engine's thread, and return or raise what it does; GpenError once closed."""
+        # Gradio finds in the context whose progress bar to update.
         context = contextvars.copy_context()
         try:
             result = self._thread.submit(context.run, function, *arguments).result()
         except (CancelledError, RuntimeError):
             if not self._closed:
                 raise
-        # Whoever gets a result copies its files, into a folder that is being removed by then.
+        # The caller would copy the result's files into a folder that is being removed.
         if self._closed:
-            raise GpenError("The page was closed.")
+            raise GpenError("The page was closed. Start it again with `gpen app`.")
         return result
 
     def close(self) -> None:
-        """Wait until what the thread is doing is done, and end it; nothing can be called any more."""
+        """Wait for the running call, and end the thread; later calls fail."""
         self._closed = True
         self._thread.shutdown(cancel_futures=True)
 
     def components(self, task: Task, model: str, options: Options, needs: Needs) -> Components:
-        """What a task needs; model: the name of its file, empty for the best one. GpenError where it is missing."""
+        """What a task needs; model: the name of a file, empty for the default one. GpenError where it is missing."""
         return self.loader.load(task, self.locator.network(model, task), options, needs)

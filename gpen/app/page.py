@@ -1,8 +1,9 @@
-"""The page: its controls, where they are, and what each of them sets off. Imported only where Gradio is there."""
+"""The layout of the page, and which event calls which handler."""
 
 from __future__ import annotations
 
 import functools
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -12,14 +13,14 @@ from ..options import ALIGNED, OPTIONS, PRESETS
 from ..tasks import RESTORE, TASKS, find_task
 from .actions import CONTROLS, SHOWN, Actions
 from .api import add_endpoints, control
-from .texts import joined, licence, said
+from .texts import licence_text, show_errors
 
 CHOOSING = ("detector", "detection_threshold", "select", "min_face_size")
-"""Options that decide which faces are chosen at first."""
+"""Options that decide which faces are ticked at first."""
 
 ABOUT = (
-    "# GPEN Face Restore\nDrop a photo, click faces on or off, restore. Everything stays on this computer: "
-    "photos are not sent anywhere, and are forgotten after a while."
+    "# GPEN Face Restore\nDrop a photo, click faces to switch them on or off, restore. "
+    "Photos never leave this computer, and the page deletes its copies after a few hours."
 )
 CSS = """
 .gradio-container { width: 100% !important; max-width: 1800px !important; margin: 0 auto !important; }
@@ -28,7 +29,7 @@ CSS = """
 #gpen-chosen label { padding: 3px 8px; }
 [data-testid="status-tracker"]:has(.error) { display: none !important; }
 """
-"""The last line: an error is said in words of its own; the word "Error" would cover what was made before."""
+"""The last rule hides Gradio's "Error" overlay, which would cover the last result: errors appear as messages."""
 
 _IN_TURN: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "network"}
 _PRIVATE: dict[str, Any] = {"api_visibility": "private"}
@@ -74,7 +75,7 @@ def build_page(actions: Actions) -> Any:
 
 
 class _Options:
-    """Task, weights and options, in a column."""
+    """The column with the task, the model and the options."""
 
     def __init__(self) -> None:
         self.task = gr.Radio(
@@ -111,14 +112,17 @@ class _Options:
         listed = [self.weights, self.get, self.needed, self.which, self.accepted]
         gr.on(
             [page.load, self.refresh.click, self.task.change],
-            said(actions.list_weights),
+            show_errors(actions.list_models),
             [self.task, self.weights],
             listed,
             **_AT_ONCE,
         )
-        self.which.change(licence, self.which, [self.licence, self.accepted], **_AT_ONCE)
-        self.fetched = self.download.click(
-            said(actions.fetch_weights),
+        # Each licence has to be accepted separately.
+        self.which.change(
+            lambda name: (licence_text(name), False), self.which, [self.licence, self.accepted], **_AT_ONCE
+        )
+        self.downloaded = self.download.click(
+            show_errors(actions.download_model),
             [self.task, self.weights, self.which, self.accepted],
             listed,
             show_progress_on=self.licence,
@@ -127,11 +131,11 @@ class _Options:
         )
         for name, button in self.presets.items():
             changed = [self.weights, *(self.controls[option] for option in PRESETS[name].values)]
-            button.click(said(functools.partial(actions.preset, name)), None, changed, **_AT_ONCE)
+            button.click(show_errors(functools.partial(actions.preset, name)), None, changed, **_AT_ONCE)
 
 
 class _OnePhoto:
-    """One photo, its faces, and what becomes of it."""
+    """The tab for one photo: its faces, and the result."""
 
     def __init__(self, actions: Actions) -> None:
         self.key = gr.State(None, time_to_live=_HOUR, delete_callback=actions.sessions.drop)
@@ -167,17 +171,17 @@ class _OnePhoto:
             self.run = gr.Button(RESTORE.label, variant="primary", elem_id="gpen-run")
             self.stop = gr.Button("Stop", elem_id="gpen-stop")
             self.save = gr.DownloadButton("Download", interactive=False, elem_id="gpen-save")
-        self.said = gr.Markdown(elem_id="gpen-said")
+        self.message = gr.Markdown(elem_id="gpen-said")
         self.chosen = gr.CheckboxGroup(
             [], label="Chosen faces", show_select_all=True, visible=False, elem_id="gpen-chosen"
         )
 
     def connect(self, actions: Actions, options: _Options) -> None:
-        seen = [self.faces, self.chosen, self.said]
-        opened = [self.key, *seen, self.slider, self.save]
-        made = [self.slider, self.save, self.said]
+        faces = [self.faces, self.chosen, self.message]
+        opened = [self.key, *faces, self.slider, self.save]
+        result = [self.slider, self.save, self.message]
         self.photo.upload(
-            said(actions.open),
+            show_errors(actions.open),
             [self.photo, self.key, options.aligned, *options.values],
             opened,
             show_progress_on=self.faces,
@@ -187,30 +191,30 @@ class _OnePhoto:
         self.photo.clear(actions.forget, self.key, opened, **_AT_ONCE)
         gr.on(
             [*(options.controls[name].change for name in CHOOSING), options.task.change, options.aligned.change],
-            said(actions.find_faces),
+            show_errors(actions.find_faces),
             [self.key, options.aligned, *options.values],
-            seen,
+            faces,
             show_progress_on=self.faces,
             trigger_mode="always_last",
             **_IN_TURN,
             **_PRIVATE,
         )
-        options.fetched.success(
-            said(actions.look_again),
+        options.downloaded.success(
+            show_errors(actions.look_again),
             [self.key, options.aligned, *options.values],
-            seen,
+            faces,
             show_progress_on=self.faces,
             **_IN_TURN,
             **_PRIVATE,
         )
-        self.faces.select(said(actions.click), [self.key, self.chosen], [self.faces, self.chosen], **_AT_ONCE)
+        self.faces.select(show_errors(actions.click), [self.key, self.chosen], [self.faces, self.chosen], **_AT_ONCE)
         self.chosen.input(
-            said(actions.draw), [self.key, self.chosen], self.faces, trigger_mode="always_last", **_AT_ONCE
+            show_errors(actions.draw), [self.key, self.chosen], self.faces, trigger_mode="always_last", **_AT_ONCE
         )
         self.run.click(actions.begin, queue=False, **_PRIVATE).then(
-            said(actions.restore_photo),
+            show_errors(actions.restore_photo),
             [self.key, options.weights, self.chosen, self.damage, options.aligned, *options.values],
-            made,
+            result,
             show_progress_on=self.slider,
             **_IN_TURN,
             **_PRIVATE,
@@ -218,9 +222,9 @@ class _OnePhoto:
         self.stop.click(actions.stop, queue=False, **_PRIVATE)
         strength = options.controls["strength"]
         strength.change(
-            said(actions.change_strength),
+            show_errors(actions.change_strength),
             [self.key, strength],
-            made,
+            result,
             trigger_mode="always_last",
             **_IN_TURN,
             **_AT_ONCE,
@@ -228,22 +232,22 @@ class _OnePhoto:
 
 
 class _Batch:
-    """Many photos, and a zip of what becomes of them."""
+    """The tab for many photos, whose results come in a zip."""
 
     def __init__(self) -> None:
         kinds = [*_PICTURES, ".zip"]
         self.files = gr.File(
-            label="Photos, or zips of them, which keep their folders",
+            label="Photos, or zips of them; folders in a zip are kept",
             file_count="multiple",
             file_types=kinds,
             height=200,
             elem_id="gpen-files",
         )
         self.folder = gr.UploadButton(
-            "Add all photos of a folder", file_count="directory", size="sm", elem_id="gpen-folder"
+            "Add the photos in a folder", file_count="directory", size="sm", elem_id="gpen-folder"
         )
         self.masks = gr.File(
-            label="Masks: white where photos are damaged, each called as its photo, or a zip of them",
+            label="Masks: white where the photo is damaged, named like the photo; or a zip of them",
             file_count="multiple",
             file_types=kinds,
             height=160,
@@ -254,14 +258,14 @@ class _Batch:
             self.run = gr.Button("Restore all", variant="primary", elem_id="gpen-run-all")
             self.stop = gr.Button("Stop", elem_id="gpen-stop-all")
         self.zip = gr.File(label="Results", interactive=False, height=140, elem_id="gpen-zip")
-        self.said = gr.Markdown(elem_id="gpen-batch-said")
+        self.message = gr.Markdown(elem_id="gpen-batch-said")
 
     def connect(self, actions: Actions, options: _Options) -> None:
-        self.folder.upload(joined, [self.files, self.folder], self.files, **_AT_ONCE)
+        self.folder.upload(_with_pictures, [self.files, self.folder], self.files, **_AT_ONCE)
         self.run.click(actions.begin, queue=False, **_PRIVATE).then(
-            said(actions.restore_photos),
+            show_errors(actions.restore_photos),
             [self.files, options.weights, self.masks, options.aligned, *options.values],
-            [self.zip, self.said],
+            [self.zip, self.message],
             show_progress_on=self.zip,
             **_IN_TURN,
             **_PRIVATE,
@@ -270,15 +274,21 @@ class _Batch:
 
 
 def _for_task(name: str) -> list[Any]:
-    """What is to be seen for a task: options, what else they need, presets, labels of the button and of the picture."""
+    """What the page shows for a task: its options, inputs, presets and labels."""
     task = find_task(name)
     damage = gr.update(visible=task.needs_damage_mask)
     return [
         *(gr.update(visible=option in task.options) for option in CONTROLS),
         gr.update(visible=task.accepts_aligned),
-        damage,
-        damage,
+        damage,  # of one photo
+        damage,  # of many
         *(gr.update(visible=preset.task is task) for preset in PRESETS.values()),
         gr.update(value=task.label),
         gr.update(label=task.inputs.removesuffix("s").capitalize()),
     ]
+
+
+def _with_pictures(files: list[str] | None, folder: list[str] | None) -> list[str]:
+    """The files, and the pictures among those of a folder."""
+    pictures = [file for file in folder or () if Path(file).suffix.lower() in READABLE_SUFFIXES]
+    return [*(files or ()), *pictures]

@@ -16,19 +16,19 @@ from ..errors import GpenError
 from ..wording import first_line
 
 HOST = "127.0.0.1"
-"""The only address: nobody but who uses this computer can reach the page."""
+"""The address of this computer to itself: no other computer can reach the page."""
 
 
 def serve(
     *, port: int | None, folders: Sequence[Path], device: str, max_upload_mb: float, max_megapixels: float
 ) -> int:
-    """Serve the page until Ctrl+C is pressed; 0.
+    """Serve the page until Ctrl+C is pressed, and return 0.
 
-    port: None for the first free one from 7860 on. folders: searched first for weights. GpenError where Gradio is
-    missing or broken, the device cannot be used or the port is taken.
+    port: None for the first free one from 7860. folders: searched first for models. max_upload_mb: of one file, in
+    millions of bytes. GpenError where Gradio is missing or broken, the device cannot be used, or the port is taken.
     """
     with tempfile.TemporaryDirectory(prefix="gpen-app-", ignore_cleanup_errors=True) as folder:
-        # Read when Gradio is imported.
+        # Gradio reads these when it is imported.
         os.environ["GRADIO_TEMP_DIR"] = str(Path(folder, "cache"))
         os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
         os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
@@ -38,10 +38,10 @@ def serve(
         from .page import CSS, build_page
 
         engine = Engine(ModelLocator(tuple(folders)), device)
-        made = Path(folder, "made")
-        made.mkdir()
+        results = Path(folder, "results")
+        results.mkdir()
         upload_bytes = round(max_upload_mb * 1e6)
-        actions = Actions(engine, Limits(upload_bytes, max_megapixels), made)
+        actions = Actions(engine, Limits(upload_bytes, max_megapixels), results)
         page = build_page(actions)
         try:
             _, url, _ = page.launch(
@@ -65,8 +65,8 @@ def serve(
             raise GpenError(
                 f"The page cannot be served here ({first_line(error)}). Choose another port with --port."
             ) from error
-        print(f"The page is at {url} (on {engine.device}). Ctrl+C ends it.", flush=True)
-        # Otherwise it would leave the folder behind.
+        print(f"The page is at {url} (device: {engine.device}). Press Ctrl+C to stop.", flush=True)
+        # Without a handler, SIGTERM would leave the temporary folder behind.
         signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
         try:
             while True:
@@ -82,13 +82,13 @@ def serve(
 def _gradio() -> Any:
     try:
         return importlib.import_module("gradio")
-    except Exception as error:  # of what it needs, anything may be broken
+    except Exception as error:  # any of its dependencies may be broken
         if isinstance(error, ModuleNotFoundError) and error.name == "gradio":
             raise GpenError(
-                "The page needs the Python package gradio, which is not installed. Install it: "
+                "The page needs the Python package gradio, which is not installed. Install it with: "
                 "pip install gpen-face-restore[app]"
             ) from error
         raise GpenError(
-            f"The Python package gradio cannot be used here ({type(error).__name__}: {first_line(error)}). "
-            "The page needs it; all else does not."
+            f"The page needs the Python package gradio, which does not import here ({type(error).__name__}: "
+            f"{first_line(error)}). Reinstall it; only the page needs it."
         ) from error

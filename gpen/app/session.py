@@ -1,4 +1,4 @@
-"""Photo sessions: a photo that somebody works on in the page is read once, restored, and blended again."""
+"""Photo sessions: a photo that is open on the page is read once, restored, and blended again at other strengths."""
 
 from __future__ import annotations
 
@@ -34,41 +34,42 @@ from ..tasks import RESTORE, Task
 from .engine import Engine
 
 LONGEST_SIDE = 2560
-"""Pixels of a picture that is shown; what is downloaded has all of them."""
+"""Pixels of the longer side of the pictures in the slider; downloads keep every pixel."""
 
 LONGEST_SIDE_OF_FACES = 1600
-"""Pixels of the picture whose faces are clicked."""
+"""Pixels of the longer side of the picture whose faces are clicked."""
 
 MEMORY_BUDGET = 2 << 30
-"""Bytes that all photos that are being worked on may hold together, unless there is only one."""
+"""Bytes that all sessions may hold together; a single one may hold more."""
 
 MOST_SESSIONS = 16
+"""The most sessions that are kept at once."""
 
 
 @dataclass(eq=False)
 class PhotoSession:
-    """A photo that somebody works on."""
+    """A photo that is open on the page."""
 
     path: Path
     """The file that was uploaded."""
     picture: Picture
-    """What it holds."""
+    """The picture in that file."""
     shown: Drawing
-    """(h, w, 3), the photo as its faces are clicked."""
+    """(h, w, 3): the photo at the size at which its faces are clicked."""
     folder: Path
-    """For files that are made of it."""
+    """Where its results are written."""
     faces: list[Face] = field(default_factory=list)
-    """What was found in it, with the detector and threshold in ``found_with``."""
+    """The faces that were found, from left to right."""
     found_with: tuple[str, float] | None = None
-    """See ``faces``."""
+    """Detector and threshold that ``faces`` were found with; None before the first detection."""
     restoration: Restoration | None = None
-    """The last one."""
+    """The last result."""
     task: Task = RESTORE
-    """The task of the last restoration."""
+    """The task of the last result."""
 
     @property
     def nbytes(self) -> int:
-        """About as many bytes as it holds."""
+        """Roughly how many bytes of memory it holds."""
         made, alpha = self.restoration, self.picture.alpha
         held = self.picture.photo.nbytes + self.shown.nbytes + (alpha.nbytes if alpha is not None else 0)
         if made is not None:
@@ -76,22 +77,22 @@ class PhotoSession:
         return held
 
     def scaled(self, number: int) -> Face:
-        """A face in pixels of ``shown``."""
+        """The face of that number, in pixels of ``shown``."""
         height, width = self.shown.shape[:2]
         return self.faces[number].scaled(width / self.picture.width, height / self.picture.height)
 
     def face_at(self, x: float, y: float) -> int | None:
-        """The face whose box is around that pixel of ``shown``, the smallest where boxes overlap; None beside all."""
+        """The number of the face whose box contains that pixel of ``shown``, the smallest of several; else None."""
         boxes = [(number, self.scaled(number)) for number in range(len(self.faces))]
-        around = [
+        hits = [
             (face.width * face.height, number)
             for number, face in boxes
             if face.box[0] <= x <= face.box[2] and face.box[1] <= y <= face.box[3]
         ]
-        return min(around)[1] if around else None
+        return min(hits)[1] if hits else None
 
     def drawn(self, chosen: Collection[int]) -> Drawing:
-        """The photo with a numbered box around each face, grey where it is not chosen."""
+        """The photo with a numbered box around each face; the boxes of faces that are not chosen are grey."""
         faces = [(number, self.scaled(number)) for number in range(len(self.faces))]
         return draw_faces(
             self.shown / np.float32(255),
@@ -101,12 +102,12 @@ class PhotoSession:
         )
 
     def close(self) -> None:
-        """Remove the files that were made of it."""
+        """Remove its results."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
 class SessionCache:
-    """The photos that people work on: an LRU cache, bounded by bytes and by number."""
+    """The open photos: an LRU cache, bounded by bytes and by number."""
 
     def __init__(self, memory_budget: int = MEMORY_BUDGET, most: int = MOST_SESSIONS) -> None:
         self._memory_budget = memory_budget
@@ -123,27 +124,24 @@ class SessionCache:
         return key
 
     def get(self, key: str | None) -> PhotoSession:
-        """The session of a key; GpenError where it was evicted."""
+        """The session of a key; GpenError if there is none, or it was evicted."""
         with self._lock:
             if key is None:
                 raise GpenError("There is no photo yet: drop one first.")
             if key not in self._sessions:
-                raise GpenError(
-                    "This photo was forgotten, because memory was needed for others since it was used last. Drop it "
-                    "again."
-                )
+                raise GpenError("This photo is no longer in memory: others needed the space. Drop it again.")
             self._sessions.move_to_end(key)
             return self._sessions[key]
 
     def drop(self, key: str | None) -> None:
-        """Forget a session, if it is there."""
+        """Close and forget a session; unknown keys are ignored."""
         with self._lock:
             session = self._sessions.pop(key or "", None)
         if session is not None:
             session.close()
 
     def evict(self) -> None:
-        """Forget the least recently used sessions until the rest is within bounds; the last one used stays."""
+        """Close the least recently used sessions until the rest is within bounds; the last one used stays."""
         while True:
             with self._lock:
                 held = sum(session.nbytes for session in self._sessions.values())
@@ -158,7 +156,7 @@ class SessionCache:
 
 @contextmanager
 def named(*paths: Path) -> Iterator[None]:
-    """Let errors call uploaded files as people do: not by the folder in which they lie here."""
+    """Name uploaded files in errors without the temporary folder that they are in."""
     try:
         yield
     except GpenError as error:
@@ -169,7 +167,7 @@ def named(*paths: Path) -> Iterator[None]:
 
 
 def open_photo(path: Path, folder: Path, max_megapixels: float) -> PhotoSession:
-    """Read a photo. folder: where a folder for what is made of it is made. PhotoError where it cannot be read."""
+    """Read a photo; PhotoError where that fails. folder: where the session gets a folder for its results."""
     with named(path):
         picture = read_picture(path, max_megapixels)
     shown = _shown(picture.photo, picture.alpha, _size(picture.photo, LONGEST_SIDE_OF_FACES))
@@ -177,12 +175,12 @@ def open_photo(path: Path, folder: Path, max_megapixels: float) -> PhotoSession:
 
 
 def find(engine: Engine, session: PhotoSession, options: Options) -> list[int]:
-    """Find the faces, unless that was done, and return the numbers of those that the options choose."""
-    wanted = (options.detector, options.detection_threshold)
-    if session.found_with != wanted:
+    """Find the faces, unless the session has them already, and return the numbers of those that the options choose."""
+    asked = (options.detector, options.detection_threshold)
+    if session.found_with != asked:
         detector = engine.loader.detector(options.detector)
         session.faces = detector.detect(session.picture.photo, options.detection_threshold)
-        session.found_with = wanted
+        session.found_with = asked
     size = (session.picture.width, session.picture.height)
     reasons = select_faces(session.faces, face_choice(options), size)
     return [number for number in range(len(session.faces)) if number not in reasons]
@@ -190,37 +188,36 @@ def find(engine: Engine, session: PhotoSession, options: Options) -> list[int]:
 
 @dataclass(frozen=True, kw_only=True)
 class WorkRequest:
-    """What is to be done to a photo."""
+    """A task for one photo."""
 
     task: Task
-    """The task."""
+    """What is done to the photo."""
     options: Options
-    """The product's options."""
+    """How; options that the task does not support have no effect."""
     model: str = ""
-    """The name of the network's file, empty for the best one."""
+    """The name of a model file, empty for the default one."""
     chosen: Sequence[int] | None = None
     """Numbers of the faces to work on; None for those that the options choose."""
     damage: Path | None = None
-    """For inpainting, a picture that is white where the photo is damaged."""
+    """For inpainting: a picture that is white where the photo is damaged."""
     aligned: bool = False
-    """Whether all of the photo is one face."""
+    """Whether the photo is one aligned face."""
 
 
 def work(
     engine: Engine, session: PhotoSession, request: WorkRequest, on_progress: OnProgress | None = None
 ) -> Restoration:
-    """Do a task to a photo, and keep in the session what is needed for another strength.
+    """Do a task to a photo, and keep the result in the session with what :func:`blend` needs.
 
-    GpenError for everything that a user can cause; what was made before is still there then.
+    GpenError for everything that a user can cause; the session then keeps its last result.
     """
     task, options = request.task, request.options
     needs = Needs.of(task, options, aligned=request.aligned, faces_given=True, damage=request.damage)
-    components = engine.components(task, request.model, options, needs)
-    source = _source(engine, session, request)
-    damage = None
-    if request.damage is not None and components.damage_masks is not None:
-        with named(request.damage):
-            damage = components.damage_masks.of(session.path.name)
+    with named(*([] if request.damage is None else [request.damage])):
+        components = engine.components(task, request.model, options, needs)
+        source = _source(engine, session, request)
+        masks = components.damage_masks
+        damage = None if masks is None else masks.of(session.path.name)
     restoration = run_task(
         task,
         session.picture.photo,
@@ -249,12 +246,12 @@ def _source(engine: Engine, session: PhotoSession, request: WorkRequest) -> Face
         raise FaceError("No face was found. Lower the detection threshold, or try another detector.")
     if not request.chosen:
         raise FaceError("No face is chosen. Click the box of at least one.")
-    # What else the options choose by was shown before, and perhaps changed.
+    # The other selection options only decided which boxes were ticked at first.
     return GivenFaces(session.faces, FaceChoice(numbers=frozenset(request.chosen)))
 
 
 def blend(session: PhotoSession, strength: float) -> Restoration | None:
-    """The last restoration at another strength; None where there is none that has one."""
+    """The last result at another strength; None if there is none, or its task has no strength."""
     if session.restoration is None or session.restoration.layers is None:
         return None
     session.restoration = session.restoration.with_strength(strength)
@@ -262,7 +259,7 @@ def blend(session: PhotoSession, strength: float) -> Restoration | None:
 
 
 def write_result(session: PhotoSession) -> Path:
-    """Write the last restoration as the command does, and return the file; the one before is removed."""
+    """Write the last result as ``gpen restore`` writes it, and return the file; the one before is removed."""
     restoration = session.restoration
     assert restoration is not None
     suffix = session.path.suffix if can_write(session.path.suffix) else ".png"
@@ -276,7 +273,7 @@ def write_result(session: PhotoSession) -> Path:
 
 
 def before_and_after(session: PhotoSession) -> tuple[Path, Path]:
-    """Write the photo and the last restoration of it at one size, to be shown, and return the files."""
+    """Write the photo and the last result for the slider, both at one size, and return the files."""
     restoration = session.restoration
     assert restoration is not None
     alpha = session.picture.alpha if session.task.keeps_photo else None
@@ -288,14 +285,14 @@ def before_and_after(session: PhotoSession) -> tuple[Path, Path]:
 
 
 def _size(photo: FloatImage, longest: int) -> tuple[int, int]:
-    """Width and height of a photo (H, W, 3) made smaller so that neither is more than ``longest``."""
+    """Width and height of a photo (H, W, 3), scaled down so that neither exceeds ``longest``."""
     height, width = photo.shape[:2]
     factor = min(1.0, longest / max(height, width))
     return max(1, round(width * factor)), max(1, round(height * factor))
 
 
 def _shown(photo: FloatImage, alpha: FloatImage | None, size: tuple[int, int]) -> Drawing:
-    """A photo (H, W, 3) at a size, over white where it is transparent."""
+    """A photo (H, W, 3) at a size (width, height), composited over white."""
     small = resize(photo, size)
     if alpha is not None:
         small = 1 - (1 - small) * resize(alpha, size)[..., None]
