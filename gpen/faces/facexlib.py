@@ -112,21 +112,17 @@ def _read_header(weights: Path, what: str) -> Header:
 def _read(header: Header, what: str) -> dict[str, torch.Tensor]:
     import torch
 
-    weights = header.path
-    try:
-        if header.container == "safetensors":
-            from safetensors.torch import load_file
+    # Imported here because it imports PyTorch.
+    from ..weights.tensors import read_everything
 
-            state: Any = load_file(weights, device="cpu")
-        else:
-            # Some hosts replace torch.load by one that wants keywords and answers None for "refused".
-            state = torch.load(weights, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise FaceError(_unusable(weights, what)) from error
+    try:
+        state = read_everything(header)
+    except CheckpointError as error:
+        raise FaceError(_unusable(header.path, what)) from error
     if not isinstance(state, dict) or not state:
-        raise FaceError(_unusable(weights, what))
+        raise FaceError(_unusable(header.path, what))
     if not all(isinstance(k, str) and isinstance(v, torch.Tensor) for k, v in state.items()):
-        raise FaceError(_unusable(weights, what))
+        raise FaceError(_unusable(header.path, what))
     return state
 
 

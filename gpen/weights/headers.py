@@ -1,7 +1,7 @@
-"""What a weight file says it contains, without loading or running anything.
+"""Reads what a model file contains, without loading or running anything.
 
-The format is told by the content, never by the file's name. Every size that the file declares is compared
-with the bytes that are there before anything is done with it.
+The format is recognised by the content, never by the file's name. Every size that the file declares is compared with
+the bytes that exist before it is used.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 
 from ..errors import CheckpointError
 from . import headers_safetensors, headers_torch, other_formats
+from .pickle_scanner import ScanResult
 from .pickle_types import ITEM_SIZES, NamespaceRef, TensorRef
 
 MAX_NESTING = 6
@@ -20,11 +21,14 @@ MAX_NESTING = 6
 
 @dataclass(frozen=True)
 class TensorInfo:
-    """One tensor: its shape, number format ("float32", …) and, in a .safetensors file, its first byte."""
+    """The description of one tensor in a file."""
 
     shape: tuple[int, ...]
+    """Elements along each dimension."""
     dtype: str
+    """Name of the dtype, such as "float32"."""
     start: int | None = None
+    """Offset of the first byte in a .safetensors file; None in others."""
 
     @property
     def numel(self) -> int:
@@ -33,35 +37,36 @@ class TensorInfo:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of its elements, stored without gaps."""
+        """Bytes of the elements when stored without gaps."""
         return self.numel * ITEM_SIZES[self.dtype]
 
 
 @dataclass(frozen=True)
 class Header:
-    """What the file contains.
-
-    container: "safetensors", "torch-zip" or "torch-legacy". tree: names to TensorInfo, to dicts of the same
-    kind, or to plain values. metadata: what a .safetensors file says about itself. code: names of what
-    unpickling the file would import or call; empty for an honest weight file. namespace: whether there is an
-    argparse.Namespace in it.
-    """
+    """What a file contains."""
 
     path: Path
+    """The file."""
     size: int
+    """Its bytes."""
     container: str
+    """"safetensors", "torch-zip", "torch-legacy", or "onnx"."""
     tree: dict[str, Any]
+    """Names mapped to :class:`TensorInfo`, to nested dicts of the same kind, or to plain values."""
     metadata: dict[str, str] = field(default_factory=dict)
+    """The metadata of a .safetensors file."""
     code: tuple[str, ...] = ()
+    """Names of everything that unpickling would import or call; empty for an honest file."""
     namespace: bool = False
+    """Whether the file contains an argparse.Namespace."""
 
 
 def read_header(path: Path) -> Header:
-    """Read what is in a weight file; CheckpointError when it is none, is damaged, or is not to be trusted."""
+    """Read the header of a model file; CheckpointError when it is another kind of file, damaged, or malicious."""
     path = Path(path)
     try:
         if path.is_dir():
-            raise CheckpointError(f"{path} is a folder. Give the weight file inside it.")
+            raise CheckpointError(f"{path} is a folder. Give the model file inside it.")
         if path.exists() and not path.is_file():
             raise CheckpointError(f"{path} is a device or a pipe, not a file.")
         with path.open("rb") as file:
@@ -73,7 +78,7 @@ def read_header(path: Path) -> Header:
 
 
 def is_onnx(path: Path) -> bool:
-    """Whether a file is an ONNX graph by its content. False where there is none: :func:`read_header` says why."""
+    """Whether a file is an ONNX graph, by its content; False when it cannot be read (:func:`read_header` says why)."""
     try:
         with path.open("rb") as file:
             start = file.read(512)
@@ -85,9 +90,8 @@ def is_onnx(path: Path) -> bool:
 def _read(path: Path, file: BinaryIO, size: int) -> Header:
     start = file.read(512)
     if start.startswith(b"PK\x03\x04"):
-        contents = headers_torch.read_zip(path, file, size)
-        return _from_torch(path, size, "torch-zip", contents)
-    # Before the other marks: the format begins with a length, which can look like any two bytes.
+        return _from_torch(path, size, "torch-zip", headers_torch.read_zip(path, file, size))
+    # Before the other formats: this one begins with a length, which can look like any magic number.
     if headers_safetensors.looks_like(start):
         tensors, metadata = headers_safetensors.read(path, file, size)
         tree = {name: TensorInfo(shape, dtype, first) for name, (shape, dtype, first) in tensors.items()}
@@ -95,32 +99,31 @@ def _read(path: Path, file: BinaryIO, size: int) -> Header:
     complaint = other_formats.recognise(start, size)
     if complaint:
         raise CheckpointError(f"{path.name} {complaint}")
-    contents = headers_torch.read_legacy(path, file, size)
-    return _from_torch(path, size, "torch-legacy", contents)
+    return _from_torch(path, size, "torch-legacy", headers_torch.read_legacy(path, file, size))
 
 
-def _from_torch(path: Path, size: int, container: str, contents: headers_torch.Contents) -> Header:
+def _from_torch(path: Path, size: int, container: str, contents: ScanResult) -> Header:
     tree = _Tree(path).plain(contents.value, ())
     if not isinstance(tree, dict):
         tree = {}
-    return Header(path, size, container, tree, code=contents.code, namespace=contents.namespace)
+    return Header(path, size, container, tree, code=tuple(contents.code), namespace=contents.namespace)
 
 
 class _Tree:
-    """Turns what a pickle describes into a tree of TensorInfo, each checked against its storage."""
+    """Turns the description of a pickle into a tree of TensorInfo, each checked against its storage."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.seen: dict[int, Any] = {}
 
     def plain(self, value: Any, keys: tuple[str, ...]) -> Any:
-        """Return ``value`` as dicts, TensorInfo and plain values; None for everything else."""
+        """``value`` as dicts, TensorInfo and plain values; None for anything else."""
         if isinstance(value, TensorRef):
             return self._tensor(value, ".".join(keys))
         if isinstance(value, NamespaceRef):
             value = value.values
         if isinstance(value, dict):
-            # The same dict can be reached in many ways, itself included: visit each once.
+            # A dict can be reached in many ways, even from itself: visit each once.
             if id(value) not in self.seen:
                 self.seen[id(value)] = None
                 if len(keys) < MAX_NESTING:
@@ -137,7 +140,7 @@ class _Tree:
         if info.numel > has or (info.numel and last >= has):
             raise CheckpointError(
                 f"{self.path.name} declares the tensor {name!r} with the shape {show_shape(tensor.shape)}, "
-                f"but holds only {has} numbers for it. The file is damaged or made to do harm; it was not "
+                f"but holds only {has} numbers for it. The file is damaged or malicious; it was not "
                 f"loaded. Get it again from a source you trust."
             )
         return info

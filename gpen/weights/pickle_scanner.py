@@ -1,9 +1,9 @@
-"""Walks a pickle without running it.
+"""Scans a pickle without running it.
 
-Unpickling calls whatever the file names. This walker has no way to call anything: it builds plain dicts,
-lists, tuples, strings and numbers, and writes down every name that the pickle mentions. What a weight file
-needs (tensors, storages, OrderedDict, argparse.Namespace) becomes a description; every other name that
-would be called is collected in ``Walked.code``, for the caller to refuse.
+Unpickling calls whatever the file names. This scanner cannot call anything: it builds plain dicts, lists, tuples,
+strings and numbers, and records every name that the pickle mentions. What a model file needs (tensors, storages,
+OrderedDict, argparse.Namespace) becomes a description; every other name that would be imported or called is collected
+in ``ScanResult.code``, for the caller to refuse.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from .pickle_types import ITEM_SIZES, NAMES, STORAGES, Name, NamespaceRef, Opaque, StorageRef, TensorRef
 
 MAX_PICKLE_BYTES = 16 << 20
-"""The pickle of a weight file has some 100 bytes per tensor; this is room for a hundred thousand."""
+"""The pickle of a model file has some 100 bytes per tensor; this is room for a hundred thousand."""
 
 MAX_STEPS = 500_000
 """Some 30 per tensor; this is room for fifteen thousand, and takes seconds."""
@@ -32,7 +32,7 @@ _READABLE = frozenset(
 
 
 class PickleError(Exception):
-    """The pickle is damaged, or holds what no weight file holds. The text continues "the file …"."""
+    """The pickle is damaged, or holds what no model file holds. The text continues "the file …"."""
 
 
 class Stream(Protocol):
@@ -43,30 +43,30 @@ class Stream(Protocol):
 
 
 @dataclass
-class Walked:
-    """What the pickle describes.
-
-    value: dicts, lists, tuples, numbers, strings and pickle_types. storages: by key.
-    code: names that unpickling would import or call. namespace: whether there is an argparse.Namespace.
-    unreadable: an opcode that PyTorch's safe reader does not know.
-    """
+class ScanResult:
+    """What a pickle describes."""
 
     value: Any = None
+    """Dicts, lists, tuples, numbers, strings, and the types of :mod:`gpen.weights.pickle_types`."""
     storages: dict[str, StorageRef] = field(default_factory=dict)
+    """The storages that tensors refer to, by key."""
     code: list[str] = field(default_factory=list)
+    """Names that unpickling would import or call."""
     namespace: bool = False
+    """Whether the pickle names argparse.Namespace."""
     unreadable: str | None = None
+    """The first opcode that PyTorch's safe reader does not know."""
 
 
-def walk(stream: Stream) -> Walked:
-    """Walk one pickle, up to its end; ``stream`` then stands behind it. PickleError when it is damaged."""
-    walker = _Walker()
+def scan(stream: Stream) -> ScanResult:
+    """Scan one pickle up to its end, and leave ``stream`` right behind it; PickleError when it is damaged."""
+    machine = _Machine()
     try:
         for name, argument in _operations(stream):
             if name == "STOP":
-                walker.walked.value = walker.stack.pop()
-                return walker.walked
-            walker.step(name, argument)
+                machine.result.value = machine.stack.pop()
+                return machine.result
+            machine.step(name, argument)
     except PickleError:
         raise
     # Damaged input fails in every way that popping, unpacking and looking up can fail.
@@ -78,27 +78,27 @@ def walk(stream: Stream) -> Walked:
 def _operations(stream: Stream) -> Iterator[tuple[str, Any]]:
     for steps, (opcode, argument, _) in enumerate(pickletools.genops(stream)):  # type: ignore[arg-type]
         if steps > MAX_STEPS:
-            raise PickleError("has a table of contents far longer than any weight file's")
+            raise PickleError("has a table of contents far longer than any model file's")
         yield opcode.name, argument
 
 
-class _Walker:
-    """The stack machine of pickle, without the opcodes' effects."""
+class _Machine:
+    """Pickle's stack machine, without the effects of its opcodes."""
 
     def __init__(self) -> None:
-        self.walked = Walked()
+        self.result = ScanResult()
         self.stack: list[Any] = []
         self.marks: list[int] = []
         self.memo: dict[int, Any] = {}
 
     def step(self, name: str, argument: Any) -> None:
-        if name not in _READABLE and self.walked.unreadable is None:
-            self.walked.unreadable = name
+        if name not in _READABLE and self.result.unreadable is None:
+            self.result.unreadable = name
         handler = getattr(self, f"_{name.lower()}", None)
         if handler is not None:
             handler(argument)
         elif argument is None or name in ("PERSID", "EXT1", "EXT2", "EXT4"):
-            raise PickleError(f"uses the pickle instruction {name}, which no weight file needs")
+            raise PickleError(f"uses the pickle instruction {name}, which no model file needs")
         else:
             self.stack.append(argument)
 
@@ -108,7 +108,7 @@ class _Walker:
         del self.stack[start:]
         return items
 
-    # Instructions without a value
+    # Instructions that push no value
 
     def _proto(self, _: Any) -> None:
         pass
@@ -199,7 +199,7 @@ class _Walker:
     def _additems(self, _: Any) -> None:
         self._since_mark()
         if not isinstance(self.stack[-1], Opaque) or self.stack[-1].name not in ("set", "builtins.set"):
-            self._changes(self.stack[-1])
+            self._refuse_change(self.stack[-1])
 
     def _frozenset(self, _: Any) -> None:
         self._since_mark()
@@ -209,21 +209,21 @@ class _Walker:
         if isinstance(self.stack[-1], list):
             self.stack[-1].extend(items)
         else:
-            self._changes(self.stack[-1])
+            self._refuse_change(self.stack[-1])
 
-    def _changes(self, target: Any) -> None:
-        """Complain about an instruction that changes ``target``, which is not of the kind it is meant for.
+    def _refuse_change(self, target: Any) -> None:
+        """PickleError for an instruction that modifies ``target``, whose type the instruction is not meant for.
 
-        PyTorch's readers before 2.10 carry such instructions out on tensors, outside their memory
-        (CVE-2026-24747). What is refused for its code anyway may be anything.
+        PyTorch's readers before 2.10 carry out such instructions on tensors, outside their memory (CVE-2026-24747).
+        Values that are refused for their code anyway may be of any type.
         """
         if not self._is_refused(target):
             kind = {TensorRef: "tensor", Name: "class"}.get(type(target), "value")
-            raise PickleError(f"changes a {kind} after making it, which no weight file does")
+            raise PickleError(f"modifies a {kind} after creating it, which no model file does")
 
     def _is_refused(self, value: Any) -> bool:
-        return (isinstance(value, Opaque) and value.name in self.walked.code) or (
-            isinstance(value, Name) and value.full in self.walked.code
+        return (isinstance(value, Opaque) and value.name in self.result.code) or (
+            isinstance(value, Name) and value.full in self.result.code
         )
 
     def _setitem(self, _: Any) -> None:
@@ -236,13 +236,13 @@ class _Walker:
     def _set(self, items: list[Any]) -> None:
         target = self.stack[-1]
         if not isinstance(target, dict):
-            self._changes(target)
+            self._refuse_change(target)
             return
         for key, value in zip(items[::2], items[1::2], strict=True):
             # Hashing a tuple nested a million deep overflows the C stack: keys are plain, or pairs of plain.
             parts = key if isinstance(key, tuple) else (key,)
             if not all(isinstance(part, str | int | float | bytes | None) for part in parts):
-                raise PickleError("has a table of contents with keys that no weight file has")
+                raise PickleError("has a table of contents with keys that no model file has")
             target[key] = value
 
     # Names, and what would be calls
@@ -253,12 +253,12 @@ class _Walker:
         full = f"{module}.{name}"
         if full not in NAMES and full not in STORAGES:
             self._refuse(full)
-        self.walked.namespace |= full == "argparse.Namespace"
+        self.result.namespace |= full == "argparse.Namespace"
         self.stack.append(Name(full))
 
     def _refuse(self, name: str) -> None:
-        if name not in self.walked.code:
-            self.walked.code.append(name)
+        if name not in self.result.code:
+            self.result.code.append(name)
 
     def _stack_global(self, _: Any) -> None:
         name, module = self.stack.pop(), self.stack.pop()
@@ -287,24 +287,24 @@ class _Walker:
         state, target = self.stack.pop(), self.stack[-1]
         if isinstance(target, NamespaceRef) and isinstance(state, dict):
             target.values.update(state)
-        # The attributes of an OrderedDict, such as a state dict's _metadata, are of no interest.
+        # The attributes of an OrderedDict, such as a state dict's _metadata, are ignored.
         elif not (isinstance(target, dict) and (isinstance(state, dict) or self._is_refused(state))):
-            self._changes(target)
+            self._refuse_change(target)
 
     def _binpersid(self, _: Any) -> None:
         kind, storage, key, _location, length, *view = self.stack.pop()
         dtype = STORAGES.get(storage.full)
         if kind not in ("storage", b"storage") or dtype is None or any(view):
-            raise PickleError("keeps its numbers in a way that only very old or unusual programs do")
+            raise PickleError("stores its tensors in a way that only very old or unusual programs do")
         if not isinstance(key, str) or type(length) is not int or length < 0:
             raise ValueError
         ref = StorageRef(key, dtype, length)
-        if self.walked.storages.setdefault(ref.key, ref) != ref:
-            raise PickleError("describes the same numbers in two ways")
+        if self.result.storages.setdefault(ref.key, ref) != ref:
+            raise PickleError("describes the same storage in two ways")
         self.stack.append(ref)
 
     def _call(self, called: Any, arguments: Any) -> None:
-        """Push a description of what ``called(*arguments)`` would have made."""
+        """Push a description of what ``called(*arguments)`` would return."""
         self.stack.append(self._describe(called, arguments))
 
     def _describe(self, called: Any, arguments: Any) -> Any:
@@ -333,12 +333,12 @@ class _Walker:
         return Opaque(name)
 
     def _ordered_dict(self, items: Any = ()) -> dict[Any, Any]:
-        made: dict[Any, Any] = {}
+        result: dict[Any, Any] = {}
         pairs = items.items() if isinstance(items, dict) else items
-        self.stack.append(made)
+        self.stack.append(result)
         self._set([part for key, value in pairs for part in (key, value)])
         self.stack.pop()
-        return made
+        return result
 
 
 def _tensor(storage: Any, offset: Any, shape: Any, stride: Any, dtype: str) -> TensorRef:

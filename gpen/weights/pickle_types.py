@@ -1,4 +1,4 @@
-"""What a pickle of weights may speak of: number formats, storages, tensors, and a few names."""
+"""What the pickle of a model file may contain: dtypes, storages, tensors, and a few names."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ITEM_SIZES = {
     "float8_e4m3fn": 1,
     "float8_e5m2": 1,
 }
-"""Bytes of one element, for every number format that a description can have."""
+"""Bytes per element of every dtype that can be described."""
 
 STORAGES = {
     "torch.DoubleStorage": "float64",
@@ -41,7 +41,7 @@ STORAGES = {
     "torch.ComplexDoubleStorage": "complex128",
     "torch.storage.UntypedStorage": "uint8",
 }
-"""Number format of each of PyTorch's storage classes."""
+"""The dtype of each of PyTorch's storage classes."""
 
 NAMES = (
     {f"torch.{dtype}" for dtype in ITEM_SIZES}
@@ -51,45 +51,56 @@ NAMES = (
     | {"torch.Size", "torch.device", "collections.OrderedDict", "collections.Counter", "argparse.Namespace"}
     | {"builtins.set", "builtins.complex", "_codecs.encode"}
 )
-"""Everything else that a weight file may name: naming alone already imports a module."""
+"""Everything else that a model file may name: naming alone already imports a module."""
 
 
 @dataclass(frozen=True)
 class StorageRef:
-    """A stretch of numbers elsewhere in the file: ``length`` elements of ``dtype``."""
+    """A block of numbers elsewhere in the file."""
 
     key: str
+    """Name of the block."""
     dtype: str
+    """One of :data:`ITEM_SIZES`."""
     length: int
+    """Number of elements."""
 
 
 @dataclass(frozen=True)
 class TensorRef:
-    """A tensor on a storage; ``offset`` and ``stride`` in elements."""
+    """A tensor that is a view of a storage."""
 
     storage: StorageRef
+    """Where its numbers are."""
     offset: int
+    """First element in the storage."""
     shape: tuple[int, ...]
+    """Elements along each dimension."""
     stride: tuple[int, ...]
+    """Step along each dimension, in elements."""
     dtype: str
+    """One of :data:`ITEM_SIZES`."""
 
 
 @dataclass
 class NamespaceRef:
-    """An ``argparse.Namespace``, with its attributes."""
+    """An ``argparse.Namespace``."""
 
     values: dict[Any, Any] = field(default_factory=dict)
+    """Its attributes."""
 
 
 @dataclass(frozen=True)
 class Name:
-    """A class or function that the pickle names, such as ``torch._utils._rebuild_tensor_v2``."""
+    """A class or function that the pickle names."""
 
     full: str
+    """Module and name, such as ``torch._utils._rebuild_tensor_v2``."""
 
 
 @dataclass(frozen=True)
 class Opaque:
-    """A value that is of no interest here, or that nothing was called to make."""
+    """A value that does not matter, or that would come from a call."""
 
     name: str
+    """What would have been called."""

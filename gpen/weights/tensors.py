@@ -1,4 +1,4 @@
-"""Reads the tensors that a header describes."""
+"""Reads the tensors that a header describes. The one place where :func:`torch.load` is called."""
 
 from __future__ import annotations
 
@@ -12,18 +12,19 @@ import torch
 from torch import Tensor
 
 from ..errors import CheckpointError
+from ..wording import first_line
 from .headers import Header, TensorInfo
 from .state_dict import Located
 
 _SPARE = 0.25
-"""Tensors keep their place in a storage that they share, unless more than this part of it goes unused."""
+"""Tensors stay in the storage that they share unless more than this fraction of it is unused."""
 
 
 def read_tensors(header: Header, located: Located) -> Iterator[tuple[str, Tensor]]:
-    """Give the network's tensors one by one: CPU, as stored, contiguous, in memory of their own.
+    """Yield the network's tensors one by one: contiguous, on the CPU, with the stored dtype.
 
-    Nothing is kept of a tensor that was given, so that the caller decides how many exist at a time.
-    CheckpointError when the file turns out to be unreadable or not what its header said.
+    No reference is kept to a tensor that was yielded, so that the caller decides how many exist at a time.
+    CheckpointError when the file cannot be read or is not what its header said.
     """
     if header.container == "safetensors":
         return _read_safetensors(header, located.tensors)
@@ -31,9 +32,9 @@ def read_tensors(header: Header, located: Located) -> Iterator[tuple[str, Tensor
 
 
 def read_everything(header: Header) -> Any:
-    """Give all that is in a file of any network, as PyTorch does: dicts, tensors on the CPU, plain values.
+    """The whole content of a file of any network, as PyTorch returns it: dicts, tensors on the CPU, plain values.
 
-    CheckpointError when the file turns out to be unreadable.
+    CheckpointError when the file cannot be read.
     """
     if header.container == "safetensors":
         return dict(_read_safetensors(header, header.tree))
@@ -41,8 +42,8 @@ def read_everything(header: Header) -> Any:
 
 
 def _read_safetensors(header: Header, tensors: Mapping[str, TensorInfo]) -> Iterator[tuple[str, Tensor]]:
-    # Not through a memory map: its pages would count twice at the peak, and a file replaced later by
-    # another program would change the network.
+    # Not through a memory map: its pages would count twice at the peak, and a program that rewrites the file later
+    # would change the network.
     with _refusing(header), header.path.open("rb") as file:
         for name, info in tensors.items():
             tensor = torch.empty(info.shape, dtype=getattr(torch, info.dtype), device="cpu")
@@ -56,13 +57,13 @@ def _read_safetensors(header: Header, tensors: Mapping[str, TensorInfo]) -> Iter
 
 def _load(header: Header) -> Any:
     with _refusing(header), _namespace_allowed(header), _source(header.path) as source:
-        # By keyword and as a Path: programs that we are loaded into replace torch.load with functions of
-        # another signature, and rename files that were given as a str when anything fails.
+        # By keyword and as a Path: host programs replace torch.load with functions of another signature, and rename
+        # files that were given as a str when anything fails.
         whole = torch.load(source, map_location="cpu", weights_only=True)
     if whole is None:
         raise CheckpointError(
-            f"The safety check of the program that this runs in rejected {header.path.name} (its log says "
-            "why). Convert the file with `gpen convert`, and use the .safetensors file that this makes."
+            f"The safety check of the host program rejected {header.path.name} (its log says why). Convert the file "
+            "with `gpen convert`, and use the resulting .safetensors file."
         )
     return whole
 
@@ -86,7 +87,7 @@ def _read_torch(header: Header, located: Located) -> Iterator[tuple[str, Tensor]
 
 @contextlib.contextmanager
 def _source(path: Path) -> Iterator[Path | BinaryIO]:
-    """The path itself, or an open file where its name would mislead torch.load about the format."""
+    """The path itself, or an open file if its name would mislead torch.load about the format."""
     if path.name.endswith(".safetensors"):
         with path.open("rb") as file:
             yield file
@@ -98,12 +99,12 @@ def _pick(tree: Any, keys: tuple[str, ...]) -> Tensor:
     for key in keys:
         tree = vars(tree)[key] if isinstance(tree, argparse.Namespace) else tree[key]
     if not isinstance(tree, Tensor):
-        raise TypeError(f"{keys} is no tensor")
+        raise TypeError(f"{keys} is not a tensor")
     return tree.detach()
 
 
 def _crowded(tensors: Mapping[str, Tensor]) -> set[str]:
-    """Names of tensors that overlap another, or would keep a much larger storage alive."""
+    """Names of tensors that overlap one another, or would keep a much larger storage alive."""
     shared: dict[int, list[str]] = {}
     for name, tensor in tensors.items():
         shared.setdefault(tensor.untyped_storage().data_ptr(), []).append(name)
@@ -131,7 +132,7 @@ def _nbytes(tensor: Tensor) -> int:
 
 @contextlib.contextmanager
 def _namespace_allowed(header: Header) -> Iterator[None]:
-    """Let PyTorch's safe reader make an argparse.Namespace, where the file has one: it holds plain values."""
+    """Allow PyTorch's safe reader to create an argparse.Namespace if the file has one: it holds plain values."""
     if not header.namespace:
         yield
         return
@@ -140,7 +141,7 @@ def _namespace_allowed(header: Header) -> Iterator[None]:
         raise CheckpointError(
             f"{header.path.name} contains an argparse.Namespace, which the PyTorch installed here "
             f"({torch.__version__}) cannot read safely. PyTorch 2.5 and newer can: convert the file there "
-            "with `gpen convert`, and use the .safetensors file that this makes."
+            "with `gpen convert`, and use the resulting .safetensors file."
         )
     with allow([argparse.Namespace]):
         yield
@@ -148,15 +149,14 @@ def _namespace_allowed(header: Header) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _refusing(header: Header) -> Iterator[None]:
-    """Turn whatever reading a damaged file raises into one sentence."""
+    """Turn whatever reading a damaged file raises into a CheckpointError."""
     try:
         yield
     except CheckpointError:
         raise
     except Exception as e:
-        # pickle, zip, struct, memory and tensor errors all occur; what they say is for developers.
-        reason = (str(e).strip().splitlines() or [type(e).__name__])[0][:200]
+        # pickle, zip, struct, memory and tensor errors all occur.
         raise CheckpointError(
-            f"{header.path.name} could not be read by PyTorch's safe reader ({reason}). The file is "
-            "damaged, or holds more than weights; get it again from a source you trust."
+            f"{header.path.name} could not be read by PyTorch's safe reader ({first_line(e)}). The file is damaged, or "
+            "contains more than weights; get it again from a source you trust."
         ) from e
