@@ -1,10 +1,10 @@
-"""SD-WebUI: installs the packages that are missing, at the host's start. It does nothing anywhere else."""
+"""SD-WebUI: installs missing packages when the host starts. It does nothing anywhere else."""
 
 from __future__ import annotations
 
 import importlib.util
 
-# Import name to what pip installs. PyTorch and NumPy are the host's.
+# Import name: what pip installs. PyTorch and NumPy are the host's.
 NEEDED = {
     "cv2": "opencv-python-headless<5",
     "PIL": "pillow",
@@ -16,12 +16,12 @@ NEEDED = {
 
 
 def missing() -> list[str]:
-    """The packages to install, as pip names them."""
+    """The packages to install, by their names for pip."""
     return [package for module, package in NEEDED.items() if importlib.util.find_spec(module) is None]
 
 
 def main() -> None:
-    """Install what is missing where this runs as SD-WebUI's installer; other hosts' managers run this file too."""
+    """Install what is missing, if SD-WebUI runs this file; other hosts' managers run it too."""
     try:
         import launch
     except ImportError:
@@ -29,8 +29,8 @@ def main() -> None:
     if not hasattr(launch, "run_pip"):
         return
     for package in missing():
-        # What these need in turn is there, or in the list. Pip would put a second OpenCV beside the one that is there
-        # (there are several packages for it), and another NumPy in place of the host's.
+        # --no-deps: pip would install a second OpenCV, under another of its package names, and replace the host's
+        # NumPy. Other dependencies are installed already, or in the list.
         launch.run_pip(f'install --no-deps "{package}"', f"{package} for GPEN Face Restore")
 
 

@@ -1,4 +1,4 @@
-"""SD-WebUI: command-line flags of this extension, added before anything else of it is loaded."""
+"""SD-WebUI: this extension's command-line flag, which the host reads before it loads anything else of it."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from argparse import ArgumentParser
 
 
 def preload(parser: ArgumentParser) -> None:
-    """Called by the host with its own parser."""
+    """Add the flag to the host's parser."""
     parser.add_argument(
         "--gpen-models-path",
         type=str,
-        help="Folder with GPEN's weight files, searched before models/GPEN.",
+        help="Folder with GPEN's model files, searched before models/GPEN.",
         default=None,
     )

@@ -1,1 +1,1 @@
-"""Adapters: what each host needs to use the package ``gpen``."""
+"""Adapters between the package ``gpen`` and its hosts."""

@@ -1,4 +1,4 @@
-"""SD-WebUI's door to GPEN Face Restore: the host runs this file, and registers the classes that it finds in it."""
+"""SD-WebUI's entry point: the host runs this file and registers the classes that it finds in it."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import gpen
 _FOLDER = Path(__file__).resolve().parents[1]
 if Path(gpen.__file__).resolve().parent != _FOLDER / "gpen":
     raise ImportError(
-        f"Another extension's package gpen, {gpen.__file__}, was imported before that of GPEN Face Restore. Disable "
-        "one of the two extensions."
+        f"Another extension's package gpen, {gpen.__file__}, was imported before the one of GPEN Face Restore. "
+        "Disable one of the two extensions."
     )
 
 from modules import script_callbacks  # noqa: E402
 
-from gpen_hosts.webui.api import add_routes  # noqa: E402 - only once it is known to be ours
-from gpen_hosts.webui.extras import GpenPostprocessing  # noqa: E402, F401 - registered by being here
+from gpen_hosts.webui.api import add_routes  # noqa: E402 - only after the check above
+from gpen_hosts.webui.extras import GpenPostprocessing  # noqa: E402, F401 - the host registers it
 from gpen_hosts.webui.face_restorer import RememberJob, register_restorer  # noqa: E402, F401 - likewise
 from gpen_hosts.webui.host import make_folder  # noqa: E402
 from gpen_hosts.webui.settings import add_plot_axes, add_settings  # noqa: E402

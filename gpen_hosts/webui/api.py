@@ -24,58 +24,58 @@ from gpen.images.masks import DamageMasks
 from gpen.options import ALIGNED, FRAME_OPTIONS, OPTIONS, Option
 from gpen.restoration.finish import finish
 from gpen.restoration.result import Restoration
-from gpen.tasks import TASKS, Task, find_task
+from gpen.tasks import RESTORE, TASKS, Task, find_task
 
-from .host import PictureRequest, default_model, engine, network_path, networks, options_from, samples_of, setting
+from .host import PictureRequest, default_model, engine, network_path, networks, options_from, setting, to_samples
 
 MOST_CHARACTERS = 256 << 20
-"""Of a picture in base64."""
+"""Largest picture, in characters of base64."""
 
 
 def _field(option: Option) -> tuple[Any, Any]:
     kind: Any = Literal[option.choices] if option.choices else option.kind
-    about = f"{option.label}. {option.help} Not given: the setting, or {option.default!r}."
+    about = f"{option.label}. {option.help} Default: the setting, or {option.default!r}."
     return Optional[kind], Field(None, ge=option.minimum, le=option.maximum, description=about)  # noqa: UP045
 
 
 TASK_NAMES = tuple(name for task in TASKS.values() for name in (task.name, *task.aliases))
+"""Names of tasks in requests and responses, with those of earlier versions."""
 
 RestoreRequest: Any = create_model(
     "GpenRestoreRequest",
-    image=(str, Field(..., description="The picture, as base64 of its file; a data URL will do.")),
-    task=(Literal[TASK_NAMES], Field("restore", description="What is done.")),
-    model=(  # "model" of another task than restoring has no setting.
+    image=(str, Field(..., description="An image file in base64, or as a data URL.")),
+    task=(Literal[TASK_NAMES], Field(RESTORE.name, description="What to do to the picture.")),
+    model=(
         Optional[str],  # noqa: UP045
-        Field(None, description="One of GET /gpen/models. Not given: the setting, or what suits the task."),
+        Field(None, description="One of GET /gpen/models. Default: the setting to restore, auto for other tasks."),
     ),
     damage=(
         Optional[str],  # noqa: UP045
-        Field(None, description="To inpaint: a picture of equal size, white where the first is damaged, in base64."),
+        Field(None, description="To inpaint: a mask in base64, as large as the image, white where it is damaged."),
     ),
     aligned=(bool, Field(ALIGNED.default, description=f"To colorize or inpaint: {ALIGNED.label}. {ALIGNED.help}")),
-    # There are no frames here, only single pictures.
     **{name: _field(option) for name, option in OPTIONS.items() if name not in FRAME_OPTIONS},
 )
 
 
 class RestoreResponse(BaseModel):
-    """The result of POST /gpen/restore."""
+    """The response to POST /gpen/restore."""
 
-    image: str = Field(..., description="The picture as base64 of a PNG file.")
+    image: str = Field(..., description="The result, a PNG file in base64.")
     faces: int = Field(..., description="How many faces were restored.")
     summary: str = Field(..., description="What was done, in a sentence.")
 
 
 class ModelsResponse(BaseModel):
-    """The result of GET /gpen/models."""
+    """The response to GET /gpen/models."""
 
-    models: list[str] = Field(..., description='What "model" may be to restore.')
-    models_of_tasks: dict[str, list[str]] = Field(..., description="The same for each task.")
-    default: str = Field(..., description="The one in the settings.")
+    models: list[str] = Field(..., description='Choices for "model" to restore.')
+    models_of_tasks: dict[str, list[str]] = Field(..., description="The choices for each task.")
+    default: str = Field(..., description="The model in the settings.")
 
 
 def add_routes(_demo: Any, app: FastAPI) -> None:
-    """Called once the host's server runs; it has an API only with --api or --nowebui."""
+    """Add the routes to the host's server, which has an API only with --api or --nowebui."""
     if not (getattr(shared.cmd_opts, "api", False) or getattr(shared.cmd_opts, "nowebui", False)):
         return
     guarded = [Depends(_authenticated)] if getattr(shared.cmd_opts, "api_auth", None) else []
@@ -85,66 +85,66 @@ def add_routes(_demo: Any, app: FastAPI) -> None:
 
 
 def list_models() -> Any:
-    """The networks that are there."""
+    """The installed models."""
     of_tasks = {name: networks(find_task(name)) for name in TASK_NAMES}
     return ModelsResponse(models=of_tasks["restore"], models_of_tasks=of_tasks, default=setting("model"))
 
 
-def restore_picture(request: RestoreRequest) -> Any:  # type: ignore[valid-type]
+def restore_picture(request: RestoreRequest) -> Any:
     """Restore the faces of a picture, or do another task to it."""
     values: dict[str, Any] = vars(request)
     if max(len(values["image"]), len(values["damage"] or "")) > MOST_CHARACTERS:
-        raise HTTPException(413, f"The picture has more than {MOST_CHARACTERS >> 20} MB in base64.")
+        raise HTTPException(413, f"A picture is larger than {MOST_CHARACTERS >> 20} MB in base64. Send a smaller one.")
     with tempfile.TemporaryDirectory() as name:
         source, mask, target = (Path(name) / file for file in ("image", "damage", "restored.png"))
-        source.write_bytes(_bytes_of(values["image"]))
+        source.write_bytes(_decoded(values["image"], "The image"))
         try:
             options = options_from(values)
             picture, damage = read_picture(source, options.max_megapixels), None
             if values["damage"] is not None:
-                mask.write_bytes(_bytes_of(values["damage"]))
+                mask.write_bytes(_decoded(values["damage"], "The mask of the damage"))
                 damage = DamageMasks(mask, options.max_megapixels).of(source.name)
             task = find_task(values["task"])
-            asked = PictureRequest(
+            wanted = PictureRequest(
                 task=task,
                 weights=_weights(values["model"], task),
                 options=options,
                 damage=damage,
                 aligned=values["aligned"],
             )
-            result = _in_turn(samples_of(picture.photo), asked)
+            result = _queued(to_samples(picture.photo), wanted)
             write_picture(target, dataclasses.replace(finish(task, picture, result).picture, bits=8))
         except GpenError as error:
-            told = str(error).replace(str(source), "The image").replace(str(mask), "The mask of the damage")
-            raise HTTPException(_status(error), told) from error
+            message = str(error).replace(str(source), "The image").replace(str(mask), "The mask of the damage")
+            raise HTTPException(_status(error), message) from error
         encoded = base64.b64encode(target.read_bytes()).decode("ascii")
     return RestoreResponse(image=encoded, faces=len(result.faces), summary=result.summary)
 
 
 def _weights(name: str | None, task: Task) -> Path:
-    """Only what is listed: a path would let anybody who may ask read the server's files."""
+    """The file of a listed model. Paths are refused: they would let every client read the server's files."""
     if name is not None and not any(name in networks(other) for other in TASKS.values()):
-        raise FilesError(f"There is no model {name!r}. GET /gpen/models lists those that are there.")
+        raise FilesError(f"There is no model {name!r}. GET /gpen/models lists the installed ones.")
     return network_path(name or default_model(task), task)
 
 
-def _in_turn(samples: NDArray[np.uint8], asked: PictureRequest) -> Restoration:
-    """After what else the host has to do, as a job of its own: Interrupt of the one before does not count."""
+def _queued(samples: NDArray[np.uint8], request: PictureRequest) -> Restoration:
+    """Run in the host's queue, as a job of its own: an Interrupt of the job before has no effect on it."""
     with queue_lock:
         shared.state.begin("gpen")
         try:
-            return engine.run(samples, asked)
+            return engine.run(samples, request)
         finally:
             shared.state.end()
 
 
-def _bytes_of(text: str) -> bytes:
+def _decoded(text: str, what: str) -> bytes:
     if text.startswith("data:"):
         text = text.partition(",")[2]
     try:
         return base64.b64decode("".join(text.split()), validate=True)
     except (binascii.Error, ValueError) as error:
-        raise HTTPException(422, "The picture is not base64.") from error
+        raise HTTPException(422, f"{what} is not base64. Send an image file in base64, or as a data URL.") from error
 
 
 def _status(error: GpenError) -> int:
@@ -154,8 +154,8 @@ def _status(error: GpenError) -> int:
 
 
 def _authenticated(credentials: HTTPBasicCredentials = Depends(HTTPBasic())) -> None:  # noqa: B008 - FastAPI's way
-    """As the host's own routes ask for it: any of the pairs in --api-auth."""
+    """Require one of the pairs in --api-auth, as the host's own routes do."""
     given = f"{credentials.username}:{credentials.password}".encode()
     allowed = [pair.strip().encode() for pair in shared.cmd_opts.api_auth.split(",")]
-    if not any([secrets.compare_digest(given, pair) for pair in allowed]):  # noqa: C419 - as long for each
+    if not any([secrets.compare_digest(given, pair) for pair in allowed]):  # noqa: C419 - takes as long for every pair
         raise HTTPException(401, "Incorrect username or password", headers={"WWW-Authenticate": "Basic"})

@@ -28,27 +28,28 @@ from .host import (
     network_path,
     networks,
     options_from,
-    samples_of,
     setting,
+    to_float,
+    to_samples,
 )
 
-# Detector and precision are settings; of the limits the host has its own; a picture is no frame of a video.
+# The detector and the precision are settings, the host has a limit of its own, and a picture is not a video.
 SHOWN = (("strength", "upscale"), ("mask", "select"), ("only_faces", "detection_threshold"), ("color_match",))
 FOLDED = ("feather", "damage_feather", "template", "min_face_size", "identity_guard", "identity_action")
-TASK_HELP = "inpaint: a picture that is transparent where it is damaged. synthesize: a segmentation map becomes a face."
+TASK_HELP = "inpaint fills in what is transparent. synthesize makes a face from a segmentation map."
 
 
 class GpenPostprocessing(scripts_postprocessing.ScriptPostprocessing):
-    """Restores the faces of each picture, or colorizes, inpaints or makes them.
+    """Restores the faces of each picture, or does another task to them.
 
-    In Extras or, where the user enables that, after a generation.
+    It runs in Extras and, where the user enables it there, after a generation.
     """
 
     name = NAME
     order = 2500
 
     def ui(self) -> dict[str, Any]:
-        """The controls, by the names that :meth:`process` takes."""
+        """The controls, by the names of :meth:`process`'s arguments."""
         with ExitStack() as panel:
             enable = _enable(panel)
             task = gr.Dropdown(
@@ -65,7 +66,7 @@ class GpenPostprocessing(scripts_postprocessing.ScriptPostprocessing):
                 outputs=[model],
                 show_progress=False,
             )
-            controls = {}
+            controls: dict[str, Any] = {}
             for names in SHOWN:
                 with gr.Row():
                     controls |= {name: _control(name) for name in names}
@@ -85,9 +86,9 @@ class GpenPostprocessing(scripts_postprocessing.ScriptPostprocessing):
         aligned: bool | None = None,
         **values: Any,
     ) -> None:
-        """Do the task to ``pp.image``. The generic API passes None for everything: then nothing is done.
+        """Do the task to ``pp.image``. The host's API passes None for every argument that was not sent.
 
-        What goes wrong is said in the log and the infotext.
+        An error goes to the log and the infotext.
         """
         if not enable:
             return
@@ -105,32 +106,36 @@ class GpenPostprocessing(scripts_postprocessing.ScriptPostprocessing):
             pp.image = _picture(result, pp.image, row)
             facts = facts_of(result, request)
         except Exception as error:
-            # The host ends the user's whole batch for one.
+            # The host would end the whole batch.
             facts = failure(error)
-        # The names without the prefix are those of the checkbox.
+        # Without the prefix they would be the checkbox's.
         pp.info |= {f"Postprocess {name}": value for name, value in facts.items()}
 
 
 def _transparent(image: Image.Image) -> FloatImage:
-    """Where a picture is transparent, from 0 to 1; PhotoError where it cannot be."""
+    """How transparent each pixel is, (H, W), [0, 1]; PhotoError for a picture without alpha."""
     if "A" not in image.getbands():
         raise PhotoError(
-            "To inpaint, a picture is needed that is transparent where it is damaged, such as a PNG whose damage was "
-            "erased; here this one has no alpha channel. Save it as RGBA: of grey and palette pictures the WebUI drops "
-            "the transparency."
+            "This picture has no alpha channel; to inpaint, it has to be transparent where it is damaged. Erase the "
+            "damage and save it as an RGBA file such as PNG: the WebUI drops the transparency of grey and palette "
+            "pictures."
         )
-    return 1 - np.asarray(image.getchannel("A"), np.float32) / 255
+    return np.asarray(1 - _alpha(image), np.float32)
 
 
 def _picture(result: Restoration, before: Image.Image, task: Task) -> Image.Image:
-    """As the host wants it, with the alpha of the picture before, but for damage that was filled in."""
-    picture = Image.fromarray(samples_of(result.photo))
+    """The result as the host wants it: with the alpha of the input, opaque where damage was filled in."""
+    picture = Image.fromarray(to_samples(result.photo))
     if "A" in before.getbands() and task.keeps_photo:
-        alpha = resize(np.asarray(before.getchannel("A"), np.float32) / 255, picture.size)
+        alpha = resize(_alpha(before), picture.size)
         if task.needs_damage_mask:
             alpha = np.maximum(alpha, result.mask)
-        picture.putalpha(Image.fromarray(samples_of(alpha)))
+        picture.putalpha(Image.fromarray(to_samples(alpha)))
     return picture
+
+
+def _alpha(image: Image.Image) -> FloatImage:
+    return to_float(np.asarray(image.getchannel("A")))
 
 
 def _enable(panel: ExitStack) -> Any:

@@ -17,37 +17,37 @@ from .host import (
     job,
     network_path,
     options_from,
-    samples_of,
     setting,
+    to_samples,
 )
 
 try:
     from modules.face_restoration import FaceRestoration
-except ImportError:  # newer versions of SD.Next, which ask for the methods alone
+except ImportError:  # newer versions of SD.Next, which need only the methods
     FaceRestoration = object
 
 
-class GpenFaceRestorer(FaceRestoration):  # type: ignore[misc]
+class GpenFaceRestorer(FaceRestoration):
     """What the checkbox runs when "GPEN" is chosen in Settings, Face restoration."""
 
     def name(self) -> str:
-        """As the settings page lists it."""
+        """The name on the settings page."""
         return NAME
 
     def restore(self, np_image: NDArray[np.uint8], p: Any = None, *_: Any) -> NDArray[np.uint8]:
-        """Restore a picture (H, W, 3), RGB, which keeps its size; where that fails it comes back as it is.
+        """Restore a picture (H, W, 3), RGB, without enlarging it. On an error it is returned unchanged.
 
         p: the generation, which only SD.Next passes.
         """
         if p is not None:
             job.begin(p)
         try:
-            # What is generated is composited by its size: enlarging belongs to Extras.
+            # The host composites the result into a picture of the same size: enlarging belongs to Extras.
             request = PictureRequest(weights=network_path(setting("model")), options=options_from({"upscale": 1.0}))
             result = engine.run(np_image, request)
-            restored = samples_of(result.photo)
+            restored = to_samples(result.photo)
         except Exception as error:
-            # Nothing around this catches it, and the user's generation would be lost.
+            # The host does not catch it: the user's generation would be lost.
             job.note(failure(error))
             return np_image
         job.note(facts_of(result, request))
@@ -55,30 +55,30 @@ class GpenFaceRestorer(FaceRestoration):  # type: ignore[misc]
 
 
 def register_restorer() -> None:
-    """Put it into the host's list; scripts run again on Reload UI, while the list is not cleared."""
-    for listed in (getattr(shared, "face_restorers", None), getattr(shared, "detailers", None)):
-        if listed is not None:
-            listed[:] = [restorer for restorer in listed if restorer.name() != NAME]
-            listed.append(GpenFaceRestorer())
+    """Add the restorer to the host's list, once: Reload UI runs scripts again without clearing the list."""
+    for restorers in (getattr(shared, "face_restorers", None), getattr(shared, "detailers", None)):
+        if restorers is not None:
+            restorers[:] = [restorer for restorer in restorers if restorer.name() != NAME]
+            restorers.append(GpenFaceRestorer())
 
 
 class RememberJob(scripts.Script):
-    """Tells the face restorer which generation runs, so that the infotext can say what became of the faces."""
+    """Tells the face restorer which generation is running, whose infotext it writes to."""
 
     create_group = False
 
     def title(self) -> str:
-        """As the API lists it."""
+        """The name in the API's list of scripts."""
         return "GPEN infotext"
 
     def show(self, is_img2img: bool) -> Any:
-        """In every generation, without controls."""
+        """Run in every generation, without controls."""
         return scripts.AlwaysVisible
 
     def process(self, p: Any, *args: Any) -> None:
-        """Before a generation."""
+        """Called before a generation."""
         job.begin(p)
 
     def postprocess(self, p: Any, processed: Any, *args: Any) -> None:
-        """After it."""
+        """Called after it."""
         job.end()

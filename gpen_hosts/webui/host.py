@@ -1,4 +1,4 @@
-"""What the extension needs from SD-WebUI: its folders, device and memory, settings, progress and job."""
+"""What the extension needs from SD-WebUI: its folders, device, memory, settings, progress and running job."""
 
 from __future__ import annotations
 
@@ -34,57 +34,57 @@ _log = logging.getLogger(__name__)
 
 NAME = "GPEN"
 AUTO = "auto"
-"""Stands for the network that suits most faces, of those that are there."""
+"""As a model: the one that suits most faces, of those that are installed."""
 
-# Of the host and of guides for it, which keep them in the same folders.
+# The host, and guides to it, keep the files of these restorers in the same folders.
 _OTHERS = ("gfpgan", "codeformer", "restoreformer")
 _FOLDERS = ("GPEN", "GFPGAN", "facerestore_models", "facedetection", "facexlib")
 
 
 def folders() -> list[Path]:
-    """Where weights may lie, first choice first; guides tell people to use other programs' folders too."""
+    """Folders to search for model files, first choice first; guides send people to other programs' folders too."""
     models = Path(paths.models_path)
     given = (getattr(shared.cmd_opts, name, None) for name in ("gpen_models_path", "gfpgan_models_path"))
     ours, gfpgan = (Path(folder) if folder else None for folder in given)
-    places = [ours, models / _FOLDERS[0], gfpgan, *(models / name for name in _FOLDERS[1:])]
-    return [place for place in places if place is not None]
+    found = [ours, models / _FOLDERS[0], gfpgan, *(models / name for name in _FOLDERS[1:])]
+    return [folder for folder in found if folder is not None]
 
 
 def make_folder() -> None:
-    """The folder that messages say to put weights into, as the host has one for each of its own networks."""
+    """Create the folder that messages say to put model files into, as the host does for its own restorers."""
     with contextlib.suppress(OSError):
         folders()[0].mkdir(parents=True, exist_ok=True)
 
 
 def networks(task: Task = RESTORE) -> list[str]:
-    """What can be chosen as the model for a task: "auto", then the names of the model files that are there."""
-    return [AUTO, *dict.fromkeys(path.name for path in _listed(task))]
+    """The choices for the model of a task: "auto", then the names of the installed model files."""
+    return [AUTO, *dict.fromkeys(path.name for path in _network_files(task))]
 
 
-def _listed(task: Task) -> list[Path]:
-    there = list_networks(search_folders(folders()))
-    ours = [path for path in there if not path.name.casefold().startswith(_OTHERS)]
+def _network_files(task: Task) -> list[Path]:
+    files = list_networks(search_folders(folders()))
+    ours = [path for path in files if not path.name.casefold().startswith(_OTHERS)]
     return [path for path in ours if may_be_network(path.name, task.name)]
 
 
 def network_path(name: str | None, task: Task = RESTORE) -> Path:
-    """The model file of that name, or the one to use for a task; FilesError says what to download if it is missing."""
+    """The model file of that name, or the default for a task; FilesError says what to download if it is missing."""
     searched = search_folders(folders())
     if name in (None, "", AUTO):
         # Any network is better than none, if it is the only one that a user has.
-        there = _listed(task)
-        only = there[0] if len(there) == 1 else None
+        files = _network_files(task)
+        only = files[0] if len(files) == 1 else None
         return default_network(searched, task.name) or only or find_network(None, searched, task.name)
     return find_network(name, searched)
 
 
 def default_model(task: Task) -> str:
-    """What is chosen as the model where nothing else is: the setting is about restoring."""
+    """The model that is preselected for a task: the setting, which is about restoring, or "auto"."""
     return str(setting("model")) if task is RESTORE else AUTO
 
 
 def setting(name: str) -> Any:
-    """A value from the settings page, which is never built with --nowebui: then its default."""
+    """A value from the settings page, or its default: with --nowebui the page is never built."""
     value = getattr(shared.opts, f"gpen_{name}", None)
     return DEFAULTS[name] if value is None else value
 
@@ -101,38 +101,43 @@ DEFAULTS: dict[str, Any] = {
 
 
 def options_from(values: dict[str, Any]) -> Options:
-    """Options by name; where one is None or missing, the setting or the default. GpenError for a bad value."""
+    """Options by name; where one is None or missing, the setting or the default. OptionError for a bad value."""
     settings = {name: setting(name) for name in IN_SETTINGS}
     given = {name: value for name, value in values.items() if name in OPTIONS and value is not None}
     return Options(**(settings | given))
 
 
-def samples_of(photo: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """A photo, or its alpha, from 0 to 1 in the host's 0 to 255."""
+def to_float(samples: NDArray[np.uint8]) -> FloatImage:
+    """The host's 0 to 255 as float32, [0, 1]."""
+    return np.asarray(samples.astype(np.float32) / 255, np.float32)
+
+
+def to_samples(photo: FloatImage) -> NDArray[np.uint8]:
+    """A photo or its alpha, [0, 1], as the host's 0 to 255."""
     return np.rint(photo * 255).astype(np.uint8)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PictureRequest:
-    """What is to be done to a picture."""
+    """What to do to a picture."""
 
     task: Task = RESTORE
     """The task."""
     weights: Path
-    """The network's file."""
+    """The model file."""
     options: Options
-    """The product's options."""
+    """Its options; those that the task does not support have no effect."""
     damage: FloatImage | None = None
-    """(H, W), for inpainting."""
+    """(H, W), above 0.5 where the picture is damaged; for inpainting."""
     aligned: bool = False
-    """Whether all of the picture is the face."""
+    """Whether the whole picture is one aligned face."""
 
 
 class Engine:
-    """The loaded components, kept between pictures where the settings say so."""
+    """Runs tasks, and keeps the loaded components between pictures where the settings say so."""
 
     def __init__(self) -> None:
-        self._cache = ComponentCache()
+        self.cache = ComponentCache()
 
     def run(self, image: NDArray[np.uint8], request: PictureRequest) -> Restoration:
         """Do a task to the faces of a picture (H, W, 3), RGB. GpenError for everything that a user can cause.
@@ -142,8 +147,8 @@ class Engine:
         task, options, device = request.task, request.options, _device()
         if getattr(shared.cmd_opts, "no_half", False):
             options = dataclasses.replace(options, precision="fp32")
-        hooks = HostHooks(before_model=lambda path, dtype: _make_room(path, device, dtype))
-        loader = ComponentLoader(folders(), device, cache=self._cache, hooks=hooks)
+        hooks = HostHooks(before_model=lambda path, dtype: make_room(path, device, dtype))
+        loader = ComponentLoader(folders(), device, cache=self.cache, hooks=hooks)
         try:
             with _progress() as on_progress:
                 needs = Needs.of(task, options, aligned=request.aligned)
@@ -152,7 +157,7 @@ class Engine:
                     components.model.network.to(device)
                 return run_task(
                     task,
-                    image.astype(np.float32) / 255,
+                    to_float(image),
                     face_source(task, options, components.detector, aligned=task.is_aligned(request.aligned)),
                     components,
                     options,
@@ -161,30 +166,30 @@ class Engine:
                     on_progress=on_progress,
                 )
         finally:
-            self._put_away()
+            self._free_memory()
             devices.torch_gc()
 
-    def _put_away(self) -> None:
-        """What the settings want gone after a picture: out of memory, or off the device."""
+    def _free_memory(self) -> None:
+        """Unload what the settings do not want kept after a picture, or move it off the device."""
         if not setting("keep_in_memory"):
-            self._cache.drop()
+            self.cache.drop()
         elif getattr(shared.opts, "face_restoration_unload", False):
-            model = self._cache.peek("model")
+            model = self.cache.peek("model")
             if isinstance(model, Model):
                 with torch.inference_mode(False):
                     model.network.to("cpu")
             # Small, and quickly loaded again.
-            self._cache.drop("detector", "parser", "recognizer")
+            self.cache.drop("detector", "parser", "recognizer")
 
 
 def _device() -> torch.device:
-    # Forge knows the flag and does not look at it.
+    # Forge accepts the flag and ignores it.
     on_cpu = {"gpen", "all"}.intersection(getattr(shared.cmd_opts, "use_cpu", None) or ())
     return torch.device("cpu" if on_cpu else devices.get_device_for("gpen"))
 
 
-def _make_room(path: Path, device: torch.device, dtype: torch.dtype) -> None:
-    """Let Forge's memory manager unload other networks where the one in that file needs their memory."""
+def make_room(path: Path, device: torch.device, dtype: torch.dtype) -> None:
+    """Have Forge's memory manager unload other models where the network in this file needs their memory."""
     try:
         from backend import memory_management
     except ImportError:  # only Forge has it
@@ -197,7 +202,7 @@ def _make_room(path: Path, device: torch.device, dtype: torch.dtype) -> None:
 
 @contextlib.contextmanager
 def _progress() -> Iterator[OnProgress]:
-    """Shows each face in the host's progress bar; afterwards the bar is as it was."""
+    """Count the faces in the host's progress bar, and restore the bar afterwards."""
     state = shared.state
     before = {name: getattr(state, name, None) for name in ("sampling_step", "sampling_steps", "textinfo")}
 
@@ -214,7 +219,7 @@ def _progress() -> Iterator[OnProgress]:
 
 
 class Job:
-    """The generation that runs, which the host does not tell its face restorers about."""
+    """The running generation, which the host does not pass to its face restorers."""
 
     def __init__(self) -> None:
         self._processing: Callable[[], Any] = lambda: None
@@ -228,7 +233,7 @@ class Job:
         self._processing = lambda: None
 
     def note(self, facts: dict[str, Any]) -> None:
-        """Put what became of a picture into its infotext, in place of what became of the one before."""
+        """Write facts about a picture into its infotext, in place of those about the one before."""
         processing = self._processing()
         if processing is not None:
             parameters = processing.extra_generation_params
@@ -239,11 +244,11 @@ class Job:
 
 ERROR = "GPEN error"
 RESULT = ("GPEN model", "GPEN strength", "GPEN upscale", "GPEN faces", "GPEN task", "GPEN note")
-"""What the infotext says of a restored picture. None leaves a thing out."""
+"""Infotext keys of a picture that a task was done to. A value of None is left out."""
 
 
 def facts_of(result: Restoration, request: PictureRequest) -> dict[str, Any]:
-    """Of a picture that a task was done to, for its infotext."""
+    """The infotext of a picture that a task was done to."""
     task, options = request.task, request.options
     facts = (
         request.weights.name,
@@ -257,11 +262,11 @@ def facts_of(result: Restoration, request: PictureRequest) -> dict[str, Any]:
 
 
 def failure(error: Exception) -> dict[str, Any]:
-    """Log why a picture stays as it was; the same for its infotext."""
+    """The infotext of a picture that is returned unchanged because of an error, which is logged."""
     if isinstance(error, GpenError):
-        _log.error("GPEN left the picture as it was: %s", error)
+        _log.error("GPEN left the picture unchanged: %s", error)
         return {ERROR: first_line(error)}
-    _log.error("GPEN left the picture as it was.", exc_info=error)
+    _log.error("GPEN left the picture unchanged.", exc_info=error)
     return {ERROR: f"{type(error).__name__}: {first_line(error)}"}
 
 

@@ -8,46 +8,44 @@ from typing import Any
 import gradio as gr
 from modules import scripts, shared
 
-from gpen.options import OPTIONS, Option
+from gpen.options import OPTIONS
 
 from .host import DEFAULTS, NAME, networks
 
 
 def add_settings() -> None:
-    """The section GPEN of the settings page."""
+    """Add the section GPEN to the settings page."""
     section = ("gpen", NAME)
 
     def add(name: str, component: Any, arguments: Any, label: str, help: str, **more: Any) -> None:
         info = shared.OptionInfo(DEFAULTS[name], label, component, arguments, section=section, **more)
         shared.opts.add_option(f"gpen_{name}", info.info(help))
 
+    def add_option(name: str, label: str = "", **more: Any) -> None:
+        option = OPTIONS[name]
+        component, arguments = option.control()
+        add(name, getattr(gr, component), arguments, label or option.label, option.help, **more)
+
     add(
         "model",
         gr.Dropdown,
         lambda: {"choices": networks()},
         "Model",
-        "auto: 512 where it is there, which suits most faces",
+        "auto: 512 if it is installed, which suits most faces",
         refresh=lambda: None,
         infotext="GPEN model",
     )
-    add("detector", *_component(OPTIONS["detector"]))
-    add("precision", *_component(OPTIONS["precision"]))
-    add("strength", *_component(OPTIONS["strength"]), infotext="GPEN strength")
-    upscale = _component(OPTIONS["upscale"])
-    add("upscale", upscale[0], upscale[1], "Upscale in Extras", upscale[3])
-    add("identity_guard", *_component(OPTIONS["identity_guard"]))
-    add("identity_action", *_component(OPTIONS["identity_action"]))
-    add("keep_in_memory", gr.Checkbox, None, "Keep in memory", "spares loading the network for every picture")
-
-
-def _component(option: Option) -> tuple[Any, Any, str, str]:
-    """Component, its arguments, label and help of a setting that is an option."""
-    component, values = option.control()
-    return getattr(gr, component), values, option.label, option.help
+    add_option("detector")
+    add_option("precision")
+    add_option("strength", infotext="GPEN strength")
+    add_option("upscale", "Upscale in Extras")
+    add_option("identity_guard")
+    add_option("identity_action")
+    add("keep_in_memory", gr.Checkbox, None, "Keep in memory", "so that models are not loaded again for every picture")
 
 
 def add_plot_axes() -> None:
-    """GPEN's axes of the XYZ plot, each once."""
+    """Add GPEN's axes to the XYZ plot, in place of those added before."""
     for data in scripts.scripts_data:
         if Path(data.path).name == "xyz_grid.py" and hasattr(data.module, "axis_options"):
             axes = data.module.axis_options
