@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import dataclasses
 from collections.abc import Sequence
+from pathlib import Path
 
 from ..atomic import make_folder
 from ..batch.config import RunConfig
-from ..batch.engine import Cluster, make_engine
-from ..batch.plan import Job, PhotoFile, plan
+from ..batch.engine import Cluster, Engine, make_engine
+from ..batch.plan import Job, PhotoFile, Problem, plan
 from ..batch.report import PhotoResult, Status, write_report
 from ..batch.stages import OutputOptions
 from ..batch.video import TrackedFaces, in_order, track_video
@@ -17,7 +18,7 @@ from ..device import pick_device
 from ..errors import OptionError
 from ..faces.face import Face
 from ..images import Picture
-from ..options import PRESETS, parse_face_numbers
+from ..options import PRESETS, Options, parse_face_numbers
 from ..tasks import find_task
 from ..weights.checkpoint import inspect, require_task
 from ..weights.search import find_network, search_folders
@@ -28,21 +29,64 @@ from .progress import Progress, Tally, frame_progress, print_problems
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Do a task to photos, and print what became of them; 0 when all went well, else 1.
+    """Do a task to photos, and print the results; returns 0 if all photos succeeded, else 1.
 
-    Raises GpenError where nothing can be done at all: no weights, no detector, a bad faces file.
+    GpenError if the run cannot start: no model, no detector, a bad faces file.
     """
-    task, options = find_task(arguments.task), options_from(arguments)
-    cluster = _cluster(arguments)
-    _check_aligned(arguments, options.video)
-    parse_face_numbers(options.only_faces)  # a mistake in it concerns no photo in particular
+    options = options_from(arguments)
+    _check(arguments, options)
     jobs, problems = _plan(arguments, options.video)
     if not jobs:
         print_problems(problems)
         return 1
-    preset = PRESETS.get(arguments.preset or "")
+    config, cluster = _config(arguments, options), _cluster(arguments)
+    if options.video:
+        config = dataclasses.replace(config, video=_track(config, jobs))
+    output = arguments.output
+    engine = make_engine(config, cluster, output.parent if jobs[0].target == output else output)
+    tally = _process(engine, jobs, arguments.report, config.task.done)
+    print_problems(problems)
+    print(f"{count(len(jobs), 'photo')}: {tally}.")
+    return 1 if problems or tally.statuses[Status.FAILED] else 0
+
+
+def _check(arguments: argparse.Namespace, options: Options) -> None:
+    """OptionError for flags that do not fit together."""
+    if arguments.engine != "ray":
+        for flag, value in (("--workers", arguments.workers), ("--cpus-per-worker", arguments.cpus_per_worker)):
+            if value is not None:
+                raise OptionError(f"{flag} is for --engine ray only.")
+    if arguments.aligned and (arguments.faces or arguments.region):
+        raise OptionError("With --aligned the whole picture is the face: leave --faces and --region out.")
+    if arguments.aligned and options.video:
+        raise OptionError("With --aligned the whole picture is the face, so none is tracked: leave --video out.")
+    parse_face_numbers(options.only_faces)
+
+
+def _plan(arguments: argparse.Namespace, video: bool) -> tuple[list[Job], list[Problem]]:
+    """The photos and their results; PhotoError if a result would replace an input file."""
+    jobs, problems = plan(arguments.paths, arguments.output)
+    damage, report = arguments.damage, arguments.report
+    if damage is not None:
+        # A folder of masks may lie inside the folder of photos.
+        jobs = [job for job in jobs if damage.resolve() not in job.photo.path.resolve().parents]
+    check_results_spare(damage, "mask of the damage", jobs)
+    check_results_spare(arguments.region, "region", jobs)
+    if video:
+        jobs = in_order(jobs)
+    if report is not None:
+        given = [*(job.photo.path for job in jobs), *(job.target for job in jobs), arguments.faces]
+        check_output_file(report, "report", suffix=".json", given=given)
+        make_folder(report.parent)  # fail now rather than after the work
+    return jobs, problems
+
+
+def _config(arguments: argparse.Namespace, options: Options) -> RunConfig:
+    task, preset = find_task(arguments.task), PRESETS.get(arguments.preset or "")
     model = arguments.model or (preset.model if preset else None)
-    config = RunConfig(
+    # Ray chooses among the devices of its machines.
+    device = arguments.device if arguments.engine == "ray" else str(pick_device(arguments.device))
+    return RunConfig(
         weights=find_network(model, search_folders(arguments.models_path), task.name),
         options=options,
         output=OutputOptions(
@@ -58,72 +102,21 @@ def run(arguments: argparse.Namespace) -> int:
         damage=arguments.damage,
         aligned=arguments.aligned,
         folders=tuple(arguments.models_path),
-        device=arguments.device if cluster is not None else str(pick_device(arguments.device)),
+        device=device,
     )
-    if options.video:
-        config = dataclasses.replace(config, video=_tracked(config, jobs))
-    output, report = arguments.output, arguments.report
-    engine = make_engine(config, cluster, output.parent if jobs[0].target == output else output)
-    print(f"{engine.title}.")
-    known = engine.known(jobs) if report is not None else {}
-    tally = Tally(keep=report is not None, done=task.done)
-    try:
-        with Progress(len(jobs)) as progress:
-
-            def ends(result: PhotoResult) -> None:
-                tally.add(result)
-                progress.ends(result)
-
-            engine.run(jobs, progress.starts, ends, progress.on_tile)
-    finally:
-        if report is not None:
-            write_report(report, jobs, tally.results, known)
-    engine.close()
-    print_problems(problems)
-    print(f"{count(len(jobs), 'photo')}: {tally}.")
-    return 1 if problems or tally.statuses[Status.FAILED] else 0
 
 
 def _cluster(arguments: argparse.Namespace) -> Cluster | None:
-    asked = {"--workers": arguments.workers, "--cpus-per-worker": arguments.cpus_per_worker}
-    if arguments.engine == "ray":
-        return Cluster(workers=arguments.workers, cpus=arguments.cpus_per_worker)
-    for flag, value in asked.items():
-        if value is not None:
-            raise OptionError(f"{flag} is for --engine ray only.")
-    return None
+    if arguments.engine != "ray":
+        return None
+    return Cluster(workers=arguments.workers, cpus=arguments.cpus_per_worker)
 
 
-def _check_aligned(arguments: argparse.Namespace, video: bool) -> None:
-    if arguments.aligned and (arguments.faces or arguments.region):
-        raise OptionError("With --aligned all of a picture is the face: leave --faces and --region out.")
-    if arguments.aligned and video:
-        raise OptionError("With --aligned all of a picture is the face, which need not be followed: leave --video out.")
-
-
-def _plan(arguments: argparse.Namespace, video: bool) -> tuple[list[Job], list[tuple[str, str]]]:
-    """The photos and their results; PhotoError where a result would replace something that was given."""
-    jobs, problems = plan(arguments.paths, arguments.output)
-    damage, report = arguments.damage, arguments.report
-    if damage is not None:
-        # A folder of masks may lie inside the folder of photos.
-        jobs = [job for job in jobs if damage.resolve() not in job.photo.path.resolve().parents]
-    check_results_spare(damage, "mask of the damage", jobs)
-    check_results_spare(arguments.region, "region", jobs)
-    if video:
-        jobs = in_order(jobs)
-    if report is not None:
-        given = [*(job.photo.path for job in jobs), *(job.target for job in jobs), arguments.faces]
-        check_output_file(report, "report", suffix=".json", given=given)
-        make_folder(report.parent)  # or fail now, not after the work
-    return jobs, problems
-
-
-def _tracked(config: RunConfig, jobs: Sequence[Job]) -> TrackedFaces:
-    """The faces of all frames, also those whose results exist, unless nothing is left to be done."""
+def _track(config: RunConfig, jobs: Sequence[Job]) -> TrackedFaces:
+    """The faces of all frames, including those whose results exist; none if all results exist."""
     info = inspect(config.weights)
-    if info.is_task_told:
-        require_task(info, config.task_name)  # or fail now, not after the first pass
+    if info.is_task_known:
+        require_task(info, config.task_name)  # fail now rather than after the first pass
     if not config.output.overwrite and all(job.target.is_file() for job in jobs):
         return TrackedFaces("", {}, "")
     needed = config.needs.detector
@@ -145,3 +138,23 @@ def _tracked(config: RunConfig, jobs: Sequence[Job]) -> TrackedFaces:
         )
     print(tracked.summary)
     return tracked
+
+
+def _process(engine: Engine, jobs: Sequence[Job], report: Path | None, done: str) -> Tally:
+    """Run the engine, show its progress, and write the report even if the run is interrupted."""
+    print(f"{engine.title}.")
+    known = engine.known(jobs) if report is not None else {}
+    tally = Tally(keep=report is not None, done=done)
+    try:
+        with Progress(len(jobs)) as progress:
+
+            def ends(result: PhotoResult) -> None:
+                tally.add(result)
+                progress.ends(result)
+
+            engine.run(jobs, progress.starts, ends, progress.on_tile)
+    finally:
+        if report is not None:
+            write_report(report, jobs, tally.results, known)
+    engine.close()
+    return tally

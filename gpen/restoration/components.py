@@ -174,7 +174,7 @@ class ComponentLoader:
         Nothing is built, and no more than the files' tables of contents is read.
         """
         info = inspect(weights)
-        if info.is_task_told:
+        if info.is_task_known:
             require_task(info, task.name)
         if needs.detector is not None:
             find_detector(needs.detector, self.folders, str(self.device))

@@ -1,4 +1,4 @@
-"""Any weight file becomes a network, or an error that a user can act on."""
+"""Loads any GPEN model file, or says in an error that a user can act on why not."""
 
 from __future__ import annotations
 
@@ -29,31 +29,35 @@ _DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 
 @dataclass(frozen=True)
 class CheckpointInfo:
-    """What a weight file is.
-
-    what: in words, such as "GPEN 512 face restoration network". value_range: smallest and largest value of
-    the network's input and output. parameters: how many numbers were learnt (the fixed FIR filters do not
-    count). dtypes: number formats, that of most parameters first. container: "safetensors", "torch-zip",
-    "torch-legacy", or "onnx" for a graph that is converted. wrapper: keys and prefix around the network, ""
-    for none. metadata: what the file says about itself. file_size: bytes. is_task_told: whether the file, its
-    name, or the caller told the task; it is "restore" otherwise.
-    """
+    """What a model file contains."""
 
     path: Path
+    """The file."""
     what: str
+    """A description, such as "GPEN 512 face restoration network"."""
     spec: Spec
+    """The shape of the network."""
     task: str
+    """The task that it is for: a name in :data:`gpen.tasks.TASKS`."""
     value_range: tuple[float, float]
+    """Smallest and largest value of the network's input and output."""
     parameters: int
+    """Number of learnt parameters, without the fixed FIR filters."""
     dtypes: tuple[str, ...]
+    """Names of the dtypes, the one of most parameters first."""
     container: str
+    """"safetensors", "torch-zip", "torch-legacy", or "onnx" for a graph that is being converted."""
     wrapper: str
+    """Keys and prefix around the network in the file; "" if there are none."""
     file_size: int
+    """Bytes."""
     metadata: dict[str, str] = field(default_factory=dict)
-    is_task_told: bool = True
+    """What the file says about itself."""
+    is_task_known: bool = True
+    """Whether the file, its name or the caller named the task; otherwise it is assumed to be "restore"."""
 
     def sha256(self) -> str:
-        """SHA256 of the file, 64 hex digits. Reads the whole file, unlike everything else here."""
+        """SHA256 of the file, 64 hex digits. Reads the whole file, unlike everything else in this class."""
         try:
             return sha256_of(self.path)
         except OSError as e:
@@ -61,59 +65,67 @@ class CheckpointInfo:
 
 
 class Model:
-    """A GPEN network with what is needed to use it.
+    """A GPEN network that is ready to use."""
 
-    spec: its shape. network: the torch.nn.Module. task, value_range: what it is for, and the smallest and
-    largest value of its input and output. path: its file. dtype and device: where and how it computes.
-    is_task_told: as for :class:`CheckpointInfo`.
-    """
+    network: GPEN
+    """The torch.nn.Module."""
+    spec: Spec
+    """Its shape."""
+    task: str
+    """The task that it is for: a name in :data:`gpen.tasks.TASKS`."""
+    value_range: tuple[float, float]
+    """Smallest and largest value of its input and output."""
+    path: Path
+    """The file that it was loaded from."""
+    is_task_known: bool
+    """Whether the file, its name or the caller named the task; otherwise it is assumed to be "restore"."""
 
-    def __init__(self, network: GPEN, task: str, path: Path, is_task_told: bool = True) -> None:
-        self.network = network
-        self.spec: Spec = network.spec
+    def __init__(self, network: GPEN, task: str, path: Path, is_task_known: bool = True) -> None:
         row = find_task(task)
+        self.network = network
+        self.spec = network.spec
         self.task = row.name
         self.value_range = row.value_range
         self.path = path
-        self.is_task_told = is_task_told
+        self.is_task_known = is_task_known
 
     def for_task(self, task: str) -> Model:
-        """The same network for ``task``, taken at the user's word where nothing tells what it is for.
+        """The same network for ``task``, which the user asks for, unless it is known to be for another.
 
-        GpenError where it is for another.
+        GpenError if it is.
         """
-        if self.is_task_told:
+        if self.is_task_known:
             require_task(self, task)
             return self
         return Model(self.network, task, self.path)
 
     @property
     def dtype(self) -> torch.dtype:
-        """Number format of the network's weights."""
+        """The dtype in which the network computes."""
         return self.network.final_linear[0].weight.dtype  # type: ignore[return-value]
 
     @property
     def device(self) -> torch.device:
-        """Where the network's weights are."""
+        """The device that the network is on."""
         return self.network.final_linear[0].weight.device  # type: ignore[return-value]
 
     def __call__(self, pictures: Tensor) -> Tensor:
         """Run the network.
 
         pictures: (N, 3, in_size, in_size), RGB in ``value_range``, any floating-point dtype, any device.
-        Returns (N, 3, out_size, out_size) in the same range, float32, on the network's device. GpenError for
-        another shape or dtype.
+        Returns (N, 3, out_size, out_size), float32 in the same range, on the network's device. GpenError for another
+        shape or an integer dtype.
         """
         size = self.spec.in_size
         shape = tuple(pictures.shape)
         if len(shape) != 4 or shape[0] < 1 or shape[1:] != (3, size, size):
             raise GpenError(
-                f"{self.spec.title} was given pictures of the shape {shape}; it takes (N, 3, {size}, {size})."
+                f"{self.spec.title} was given pictures of shape {shape}; pass pictures of shape (N, 3, {size}, {size})."
             )
         if not pictures.is_floating_point():
             raise GpenError(
-                f"{self.spec.title} was given {pictures.dtype} pictures; it takes floating-point numbers "
-                f"from {self.value_range[0]:g} to {self.value_range[1]:g}."
+                f"{self.spec.title} was given pictures of dtype {pictures.dtype}; pass floating-point numbers from "
+                f"{self.value_range[0]:g} to {self.value_range[1]:g}."
             )
         with torch.inference_mode(), without_autocast(self.device):
             out: Tensor = self.network(pictures.to(device=self.device, dtype=self.dtype))
@@ -124,21 +136,21 @@ class Model:
 
 
 def require_task(model: Model | CheckpointInfo, task: str = "restore") -> None:
-    """GpenError where a network, or one in a file, is for another task than the one at hand."""
+    """GpenError if a network, loaded or still in its file, is for another task than ``task``."""
     wanted, found = find_task(task), find_task(model.task)
     if found is not wanted:
         example = f", such as {wanted.example}" if wanted.example else ""
         raise GpenError(
-            f"{model.path.name} is a {model.spec.title} {found.network_title}, for the task {found.name}; what is "
-            f"needed here is one for the task {wanted.name}{example}."
+            f"{model.path.name} is a {model.spec.title} {found.network_title}, for the task {found.name}. Choose a "
+            f"model for the task {wanted.name}{example}."
         )
 
 
 def inspect(path: Path | str, task: str | None = None) -> CheckpointInfo:
-    """Say what a weight file is, reading no more than its table of contents.
+    """Say what a model file contains, reading no more than its table of contents.
 
-    task: for files whose task neither their metadata nor their name tells; "restore" otherwise.
-    CheckpointError when it is not a GPEN network.
+    task: the task to assume whatever the file says; None: the one in its metadata or file name, else "restore".
+    CheckpointError when the file is not a GPEN model.
     """
     header = read_header(Path(path))
     return info_of(header, locate(header), task)
@@ -150,12 +162,12 @@ def load_model(
     dtype: torch.dtype | None = None,
     task: str | None = None,
 ) -> Model:
-    """Load the GPEN network in a weight file.
+    """Load the GPEN network in a model file.
 
-    dtype: float32, bfloat16 or float16. None: float32 on a CPU, elsewhere what the file holds.
+    dtype: float32, bfloat16 or float16; None: float32 on a CPU, elsewhere the dtype in the file.
     task: as for :func:`inspect`.
 
-    CheckpointError when the file is not a GPEN network, GpenError for a device or dtype that cannot be used,
+    CheckpointError when the file is not a GPEN model, GpenError for a device or dtype that cannot be used,
     OutOfMemoryError when the device has too little memory.
     """
     header = read_header(Path(path))
@@ -169,35 +181,35 @@ def load_model(
         state = {name: tensor.to(device, dtype) for name, tensor in read_tensors(header, located)}
         state |= {name: standard_kernel(name).to(device, dtype) for name in located.kernels}
         network.load_state_dict(state, assign=True)
-    return Model(network.requires_grad_(False).eval(), info.task, info.path, info.is_task_told)
+    return Model(network.requires_grad_(False).eval(), info.task, info.path, info.is_task_known)
 
 
 def info_of(header: Header, located: Located, task: str | None) -> CheckpointInfo:
-    """What the file is in which these tensors were located; task: as for :func:`inspect`."""
+    """Describe a file whose tensors were located; task: as for :func:`inspect`."""
     metadata = header.metadata or _plain_metadata(header.tree)
-    told = _task(header, metadata, task)
-    row = find_task(told or "restore")
-    counted: Counter[str] = Counter()
-    learnt = [info for name, info in located.tensors.items() if not name.endswith(".kernel")]
-    for tensor in learnt:
-        counted[tensor.dtype] += tensor.numel
+    named = _named_task(header, metadata, task)
+    row = find_task(named or "restore")
+    counts: Counter[str] = Counter()
+    for name, tensor in located.tensors.items():
+        if not name.endswith(".kernel"):
+            counts[tensor.dtype] += tensor.numel
     return CheckpointInfo(
         path=header.path,
         what=f"{located.spec.title} {row.network_title}",
         spec=located.spec,
         task=row.name,
         value_range=row.value_range,
-        parameters=counted.total(),
-        dtypes=tuple(dtype for dtype, _ in counted.most_common()),
+        parameters=counts.total(),
+        dtypes=tuple(dtype for dtype, _ in counts.most_common()),
         container=header.container,
         wrapper=located.wrapper,
         file_size=header.size,
         metadata=metadata,
-        is_task_told=told is not None,
+        is_task_known=named is not None,
     )
 
 
-def _task(header: Header, metadata: dict[str, str], asked: str | None) -> str | None:
+def _named_task(header: Header, metadata: dict[str, str], asked: str | None) -> str | None:
     if asked is not None:
         return find_task(asked).name
     if "task" in metadata and header.container == "safetensors":
@@ -209,7 +221,7 @@ def _task(header: Header, metadata: dict[str, str], asked: str | None) -> str | 
 
 
 def _plain_metadata(tree: dict[str, Any]) -> dict[str, str]:
-    """Numbers and words beside the tensors, and those of an argparse.Namespace called args."""
+    """Numbers and strings beside the tensors, and those in an argparse.Namespace called args."""
     values = dict(tree)
     if isinstance(tree.get("args"), dict):
         values |= {f"args.{key}": value for key, value in tree["args"].items()}
@@ -222,7 +234,7 @@ def _device(device: torch.device | str) -> torch.device:
         return torch.device(device)
     except (RuntimeError, TypeError) as e:
         raise GpenError(
-            f"The device {str(device)!r} is unknown to PyTorch. Common ones are cpu, cuda, cuda:1 and mps."
+            f"PyTorch does not know the device {str(device)!r}. Choose one such as cpu, cuda, cuda:1 or mps."
         ) from e
 
 
@@ -236,8 +248,8 @@ def _dtype(asked: torch.dtype | None, device: torch.device, stored: str) -> torc
         raise GpenError(f"A GPEN network cannot compute in {asked}. Choose float32, bfloat16 or float16.")
     if cpu and asked == torch.float16:
         raise GpenError(
-            "float16 cannot be used on a CPU: its arithmetic is emulated there, slow and inexact. Choose "
-            "float32, or bfloat16, or a GPU."
+            "float16 cannot be used on a CPU, where its arithmetic is emulated, slow and inexact. Choose float32, "
+            "bfloat16, or a GPU."
         )
     return asked
 
@@ -249,11 +261,11 @@ def _reporting_memory(device: torch.device, info: CheckpointInfo, dtype: torch.d
         yield
     except (torch.cuda.OutOfMemoryError, MemoryError) as e:
         raise OutOfMemoryError(
-            f"{info.what} takes {needed:.0f} MB in {str(dtype).removeprefix('torch.')}, which {device} "
-            "does not have free. Close other programs, choose float16 on a GPU, or use the CPU."
+            f"{info.what} needs {needed:.0f} MB in {str(dtype).removeprefix('torch.')}, more than {device} has free. "
+            "Close other programs, choose float16 on a GPU, or use the CPU."
         ) from e
     except (RuntimeError, AssertionError, NotImplementedError) as e:
-        # What PyTorch raises for a device that it was not built for, or that this computer lacks.
+        # PyTorch raises these for a device that it was not built for, or that this computer lacks.
         if device.type == "cpu":
             raise
-        raise GpenError(f"The network cannot be put on the device {device}: {first_line(e)}. Choose cpu.") from e
+        raise GpenError(f"The model cannot be moved to the device {device}: {first_line(e)}. Choose cpu.") from e

@@ -283,7 +283,7 @@ def _metadata(info: CheckpointInfo, digest: str) -> dict[str, str]:
         "architecture": "GPEN",
         **spec,
         # Left out, the task is what the file is used for.
-        **({"task": info.task} if info.is_task_told else {}),
+        **({"task": info.task} if info.is_task_known else {}),
         "source_file": info.path.name,
         "source_sha256": digest,
     }

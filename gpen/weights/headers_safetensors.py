@@ -1,7 +1,7 @@
 """The header of a .safetensors file.
 
-Format: https://github.com/huggingface/safetensors#format (8 bytes little-endian length of the header, the
-header as JSON, the tensors' bytes without gaps).
+Format: https://github.com/huggingface/safetensors#format (length of the header as 8 bytes, little-endian; the header
+as JSON; the bytes of the tensors without gaps).
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ DTYPES = {
 }
 
 Tensors = dict[str, tuple[tuple[int, ...], str, int]]
+"""Shape, dtype and offset in the file of each tensor."""
 
 
 def looks_like(start: bytes) -> bool:
@@ -43,7 +44,7 @@ def looks_like(start: bytes) -> bool:
 
 
 def read(path: Path, file: BinaryIO, size: int) -> tuple[Tensors, dict[str, str]]:
-    """Return name -> (shape, number format, first byte in the file), and the metadata. CheckpointError."""
+    """Read the description of every tensor, and the metadata; CheckpointError when the file is damaged."""
     file.seek(0)
     length = int.from_bytes(file.read(8), "little")
     if length > MAX_HEADER_BYTES and length <= size - 8:
@@ -57,26 +58,26 @@ def read(path: Path, file: BinaryIO, size: int) -> tuple[Tensors, dict[str, str]
             raise ValueError
         tensors = {name: _entry(entry) for name, entry in header.items()}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as e:
-        raise _damaged(path, "its header is not what the format prescribes") from e
+        raise _damaged(path, "its header does not follow the format") from e
     first = 8 + length
     end = 0
     for name, (shape, dtype, begin, stop) in sorted(tensors.items(), key=lambda item: item[1][2:]):
         needed = math.prod(shape) * ITEM_SIZES[dtype]
         if begin != end or stop - begin != needed:
-            raise _damaged(path, f"the place it gives for the tensor {name[:100]!r} does not fit its shape")
+            raise _damaged(path, f"the offsets of the tensor {name[:100]!r} do not fit its shape")
         end = stop
     if first + end > size:
         raise _short(path, size, f"it should have {first + end} bytes")
     if first + end < size:
-        raise _damaged(path, f"it has {size - first - end} bytes more than its header accounts for")
+        raise _damaged(path, f"it has {size - first - end} bytes more than its header describes")
     return {n: (shape, dtype, first + begin) for n, (shape, dtype, begin, _) in tensors.items()}, metadata
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    made = dict(pairs)
-    if len(made) != len(pairs):
+    values = dict(pairs)
+    if len(values) != len(pairs):
         raise ValueError("a name appears twice")
-    return made
+    return values
 
 
 def _entry(entry: dict[str, Any]) -> tuple[tuple[int, ...], str, int, int]:
@@ -97,6 +98,6 @@ def _damaged(path: Path, why: str) -> CheckpointError:
 
 def _short(path: Path, size: int, why: str) -> CheckpointError:
     return CheckpointError(
-        f"{path.name} is cut short: {why}, and there are {size}. The download did not finish, or the disk "
-        "was full; download it again."
+        f"{path.name} is cut short: {why}, but the file has {size}. The download did not finish, or the disk was full; "
+        "download it again."
     )

@@ -1,4 +1,4 @@
-"""Networks that are not GPEN's, made by spandrel from files that are not trusted."""
+"""Loads networks other than GPEN through the package spandrel, from files that are not trusted."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from .tensors import read_everything
 
 @dataclass(frozen=True)
 class Role:
-    """What a network is wanted for, in the words of errors.
-
-    name: such as "background model". kind: what it has to be, such as "an upscaler". wanted: a sentence that says more.
-    extra: what of this package brings spandrel.
-    """
+    """What a network is needed for, in the words of the error messages."""
 
     name: str
+    """Such as "background model"."""
     kind: str
+    """What it has to be, such as "an upscaler"."""
     wanted: str
+    """A sentence that says what to use."""
     extra: str = "upscale"
+    """The optional dependency of this package that installs spandrel."""
 
 
 def load_descriptor(
@@ -41,20 +41,21 @@ def load_descriptor(
     precision: str,
     registry: Any = None,
 ) -> Any:
-    """Make the network that a file holds: spandrel's descriptor, on the device, in evaluation mode, without gradients.
+    """Load the network in a file: spandrel's descriptor, on the device, in evaluation mode, without gradients.
 
-    check: raises CheckpointError where it is of another kind; called before the device's memory is taken. device: as
-    PyTorch names it, or "auto". precision: as the option of that name; float32 on a CPU and for networks that cannot
-    compute in another number format. registry: of the architectures that are tried; spandrel's own by default.
+    check: raises CheckpointError for a network of the wrong kind; called before memory of the device is used.
+    device: a name that PyTorch understands, or "auto".
+    precision: a value of the option of that name; float32 on a CPU and for networks that support no other dtype.
+    registry: the architectures to try; spandrel's own by default.
 
-    CheckpointError when the file is of another kind, damaged or unsafe; GpenError where spandrel is missing or broken,
-    or the device cannot be used; OutOfMemoryError when it has too little memory.
+    CheckpointError when the file is of another kind, damaged or unsafe; GpenError when spandrel is missing or broken,
+    or the device cannot be used; OutOfMemoryError when the device has too little memory.
     """
     name = header.path.name
     refuse_code(header)
     spandrel = import_spandrel(role)
     known = describe(network_names(header)) or "another network"
-    place = pick_device(device)
+    target = pick_device(device)
     state = read_everything(header)
     with torch.inference_mode(False), torch.no_grad():
         try:
@@ -64,9 +65,9 @@ def load_descriptor(
             raise CheckpointError(
                 f"{name} is {known}, which spandrel does not read as {role.kind}. {role.wanted}"
             ) from None
-        except Exception as error:  # each architecture has its own way to fail on tensors that are not its own
+        except Exception as error:  # each architecture fails in its own way on foreign tensors
             raise CheckpointError(
-                f"{name} is {known}, and spandrel cannot make {role.kind} of it ({first_line(error)}). {role.wanted}"
+                f"{name} is {known}, and spandrel cannot load it as {role.kind} ({first_line(error)}). {role.wanted}"
             ) from error
         if not isinstance(descriptor, spandrel.ImageModelDescriptor):
             raise CheckpointError(
@@ -75,30 +76,30 @@ def load_descriptor(
         check(descriptor)
         descriptor.model.requires_grad_(False).eval()
         try:
-            descriptor.to(place, usable_dtype(precision, place, descriptor))
+            descriptor.to(target, usable_dtype(precision, target, descriptor))
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
             raise OutOfMemoryError(
-                f"{name} does not fit into the memory that is free on {place}. Close other programs that use it, or "
-                f"choose a smaller {role.name}."
+                f"{name} does not fit into the free memory of {target}. Close other programs that use it, or choose a "
+                f"smaller {role.name}."
             ) from error
     return descriptor
 
 
 def refuse_code(header: Header) -> None:
-    """CheckpointError where a file wants to run code when it is opened."""
+    """CheckpointError for a file that would run code when it is opened."""
     if header.code:
         raise CheckpointError(code_complaint(header.path, header.code))
 
 
 def kind_of(header: Header, descriptor: Any) -> str:
-    """What a file is, as the beginning of a sentence."""
+    """What a file contains, as the beginning of a sentence."""
     return f"{header.path.name} is a network of the kind {descriptor.architecture.name}"
 
 
 def import_spandrel(role: Role) -> Any:
-    """The package; GpenError that says how to get it where it is missing or broken."""
+    """Import the package; GpenError that says how to install it when it is missing or broken."""
     try:
         import spandrel
     except Exception as error:  # torchvision, which it needs, breaks in many ways
@@ -109,23 +110,24 @@ def import_spandrel(role: Role) -> Any:
             ) from error
         raise GpenError(
             f"The Python package spandrel cannot be used here ({type(error).__name__}: {first_line(error)}). "
-            f"{role.name.capitalize()}s need it; all else does not."
+            f"Only {role.name}s need it. Install it again: "
+            f"pip install --force-reinstall gpen-face-restore[{role.extra}]"
         ) from error
     return spandrel
 
 
 def usable_dtype(precision: str, device: torch.device, descriptor: Any) -> torch.dtype:
-    """The number format that option "precision" names where the network can compute in it, else float32."""
-    able = {torch.float16: descriptor.supports_half, torch.bfloat16: descriptor.supports_bfloat16}
+    """The dtype that the option "precision" names if the network supports it, else float32."""
+    supports = {torch.float16: descriptor.supports_half, torch.bfloat16: descriptor.supports_bfloat16}
     dtype = pick_dtype(precision, device)
-    return dtype if device.type != "cpu" and able.get(dtype, True) else torch.float32
+    return dtype if device.type != "cpu" and supports.get(dtype, True) else torch.float32
 
 
 @contextlib.contextmanager
 def repeatable(device: torch.device) -> Iterator[None]:
-    """Let a network compute in its own number format, and give the same result each time.
+    """Let a network compute in its own dtype and return the same result each time.
 
-    Some architectures add noise: it is the same each time, and a program around us does not see that it was drawn.
+    Some architectures add noise: the seed is fixed, and the host program's random state stays as it was.
     """
     gpus = range(torch.cuda.device_count() if device.type == "cuda" else 0)
     with without_autocast(device), torch.random.fork_rng(gpus):

@@ -1,4 +1,4 @@
-"""Finds GPEN's tensors in a weight file, however they are wrapped, and tells which GPEN they make."""
+"""Finds the GPEN state dict in a model file, however it is wrapped, and infers the network's spec."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .headers import Header, TensorInfo, show_shape
 from .headers_torch import code_complaint
 
 WRAPPERS = ("g_ema", "params_ema", "params", "state_dict", "model", "g")
-"""Keys under which programs put the network, the preferred first: a moving average restores better."""
+"""Keys under which programs store the network, in order of preference: a moving average restores better."""
 
 PARTS = ("encoder", "mapper", "generator")
 
@@ -34,26 +34,27 @@ _SHOWN = 4
 
 @dataclass(frozen=True)
 class Located:
-    """GPEN's tensors by their published names.
-
-    paths: where each lies in the file's tree, key by key. wrapper: the keys and prefix around them, "" for
-    none. kernels: FIR buffers that the file lacks; their values are the same in every GPEN.
-    """
+    """A GPEN state dict that was found in a file."""
 
     tensors: dict[str, TensorInfo]
+    """Its tensors by their published names."""
     paths: dict[str, tuple[str, ...]]
+    """The keys that lead to each tensor in the file's tree."""
     wrapper: str
+    """The keys and the prefix around the state dict; "" if there are none."""
     spec: Spec
+    """The shape of the network."""
     kernels: tuple[str, ...]
+    """Names of the FIR buffers that the file lacks; their values are the same in every GPEN."""
 
 
 def locate(header: Header) -> Located:
-    """Find the network and infer its spec; CheckpointError that says what the file is instead."""
+    """Find the network and infer its spec; CheckpointError that says what else the file is."""
     found = _unwrap(header.tree, ()) or _unwrap_parts(header)
     if header.code:
         what = None if found else _other(header)
         complaint = code_complaint(header.path, header.code)
-        raise CheckpointError(f"{header.path.name} is {what} Besides, {complaint}" if what else complaint)
+        raise CheckpointError(f"{header.path.name} is {what} In addition, {complaint}" if what else complaint)
     if not found:
         raise CheckpointError(_not_gpen(header))
     paths, wrapper = found
@@ -65,19 +66,19 @@ def locate(header: Header) -> Located:
 
 
 def is_own_name(name: str) -> bool:
-    """Whether a tensor of this name, whatever stands before it, may be one of GPEN's."""
+    """Whether a tensor of this name, with any prefix, may be one of GPEN's."""
     return _OURS.search(name) is not None
 
 
 @lru_cache(maxsize=8)
 def expected_shapes(spec: Spec) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of every tensor of the network."""
+    """The name and shape of every tensor of the network."""
     with torch.device("meta"):
         return {name: tuple(tensor.shape) for name, tensor in GPEN(spec).state_dict().items()}
 
 
 def standard_kernel(name: str) -> torch.Tensor:
-    """The FIR buffer ``name`` as published: (4, 4), float32."""
+    """The published FIR buffer ``name``: (4, 4), float32."""
     with torch.device("cpu"):
         return published_kernel(1.0 if name.startswith("ecd") else 4.0)
 
@@ -92,11 +93,11 @@ _Found = tuple[dict[str, tuple[str, ...]], str]
 
 
 def _unwrap(tree: Mapping[str, Any], keys: tuple[str, ...]) -> _Found | None:
-    """Return GPEN's names with their places in ``tree``, and the wrapper; None where there is no GPEN."""
+    """GPEN's names with their paths in ``tree``, and the wrapper; None if there is no GPEN."""
     names = [name for name, value in tree.items() if isinstance(value, TensorInfo)]
     prefix = _prefix(names)
     if prefix is not None:
-        # Beside a wrapper's prefix, such as "g_ema.", lie other networks; beside "module." nothing may.
+        # Beside a wrapper's prefix, such as "g_ema.", other networks are allowed; beside "module." they are not.
         wrapped = any(word in prefix.split(".") for word in WRAPPERS)
         paths = {name.removeprefix(prefix): (*keys, name) for name in names if name.startswith(prefix) or not wrapped}
         return paths, ", ".join(filter(None, (*keys, prefix)))
@@ -109,7 +110,7 @@ def _unwrap(tree: Mapping[str, Any], keys: tuple[str, ...]) -> _Found | None:
 
 
 def _prefix(names: list[str]) -> str | None:
-    """What stands before GPEN's own names, or None where no encoder of GPEN is among them."""
+    """The prefix of GPEN's own names; None if no GPEN encoder is among them."""
     for name in names:
         match = re.match(r"((?:\w+\.)*?)(ecd\d+\.0\.\d\.\w+)$", name)
         if match and match[1] != "encoder.":
@@ -118,7 +119,7 @@ def _prefix(names: list[str]) -> str | None:
 
 
 def _unwrap_parts(header: Header) -> _Found | None:
-    """Join a container of encoder, mapper and generator, each a dict of tensors."""
+    """Join encoder, mapper and generator, each a dict of tensors."""
     for keys in ((), *((key,) for key in WRAPPERS)):
         try:
             tree = _at(header.tree, keys)
@@ -140,7 +141,7 @@ def _unwrap_parts(header: Header) -> _Found | None:
 
 
 def _part(tree: Mapping[str, Any], keys: tuple[str, ...], part: str) -> dict[str, tuple[str, ...]]:
-    """Names of the tensors of one part, without prefixes, and where they are."""
+    """Names of the tensors of one part, without prefixes, and their paths."""
     inner = tree.get(part)
     if isinstance(inner, dict):
         for wrapper in WRAPPERS:
@@ -159,7 +160,7 @@ def _part(tree: Mapping[str, Any], keys: tuple[str, ...], part: str) -> dict[str
 
 
 def _renamed(part: str, places: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
-    """Give a part's tensors their published names; {} where most are not GPEN's."""
+    """Give the tensors of a part their published names; {} if most are not GPEN's."""
     renamed = {}
     # A mapper saved without its PixelNorm, which has no weights, counts its layers from 0.
     shift = 1 if part == "mapper" and "0.weight" in places else 0
@@ -184,15 +185,14 @@ def _foreign_part(header: Header, part: str, names: set[str]) -> str:
     what = other_networks.identify(names)
     looks = f" (it looks like {what.partition(', not')[0]})" if what else ""
     return (
-        f"{header.path.name} is made of {', '.join(p for p in PARTS if p in header.tree)}, but its {part} "
-        f"is not GPEN's: found {len(names)} tensors such as {_some(sorted(names))}{looks}, expected "
-        f"{expected}. No GPEN network can be made of it; get one of the published files (`gpen models` "
-        "lists them)."
+        f"{header.path.name} consists of {', '.join(p for p in PARTS if p in header.tree)}, but its {part} is not "
+        f"GPEN's: found {len(names)} tensors such as {_some(sorted(names))}{looks}, expected {expected}. It is not a "
+        "GPEN model; get one of the published models (`gpen models` lists them)."
     )
 
 
 def network_names(header: Header) -> set[str]:
-    """Names of the tensors of the file's largest network, whatever it is, without what is wrapped around them."""
+    """Names of the tensors in the file's largest network, whatever it is, without prefixes of wrappers."""
     groups = [_names(header.tree)]
     groups += [_names(value) for value in header.tree.values() if isinstance(value, dict)]
     largest = max(groups, key=len)
@@ -201,12 +201,12 @@ def network_names(header: Header) -> set[str]:
 
 
 def is_gpen(header: Header) -> bool:
-    """Whether the file's largest network has GPEN's encoder; :func:`locate` says whether it is whole."""
+    """Whether the file's largest network has GPEN's encoder; :func:`locate` says whether it is complete."""
     return any(name.startswith("ecd0.") for name in network_names(header))
 
 
 def _other(header: Header) -> str | None:
-    """What the file's largest network is, if it is known."""
+    """What the file's largest network is, if it is one that is recognised."""
     return other_networks.identify(network_names(header))
 
 
@@ -216,7 +216,7 @@ def _names(tree: Mapping[str, Any]) -> set[str]:
 
 def _not_gpen(header: Header) -> str:
     what = _other(header)
-    advice = "`gpen models` lists the files that fit."
+    advice = "`gpen models` lists the models that fit."
     if what:
         return f"{header.path.name} is {what} {advice}"
     groups = [header.tree, *(value for value in header.tree.values() if isinstance(value, dict))]
@@ -224,12 +224,12 @@ def _not_gpen(header: Header) -> str:
     if not names:
         only = _some(sorted(header.tree))
         return (
-            f"{header.path.name} holds no network: no tensors were found in it{', only ' * bool(only)}{only}. A "
-            f"GPEN network's tensors were expected. {advice}"
+            f"{header.path.name} contains no network: no tensors were found in it{', only ' * bool(only)}{only}. "
+            f"Expected the tensors of a GPEN network. {advice}"
         )
     return (
-        f"{header.path.name} holds another network: {len(names)} tensors such as {_some(names)}. Expected "
-        f"GPEN's, such as ecd0.0.0.weight and generator.input.input. {advice}"
+        f"{header.path.name} contains another network: {len(names)} tensors such as {_some(names)}. Expected those of "
+        f"GPEN, such as ecd0.0.0.weight and generator.input.input. {advice}"
     )
 
 
@@ -238,14 +238,14 @@ def _check_numbers(header: Header, tensors: dict[str, TensorInfo]) -> None:
         if info.dtype not in WEIGHT_DTYPES:
             raise CheckpointError(
                 f"{header.path.name} stores the tensor {name} as {info.dtype}. Expected float32, float16 or "
-                f"bfloat16: quantised and integer weights cannot be used."
+                f"bfloat16: quantised and integer weights are not supported."
             )
-    # Tensors may share their numbers in the file, but take memory each: this bounds what they can take.
+    # Tensors may share storage in the file, but each takes memory of its own: this limits how much.
     total = sum(info.nbytes for info in tensors.values())
     if total > header.size * 1.05 + (1 << 20):
         raise CheckpointError(
-            f"{header.path.name} declares tensors of {total} bytes, but has only {header.size}. The file is "
-            f"damaged or made to do harm; it was not loaded."
+            f"{header.path.name} declares tensors of {total} bytes, but has only {header.size}. The file is damaged or "
+            "malicious; it was not loaded. Get it again from a source you trust."
         )
 
 
@@ -257,24 +257,25 @@ def _infer(header: Header, tensors: dict[str, TensorInfo]) -> Spec:
     style = _dimension(tensors, "generator.style.1.weight", 0) or _dimension(tensors, "final_linear.0.bias", 0)
     if not (2 <= blocks <= 11 and 1 <= colors <= 10 and 1 <= layers <= 64 and bottom and style):
         raise CheckpointError(
-            f"{header.path.name} has parts of a GPEN network, but too few to tell which: {blocks} encoder "
-            f"blocks, {colors + 1} picture outputs, {max(layers, 0)} mapping layers, {bottom} channels and "
-            f"a style of {style} numbers. The file is incomplete or made for another network; get one of "
-            "the published files (`gpen models` lists them)."
+            f"{header.path.name} has parts of a GPEN network, but too few to tell which: {blocks} encoder blocks, "
+            f"{colors + 1} RGB outputs, {max(layers, 0)} mapping layers, {bottom} channels and a style vector of "
+            f"{style} numbers. The file is incomplete or for another network; get one of the published models (`gpen "
+            "models` lists them)."
         )
     in_size, out_size = 2 ** (blocks + 1), 2 ** (colors + 2)
     if in_size > out_size or max(bottom, style) > _MAX_SIZE:
         raise CheckpointError(
             f"{header.path.name} describes a network that takes {in_size} pixels and returns {out_size}, "
-            f"with {bottom} channels and a style of {style} numbers. GPEN never returns fewer pixels than "
-            f"it takes, nor has more than {_MAX_SIZE} channels."
+            f"with {bottom} channels and a style vector of {style} numbers. GPEN never returns fewer pixels than it "
+            f"takes, and never has more than {_MAX_SIZE} channels. Get one of the published models (`gpen models` "
+            "lists them)."
         )
     multiplier = _multiplier(tensors, in_size, out_size, bottom)
     return Spec(in_size, out_size, multiplier, bottom / 512, style, layers)
 
 
 def _multiplier(tensors: dict[str, TensorInfo], in_size: int, out_size: int, bottom: int) -> float:
-    """The channel multiplier, from the smallest level of 64 or more, where rounding has least effect."""
+    """The channel multiplier, from the smallest level of at least 64, where rounding has the least effect."""
     for size in (64, 128, 256, 512, 1024, 2048, 4096):
         level = size.bit_length() - 4
         channels = size <= out_size and _dimension(tensors, f"generator.convs.{2 * level}.conv.weight", 1)
@@ -287,7 +288,7 @@ def _multiplier(tensors: dict[str, TensorInfo], in_size: int, out_size: int, bot
 
 
 def _count(tensors: dict[str, TensorInfo], pattern: str) -> int:
-    """One more than the highest number at the pattern's place."""
+    """One more than the highest number that the pattern's group matches."""
     numbers = [int(match[1][:9]) for name in tensors if (match := re.match(pattern, name))]
     return max(numbers, default=-1) + 1
 
@@ -298,7 +299,7 @@ def _dimension(tensors: dict[str, TensorInfo], name: str, axis: int) -> int:
 
 
 def _compare(header: Header, spec: Spec, tensors: dict[str, TensorInfo]) -> tuple[str, ...]:
-    """Refuse missing, additional and misshapen tensors; return the names of FIR buffers to fill in."""
+    """Refuse missing, unknown and misshapen tensors; return the names of the FIR buffers to fill in."""
     expected = expected_shapes(spec)
     absent = [name for name in expected if name not in tensors]
     kernels = tuple(name for name in absent if name.endswith(".kernel"))
@@ -316,9 +317,9 @@ def _compare(header: Header, spec: Spec, tensors: dict[str, TensorInfo]) -> tupl
     ]
     if problems:
         raise CheckpointError(
-            f"{header.path.name} looks like {spec.title}, but its tensors do not fit that network. "
-            f"{'; '.join(problems)}. The file is damaged, or belongs to a variant of GPEN that this "
-            "program does not know."
+            f"{header.path.name} looks like {spec.title}, but its tensors do not fit that network: "
+            f"{'; '.join(problems)}. The file is damaged, or belongs to a variant of GPEN that is not supported. Get "
+            "one of the published models (`gpen models` lists them)."
         )
     return kernels
 

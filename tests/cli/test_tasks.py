@@ -14,7 +14,7 @@ from PIL import Image, ImageCms
 from gpen.images import Picture, read_picture, write_picture
 from gpen.network.synthetic import synthetic_weights
 
-from .conftest import HEIGHT, SPEC, WIDTH, upright_face
+from tests.commands import HEIGHT, SPEC, WIDTH, upright_face
 
 REDDISH = [[0.8, 0.0, 0.1], [0.1, 0.5, 0.0], [0.0, 0.1, 0.4]]
 Y = np.array([0.299, 0.587, 0.114])
@@ -34,11 +34,11 @@ def folder(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def do(gpen, folder, photographs):
-    """Run a command with the networks of that folder and the faces of ``photographs``."""
+def do(gpen, folder, album):
+    """Run a command with the networks of that folder and the faces of ``album``."""
 
     def run(command: str, *arguments: object, faces: bool = True):
-        known = ["--faces", photographs.list] if faces else []
+        known = ["--faces", album.faces_file] if faces else []
         return gpen(command, *arguments, "--models-path", folder, *known)
 
     return run
@@ -52,13 +52,13 @@ def write_mask(path: Path, rows: slice, columns: slice, size: tuple[int, int] = 
     return path
 
 
-def test_a_grey_photograph_gets_colours_and_keeps_its_luma(do, photographs, tmp_path):
-    source = photographs.add("grey.png", grey=True)
+def test_a_grey_photo_gets_colours_and_keeps_its_luma(do, album, tmp_path):
+    source = album.add("grey.png", grey=True)
     run = do("colorize", source, "-o", tmp_path / "out.png")
     assert run.code == 0, run.err
     assert run.out.startswith("GPEN 64 (GPEN-Colorization-1024.pth) on cpu, faces from ")
     assert "1 face colorized." in run.out
-    assert "1 photograph: 1 colorized; 1 face colorized." in run.out
+    assert "1 photo: 1 colorized; 1 face colorized." in run.out
     with Image.open(tmp_path / "out.png") as image:
         assert image.mode == "RGB"
     before, after = read_picture(source, 1).photo, read_picture(tmp_path / "out.png", 1).photo
@@ -71,8 +71,8 @@ def test_a_grey_photograph_gets_colours_and_keeps_its_luma(do, photographs, tmp_
 @pytest.mark.parametrize(
     ("name", "more"), [("a.png", {"bits": 16}), ("a.png", {"alpha": True}), ("a.tif", {"bits": 16, "alpha": True})]
 )
-def test_depth_and_alpha_of_a_grey_photograph_stay(do, photographs, tmp_path, name, more):
-    source = photographs.add(name, grey=True, **more)
+def test_depth_and_alpha_of_a_grey_photo_stay(do, album, tmp_path, name, more):
+    source = album.add(name, grey=True, **more)
     out = tmp_path / f"out{Path(name).suffix}"
     assert do("colorize", source, "-o", out).code == 0
     before, after = read_picture(source, 1), read_picture(out, 1)
@@ -82,8 +82,8 @@ def test_depth_and_alpha_of_a_grey_photograph_stay(do, photographs, tmp_path, na
         assert np.array_equal(after.alpha, before.alpha)
 
 
-def test_a_profile_of_greys_does_not_describe_colours(do, photographs, tmp_path):
-    source = photographs.add("grey.png", grey=True)
+def test_a_profile_of_greys_does_not_describe_colours(do, album, tmp_path):
+    source = album.add("grey.png", grey=True)
     profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
     profile[16:20] = b"GRAY"
     picture = read_picture(source, 1)
@@ -93,11 +93,11 @@ def test_a_profile_of_greys_does_not_describe_colours(do, photographs, tmp_path)
     assert read_picture(tmp_path / "out.png", 1).icc is None
 
 
-def test_a_grey_photograph_without_a_face_is_copied(do, photographs, tmp_path):
-    source = photographs.add("grey.png", faces=[], grey=True)
+def test_a_grey_photo_without_a_face_is_copied(do, album, tmp_path):
+    source = album.add("grey.png", faces=[], grey=True)
     run = do("colorize", source, "-o", tmp_path / "out.png")
     assert run.code == 0
-    assert "No face was found; the photograph is unchanged." in run.out
+    assert "No face was found; the photo is unchanged." in run.out
     assert (tmp_path / "out.png").read_bytes() == source.read_bytes()
 
 
@@ -112,15 +112,15 @@ def test_an_aligned_portrait_is_coloured_whole(do, tmp_path):
     assert (after[..., 0] - after[..., 2]).min() > 0.03
 
 
-def test_aligned_portraits_have_no_faces_file(do, photographs, tmp_path):
-    run = do("colorize", photographs.add("a.png"), "-o", tmp_path / "out.png", "--aligned")
+def test_aligned_portraits_have_no_faces_file(do, album, tmp_path):
+    run = do("colorize", album.add("a.png"), "-o", tmp_path / "out.png", "--aligned")
     assert run.code == 2
     assert "leave --faces and --region out" in run.err
     assert not (tmp_path / "out.png").exists()
 
 
-def test_an_aligned_portrait_that_is_no_square(do, photographs, tmp_path):
-    run = do("colorize", photographs.add("a.png"), "-o", tmp_path / "out.png", "--aligned", faces=False)
+def test_an_aligned_portrait_that_is_no_square(do, album, tmp_path):
+    run = do("colorize", album.add("a.png"), "-o", tmp_path / "out.png", "--aligned", faces=False)
     assert run.code == 1
     assert (
         f"An aligned portrait has to be a square, as the network takes it; this one is {WIDTH} x {HEIGHT}." in run.err
@@ -128,12 +128,12 @@ def test_an_aligned_portrait_that_is_no_square(do, photographs, tmp_path):
     assert not (tmp_path / "out.png").exists()
 
 
-def test_damage_becomes_what_the_network_makes_of_white(do, photographs, tmp_path):
-    source = photographs.add("a.png")
+def test_damage_becomes_what_the_network_makes_of_white(do, album, tmp_path):
+    source = album.add("a.png")
     mask = write_mask(tmp_path / "mask.png", slice(40, 50), slice(45, 65))
     run = do("inpaint", source, "-o", tmp_path / "out.png", "--damage", mask)
     assert run.code == 0, run.err
-    assert "1 photograph: 1 inpainted; 1 face inpainted." in run.out
+    assert "1 photo: 1 inpainted; 1 face inpainted." in run.out
     before, after = read_picture(source, 1).photo, read_picture(tmp_path / "out.png", 1).photo
     assert after[43:47, 48:62].min() > 0.97
     same = (after == before).all(axis=2)
@@ -143,12 +143,12 @@ def test_damage_becomes_what_the_network_makes_of_white(do, photographs, tmp_pat
     assert same[:, 69:].all()
 
 
-def test_one_mask_for_each_photograph_in_a_folder(do, photographs, tmp_path):
+def test_one_mask_for_each_photo_in_a_folder(do, album, tmp_path):
     for name in ("a.png", "deep/b.jpg"):
-        photographs.add(name)
+        album.add(name)
     write_mask(tmp_path / "masks/a.png", slice(40, 50), slice(45, 65))
     write_mask(tmp_path / "masks/deep/b.png", slice(50, 60), slice(45, 65))
-    run = do("inpaint", photographs.folder, "-o", tmp_path / "out", "--damage", tmp_path / "masks")
+    run = do("inpaint", album.folder, "-o", tmp_path / "out", "--damage", tmp_path / "masks")
     assert run.code == 0, run.err
     one, other = (read_picture(tmp_path / "out" / name, 1).photo for name in ("a.png", "deep/b.jpg"))
     assert one[43:47, 48:62].min() > 0.97
@@ -156,52 +156,52 @@ def test_one_mask_for_each_photograph_in_a_folder(do, photographs, tmp_path):
     assert other[43, 50].max() < 0.8
 
 
-def test_a_photograph_without_its_mask_does_not_stop_the_others(do, photographs, tmp_path):
+def test_a_photo_without_its_mask_does_not_stop_the_others(do, album, tmp_path):
     for name in ("a.png", "b.png"):
-        photographs.add(name)
+        album.add(name)
     write_mask(tmp_path / "masks/b.png", slice(40, 50), slice(45, 65))
-    run = do("inpaint", photographs.folder, "-o", tmp_path / "out", "--damage", tmp_path / "masks")
+    run = do("inpaint", album.folder, "-o", tmp_path / "out", "--damage", tmp_path / "masks")
     assert run.code == 1
-    assert "There is no mask for this photograph in" in run.err
+    assert "There is no mask for this photo in" in run.err
     assert "it would be called a.png" in run.err
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["b.png"]
 
 
-def test_results_do_not_replace_masks(do, photographs, tmp_path):
-    photographs.add("a.png")
+def test_results_do_not_replace_masks(do, album, tmp_path):
+    album.add("a.png")
     mask = write_mask(tmp_path / "masks/a.png", slice(40, 50), slice(45, 65))
     before = mask.read_bytes()
     for arguments in (["-o", tmp_path / "masks", "--damage", tmp_path / "masks"], ["-o", mask, "--damage", mask]):
-        run = do("inpaint", photographs.folder / "a.png", *arguments, "--overwrite")
+        run = do("inpaint", album.folder / "a.png", *arguments, "--overwrite")
         assert run.code == 1
         assert "where the mask of the damage is. Choose another place with -o." in run.err
     assert mask.read_bytes() == before
 
 
-def test_masks_inside_the_folder_of_photographs_are_no_photographs(do, photographs, tmp_path):
-    photographs.add("a.png")
-    write_mask(photographs.folder / "masks/a.png", slice(40, 50), slice(45, 65))
-    run = do("inpaint", photographs.folder, "-o", tmp_path / "out", "--damage", photographs.folder / "masks")
+def test_masks_inside_the_folder_of_photos_are_no_photos(do, album, tmp_path):
+    album.add("a.png")
+    write_mask(album.folder / "masks/a.png", slice(40, 50), slice(45, 65))
+    run = do("inpaint", album.folder, "-o", tmp_path / "out", "--damage", album.folder / "masks")
     assert run.code == 0, run.err
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.png"]
 
 
-def test_a_mask_of_another_size(do, photographs, tmp_path):
+def test_a_mask_of_another_size(do, album, tmp_path):
     mask = write_mask(tmp_path / "mask.png", slice(0, 9), slice(0, 9), (50, 60))
-    run = do("inpaint", photographs.add("a.png"), "-o", tmp_path / "out.png", "--damage", mask)
+    run = do("inpaint", album.add("a.png"), "-o", tmp_path / "out.png", "--damage", mask)
     assert run.code == 1
     assert f"The mask of the damage is 60 x 50 pixels, the photo {WIDTH} x {HEIGHT}." in run.err
     assert not (tmp_path / "out.png").exists()
 
 
-def test_a_mask_that_is_not_there(do, photographs, tmp_path):
-    run = do("inpaint", photographs.add("a.png"), "-o", tmp_path / "out.png", "--damage", tmp_path / "none.png")
+def test_a_mask_that_is_not_there(do, album, tmp_path):
+    run = do("inpaint", album.add("a.png"), "-o", tmp_path / "out.png", "--damage", tmp_path / "none.png")
     assert run.code == 1
     assert "There is no mask of the damage" in run.err
 
 
-def test_a_mask_drawn_on_a_transparent_ground(do, photographs, tmp_path):
-    source = photographs.add("a.png")
+def test_a_mask_drawn_on_a_transparent_ground(do, album, tmp_path):
+    source = album.add("a.png")
     white, alpha = np.ones((HEIGHT, WIDTH, 3), np.float32), np.zeros((HEIGHT, WIDTH), np.float32)
     alpha[40:50, 45:65] = 1
     write_picture(tmp_path / "mask.png", Picture(white, alpha))
@@ -211,8 +211,8 @@ def test_a_mask_drawn_on_a_transparent_ground(do, photographs, tmp_path):
     assert np.array_equal(after[60:], before[60:])
 
 
-def test_damage_beside_the_face_is_said_and_left(do, photographs, tmp_path):
-    source = photographs.add("a.png")
+def test_damage_beside_the_face_is_said_and_left(do, album, tmp_path):
+    source = album.add("a.png")
     mask = write_mask(tmp_path / "mask.png", slice(0, 3), slice(0, 3))
     run = do("inpaint", source, "-o", tmp_path / "out.png", "--damage", mask)
     assert run.code == 0
@@ -228,24 +228,24 @@ def test_a_segmentation_map_becomes_a_face(do, tmp_path):
     run = do("synthesize", tmp_path / "map.png", "-o", tmp_path / "face.png", faces=False)
     assert run.code == 0, run.err
     assert run.out.startswith("GPEN 64 (GPEN-Seg2face-512.pth) on cpu.")
-    assert "1 photograph: 1 made; 1 face made." in run.out
+    assert "1 photo: 1 made; 1 face made." in run.out
     made = read_picture(tmp_path / "face.png", 1)
     assert made.alpha is None
     # A wrong range on one way would show: 0 to 1 is not scaled.
     assert np.abs(made.photo - labels).max() * 255 <= 1
 
 
-def test_a_map_that_is_no_square(do, photographs, tmp_path):
-    run = do("synthesize", photographs.add("a.png"), "-o", tmp_path / "out.png", faces=False)
+def test_a_map_that_is_no_square(do, album, tmp_path):
+    run = do("synthesize", album.add("a.png"), "-o", tmp_path / "out.png", faces=False)
     assert run.code == 1
     assert "A segmentation map has to be a square" in run.err
 
 
 @pytest.mark.parametrize("command", NAMES)
-def test_wrong_weights_are_refused_with_both_names(do, photographs, tmp_path, command):
+def test_wrong_weights_are_refused_with_both_names(do, album, tmp_path, command):
     mask = write_mask(tmp_path / "mask.png", slice(40, 50), slice(45, 65))
     more = ["--damage", mask] if command == "inpaint" else []
-    source = photographs.add("a.png")
+    source = album.add("a.png")
     faces = command != "synthesize"
     run = do(command, source, "-o", tmp_path / "out.png", "--model", "GPEN-BFR-512", *more, faces=faces)
     assert run.code == 1
@@ -254,26 +254,26 @@ def test_wrong_weights_are_refused_with_both_names(do, photographs, tmp_path, co
     assert not (tmp_path / "out.png").exists()
 
 
-def test_a_network_for_another_task_does_not_restore(do, photographs, tmp_path):
-    run = do("restore", photographs.add("a.png"), "-o", tmp_path / "out.png", "--model", "GPEN-Colorization-1024")
+def test_a_network_for_another_task_does_not_restore(do, album, tmp_path):
+    run = do("restore", album.add("a.png"), "-o", tmp_path / "out.png", "--model", "GPEN-Colorization-1024")
     assert run.code == 1
-    assert "for the task colorize; what is needed here is one for the task restore, such as GPEN-BFR-512." in run.err
+    assert "for the task colorize. Choose a model for the task restore, such as GPEN-BFR-512." in run.err
 
 
 @pytest.mark.parametrize(("command", "name"), NAMES.items())
-def test_without_weights_the_message_names_those_of_the_task(gpen, photographs, tmp_path, command, name):
+def test_without_weights_the_message_names_those_of_the_task(gpen, album, tmp_path, command, name):
     more = ["--damage", write_mask(tmp_path / "m.png", slice(0, 9), slice(0, 9))] if command == "inpaint" else []
     (tmp_path / "empty").mkdir()
-    run = gpen(command, photographs.add("a.png"), "-o", tmp_path / "o.png", "--models-path", tmp_path / "empty", *more)
+    run = gpen(command, album.add("a.png"), "-o", tmp_path / "o.png", "--models-path", tmp_path / "empty", *more)
     assert run.code == 1
     assert f"gpen download {name}" in run.err
 
 
-def test_report_comparison_faces_and_resuming(do, photographs, tmp_path, files_in):
-    photographs.add("a.png", grey=True)
-    photographs.add("b.png", faces=[upright_face(10, 10, 30), upright_face(60, 50, 30)], grey=True)
+def test_report_comparison_faces_and_resuming(do, album, tmp_path, files_in):
+    album.add("a.png", grey=True)
+    album.add("b.png", faces=[upright_face(10, 10, 30), upright_face(60, 50, 30)], grey=True)
     out, report = tmp_path / "out", tmp_path / "report.json"
-    arguments = [photographs.folder, "-o", out, "--compare", "--save-faces", "--report", report]
+    arguments = [album.folder, "-o", out, "--compare", "--save-faces", "--report", report]
     assert do("colorize", *arguments).code == 0
     assert files_in(out) == [
         "a.png",

@@ -153,7 +153,7 @@ def test_files_that_are_missing_or_damaged(small, tmp_path):
     state = torch.load(small, weights_only=True)["params"]
     del state["decoder.conv_in.bias"]
     torch.save(state, tmp_path / "part.pth")
-    with pytest.raises(CheckpointError, match=r"a RestoreFormer network, and spandrel cannot make a face model of it"):
+    with pytest.raises(CheckpointError, match=r"a RestoreFormer network, and spandrel cannot load it as a face model"):
         load_face_model(tmp_path / "part.pth")
 
 

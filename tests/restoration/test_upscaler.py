@@ -296,7 +296,7 @@ def test_a_network_that_only_looks_like_an_upscaler(tmp_path):
     state = Compact(num_feat=4, num_conv=1).state_dict()
     del state["body.2.bias"]
     torch.save(state, tmp_path / "x.pth")
-    with pytest.raises(CheckpointError, match=r"a compact upscaler \(SRVGGNet\), and spandrel cannot make an upscaler"):
+    with pytest.raises(CheckpointError, match=r"a compact upscaler \(SRVGGNet\), and spandrel cannot load it as an upscaler"):
         load_upscaler(tmp_path / "x.pth")
 
 

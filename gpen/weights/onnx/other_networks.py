@@ -5,15 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from ...weights import other_networks
+from .. import other_networks
 from .graph import Graph
 
 _Shape = tuple[int | None, ...]
 
 _PREFIX = re.compile(r"((module|model|net_g|generator|g_ema|params_ema|params)\.)+")
 _OWN = re.compile(r"\becd\d+\.0\b")
-_OWN_TOOL = "It works in tools made for it"
-_DETECTORS = "It belongs in a detectors' folder, and is chosen with the face detector."
 
 
 def identify(graph: Graph) -> str | None:
@@ -24,7 +22,7 @@ def identify(graph: Graph) -> str | None:
     if found is not None:
         return f"{found[0]}, not a GPEN network. {found[1]}".rstrip()
     if any(_OWN.search(name) for name in graph.names):
-        # A damaged or changed GPEN has much in common with other StyleGANs.
+        # A damaged or modified GPEN has much in common with other StyleGANs.
         return None
     return other_networks.identify({_PREFIX.sub("", name, count=1) for name in graph.names})
 
@@ -37,7 +35,7 @@ def _by_parts(graph: Graph) -> tuple[str, str] | None:
         ("a RestoreFormer network", r"quantize\.embedding"),
     ):
         if re.search(pattern, names):
-            return what, f"{_OWN_TOOL}, such as {what.split()[1]}'s own."
+            return what, f"{other_networks.OWN_TOOL}, such as {what.split()[1]}'s own."
     return None
 
 
@@ -93,12 +91,12 @@ def _single(graph: Graph) -> bool:
 
 
 _BY_SHAPES: tuple[tuple[str, Callable[[Graph], bool], str], ...] = (
-    ("a face swapper (inswapper or alike)", _is_swapper, f"{_OWN_TOOL}."),
-    ("a CodeFormer network", _is_codeformer, f"{_OWN_TOOL}, such as CodeFormer's own."),
-    ("the face detector YuNet", _is_yunet, _DETECTORS),
-    ("a face detector (RetinaFace or SCRFD)", _is_retinaface, "It finds faces, and restores none."),
+    ("a face swapper (inswapper or similar)", _is_swapper, f"{other_networks.OWN_TOOL}."),
+    ("a CodeFormer network", _is_codeformer, f"{other_networks.OWN_TOOL}, such as CodeFormer's own."),
+    ("the face detector YuNet", _is_yunet, other_networks.FOR_DETECTION),
+    ("a face detector (RetinaFace or SCRFD)", _is_retinaface, "It detects faces and restores none."),
     ("a face recognition network (ArcFace)", _is_recognition, ""),
-    ("a YOLO detector", _is_yolo, "It finds objects or faces, and restores none."),
+    ("a YOLO detector", _is_yolo, "It detects objects or faces and restores none."),
     ("a face-parsing network", _is_parser, "The mask `parsed` uses parsing_parsenet.pth."),
-    ("an upscaler (Real-ESRGAN or alike)", _is_upscaler, "It enlarges pictures, and knows nothing of faces."),
+    ("an upscaler (Real-ESRGAN or similar)", _is_upscaler, "It enlarges pictures and does not restore faces."),
 )

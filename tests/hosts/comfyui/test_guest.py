@@ -1,4 +1,4 @@
-"""How the nodes behave in the real ComfyUI server: what they declare, files, errors, caching, progress, Cancel."""
+"""The nodes in the real ComfyUI server: their schemas, files, errors, caching, progress and Cancel."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ from tests.hosts.comfyui.server import (
     PromptInterruptedError,
     PromptRefusedError,
 )
-from tests.hosts.comfyui.socket import Listener
+from tests.hosts.comfyui.websocket import Listener
 from tests.hosts.conftest import Parts
 
-FINDING = ["detection_threshold", "select", "only_faces", "min_face_size"]
+CHOOSING = ["detection_threshold", "select", "only_faces", "min_face_size"]
 PASTING = ["mask", "feather", "strength", "color_match"]
 GUARDING = ["identity_guard", "identity_action"]
 OPTIONS_OF = {
     "GPENLoadModel": ["precision"],
     "GPENLoadFaceDetector": ["detector"],
-    "GPENRestoreFaces": [*FINDING, "template", *PASTING, "upscale", "max_megapixels", *GUARDING, "video"],
-    "GPENDetectFaces": [*FINDING, "video"],
+    "GPENRestoreFaces": [*CHOOSING, "template", *PASTING, "upscale", "max_megapixels", *GUARDING, "video"],
+    "GPENDetectFaces": [*CHOOSING, "video"],
     "GPENCropFaces": ["template"],
     "GPENPasteFaces": PASTING,
     "GPENConvertCheckpoint": [],
-    "GPENColorizeFaces": [*FINDING, "template", "mask", "feather", "strength", "upscale", "max_megapixels", "video"],
-    "GPENInpaintFaces": [*FINDING, "template", "feather", "damage_feather", "strength", "max_megapixels"],
+    "GPENColorizeFaces": [*CHOOSING, "template", "mask", "feather", "strength", "upscale", "max_megapixels", "video"],
+    "GPENInpaintFaces": [*CHOOSING, "template", "feather", "damage_feather", "strength", "max_megapixels"],
     "GPENSegmentationToFace": ["max_megapixels"],
 }
 OUTPUTS_OF = {
@@ -60,8 +60,8 @@ OUTPUTS_OF = {
 
 
 @pytest.fixture
-def weight_file(comfyui: ComfyUIServer) -> Iterator[Path]:
-    """A path in the folder of networks, free again after the test."""
+def model_file(comfyui: ComfyUIServer) -> Iterator[Path]:
+    """A path in the folder of models; files there are removed after the test."""
     file = comfyui.base_dir / "models/facerestore_models/of-this-test.pth"
     yield file
     for made in file.parent.glob(f"{file.stem}*"):
@@ -69,7 +69,7 @@ def weight_file(comfyui: ComfyUIServer) -> Iterator[Path]:
 
 
 def inputs_of(comfyui: ComfyUIServer, node: str) -> dict[str, Any]:
-    """Name to type and arguments, in the page's order."""
+    """Type and arguments by name, in the page's order."""
     groups = comfyui.object_info(node)["input"]
     return {name: declared for group in ("required", "optional") for name, declared in groups.get(group, {}).items()}
 
@@ -86,7 +86,7 @@ def test_the_nodes(comfyui: ComfyUIServer) -> None:
 
 
 @pytest.mark.parametrize("node", OUTPUTS_OF)
-def test_everything_is_explained(comfyui: ComfyUIServer, node: str) -> None:
+def test_everything_has_a_text(comfyui: ComfyUIServer, node: str) -> None:
     info = comfyui.object_info(node)
     inputs = inputs_of(comfyui, node)
     texts = [info["display_name"], info["description"], info["category"], *info["output_name"]]
@@ -98,7 +98,7 @@ def test_everything_is_explained(comfyui: ComfyUIServer, node: str) -> None:
 
 
 @pytest.mark.parametrize("node", OPTIONS_OF)
-def test_inputs_say_what_the_options_say(comfyui: ComfyUIServer, node: str) -> None:
+def test_inputs_agree_with_the_options(comfyui: ComfyUIServer, node: str) -> None:
     kinds = {bool: "BOOLEAN", int: "INT", float: "FLOAT", str: "STRING"}
     widgets = {name: declared for name, declared in inputs_of(comfyui, node).items() if "default" in declared[1]}
     inputs = {name: declared for name, declared in widgets.items() if name not in ("size", "half", "aligned")}
@@ -114,7 +114,7 @@ def test_inputs_say_what_the_options_say(comfyui: ComfyUIServer, node: str) -> N
         assert limits == [option.minimum, option.maximum, option.step]
 
 
-def test_no_option_is_left_out() -> None:
+def test_every_option_has_an_input() -> None:
     assert {name for names in OPTIONS_OF.values() for name in names} == set(OPTIONS)
 
 
@@ -125,14 +125,14 @@ def test_values_out_of_range_are_refused(graph: GraphBuilder, parts: Parts, name
         restore(graph, graph.photo(parts.left, "left.png"), **{name: value})
 
 
-def test_a_new_file_is_found(comfyui: ComfyUIServer, made_models: dict[str, Path], weight_file: Path) -> None:
+def test_a_new_file_is_found(comfyui: ComfyUIServer, made_models: dict[str, Path], model_file: Path) -> None:
     assert model_names(comfyui) == [MARKER, PASSTHROUGH]
     comfyui.add_model("facerestore_models/of-this-test/inside.safetensors", made_models[f"facerestore_models/{MARKER}"])
-    weight_file.write_bytes(b"")
-    (weight_file.parent / "of-this-test.txt").write_text("no weights")
-    inside = weight_file.parent / "of-this-test" / "inside.safetensors"
+    model_file.write_bytes(b"")
+    (model_file.parent / "of-this-test.txt").write_text("no weights")
+    inside = model_file.parent / "of-this-test" / "inside.safetensors"
     try:
-        new = [weight_file.name, f"of-this-test{os.sep}inside.safetensors"]
+        new = [model_file.name, f"of-this-test{os.sep}inside.safetensors"]
         assert model_names(comfyui) == [MARKER, *new, PASSTHROUGH]
         assert model_names(comfyui, "GPENConvertCheckpoint", "weight_file") == model_names(comfyui)
     finally:
@@ -141,31 +141,31 @@ def test_a_new_file_is_found(comfyui: ComfyUIServer, made_models: dict[str, Path
 
 
 @pytest.mark.parametrize("kind", ["text", "other network", "empty"])
-def test_a_wrong_weight_file_gets_gpens_sentence(graph: GraphBuilder, weight_file: Path, kind: str) -> None:
+def test_a_wrong_file_is_explained_in_gpens_words(graph: GraphBuilder, model_file: Path, kind: str) -> None:
     if kind == "other network":
-        torch.save({"params_ema": {"stylegan_decoder.style_mlp.1.weight": torch.zeros(512, 512)}}, weight_file)
+        torch.save({"params_ema": {"stylegan_decoder.style_mlp.1.weight": torch.zeros(512, 512)}}, model_file)
     else:
-        weight_file.write_text("No weights, but a web page." if kind == "text" else "")
+        model_file.write_text("No weights, but a web page." if kind == "text" else "")
     with pytest.raises(CheckpointError) as expected:
-        inspect(weight_file)
-    model = graph.add("GPENLoadModel", model_name=weight_file.name)
+        inspect(model_file)
+    model = graph.add("GPENLoadModel", model_name=model_file.name)
     graph.show(graph.add("GPENRestoreFaces", image=graph.add("EmptyImage"), model=model))
     with pytest.raises(PromptFailedError) as caught:
         graph.run()
     assert caught.value.message.strip() == str(expected.value)
     assert caught.value.details["node_type"] == "GPENLoadModel"
-    # Newer pages show it, with the module in front: without the path that the host loads the pack by.
+    # Newer pages show it with the module in front, so it must not contain the path that ComfyUI loads the pack by.
     assert caught.value.details["exception_type"] == "gpen.errors.CheckpointError"
 
 
-def test_weights_for_another_task_restore_nothing(graph: GraphBuilder, made_models: dict[str, Path]) -> None:
+def test_a_model_for_another_task_restores_nothing(graph: GraphBuilder, made_models: dict[str, Path]) -> None:
     name = "GPEN-Seg2face-512.safetensors"
     put = graph.server.add_model(f"facerestore_models/{name}", made_models[f"facerestore_models/{PASSTHROUGH}"])
     try:
         assert name in model_names(graph.server)
         model = graph.add("GPENLoadModel", model_name=name)
         graph.show(graph.add("GPENRestoreFaces", image=graph.add("EmptyImage"), model=model))
-        with pytest.raises(PromptFailedError, match="what is needed here is one for the task restore"):
+        with pytest.raises(PromptFailedError, match="Choose a model for the task restore"):
             graph.run()
     finally:
         put.unlink()
@@ -180,11 +180,11 @@ def test_a_missing_file_is_refused_with_what_to_do(graph: GraphBuilder, node: st
         graph.show(graph.add("GPENRestoreFaces", image=graph.add("EmptyImage"), model=model))
     with pytest.raises(PromptRefusedError) as caught:
         graph.run()
-    assert "There is no weight file 'gone.pth' in ComfyUI's model folders. Put weights such as" in caught.value.message
+    assert "There is no model file 'gone.pth' in ComfyUI's model folders. Put a model such as" in caught.value.message
     assert f"into {folder}, then refresh" in caught.value.message
 
 
-def test_missing_weights_of_a_detector(graph: GraphBuilder, parts: Parts) -> None:
+def test_a_missing_detector_is_named_with_its_folder(graph: GraphBuilder, parts: Parts) -> None:
     detector = graph.add("GPENLoadFaceDetector", detector="retinaface_resnet50")
     graph.add("GPENDetectFaces", image=graph.photo(parts.left, "left.png"), detector=detector)
     folder = graph.server.base_dir / "models/facedetection"
@@ -192,17 +192,17 @@ def test_missing_weights_of_a_detector(graph: GraphBuilder, parts: Parts) -> Non
         graph.run()
 
 
-def test_nothing_is_done_again_unless_a_file_changed(
-    graph: GraphBuilder, parts: Parts, made_models: dict[str, Path], weight_file: Path
+def test_nothing_runs_again_unless_a_file_changed(
+    graph: GraphBuilder, parts: Parts, made_models: dict[str, Path], model_file: Path
 ) -> None:
-    server, place = graph.server, f"facerestore_models/{weight_file.stem}.safetensors"
-    server.add_model(place, made_models[f"facerestore_models/{PASSTHROUGH}"])
+    server, path = graph.server, f"facerestore_models/{model_file.stem}.safetensors"
+    server.add_model(path, made_models[f"facerestore_models/{PASSTHROUGH}"])
     photo = graph.photo(parts.left, "left.png")
-    restore(graph, photo, weights=f"{weight_file.stem}.safetensors").passed_through(parts.left)
+    restore(graph, photo, weights=f"{model_file.stem}.safetensors").passed_through(parts.left)
     ids = {node["class_type"]: id for id, node in graph.graph.items()}
     assert server.run(graph.graph).cached() == set(graph.graph)
 
-    server.add_model(place, made_models[f"facerestore_models/{MARKER}"])
+    server.add_model(path, made_models[f"facerestore_models/{MARKER}"])
     again = server.run(graph.graph)
     assert {ids["LoadImage"], ids["GPENLoadFaceDetector"]} <= again.cached()
     assert not again.cached() & {ids["GPENLoadModel"], ids["GPENRestoreFaces"]}
@@ -227,9 +227,9 @@ def test_progress_shows_each_face(graph: GraphBuilder, parts: Parts) -> None:
         finished = graph.server.wait(graph.server.submit(graph.graph, page.client))
         heard = page.until("execution_success")
     steps = [(data["node"], data["value"], data["max"]) for kind, data in heard if kind == "progress"]
-    found, laid = [(faces.id, done, 2) for done in (1, 2)], [(restored.id, done, 9) for done in range(10)]
-    # Each picture begins with what is done already.
-    assert list(dict.fromkeys(steps)) == found + laid
+    found, restored_steps = [(faces.id, done, 2) for done in (1, 2)], [(restored.id, done, 9) for done in range(10)]
+    # Each photo begins with a report of what is done already.
+    assert list(dict.fromkeys(steps)) == found + restored_steps
     crops = graph.server.images(finished, after.id)
     previews = [data for kind, data in heard if kind == "preview"]
     assert len(previews) == len(crops) == 9
@@ -238,7 +238,7 @@ def test_progress_shows_each_face(graph: GraphBuilder, parts: Parts) -> None:
         assert np.abs(small.astype(int) - crop).mean() < 3
 
 
-def test_cancel_in_the_middle_and_a_good_run_after_it(graph: GraphBuilder, parts: Parts) -> None:
+def test_cancel_midway_and_a_good_run_afterwards(graph: GraphBuilder, parts: Parts) -> None:
     server = graph.server
     left = graph.photo(parts.left, "left.png")
     detector = graph.add("GPENLoadFaceDetector", detector="yunet")
@@ -265,11 +265,11 @@ def test_cancel_in_the_middle_and_a_good_run_after_it(graph: GraphBuilder, parts
 
 @pytest.mark.parametrize("half", [False, True])
 def test_a_converted_file_loads(
-    graph: GraphBuilder, parts: Parts, made_models: dict[str, Path], weight_file: Path, half: bool
+    graph: GraphBuilder, parts: Parts, made_models: dict[str, Path], model_file: Path, half: bool
 ) -> None:
-    torch.save(load_file(made_models[f"facerestore_models/{PASSTHROUGH}"]), weight_file)
-    target = weight_file.with_name(f"{weight_file.stem}{'-fp16' if half else ''}.safetensors")
-    path = graph.add("GPENConvertCheckpoint", weight_file=weight_file.name, half=half)
+    torch.save(load_file(made_models[f"facerestore_models/{PASSTHROUGH}"]), model_file)
+    target = model_file.with_name(f"{model_file.stem}{'-fp16' if half else ''}.safetensors")
+    path = graph.add("GPENConvertCheckpoint", weight_file=model_file.name, half=half)
     said = graph.add("PreviewAny", source=path)
     finished = graph.run()
     assert finished.outputs[said.id]["text"] == [str(target)]
@@ -281,12 +281,12 @@ def test_a_converted_file_loads(
     restore(after, after.photo(parts.left, "left.png"), weights=target.name).passed_through(parts.left)
 
     written = target.stat().st_mtime_ns
-    assert "made of this file before" in graph.run().outputs[path.id]["text"][0]
+    assert "converted from this file before" in graph.run().outputs[path.id]["text"][0]
     assert target.stat().st_mtime_ns == written
     target.unlink()
     assert "verified" in graph.run().outputs[path.id]["text"][0]
     assert target.is_file()
 
-    torch.save(load_file(made_models[f"facerestore_models/{MARKER}"]), weight_file)
+    torch.save(load_file(made_models[f"facerestore_models/{MARKER}"]), model_file)
     with pytest.raises(PromptFailedError, match=re.escape(f"{target} is already there")):
         graph.run()
