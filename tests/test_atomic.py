@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
-from gpen.files.atomic import atomic_path
+from gpen.atomic import atomic_path
 
 
 def test_appears_under_its_name_and_only_at_the_end(tmp_path: Path) -> None:

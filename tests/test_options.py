@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gpen.errors import OptionError
-from gpen.options import DETECTORS, OPTIONS, PRESETS, Option, Options, preset_values
+from gpen.options import DETECTORS, OPTIONS, PRESETS, Option, Options, parse_face_numbers, preset_values
 from gpen.weights.catalog import find_published
 
 NUMBERS = [name for name, option in OPTIONS.items() if option.kind in (int, float)]
@@ -146,3 +146,28 @@ def test_what_is_given_counts_more_than_a_preset():
 def test_an_unknown_preset_is_refused():
     with pytest.raises(OptionError, match=r"^The preset 'x' is unknown\. Choose one of: selfie\.$"):
         preset_values("x", {})
+
+
+@pytest.mark.parametrize(
+    ("text", "numbers"),
+    [("", None), ("  ", None), ("3", {3}), ("0,2,5-7", {0, 2, 5, 6, 7}), (" 1 - 2 , 4 ", {1, 2, 4}), ("2,2", {2})],
+)
+def test_numbers(text, numbers):
+    assert parse_face_numbers(text) == numbers
+
+
+@pytest.mark.parametrize("text", ["a", "1,", ",1", "1;2", "-1", "1-", "1--2", "1.5", "1 2", "0x1", "1" * 7, "²"])
+def test_what_is_no_list_of_numbers(text):
+    with pytest.raises(OptionError, match=r"such as 0,2,5-7\."):
+        parse_face_numbers(text)
+
+
+def test_a_range_that_runs_backwards():
+    with pytest.raises(OptionError, match="the range 7-5 runs backwards"):
+        parse_face_numbers("1, 7-5")
+
+
+@given(st.lists(st.tuples(st.integers(0, 300), st.integers(0, 30)), min_size=1, max_size=6))
+def test_any_list_of_ranges(ranges):
+    text = ", ".join(f"{first}-{first + length}" for first, length in ranges)
+    assert parse_face_numbers(text) == {n for first, length in ranges for n in range(first, first + length + 1)}

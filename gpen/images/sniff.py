@@ -80,7 +80,7 @@ def check_size(path: Path, width: int, height: int, max_megapixels: float) -> No
     if megapixels > max_megapixels:
         raise PhotoError(
             f"{path} has {width} × {height} pixels, which is {megapixels:.6g} megapixels; "
-            f"the option max_megapixels allows {max_megapixels:g}. Raise it if there is enough memory, or make the "
+            f"the option max_megapixels (“Largest picture”) allows {max_megapixels:g}. Raise it if there is enough memory, or make the "
             "picture smaller."
         )
 

@@ -14,11 +14,12 @@ from safetensors.torch import save_file
 from gpen.errors import FaceError, FilesError
 from gpen.faces.align import TEMPLATES
 from gpen.faces.face import Face
-from gpen.faces.identity import TEMPLATE, FaceRecognizer, IdentityGuard, guard_trouble, make_recognizer
+from gpen.faces.identity import TEMPLATE, FaceRecognizer, IdentityGuard, find_recognizer
 from gpen.faces.resample import apply
 from gpen.options import Options
 from gpen.restoration.api import restore
-from gpen.restoration.components import make_guard
+from gpen.restoration.components import ComponentLoader, Needs, make_guard
+from gpen.tasks import TASKS
 from gpen.weights.checkpoint import Model
 
 NAME = "recognition_arcface_ir_se50.pth"
@@ -63,25 +64,25 @@ def arcface(tmp_path_factory) -> Path:
 
 @pytest.mark.parametrize("blend", [True, False])
 def test_a_face_within_the_limit_is_laid_over_whole(blend):
-    verdict = IdentityGuard(BrightnessRecognizer(), 0.2, blend=blend).judge(grey(0.5), grey(0.7), LANDMARKS, 1)
-    assert verdict.factor == 1
-    assert verdict.distance == pytest.approx(distance_of(0.5, 0.7), abs=1e-6)
+    decision = IdentityGuard(BrightnessRecognizer(), 0.2, blend=blend).judge(grey(0.5), grey(0.7), LANDMARKS, 1)
+    assert decision.factor == 1
+    assert decision.distance == pytest.approx(distance_of(0.5, 0.7), abs=1e-6)
 
 
 def test_beyond_the_limit_the_original_is_kept():
-    verdict = IdentityGuard(BrightnessRecognizer(), 0.04, blend=False).judge(grey(0.5), grey(0.9), LANDMARKS, 1)
-    assert verdict.factor == 0
-    assert verdict.distance == pytest.approx(distance_of(0.5, 0.9), abs=1e-6)
-    assert verdict.reason == "it would be another person's: its identity moves by 0.19, more than 0.04"
+    decision = IdentityGuard(BrightnessRecognizer(), 0.04, blend=False).judge(grey(0.5), grey(0.9), LANDMARKS, 1)
+    assert decision.factor == 0
+    assert decision.distance == pytest.approx(distance_of(0.5, 0.9), abs=1e-6)
+    assert decision.reason == "it would be another person's: its identity moves by 0.19, more than 0.04"
 
 
 def test_beyond_the_limit_it_is_blended_back_until_it_is_within():
     limit = distance_of(0.5, 0.7)
-    verdict = IdentityGuard(BrightnessRecognizer(), limit, blend=True).judge(grey(0.5), grey(0.9), LANDMARKS, 1)
+    decision = IdentityGuard(BrightnessRecognizer(), limit, blend=True).judge(grey(0.5), grey(0.9), LANDMARKS, 1)
     # Half of the way is just within; so near, and never beyond.
-    assert 0.5 - 1 / 64 <= verdict.factor <= 0.5
-    assert verdict.distance <= limit
-    assert verdict.distance == pytest.approx(distance_of(0.5, 0.5 + 0.4 * verdict.factor), abs=1e-6)
+    assert 0.5 - 1 / 64 <= decision.factor <= 0.5
+    assert decision.distance <= limit
+    assert decision.distance == pytest.approx(distance_of(0.5, 0.5 + 0.4 * decision.factor), abs=1e-6)
 
 
 def test_what_no_blending_brings_within_is_kept():
@@ -89,9 +90,9 @@ def test_what_no_blending_brings_within_is_kept():
         def embed(self, crop, landmarks):
             return super().embed(np.where(crop > 0.5, 1, 0), landmarks)
 
-    verdict = IdentityGuard(Stranger(), 0.1, blend=True).judge(grey(0.5), grey(0.9), LANDMARKS, 1)
-    assert verdict.factor == 0
-    assert verdict.distance == pytest.approx(1)
+    decision = IdentityGuard(Stranger(), 0.1, blend=True).judge(grey(0.5), grey(0.9), LANDMARKS, 1)
+    assert decision.factor == 0
+    assert decision.distance == pytest.approx(1)
 
 
 def test_the_strength_counts():
@@ -130,7 +131,7 @@ def test_a_guarded_restoration(passthrough_photo):
     assert [left.number for left in kept.skipped] == [1, 2]
     assert all(left.identity > limit and "its identity moves by" in left.reason for left in kept.skipped)
     assert kept.photo[y, x] == pytest.approx(photo[y, x], abs=0)
-    assert kept.summary == "1 face restored, 2 left as they were."
+    assert kept.summary == "1 face restored, 2 skipped."
 
 
 def test_the_guard_judges_what_is_laid(passthrough_photo):
@@ -167,7 +168,7 @@ def passthrough_photo():
 
 
 def test_arcface_loads_and_embeds(arcface):
-    recognizer = make_recognizer([arcface.parent])
+    recognizer = FaceRecognizer(find_recognizer([arcface.parent]))
     rng = np.random.default_rng(0)
     one, other = rng.uniform(0, 1, (2, 128, 128, 3)).astype(np.float32)
     points = LANDMARKS * 128 - 0.5
@@ -180,7 +181,7 @@ def test_arcface_loads_and_embeds(arcface):
 
 def test_arcface_sees_the_face_where_its_template_has_it(arcface, monkeypatch):
     """RGB from -1 to 1, the landmarks on the template: a picture whose colours are its coordinates shows it."""
-    recognizer = make_recognizer([arcface.parent])
+    recognizer = FaceRecognizer(find_recognizer([arcface.parent]))
     seen = []
 
     class Network(torch.nn.Module):
@@ -215,9 +216,8 @@ def test_absent_weights_turn_the_guard_off_with_the_reason(tmp_path, monkeypatch
     (record,) = caplog.records
     assert record.getMessage().startswith(f"The identity guard is off. arcface ({NAME}) is not on this computer.")
     assert "gpen download arcface" in record.getMessage()
-    assert guard_trouble([tmp_path])
     with pytest.raises(FilesError):
-        make_recognizer([tmp_path])
+        find_recognizer([tmp_path])
 
 
 def test_a_broken_facexlib_turns_the_guard_off(arcface, monkeypatch, caplog):
@@ -282,20 +282,22 @@ def test_report_of_the_command(arcface, tmp_path, monkeypatch, capsys):
     capsys.readouterr()
 
 
-def test_the_command_goes_on_without_the_weights(tmp_path, monkeypatch, caplog):
-    from gpen.batch.config import RunConfig
-
+def test_without_the_weights_the_other_components_are_loaded(passthrough_photo, tmp_path, monkeypatch, caplog):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    recipe = RunConfig(tmp_path / "none.pth", Options(identity_guard=0.3), extras=None)  # type: ignore[arg-type]
-    assert recipe.guard("cpu") is None
+    _, _, model = passthrough_photo
+    options = Options(identity_guard=0.3)
+    components = ComponentLoader([], "cpu").complete(
+        model, options, Needs.of(TASKS["restore"], options, faces_given=True)
+    )
+    assert components.model is model
+    assert components.guard is None
+    assert f"arcface ({NAME}) is not on this computer" in components.guard_problem
     assert "The identity guard is off." in caplog.text
 
 
-def test_only_restoring_is_guarded(tmp_path):
-    from gpen.batch.config import RunConfig
-
-    recipe = RunConfig(tmp_path / "none.pth", Options(identity_guard=0.3), extras=None, task="colorize")  # type: ignore[arg-type]
-    assert recipe.guard("cpu") is None
+@pytest.mark.parametrize("name", TASKS)
+def test_only_restoring_is_guarded(name):
+    assert Needs.of(TASKS[name], Options(identity_guard=0.3)).guard == (name == "restore")
 
 
 def test_the_recognizer_needs_no_landmarks_in_order():

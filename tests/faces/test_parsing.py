@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 import torch
 
 from gpen.errors import FaceError, FilesError
-from gpen.faces.parsing import FaceParser, make_parser, parser_trouble
+from gpen.faces.parsing import FaceParser, find_parser, make_parser
 
 pytest.importorskip("facexlib")
 
@@ -159,7 +160,7 @@ def test_parsenet_comes_before_bisenet(weights, tmp_path):
     assert make_parser([weights]).name == "parsenet"
     (tmp_path / FILES["bisenet"]).symlink_to(weights / FILES["bisenet"])
     assert make_parser([tmp_path]).name == "bisenet"
-    assert parser_trouble([tmp_path]) is None
+    assert find_parser([tmp_path]) == ("bisenet", tmp_path / FILES["bisenet"])
 
 
 def test_no_weights(tmp_path):
@@ -167,7 +168,8 @@ def test_no_weights(tmp_path):
         make_parser([tmp_path])
     for part in (*FILES.values(), str(tmp_path), "download"):
         assert part in str(raised.value)
-    assert parser_trouble([tmp_path]) == str(raised.value)
+    with pytest.raises(FilesError, match=re.escape(str(raised.value))):
+        find_parser([tmp_path])
 
 
 def test_weights_of_the_other_network(weights):
@@ -181,4 +183,5 @@ def test_facexlib_missing(weights, monkeypatch):
     monkeypatch.setitem(sys.modules, "facexlib", None)
     with pytest.raises(FaceError, match=r"facexlib cannot be used here \(ModuleNotFoundError"):
         make_parser([weights])
-    assert "facexlib cannot be used here" in str(parser_trouble([weights]))
+    with pytest.raises(FaceError, match=r"facexlib cannot be used here"):
+        find_parser([weights])

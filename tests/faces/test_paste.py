@@ -164,7 +164,7 @@ def test_blending_takes_memory_for_the_faces_and_the_mask() -> None:
         canvas = Canvas(photo)
         canvas.add(flat((1, 0, 0)), at(width / 2, height / 2, 64, 60), disc())
         tracemalloc.start()
-        result, mask = canvas.blend(0.5, out=photo)
+        result, mask = canvas.blend(0.5, in_place=True)
         extra.append(tracemalloc.get_traced_memory()[1] - mask.nbytes)
         tracemalloc.stop()
         assert result is photo
@@ -175,11 +175,11 @@ def test_blending_takes_memory_for_the_faces_and_the_mask() -> None:
 def test_blending_into_the_photo_itself_is_the_same(photo: Photo, strength: float) -> None:
     """Also where faces overlap, whose shared pixels are computed more than once."""
     results = []
-    for out in (None, photo.copy()):
-        canvas = Canvas(photo if out is None else out)
+    for in_place in (False, True):
+        canvas = Canvas(photo.copy())
         for x, color in ((80, (1, 0, 0)), (110, (0, 0, 1)), (95, (0, 1, 0))):
             canvas.add(flat(color), at(x, 60, 64, 60), disc())
-        results.append(canvas.blend(strength, out=out))
+        results.append(canvas.blend(strength, in_place=in_place))
     assert np.array_equal(results[0][0], results[1][0])
     assert np.array_equal(results[0][1], results[1][1])
 

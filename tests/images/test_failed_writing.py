@@ -136,9 +136,9 @@ def test_killed_in_the_middle(tmp_path: Path) -> None:
         import os, sys
         from pathlib import Path
         import numpy as np
-        import gpen.files.atomic
+        import gpen.atomic
         from gpen.images import Picture, write_picture
-        gpen.files.atomic._sync = lambda path: os._exit(9)
+        gpen.atomic._sync = lambda path: os._exit(9)
         write_picture(Path(sys.argv[1]), Picture(np.zeros((50, 60, 3), np.float32)))
     """
     root = Path(__file__).parents[2]

@@ -21,6 +21,7 @@ from PIL import Image, ImageFile
 
 from gpen.errors import PhotoError
 from gpen.images import Picture, read_picture, write_picture
+from gpen.options import OPTIONS
 from tests.images.made import made, tiff
 
 ALL = ["PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF"]
@@ -84,7 +85,7 @@ def test_too_large_is_refused_by_the_header(tmp_path: Path, kind: str) -> None:
     found = "16000 × 15000" if kind == "WEBP" else "40000 × 30000"
     assert f"{found} pixels" in sentence
     assert re.search(r"(240|1200) megapixels", sentence)
-    assert "“Largest picture” (--max-megapixels) allows 200.5" in sentence
+    assert f"the option max_megapixels (“{OPTIONS['max_megapixels'].label}”) allows 200.5" in sentence
 
 
 @pytest.mark.parametrize("kind", ALL)
