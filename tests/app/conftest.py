@@ -40,7 +40,7 @@ sys.exit(main(sys.argv[2:]))
 
 
 class Served:
-    """A running `gpen app`. url: where. log: what it has printed so far. addresses: of published files, by name."""
+    """A running `gpen app` at ``url``; ``log`` is its output so far. addresses: of published models, by name."""
 
     def __init__(self, *arguments: object, home: Path, addresses: Mapping[str, str]) -> None:
         environment = {name: value for name, value in os.environ.items() if not name.startswith(("GPEN_", "GRADIO_"))}
@@ -74,22 +74,22 @@ class Served:
 
 @pytest.fixture(scope="session")
 def serve_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
-    """Starts `gpen app` with arguments; it ends with the tests. No files of this user are found."""
+    """Starts `gpen app` with arguments, until the tests end. The user's own files are out of its reach."""
     pytest.importorskip("gradio", reason="needs gradio: run make test-app")
-    served: list[Served] = []
+    running: list[Served] = []
 
     def start(*arguments: object, addresses: Mapping[str, str] = MappingProxyType({})) -> Served:
-        served.append(Served(*arguments, home=tmp_path_factory.mktemp("home"), addresses=addresses))
-        return served[-1]
+        running.append(Served(*arguments, home=tmp_path_factory.mktemp("home"), addresses=addresses))
+        return running[-1]
 
     yield start
-    for one in served:
-        one.close()
+    for served in running:
+        served.close()
 
 
 @pytest.fixture(scope="session")
 def weights(detector_weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a network that sharpens, one that changes nothing, small ones of these, and YuNet."""
+    """A folder with networks that sharpen, pass through or swap colours, a broken file, and YuNet."""
     folder = tmp_path_factory.mktemp("weights")
     spec = Spec(512, 512, 2, 1 / 8)
     torch.save(synthetic_weights(spec, kernel=SHARPEN), folder / "GPEN-BFR-512.pth")
@@ -103,13 +103,13 @@ def weights(detector_weights: Path, tmp_path_factory: pytest.TempPathFactory) ->
 
 @pytest.fixture(scope="session")
 def app(serve_session: Serve, weights: Path) -> Served:
-    """The page with weights."""
+    """The page with models."""
     return serve_session("--models-path", weights, "--device", "cpu", "--max-upload-mb", 5)
 
 
 @pytest.fixture(scope="session")
 def portrait(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A part of the Solvay photograph, with 5 faces."""
+    """A part of the Solvay photo, with 5 faces."""
     photo = cv2.imread(str(photos / SOLVAY))
     path = tmp_path_factory.mktemp("portrait") / "portrait.png"
     cv2.imwrite(str(path), photo[:257, :301])
@@ -117,8 +117,8 @@ def portrait(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def by_the_command(weights: Path, tmp_path: Path) -> Callable[..., bytes]:
-    """What `gpen restore`, or another command, writes for a photograph."""
+def from_command(weights: Path, tmp_path: Path) -> Callable[..., bytes]:
+    """The bytes that `gpen restore`, or another command, writes for a photo."""
 
     def run(photo: Path, *more: object, command: str = "restore") -> bytes:
         target = tmp_path / f"expected{photo.suffix}"

@@ -8,11 +8,11 @@ from typing import Any
 from tests.chromium import ChromiumPage
 
 _LISTED = "document.querySelector('#gpen-weights input')?.value || document.querySelector('#gpen-needed strong')"
-"""The weights are asked for when the page is open."""
+"""True once the page has listed the models."""
 
 
 class AppPage(ChromiumPage):
-    """A visitor's window. requests: the addresses it asked for."""
+    """A visitor's window. requests: the addresses that it asked for. errors: of its scripts."""
 
     def __init__(self, browser: Any, url: str) -> None:
         super().__init__(browser, timeout=30_000)
@@ -30,7 +30,7 @@ class AppPage(ChromiumPage):
         self.drop_on(f"{selector} button, {selector} [role=button]", file)
 
     def choose(self, control: str, value: str) -> None:
-        """Choose from a list."""
+        """Choose an item of a dropdown."""
         self.window.locator(f"#gpen-{control} input").first.click()
         self.window.get_by_role("option", name=value, exact=True).click()
 
@@ -44,13 +44,13 @@ class AppPage(ChromiumPage):
         self.window.locator(f"#gpen-{control}").first.click()
 
     def wait_for(self, text: str, where: str = "said", timeout: float = 120_000) -> str:
-        """Wait until the page says something; all that it says there."""
-        place = self.window.locator(f"#gpen-{where}")
-        place.get_by_text(text).first.wait_for(timeout=timeout)
-        return str(place.inner_text())
+        """Wait until an element contains the text; return everything that it says."""
+        element = self.window.locator(f"#gpen-{where}")
+        element.get_by_text(text).first.wait_for(timeout=timeout)
+        return str(element.inner_text())
 
     def toast(self) -> str:
-        """What the page complains about; the complaint is closed."""
+        """The text of the page's message, which is closed."""
         toast = self.window.locator(".toast-body").first
         toast.wait_for(timeout=60_000)
         text = str(toast.inner_text())
@@ -59,12 +59,12 @@ class AppPage(ChromiumPage):
         return text
 
     def chosen(self) -> list[int]:
-        """The numbers that are ticked."""
+        """The numbers of the ticked faces."""
         ticked = self.window.locator("#gpen-chosen [data-testid=checkbox-group] label, #gpen-chosen .wrap label")
         return [int(label.inner_text()) for label in ticked.all() if label.locator("input").is_checked()]
 
     def click_face(self, x: float, y: float, size: tuple[int, int]) -> None:
-        """Click the picture of faces at a place given in pixels of the photograph, which has that size."""
+        """Click the picture of the faces. x, y: in pixels of the photo, which has that size."""
         picture = self.window.locator("#gpen-faces img")
         box = picture.bounding_box()
         scale = min(box["width"] / size[0], box["height"] / size[1])
@@ -72,7 +72,7 @@ class AppPage(ChromiumPage):
         self.window.mouse.click(left + (x + 0.5) * scale, top + (y + 0.5) * scale)
 
     def download(self, folder: Path, button: str = "#gpen-save") -> Path:
-        """Click a download, and return the file under its name."""
+        """Click a download, and save the file under its suggested name."""
         with self.window.expect_download() as waiting:
             self.window.locator(button).first.click()
         target = folder / waiting.value.suggested_filename

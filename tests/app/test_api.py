@@ -1,4 +1,4 @@
-"""What programs can call, called as Gradio's own client does it."""
+"""The page's API, called with Gradio's own client."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ import cv2
 import numpy as np
 import pytest
 
-from gpen.options import OPTIONS, OPTIONS_OF
+from gpen.options import OPTIONS
+from gpen.tasks import TASKS
 from tests.app.conftest import Served
 
-ENDPOINTS = {"restore": "restore", "colorize": "colorize", "inpaint": "inpaint", "segmentation": "synthesize"}
+ENDPOINTS = ("restore", "colorize", "inpaint", "synthesize")
 
 
 @pytest.fixture(scope="module")
@@ -36,10 +37,10 @@ def upload() -> Callable[[Path], Any]:
 
 def test_every_task_and_option_is_described(client: Any) -> None:
     described = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
-    assert set(described) == {"/networks"} | {f"/{name}{many}" for name in ENDPOINTS.values() for many in ("", "_many")}
-    for task, name in ENDPOINTS.items():
+    assert set(described) == {"/networks"} | {f"/{name}{many}" for name in ENDPOINTS for many in ("", "_many")}
+    for name in ENDPOINTS:
         parameters = {each["parameter_name"]: each for each in described[f"/{name}"]["parameters"]}
-        options = set(OPTIONS_OF[task]) - {"max_megapixels", "video"}
+        options = set(TASKS[name].options) - {"max_megapixels", "video"}
         assert options <= set(parameters)
         assert {option: parameters[option]["parameter_default"] for option in options} == {
             option: OPTIONS[option].default for option in options
@@ -47,27 +48,27 @@ def test_every_task_and_option_is_described(client: Any) -> None:
         assert all(OPTIONS[option].help in described[f"/{name}"]["description"] for option in options)
 
 
-def test_networks_are_listed(client: Any) -> None:
+def test_models_are_listed(client: Any) -> None:
     assert client.predict("restore", api_name="/networks")[0] == "GPEN-BFR-512.pth"
     assert "GPEN-BFR-512.pth" not in client.predict("colorize", api_name="/networks")
 
 
-def test_one_photograph(client: Any, upload: Any, portrait: Path, by_the_command: Callable[..., bytes]) -> None:
+def test_one_photo(client: Any, upload: Any, portrait: Path, from_command: Callable[..., bytes]) -> None:
     result, text = client.predict(
         photo=upload(portrait), weights="small.pth", only_faces="0,2", strength=0.5, api_name="/restore"
     )
-    assert text == "2 faces restored, 3 left as they were."
-    expected = by_the_command(portrait, "--model", "small.pth", "--only-faces", "0,2", "--strength", 0.5)
+    assert text == "2 faces restored, 3 skipped."
+    expected = from_command(portrait, "--model", "small.pth", "--only-faces", "0,2", "--strength", 0.5)
     assert Path(result).read_bytes() == expected
 
 
 def test_the_other_tasks(
-    client: Any, upload: Any, portrait: Path, by_the_command: Callable[..., bytes], tmp_path: Path
+    client: Any, upload: Any, portrait: Path, from_command: Callable[..., bytes], tmp_path: Path
 ) -> None:
     with_weights = {"weights": "small-colours.pth"}
     colored, _ = client.predict(photo=upload(portrait), **with_weights, api_name="/colorize")
     model = ("--model", "small-colours.pth")
-    assert Path(colored).read_bytes() == by_the_command(portrait, *model, command="colorize")
+    assert Path(colored).read_bytes() == from_command(portrait, *model, command="colorize")
     mask = np.zeros((257, 301), np.uint8)
     mask[:, 60:90] = 255
     cv2.imwrite(str(tmp_path / "mask.png"), mask)
@@ -75,48 +76,48 @@ def test_the_other_tasks(
         photo=upload(portrait), damage=upload(tmp_path / "mask.png"), **with_weights, api_name="/inpaint"
     )
     assert "inpainted" in text
-    expected = by_the_command(portrait, *model, "--damage", tmp_path / "mask.png", command="inpaint")
+    expected = from_command(portrait, *model, "--damage", tmp_path / "mask.png", command="inpaint")
     assert Path(filled).read_bytes() == expected
     square = tmp_path / "map.png"
     cv2.imwrite(str(square), cv2.imread(str(portrait))[:64, :64])
     made, _ = client.predict(photo=upload(square), **with_weights, api_name="/synthesize")
-    assert Path(made).read_bytes() == by_the_command(square, *model, command="synthesize")
+    assert Path(made).read_bytes() == from_command(square, *model, command="synthesize")
 
 
-def test_many_photographs(client: Any, upload: Any, portrait: Path, by_the_command: Callable[..., bytes]) -> None:
+def test_many_photos(client: Any, upload: Any, portrait: Path, from_command: Callable[..., bytes]) -> None:
     result, text = client.predict(photos=[upload(portrait)], weights="small.pth", api_name="/restore_many")
-    assert text == "1 photograph: 1 restored."
+    assert text == "1 photo: 1 restored."
     with zipfile.ZipFile(result) as file:
-        assert file.read("portrait.png") == by_the_command(portrait, "--model", "small.pth")
+        assert file.read("portrait.png") == from_command(portrait, "--model", "small.pth")
         (entry,) = json.loads(file.read("report.json"))
     assert (entry["path"], entry["output"], len(entry["faces"])) == ("portrait.png", "portrait.png", 5)
 
 
-def test_where_no_face_is_chosen_the_file_stays_as_it_is(client: Any, upload: Any, portrait: Path) -> None:
+def test_without_a_chosen_face_the_file_is_unchanged(client: Any, upload: Any, portrait: Path) -> None:
     result, text = client.predict(photo=upload(portrait), weights="small.pth", only_faces="17", api_name="/restore")
-    assert text == "None of 5 faces was chosen (not among faces 17); the photograph is unchanged."
+    assert text == "None of 5 faces was chosen (not among faces 17); the photo is unchanged."
     assert Path(result).read_bytes() == portrait.read_bytes()
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("given", "message"),
     [
-        ({"weights": "/etc/passwd"}, "no weight file for this task"),
-        ({"weights": "../small.pth"}, "no weight file for this task"),
+        ({"weights": "/etc/passwd"}, "is not a model for this task"),
+        ({"weights": "../small.pth"}, "is not a model for this task"),
         ({"only_faces": "two"}, "numbers and ranges"),
         ({"detection_threshold": 7}, "7"),
     ],
 )
-def test_mistakes_are_explained(client: Any, upload: Any, portrait: Path, given: dict[str, Any], said: str) -> None:
+def test_mistakes_are_explained(client: Any, upload: Any, portrait: Path, given: dict[str, Any], message: str) -> None:
     from gradio_client.exceptions import AppError
 
     given = {"weights": "small.pth", **given}
-    with pytest.raises(AppError, match=said):
+    with pytest.raises(AppError, match=message):
         client.predict(photo=upload(portrait), **given, api_name="/restore")
 
 
 def test_files_of_this_computer_cannot_be_read(client: Any, app: Served) -> None:
-    """Only what was uploaded is taken for a photograph."""
+    """Only uploaded files are accepted as photos."""
     from gradio_client.exceptions import AppError
 
     secret = app.home / "log.txt"

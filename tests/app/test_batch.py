@@ -1,4 +1,4 @@
-"""Uploads of many photographs: what is in them, what is refused, and what comes back."""
+"""Batches of uploaded photos and zips: what is unpacked, what is refused, and what the results are."""
 
 from __future__ import annotations
 
@@ -6,18 +6,20 @@ import json
 import stat
 import struct
 import zipfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from gpen import app_batch
-from gpen.app.batch import run_batch
+from gpen.app import uploads
+from gpen.app.batch import BatchOutput, BatchRequest, OnProgress, run_batch
 from gpen.app.engine import Engine, ModelLocator
 from gpen.app.uploads import gather
 from gpen.errors import GpenError, PhotoError
 from gpen.images import Picture, write_picture
 from gpen.options import Options
+from gpen.tasks import TASKS
 
 MOST = 10_000_000
 
@@ -64,9 +66,9 @@ def test_pictures_of_the_same_name_do_not_replace_one_another(tmp_path: Path, pi
     "name",
     ["../evil.png", "a/../../evil.png", "/evil.png", "..\\evil.png", "C:\\evil.png", "C:evil.png", "\\\\server\\a.png"],
 )
-def test_names_that_lead_elsewhere_are_refused(tmp_path: Path, picture: bytes, name: str) -> None:
+def test_paths_outside_the_folder_are_refused(tmp_path: Path, picture: bytes, name: str) -> None:
     archive = make_zip(tmp_path / "a.zip", {"good.png": picture, name: picture})
-    with pytest.raises(PhotoError, match="leads out of its folder"):
+    with pytest.raises(PhotoError, match="a path outside its own folder"):
         gather([archive], tmp_path / "deep" / "out", MOST)
     assert not list(tmp_path.rglob("*evil*"))
     assert not list(tmp_path.rglob("good.png"))
@@ -76,14 +78,14 @@ def test_links_are_refused(tmp_path: Path) -> None:
     link = zipfile.ZipInfo("link.png")
     link.external_attr = (stat.S_IFLNK | 0o777) << 16
     archive = make_zip(tmp_path / "a.zip", {link: b"/etc/passwd"})
-    with pytest.raises(PhotoError, match=r"^a\.zip holds a link"):
+    with pytest.raises(PhotoError, match=r"^a\.zip contains a link"):
         gather([archive], tmp_path / "out", MOST)
 
 
 def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
     archive = make_zip(tmp_path / "a.zip", {"big.png": bytes(MOST + 1)}, zipfile.ZIP_DEFLATED)
     assert archive.stat().st_size < MOST / 100
-    with pytest.raises(PhotoError, match="more than the 10 MB together"):
+    with pytest.raises(PhotoError, match="larger than the 10 MB"):
         gather([archive], tmp_path / "out", MOST)
     assert not (tmp_path / "out").exists()
 
@@ -99,38 +101,38 @@ def test_a_bomb_that_lies_about_its_size_is_refused(tmp_path: Path) -> None:
 
 def test_several_uploads_share_the_limit(tmp_path: Path) -> None:
     archives = [make_zip(tmp_path / f"{n}.zip", {"a.png": bytes(MOST // 2 + 1)}) for n in range(2)]
-    with pytest.raises(PhotoError, match="more than"):
+    with pytest.raises(PhotoError, match="larger than"):
         gather(archives, tmp_path / "out", MOST)
 
 
-def test_too_many_files_are_refused_before_they_are_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(app_batch, "MOST_FILES", 3)
+def test_too_many_files_are_refused_before_unpacking(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(uploads, "MOST_FILES", 3)
     archive = make_zip(tmp_path / "a.zip", {f"{n}.png": b"" for n in range(4)})
-    with pytest.raises(PhotoError, match="There are 4 pictures; 3 at a time"):
+    with pytest.raises(PhotoError, match="There are 4 pictures, and at most 3"):
         gather([archive], tmp_path / "out", MOST)
     assert not (tmp_path / "out").exists()
 
 
-def test_a_list_of_very_many_files_is_not_even_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_huge_central_directory_is_not_even_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     archive = make_zip(tmp_path / "a.zip", {f"{n}.png": b"" for n in range(100)})
-    monkeypatch.setattr(app_batch, "_MOST_OF_DIRECTORY", 1000)
+    monkeypatch.setattr(uploads, "_MOST_OF_DIRECTORY", 1000)
     monkeypatch.setattr(zipfile, "ZipFile", lambda *_: pytest.fail("it was read"))
     with pytest.raises(PhotoError, match="very many or very large files"):
         gather([archive], tmp_path / "out", MOST)
 
 
 @pytest.mark.parametrize("content", [b"", b"no zip", b"PK\3\4" + bytes(100), b"PK\5\6", b"PK\5\6" + bytes(18)])
-def test_what_is_no_zip_is_refused(tmp_path: Path, content: bytes) -> None:
+def test_files_that_are_not_zips_are_refused(tmp_path: Path, content: bytes) -> None:
     archive = tmp_path / "a.zip"
     archive.write_bytes(content)
     with pytest.raises(PhotoError):
         gather([archive], tmp_path / "out", MOST)
 
 
-def test_every_damage_is_said_in_a_sentence(tmp_path: Path, picture: bytes) -> None:
+def test_every_damaged_zip_is_a_clear_error(tmp_path: Path, picture: bytes) -> None:
     whole = make_zip(tmp_path / "a.zip", {"a.png": picture, "b/c.png": picture}, zipfile.ZIP_DEFLATED).read_bytes()
     random = np.random.default_rng(1)
-    complaints = []
+    errors = []
     for number in range(300):
         data = bytearray(whole)
         for _ in range(3):
@@ -140,9 +142,9 @@ def test_every_damage_is_said_in_a_sentence(tmp_path: Path, picture: bytes) -> N
         try:
             gather([archive], tmp_path / str(number), MOST)
         except GpenError as error:
-            complaints.append(str(error))
-    assert len(complaints) > 50
-    assert not [text for text in complaints if str(tmp_path) in text]
+            errors.append(str(error))
+    assert len(errors) > 50
+    assert not [text for text in errors if str(tmp_path) in text]
 
 
 def test_a_protected_zip_is_refused(tmp_path: Path, picture: bytes) -> None:
@@ -157,26 +159,47 @@ def test_a_protected_zip_is_refused(tmp_path: Path, picture: bytes) -> None:
 
 @pytest.fixture
 def engine(weights: Path) -> Engine:
-    return Engine(ModelLocator((weights,), "cpu"))
+    return Engine(ModelLocator((weights,)), "cpu")
 
 
-def test_results_keep_the_tree_and_the_report_tells_no_paths(engine: Engine, portrait: Path, tmp_path: Path) -> None:
+RunBatch = Callable[..., BatchOutput]
+
+
+@pytest.fixture
+def batch_of(engine: Engine, tmp_path: Path) -> RunBatch:
+    """Runs a batch with the small model."""
+
+    def run(
+        upload: Path,
+        folder: Path = tmp_path,
+        *,
+        task: str = "restore",
+        damage: Sequence[Path] = (),
+        on_progress: OnProgress = lambda done, text: None,
+    ) -> BatchOutput:
+        request = BatchRequest(
+            task=TASKS[task],
+            options=Options(),
+            photos=[upload],
+            most_bytes=MOST,
+            model="small.pth",
+            damage=damage,
+        )
+        return run_batch(engine, request, folder, on_progress)
+
+    return run
+
+
+def test_results_keep_their_folders_and_the_report_names_no_local_path(
+    batch_of: RunBatch, portrait: Path, tmp_path: Path
+) -> None:
     content = portrait.read_bytes()
     archive = make_zip(tmp_path / "a.zip", {"x/one.png": content, "x/y/two.png": content, "broken.jpg": b"no picture"})
     seen: list[tuple[float, str]] = []
     out = tmp_path / "made"
     out.mkdir()
-    batch = run_batch(
-        engine,
-        [archive],
-        out,
-        "restore",
-        "small.pth",
-        Options(),
-        most_bytes=MOST,
-        on_progress=lambda done, text: seen.append((done, text)),
-    )
-    assert batch.summary == "3 photographs: 2 restored, 1 failed. report.json in the zip says what became of each."
+    batch = batch_of(archive, out, on_progress=lambda done, text: seen.append((done, text)))
+    assert batch.summary == "3 photos: 2 restored, 1 failed. report.json in the zip says why."
     assert [done for done, _ in seen] == sorted(done for done, _ in seen)
     with zipfile.ZipFile(batch.path) as file:
         assert sorted(file.namelist()) == ["report.json", "x/one.png", "x/y/two.png"]
@@ -187,18 +210,9 @@ def test_results_keep_the_tree_and_the_report_tells_no_paths(engine: Engine, por
     assert list(out.iterdir()) == [batch.path]
 
 
-def test_a_stop_keeps_what_is_finished(engine: Engine, portrait: Path, tmp_path: Path) -> None:
+def test_a_stop_keeps_what_is_finished(batch_of: RunBatch, portrait: Path, tmp_path: Path) -> None:
     archive = make_zip(tmp_path / "a.zip", {f"{n}.png": portrait.read_bytes() for n in range(5)})
-    batch = run_batch(
-        engine,
-        [archive],
-        tmp_path,
-        "restore",
-        "small.pth",
-        Options(),
-        most_bytes=MOST,
-        on_progress=lambda done, text: done < 0.5,
-    )
+    batch = batch_of(archive, on_progress=lambda done, text: done < 0.5)
     assert "Stopped: the others are not in the zip." in batch.summary
     with zipfile.ZipFile(batch.path) as file:
         done = len(json.loads(file.read("report.json")))
@@ -206,21 +220,21 @@ def test_a_stop_keeps_what_is_finished(engine: Engine, portrait: Path, tmp_path:
         assert len(file.namelist()) == done + 1
 
 
-def test_where_nothing_can_be_used_the_first_reason_is_said(engine: Engine, tmp_path: Path) -> None:
+def test_a_batch_without_results_says_why(batch_of: RunBatch, tmp_path: Path) -> None:
     archive = make_zip(tmp_path / "a.zip", {"broken.jpg": b"no picture"})
-    with pytest.raises(PhotoError, match=r"None of 1 photograph could be used\. broken\.jpg") as refused:
-        run_batch(engine, [archive], tmp_path, "restore", "small.pth", Options(), most_bytes=MOST)
+    with pytest.raises(PhotoError, match=r"None of 1 photo could be used\. broken\.jpg") as refused:
+        batch_of(archive)
     assert str(tmp_path) not in str(refused.value)
 
 
-def test_masks_are_found_by_name(engine: Engine, portrait: Path, tmp_path: Path) -> None:
+def test_masks_are_found_by_name(batch_of: RunBatch, portrait: Path, tmp_path: Path) -> None:
     mask = np.zeros((257, 301, 3), np.float32)
     mask[:, 60:120] = 1
     write_picture(tmp_path / "mask.png", Picture(mask))
     photos = make_zip(tmp_path / "a.zip", {"x/one.png": portrait.read_bytes(), "two.png": portrait.read_bytes()})
     masks = make_zip(tmp_path / "masks.zip", {"x/one.png": (tmp_path / "mask.png").read_bytes()})
-    batch = run_batch(engine, [photos], tmp_path, "inpaint", "small.pth", Options(), most_bytes=MOST, damage=[masks])
+    batch = batch_of(photos, task="inpaint", damage=[masks])
     assert "1 inpainted, 1 failed." in batch.summary
     with zipfile.ZipFile(batch.path) as file:
         report = json.loads(file.read("report.json"))
-    assert "no mask for this photograph" in next(e["message"] for e in report if e["path"] == "two.png")
+    assert "no mask for this photo" in next(e["message"] for e in report if e["path"] == "two.png")

@@ -26,7 +26,7 @@ from tests.app.page import AppPage
 
 @pytest.fixture
 def visit(app: Served, browser: Any) -> Iterator[Callable[[], AppPage]]:
-    """Opens the page for another visitor; no script may have failed, and no other computer been asked, at the end."""
+    """Opens the page for another visitor. At the end, no script has failed, and no other host was contacted."""
     pages: list[AppPage] = []
 
     def open_page() -> AppPage:
@@ -49,7 +49,7 @@ def test_drop_deselect_restore_slide_download(
     page: AppPage,
     photos: Path,
     weights: Path,
-    by_the_command: Callable[..., bytes],
+    from_command: Callable[..., bytes],
     tmp_path: Path,
     screenshots: Path,
 ) -> None:
@@ -58,7 +58,7 @@ def test_drop_deselect_restore_slide_download(
     assert page.chosen() == list(range(29))
     photo = read_picture(photos / SOLVAY, 100)
     faces = make_detector("yunet", [weights]).detect(photo.photo)
-    page.window.wait_for_timeout(500)  # the picture is still coming into view
+    page.window.wait_for_timeout(500)  # until the picture has scrolled into view
     before = page.look("#gpen-faces")
     page.click_face(*faces[7].center, (photo.width, photo.height))
     page.window.locator("#gpen-chosen input:checked >> nth=28").wait_for(state="detached")
@@ -66,8 +66,8 @@ def test_drop_deselect_restore_slide_download(
     page.window.wait_for_timeout(500)
     assert not np.array_equal(page.look("#gpen-faces"), before)
     page.click("run")
-    assert "28 faces restored, 1 left as they were." in page.wait_for("faces restored")
-    # The line of the slider is dragged to the right: more is seen of the photograph before.
+    assert "28 faces restored, 1 skipped." in page.wait_for("faces restored")
+    # Dragging the line of the slider to the right shows more of the photo before.
     page.window.wait_for_timeout(500)
     middle = page.look("#gpen-slider")
     slider = page.window.locator("#gpen-slider .inner, #gpen-slider .outer").first
@@ -82,14 +82,14 @@ def test_drop_deselect_restore_slide_download(
     page.window.screenshot(path=screenshots / "solvay.png")
     result = page.download(tmp_path)
     assert result.name == "Solvay_conference_1927_restored.png"
-    # What is downloaded is what the command writes.
-    assert result.read_bytes() == by_the_command(
+    # The download is what the command writes.
+    assert result.read_bytes() == from_command(
         photos / SOLVAY, "--only-faces", "0-6,8-28", "--model", "GPEN-BFR-512.pth"
     )
 
 
-def test_strength_changes_without_the_network(
-    page: AppPage, portrait: Path, weights: Path, by_the_command: Callable[..., bytes], tmp_path: Path
+def test_strength_changes_without_running_the_network(
+    page: AppPage, portrait: Path, weights: Path, from_command: Callable[..., bytes], tmp_path: Path
 ) -> None:
     page.choose("weights", "small.pth")
     page.drop(portrait)
@@ -97,7 +97,7 @@ def test_strength_changes_without_the_network(
     page.click("run")
     page.wait_for("faces restored")
     full = page.download(tmp_path).read_bytes()
-    # Without its file the network cannot be looked up, though it is in memory.
+    # Without its file the network cannot be used, although it is in memory.
     small = weights / "small.pth"
     hidden = small.rename(small.with_suffix(".hidden"))
     try:
@@ -107,10 +107,10 @@ def test_strength_changes_without_the_network(
     finally:
         hidden.rename(small)
     assert changed != full
-    assert changed == by_the_command(portrait, "--model", small, "--strength", 0.4)
+    assert changed == from_command(portrait, "--model", small, "--strength", 0.4)
 
 
-def test_a_wrong_weight_file_is_explained_and_nothing_is_lost(
+def test_a_broken_model_is_explained_and_the_result_stays(
     page: AppPage, portrait: Path, weights: Path, screenshots: Path, tmp_path: Path
 ) -> None:
     page.choose("weights", "small.pth")
@@ -124,14 +124,14 @@ def test_a_wrong_weight_file_is_explained_and_nothing_is_lost(
     with pytest.raises(GpenError) as refused:
         load_model(weights / "broken.pth")
     assert str(refused.value) in said
-    page.window.screenshot(path=screenshots / "wrong weights.png")
-    # The last result can still be had.
+    page.window.screenshot(path=screenshots / "broken model.png")
+    # The last result is still there.
     assert page.download(tmp_path).name == "portrait_restored.png"
     assert page.window.locator("#gpen-slider img").first.is_visible()
     assert not page.window.locator("#gpen-slider .error").is_visible()
 
 
-def test_no_chosen_face_is_said(page: AppPage, portrait: Path) -> None:
+def test_restoring_without_a_chosen_face_is_an_error(page: AppPage, portrait: Path) -> None:
     page.choose("weights", "small.pth")
     page.drop(portrait)
     page.wait_for("faces found")
@@ -141,7 +141,7 @@ def test_no_chosen_face_is_said(page: AppPage, portrait: Path) -> None:
     assert "No face is chosen" in page.toast()
 
 
-def test_a_file_that_is_no_picture_is_refused(page: AppPage, tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_picture_is_refused(page: AppPage, tmp_path: Path) -> None:
     wrong = tmp_path / "<b>notes.png"
     wrong.write_text("Not a picture.")
     page.drop(wrong)
@@ -159,14 +159,14 @@ def test_a_file_that_is_too_large_is_refused(page: AppPage, tmp_path: Path, scre
     page.window.screenshot(path=screenshots / "too large.png")
 
 
-def test_several_people_wait_their_turn(visit: Callable[[], AppPage], portrait: Path, tmp_path: Path) -> None:
+def test_several_visitors_queue(visit: Callable[[], AppPage], portrait: Path, tmp_path: Path) -> None:
     pages = [visit() for _ in range(3)]
     for one in pages:
         one.choose("weights", "passthrough.pth")
         one.drop(portrait)
     for one in pages:
         one.wait_for("faces found")
-    # One of them wants another strength: nobody may get somebody else's result.
+    # One of them sets another strength: everybody gets their own result.
     pages[1].set("strength", 0.0)
     for one in pages:
         one.click("run")
@@ -181,7 +181,7 @@ def test_several_people_wait_their_turn(visit: Callable[[], AppPage], portrait: 
     assert np.abs(results[0] - before).mean() < 0.02
 
 
-def test_stop_keeps_what_is_finished(page: AppPage, photos: Path) -> None:
+def test_stop_keeps_the_finished_faces(page: AppPage, photos: Path) -> None:
     page.choose("weights", "passthrough.pth")
     page.drop(photos / SOLVAY)
     page.wait_for("29 faces found")
@@ -190,7 +190,7 @@ def test_stop_keeps_what_is_finished(page: AppPage, photos: Path) -> None:
     page.window.wait_for_timeout(1500)
     started = time.monotonic()
     page.click("stop")
-    said = page.wait_for("left as they were")
+    said = page.wait_for("skipped")
     assert time.monotonic() - started < 15
     assert "29 faces restored" not in said
 
@@ -202,18 +202,18 @@ def test_a_batch_comes_back_as_a_zip(page: AppPage, portrait: Path, tmp_path: Pa
         file.write(portrait, "two.png")
         file.writestr("beach/broken.png", b"no picture")
     page.choose("weights", "small.pth")
-    page.window.get_by_role("tab", name="Many photographs").click()
+    page.window.get_by_role("tab", name="Many photos").click()
     page.window.locator("#gpen-files input[type=file]").first.set_input_files(archive)
     page.window.get_by_text("holiday").first.wait_for()
     page.click("run-all")
-    assert "3 photographs: 2 restored, 1 failed." in page.wait_for("photographs:", "batch-said")
+    assert "3 photos: 2 restored, 1 failed." in page.wait_for("photos:", "batch-said")
     page.window.screenshot(path=screenshots / "batch.png")
     result = page.download(tmp_path, "#gpen-zip a")
     with zipfile.ZipFile(result) as file:
         assert sorted(file.namelist()) == ["beach/one.png", "report.json", "two.png"]
 
 
-def test_tasks_show_their_own_options(page: AppPage, screenshots: Path) -> None:
+def test_each_task_shows_its_own_options(page: AppPage, screenshots: Path) -> None:
     def labels() -> set[str]:
         page.window.wait_for_timeout(800)
         shown = ("strength", "upscale", "mask", "select", "damage", "aligned", "run", "preset-selfie")
@@ -231,7 +231,7 @@ def test_tasks_show_their_own_options(page: AppPage, screenshots: Path) -> None:
     page.window.screenshot(path=screenshots / "map.png")
 
 
-def test_the_preset_says_what_it_lacks(page: AppPage) -> None:
+def test_a_preset_names_its_missing_model(page: AppPage) -> None:
     page.click("preset-selfie")
     assert "GPEN-BFR-2048" in page.toast()
 
@@ -243,7 +243,7 @@ class Quiet(SimpleHTTPRequestHandler):
 
 @pytest.fixture
 def site(weights: Path, tmp_path: Path) -> Iterator[str]:
-    """The address of a server that has the small network and YuNet."""
+    """The address of a server with the small network and YuNet."""
     folder = tmp_path / "site"
     folder.mkdir()
     (folder / "network.pth").write_bytes((weights / "small.pth").read_bytes())
@@ -257,7 +257,7 @@ def site(weights: Path, tmp_path: Path) -> Iterator[str]:
     thread.join()
 
 
-def test_without_weights_it_says_what_to_get_and_gets_it(
+def test_missing_models_are_named_and_downloaded(
     serve_session: Serve, browser: Any, site: str, portrait: Path, tmp_path: Path, screenshots: Path
 ) -> None:
     folder = tmp_path / "models"
@@ -265,29 +265,29 @@ def test_without_weights_it_says_what_to_get_and_gets_it(
     addresses = {"GPEN-BFR-512": f"{site}/network.pth", "yunet": f"{site}/{YUNET}"}
     served = serve_session("--models-path", folder, "--device", "cpu", addresses=addresses)
     page = AppPage(browser, served.url)
-    said = page.wait_for("To begin, get", "needed")
+    said = page.wait_for("To get started, download", "needed")
     assert "GPEN-BFR-512" in said
     assert "yunet" in said
     assert "non-commercial" in page.wait_for("Licence", "licence")
-    page.window.screenshot(path=screenshots / "without weights.png")
+    page.window.screenshot(path=screenshots / "without models.png")
     page.click("get-button")
-    assert "terms of GPEN-BFR-512 have to be accepted" in page.toast()
+    assert "Accept the terms of GPEN-BFR-512 first" in page.toast()
     assert list(folder.iterdir()) == []
     page.drop(portrait)
     assert "yunet" in page.toast()
     page.window.locator("#gpen-accept input").check()
     page.click("get-button")
-    assert "GPEN-BFR-512 is there now." in page.toast()
+    assert "GPEN-BFR-512 was downloaded." in page.toast()
     assert "GPEN-BFR-512" not in page.wait_for("(detector)", "needed")
     assert (folder / "GPEN-BFR-512.pth").is_file()
-    # The next one's terms are others, which have to be accepted anew.
+    # The next model has other terms, which have to be accepted too.
     assert "MIT" in page.wait_for("OpenCV", "licence")
     assert not page.window.locator("#gpen-accept input").is_checked()
     page.window.locator("#gpen-accept input").check()
     page.click("get-button")
-    assert "yunet is there now." in page.toast()
-    page.window.get_by_text("To begin, get").wait_for(state="hidden")
-    # In the photograph that was dropped before.
+    assert "yunet was downloaded." in page.toast()
+    page.window.get_by_text("To get started, download").wait_for(state="hidden")
+    # In the photo that was dropped before.
     page.wait_for("5 faces found")
     page.click("run")
     page.wait_for("5 faces restored")
@@ -295,7 +295,7 @@ def test_without_weights_it_says_what_to_get_and_gets_it(
     served.close()
 
 
-def test_it_is_for_this_computer_only(app: Served) -> None:
+def test_only_this_computer_can_connect(app: Served) -> None:
     port = int(app.url.rstrip("/").rpartition(":")[2])
     with socket.create_connection(("127.0.0.1", port), 5):
         pass
@@ -305,7 +305,7 @@ def test_it_is_for_this_computer_only(app: Served) -> None:
 
 
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
-def test_it_ends_soon_and_leaves_nothing_behind(
+def test_a_signal_stops_it_soon_and_no_file_remains(
     serve_session: Serve, weights: Path, browser: Any, photos: Path, ending: int
 ) -> None:
     served = serve_session("--models-path", weights, "--device", "cpu")
@@ -319,31 +319,29 @@ def test_it_ends_soon_and_leaves_nothing_behind(
     served.process.send_signal(ending)
     assert served.process.wait(20) == 0, served.log
     page.close()
-    # PyTorch may leave an empty folder of its own.
+    # PyTorch may leave an empty folder.
     assert [path for path in served.temporary.rglob("*") if "gpen" in path.name or path.is_file()] == []
 
 
-def test_a_folder_is_added_to_the_batch(page: AppPage, portrait: Path, tmp_path: Path) -> None:
+def test_a_folder_can_be_added_to_the_batch(page: AppPage, portrait: Path, tmp_path: Path) -> None:
     folder = tmp_path / "holiday"
     (folder / "beach").mkdir(parents=True)
     for name in ("one.png", "beach/two.png"):
         (folder / name).write_bytes(portrait.read_bytes())
     (folder / "notes.txt").write_text("Nothing to see.")
     page.choose("weights", "small.pth")
-    page.window.get_by_role("tab", name="Many photographs").click()
+    page.window.get_by_role("tab", name="Many photos").click()
     with page.window.expect_file_chooser() as chooser:
         page.click("folder")
     chooser.value.set_files(folder)
     page.window.locator("#gpen-files").get_by_text("two").first.wait_for()
     page.click("run-all")
-    page.wait_for("2 photographs: 2 restored.", "batch-said")
+    page.wait_for("2 photos: 2 restored.", "batch-said")
     with zipfile.ZipFile(page.download(tmp_path, "#gpen-zip a")) as file:
         assert sorted(file.namelist()) == ["one.png", "report.json", "two.png"]
 
 
-def test_damage_is_filled_in(
-    page: AppPage, portrait: Path, by_the_command: Callable[..., bytes], tmp_path: Path
-) -> None:
+def test_damage_is_filled_in(page: AppPage, portrait: Path, from_command: Callable[..., bytes], tmp_path: Path) -> None:
     mask = np.zeros((257, 301, 3), np.float32)
     mask[:, 60:120] = 1
     write_picture(tmp_path / "mask.png", Picture(mask))
@@ -358,7 +356,7 @@ def test_damage_is_filled_in(
     page.window.locator("#gpen-damage").get_by_text("mask").last.wait_for()
     page.click("run")
     page.wait_for("inpainted")
-    expected = by_the_command(
+    expected = from_command(
         portrait, "--model", "small-colours.pth", "--damage", tmp_path / "mask.png", command="inpaint"
     )
     assert page.download(tmp_path).read_bytes() == expected

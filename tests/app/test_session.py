@@ -1,10 +1,10 @@
-"""What the page holds for its visitors, without the page."""
+"""Photo sessions and the engine, without the page."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +12,30 @@ import numpy as np
 import pytest
 
 from gpen.app.engine import Engine, ModelLocator
-from gpen.app.session import PhotoSession, SessionCache, before_and_after, blend, find, open_photo, work, write_result
+from gpen.app.session import (
+    PhotoSession,
+    SessionCache,
+    WorkRequest,
+    before_and_after,
+    blend,
+    find,
+    open_photo,
+    work,
+    write_result,
+)
 from gpen.errors import FaceError, FilesError, GpenError, PhotoError
-from gpen.faces.identity import IdentityGuard
 from gpen.images import Picture, read_picture, write_picture
 from gpen.images.picture import FloatImage
 from gpen.options import Options
+from gpen.restoration import components
+from gpen.restoration.result import Restoration
+from gpen.tasks import RESTORE, TASKS
 from tests.app.conftest import YUNET
 
 
 @pytest.fixture(autouse=True)
 def _home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Let nothing that lies in this user's folders be found."""
+    """Hide the user's own folders."""
     for variable in ("HOME", "XDG_CACHE_HOME"):
         monkeypatch.setenv(variable, str(tmp_path / "home"))
     for variable in ("GPEN_MODELS_PATH", "GPEN_DETECTORS_PATH"):
@@ -32,17 +44,17 @@ def _home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.fixture
 def engine(weights: Path) -> Engine:
-    return Engine(ModelLocator((weights,), "cpu"))
+    return Engine(ModelLocator((weights,)), "cpu")
 
 
 @pytest.fixture
-def opened(portrait: Path, tmp_path: Path) -> PhotoSession:
+def session(portrait: Path, tmp_path: Path) -> PhotoSession:
     return open_photo(portrait, tmp_path, 200)
 
 
 @pytest.fixture
-def make_opened(tmp_path: Path) -> Callable[..., PhotoSession]:
-    """Opens a made photograph that has about so many bytes."""
+def make_session(tmp_path: Path) -> Callable[..., PhotoSession]:
+    """Opens a black photo whose session holds about so many bytes."""
 
     def make(nbytes: int = 100_000) -> PhotoSession:
         side = round((nbytes / 15) ** 0.5)
@@ -53,42 +65,56 @@ def make_opened(tmp_path: Path) -> Callable[..., PhotoSession]:
     return make
 
 
-def test_photographs_make_room_for_others(make_opened: Callable[..., PhotoSession]) -> None:
-    shelf = SessionCache(room=350_000, most=10)
-    keys = [shelf.put(make_opened()) for _ in range(3)]
-    first = shelf.get(keys[0])  # now the second is the one that was not used for longest
-    keys.append(shelf.put(make_opened()))
-    assert len(shelf) == 3
-    assert shelf.get(keys[0]) is first
-    with pytest.raises(GpenError, match="no longer held"):
-        shelf.get(keys[1])
-    # One that is larger than the room is held, alone.
-    large = make_opened(1_000_000)
-    key = shelf.put(large)
-    assert len(shelf) == 1
-    assert shelf.get(key) is large
+def restore(
+    engine: Engine,
+    session: PhotoSession,
+    options: Options = Options(),  # noqa: B008 - frozen
+    model: str = "small.pth",
+    *,
+    task: str = "restore",
+    chosen: Sequence[int] | None = None,
+    damage: Path | None = None,
+) -> Restoration:
+    request = WorkRequest(task=TASKS[task], options=options, model=model, chosen=chosen, damage=damage)
+    return work(engine, session, request)
+
+
+def test_the_least_recently_used_session_is_evicted(make_session: Callable[..., PhotoSession]) -> None:
+    cache = SessionCache(memory_budget=350_000, most=10)
+    keys = [cache.put(make_session()) for _ in range(3)]
+    first = cache.get(keys[0])  # now the second is the least recently used
+    keys.append(cache.put(make_session()))
+    assert len(cache) == 3
+    assert cache.get(keys[0]) is first
+    with pytest.raises(GpenError, match="no longer in memory"):
+        cache.get(keys[1])
+    # One that exceeds the budget is kept, alone.
+    large = make_session(1_000_000)
+    key = cache.put(large)
+    assert len(cache) == 1
+    assert cache.get(key) is large
     assert not first.folder.exists()
     assert large.folder.exists()
-    shelf.drop(key)
+    cache.drop(key)
     assert not large.folder.exists()
     with pytest.raises(GpenError, match="drop one first"):
-        shelf.get(None)
+        cache.get(None)
 
 
-def test_no_more_than_so_many_are_held(make_opened: Callable[..., PhotoSession]) -> None:
-    shelf = SessionCache(most=2)
+def test_the_number_of_sessions_is_bounded(make_session: Callable[..., PhotoSession]) -> None:
+    cache = SessionCache(most=2)
     for _ in range(5):
-        shelf.put(make_opened())
-    assert len(shelf) == 2
+        cache.put(make_session())
+    assert len(cache) == 2
 
 
-def test_what_a_restoration_holds_is_counted(engine: Engine, opened: PhotoSession) -> None:
-    before = opened.nbytes
-    work(engine, opened, "restore", "small.pth", Options(upscale=2.0), None)
-    assert opened.nbytes > before + 2 * 4 * opened.picture.photo.nbytes
+def test_the_memory_of_a_result_is_counted(engine: Engine, session: PhotoSession) -> None:
+    before = session.nbytes
+    restore(engine, session, Options(upscale=2.0))
+    assert session.nbytes > before + 2 * 4 * session.picture.photo.nbytes
 
 
-def test_everything_computes_in_one_thread_and_one_at_a_time(engine: Engine) -> None:
+def test_calls_run_in_one_thread_one_after_the_other(engine: Engine) -> None:
     running, most, threads = 0, 0, set()
 
     def compute() -> None:
@@ -108,103 +134,115 @@ def test_everything_computes_in_one_thread_and_one_at_a_time(engine: Engine) -> 
     assert len(threads) == 1
 
 
-def test_faces_are_found_once_and_again_for_other_options(
-    engine: Engine, opened: PhotoSession, monkeypatch: pytest.MonkeyPatch
+def test_faces_are_detected_again_only_for_another_detector_or_threshold(
+    engine: Engine, session: PhotoSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert find(engine, opened, Options()) == [0, 1, 2, 3, 4]
-    faces = opened.faces
-    assert find(engine, opened, Options(select="largest")) != [0, 1, 2, 3, 4]
-    assert opened.faces is faces
-    find(engine, opened, Options(detection_threshold=0.99))
-    assert opened.faces is not faces
+    assert find(engine, session, Options()) == [0, 1, 2, 3, 4]
+    faces = session.faces
+    assert find(engine, session, Options(select="largest")) != [0, 1, 2, 3, 4]
+    assert session.faces is faces
+    find(engine, session, Options(detection_threshold=0.99))
+    assert session.faces is not faces
 
 
-def test_the_face_under_a_click(engine: Engine, opened: PhotoSession) -> None:
-    find(engine, opened, Options())
-    for number, face in enumerate(opened.faces):
-        assert opened.face_at(*face.center) == number
-    assert opened.face_at(0, 0) is None
+def test_the_face_under_a_click(engine: Engine, session: PhotoSession) -> None:
+    find(engine, session, Options())
+    for number, face in enumerate(session.faces):
+        assert session.face_at(*face.center) == number
+    assert session.face_at(0, 0) is None
 
 
-def test_chosen_faces_are_coloured_and_others_grey(engine: Engine, opened: PhotoSession) -> None:
-    find(engine, opened, Options())
-    colored = [np.ptp(opened.drawn(chosen).astype(int), axis=2).max() > 100 for chosen in ([], [2])]
+def test_boxes_of_chosen_faces_are_coloured_and_others_grey(engine: Engine, session: PhotoSession) -> None:
+    find(engine, session, Options())
+    colored = [np.ptp(session.drawn(chosen).astype(int), axis=2).max() > 100 for chosen in ([], [2])]
     assert colored == [False, True]
 
 
-def test_mistakes_leave_the_last_result(engine: Engine, opened: PhotoSession) -> None:
-    made = work(engine, opened, "restore", "small.pth", Options(), [1])
-    for weights, chosen in (("broken.pth", [1]), ("nothing.pth", [1]), ("small.pth", [])):
+def test_errors_keep_the_last_result(engine: Engine, session: PhotoSession) -> None:
+    last = restore(engine, session, chosen=[1])
+    for model, chosen in (("broken.pth", [1]), ("nothing.pth", [1]), ("small.pth", [])):
         with pytest.raises(GpenError):
-            work(engine, opened, "restore", weights, Options(), chosen)
-    assert opened.restoration is made
-    again = blend(opened, 0.0)
+            restore(engine, session, model=model, chosen=chosen)
+    assert session.restoration is last
+    again = blend(session, 0.0)
     assert again is not None
-    assert np.array_equal(again.photo, opened.picture.photo)
+    assert np.array_equal(again.photo, session.picture.photo)
 
 
-def test_without_its_weights_the_identity_guard_is_off_and_says_so(engine: Engine, opened: PhotoSession) -> None:
-    guarded = work(engine, opened, "restore", "passthrough.pth", Options(identity_guard=0.3), None)
-    assert guarded.faces
-    assert "The identity guard is off. arcface (recognition_arcface_ir_se50.pth) is not on this" in guarded.summary
-    assert "guard" not in engine._kept
-
-
-def test_with_its_weights_the_identity_guard_judges(
-    engine: Engine, opened: PhotoSession, monkeypatch: pytest.MonkeyPatch
+def test_without_its_model_the_identity_guard_is_off_and_says_so(
+    engine: Engine, session: PhotoSession, monkeypatch: pytest.MonkeyPatch, weights: Path
 ) -> None:
-    class Everybody:
-        def embed(self, crop: FloatImage, landmarks: Any) -> Any:
-            return np.array([1.0, 0.0], np.float32)
+    guarded = Options(identity_guard=0.3)
+    restoration = restore(engine, session, guarded, "passthrough.pth")
+    assert restoration.faces
+    assert "The identity guard is off. arcface (recognition_arcface_ir_se50.pth) is not on this" in restoration.summary
+    # The next photo asks again: the model may have been downloaded since.
+    monkeypatch.setattr(components, "find_recognizer", lambda folders: weights / YUNET)
+    monkeypatch.setattr(components, "FaceRecognizer", SameVector)
+    restoration = restore(engine, session, guarded, "passthrough.pth")
+    assert [face.identity for face in restoration.faces] == [0.0] * 5
+    assert "identity guard" not in restoration.summary
 
-    guard = IdentityGuard(Everybody(), 0.3, blend=True)
-    monkeypatch.setattr("gpen.app_engine.make_guard", lambda *_: guard)
-    work(engine, opened, "restore", "passthrough.pth", Options(identity_guard=0.3), None)
-    assert opened.restoration is not None
-    assert [face.identity for face in opened.restoration.faces] == [0.0] * 5
+
+class SameVector:
+    """A recogniser to which all faces are the same person's."""
+
+    def __init__(self, weights: Path, device: str) -> None:
+        pass
+
+    def embed(self, crop: FloatImage, landmarks: Any) -> Any:
+        return np.array([1.0, 0.0], np.float32)
 
 
-def test_only_listed_weights_are_opened(engine: Engine, weights: Path) -> None:
+def test_only_listed_models_are_session(engine: Engine, session: PhotoSession, weights: Path) -> None:
     for name in (str(weights / "small.pth"), "../small.pth", "/etc/passwd", YUNET):
-        with pytest.raises(FilesError, match="no weight file for this task"):
-            engine.model(name, "auto", "restore")
-    assert engine.model("", "auto", "restore").path.name == "GPEN-BFR-512.pth"
+        with pytest.raises(FilesError, match="is not a model for this task"):
+            restore(engine, session, model=name)
+    assert engine.locator.network("", RESTORE).name == "GPEN-BFR-512.pth"
 
 
-def test_without_weights_it_is_said_what_to_get(tmp_path: Path) -> None:
-    places = ModelLocator((tmp_path,), "cpu")
-    assert [published.name for published in places.missing("restore")] == ["GPEN-BFR-512", "yunet"]
-    assert [published.name for published in places.missing("segmentation")] == ["GPEN-Seg2face-512"]
+def test_missing_models_are_named(tmp_path: Path) -> None:
+    locator = ModelLocator((tmp_path,))
+    assert [published.name for published in locator.missing(RESTORE)] == ["GPEN-BFR-512", "yunet"]
+    assert [published.name for published in locator.missing(TASKS["synthesize"])] == ["GPEN-Seg2face-512"]
     with pytest.raises(FilesError, match="Download GPEN-BFR-512 under"):
-        places.network("", "restore")
+        locator.network("", RESTORE)
 
 
-def test_no_face_is_an_error_where_one_was_to_be_chosen(
-    engine: Engine, make_opened: Callable[..., PhotoSession]
-) -> None:
-    nobody = make_opened()
+def test_a_photo_without_faces_is_an_error(engine: Engine, make_session: Callable[..., PhotoSession]) -> None:
     with pytest.raises(FaceError, match="No face was found"):
-        work(engine, nobody, "restore", "small.pth", Options(), [])
+        restore(engine, make_session(), chosen=[])
 
 
-def test_sixteen_bits_and_alpha_stay(engine: Engine, portrait: Path, tmp_path: Path) -> None:
+def test_a_broken_damage_mask_is_named_without_its_folder(
+    engine: Engine, session: PhotoSession, tmp_path: Path
+) -> None:
+    missing, broken = tmp_path / "missing.png", tmp_path / "broken.png"
+    broken.write_bytes(b"no picture")
+    for mask in (missing, broken):
+        with pytest.raises(PhotoError, match=mask.name) as refused:
+            restore(engine, session, task="inpaint", damage=mask)
+        assert str(tmp_path) not in str(refused.value)
+
+
+def test_sixteen_bits_and_alpha_survive(engine: Engine, portrait: Path, tmp_path: Path) -> None:
     photo = read_picture(portrait, 10).photo
     alpha = np.linspace(0, 1, photo[..., 0].size, dtype=np.float32).reshape(photo.shape[:2])
     path = tmp_path / "deep.tif"
     write_picture(path, Picture(photo, alpha, bits=16))
-    opened = open_photo(path, tmp_path, 200)
-    work(engine, opened, "restore", "small.pth", Options(), None)
-    result = write_result(opened)
+    session = open_photo(path, tmp_path, 200)
+    restore(engine, session)
+    result = write_result(session)
     assert result.name == "deep_restored.tif"
     back = read_picture(result, 10)
     assert back.bits == 16
     assert back.alpha is not None
     assert np.abs(back.alpha - alpha).max() < 1e-4
-    before, after = (read_picture(file, 10).photo for file in before_and_after(opened))
+    before, after = (read_picture(file, 10).photo for file in before_and_after(session))
     assert before.shape == after.shape == photo.shape
     assert before[0, 0].min() > 0.9  # white shows through
 
 
-def test_a_picture_that_is_too_large_is_refused(portrait: Path, tmp_path: Path) -> None:
+def test_a_photo_that_is_too_large_is_refused(portrait: Path, tmp_path: Path) -> None:
     with pytest.raises(PhotoError, match=r"^portrait\.png"):
         open_photo(portrait, tmp_path, 0.05)
