@@ -98,7 +98,7 @@ class PhotoSession:
             self.shown / np.float32(255),
             [numbered for numbered in faces if numbered[0] in chosen],
             landmarks=False,
-            left_out=[numbered for numbered in faces if numbered[0] not in chosen],
+            skipped=[numbered for numbered in faces if numbered[0] not in chosen],
         )
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Pictures that show what was done: numbered faces, before and after side by side."""
+"""Drawings: faces with their numbers, pictures side by side under captions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..images.picture import FloatImage
 from .face import Face
 
 Drawing = NDArray[np.uint8]
-"""(H, W, 3), RGB."""
+"""(H, W, 3), RGB, 0 to 255."""
 
 NumberedFace = tuple[int, Face]
 """A face and its number in the photo, or in the video."""
@@ -27,16 +27,16 @@ def draw_faces(
     *,
     boxes: bool = True,
     landmarks: bool = True,
-    left_out: Iterable[NumberedFace] = (),
+    skipped: Iterable[NumberedFace] = (),
 ) -> Drawing:
-    """Photo (H, W, 3), [0, 1], with a number above each face and, if asked for, its box and, in that, its landmarks.
+    """The photo (H, W, 3), [0, 1], with a number above each face, and its box and landmarks unless turned off.
 
-    Without boxes the number moves aside, so that it hides nothing of what was restored. left_out: faces that
-    were not chosen, which are drawn in grey.
+    Without boxes, landmarks are not drawn either, and the number moves to the left, off the restored pixels. skipped:
+    faces to draw in grey.
     """
     drawing = np.ascontiguousarray(np.rint(np.clip(photo, 0, 1) * 255).astype(np.uint8))
     height, width = drawing.shape[:2]
-    colored = [(face, _GREY) for face in left_out] + [(face, _YELLOW) for face in faces]
+    colored = [(face, _GREY) for face in skipped] + [(face, _YELLOW) for face in faces]
     for (number, face), color in colored:
         line, dot = max(1, round(face.height / 100)), max(1, round(face.height / 60))
         x0, y0, x1, y1 = (round(v) for v in face.box)
@@ -54,12 +54,15 @@ def draw_faces(
 
 
 def side_by_side(pictures: Sequence[Drawing], captions: Sequence[str]) -> Drawing:
-    """Pictures of one size next to each other, each under its caption (ASCII)."""
+    """Pictures of the same size in a row, each under its caption (ASCII)."""
     return grid([pictures], [[caption] for caption in captions])
 
 
 def grid(rows: Sequence[Sequence[Drawing]], captions: Sequence[Sequence[str]]) -> Drawing:
-    """Pictures of one size in rows, each column under the lines of its caption (ASCII), as many for each."""
+    """Rows of pictures of the same size, with a caption above each column.
+
+    captions: for each column its lines of text (ASCII); all columns have the same number of lines.
+    """
     height, width = rows[0][0].shape[:2]
     size = float(np.clip(height / 25, 10, 60))
     while size > 6 and max(_text_size(line, size)[0][0] for lines in captions for line in lines) > width - 8:

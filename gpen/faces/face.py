@@ -10,26 +10,28 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, eq=False)
 class Face:
-    """One face in a photo, in pixels of that photo; pixel centres lie at integer coordinates.
-
-    box: (x0, y0, x1, y1). score: 0 to 1. landmarks: float64 (5, 2), in the order left eye, right eye,
-    nose, left and right mouth corner, left and right as seen in the picture.
-    """
+    """One face in a photo, in pixels of that photo; pixel centres lie at integer coordinates."""
 
     box: tuple[float, float, float, float]
+    """(x0, y0, x1, y1)."""
     score: float
+    """The detector's confidence, 0 to 1."""
     landmarks: NDArray[np.float64]
+    """(5, 2): left eye, right eye, nose, left and right mouth corner; left and right as seen in the picture when the face is upright."""
 
     @property
     def width(self) -> float:
+        """Of the box, in pixels."""
         return self.box[2] - self.box[0]
 
     @property
     def height(self) -> float:
+        """Of the box, in pixels."""
         return self.box[3] - self.box[1]
 
     @property
     def center(self) -> tuple[float, float]:
+        """(x, y), the middle of the box."""
         return (self.box[0] + self.box[2]) / 2, (self.box[1] + self.box[3]) / 2
 
     def scaled(self, x: float, y: float) -> Face:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from gpen.errors import FaceError
-from gpen.faces.align import ALWAYS_ALLOWED, FARTHEST, TEMPLATES, crop_face, crop_matrix, similarity
+from gpen.faces.align import MAX_REACH, MIN_ALLOWED_REACH, TEMPLATES, crop_face, crop_matrix, similarity
 from gpen.faces.face import Face
 from gpen.faces.resample import apply, compose, invert, scaling
 
@@ -135,7 +135,7 @@ def test_a_crop_many_times_the_photo_is_refused(shape: tuple[int, int], scale: f
 
 @pytest.mark.parametrize(("shape", "allowed"), [((30, 900), 3600), ((900, 30), 3600), ((7, 9), 2048)])
 def test_a_crop_may_be_larger_than_the_photo_up_to_the_bound(shape: tuple[int, int], allowed: int) -> None:
-    assert allowed == max(FARTHEST * max(shape), ALWAYS_ALLOWED)
+    assert allowed == max(MAX_REACH * max(shape), MIN_ALLOWED_REACH)
     photo = np.full((*shape, 3), 0.4, np.float32)
     height, width = shape
     for reach, fits in ((allowed - 5, True), (allowed + 5, False)):

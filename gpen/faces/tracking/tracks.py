@@ -59,7 +59,7 @@ def track_faces(frames: Sequence[Sequence[Face]], cuts: Collection[int] = ()) ->
     return [sorted(_uncovered(faces), key=lambda tracked: tracked.face.center) for faces in result]
 
 
-def each_alone(frames: Sequence[Sequence[Face]]) -> list[list[TrackedFace]]:
+def without_tracking(frames: Sequence[Sequence[Face]]) -> list[list[TrackedFace]]:
     """The faces of pictures that have nothing to do with each other: as they are, numbered from left to right in each.
 
     frames: the faces of each picture, sorted from left to right.
