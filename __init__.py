@@ -1,4 +1,4 @@
-"""ComfyUI's door to GPEN Face Restore: ComfyUI loads this folder by its path, as a module of any name."""
+"""ComfyUI's entry point to GPEN Face Restore: ComfyUI loads this folder by path, under a name of its own."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ WEB_DIRECTORY = "./web"
 
 
 async def comfy_entrypoint() -> Any:
-    """The node pack, for ComfyUI. Nothing of it is imported before ComfyUI asks."""
+    """The node pack; nothing of it is imported before ComfyUI calls this."""
     from .gpen_hosts.comfyui.host import register_folders
     from .nodes import GPENExtension
 

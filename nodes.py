@@ -1,6 +1,6 @@
-"""The ComfyUI nodes. They only wire: what is done stands in gpen/, what the host has to offer in gpen_hosts/.
+"""The ComfyUI nodes: wiring only, between gpen/ and gpen_hosts/comfyui/.
 
-The nodes for other tasks than restoring are in nodes_tasks.py.
+The nodes for tasks other than restoring are in nodes_tasks.py.
 """
 
 from __future__ import annotations
@@ -17,20 +17,21 @@ from .gpen.tasks import RESTORE
 from .gpen.weights.convert import convert, converted, target_of
 from .gpen.wording import count
 from .gpen_hosts.comfyui import host
-from .gpen_hosts.comfyui.frames import FoundFaces, FrameInputs, crop_faces, draw_frames, paste_faces, restore_frames
+from .gpen_hosts.comfyui.found_faces import FoundFaces
+from .gpen_hosts.comfyui.frames import FrameInputs, crop_faces, draw_frames, paste_faces, restore_frames
 from .gpen_hosts.comfyui.schema import (
     GpenDetector,
     GpenFaces,
     GpenModel,
     detector_input,
     faces_input,
+    model_file_input,
+    model_file_problem,
     option,
     option_inputs,
     output,
     region_input,
     schema,
-    weight_file_input,
-    weight_file_problem,
 )
 from .gpen_hosts.comfyui.widgets import CHOOSING, PASTING, options_from
 from .nodes_tasks import GPENColorizeFaces, GPENInpaintFaces, GPENSegmentationToFace
@@ -44,14 +45,14 @@ class GPENLoadModel(io.ComfyNode):
         return schema(
             "GPENLoadModel",
             "GPEN Load Model",
-            "Loads a GPEN network, which restores faces, or colorizes, inpaints or makes them. Its size and kind are "
-            "read from the weights.",
+            "Loads a GPEN model that restores, colorizes, inpaints or makes faces. Its size and task are read from the "
+            "file.",
             inputs=[
-                weight_file_input(
+                model_file_input(
                     "model_name",
-                    "Weights",
-                    "Weights of a GPEN network, .safetensors or .pth, from the folder models/facerestore_models. "
-                    "512 suits most faces; 1024 and 2048 give more detail where a face is that large in the result.",
+                    "Model",
+                    "A GPEN model, .safetensors or .pth, from the folder models/facerestore_models. 512 suits most "
+                    "faces; 1024 and 2048 give more detail where a face is that large in the result.",
                     files=host.network_files(),
                 ),
                 option("precision"),
@@ -61,7 +62,7 @@ class GPENLoadModel(io.ComfyNode):
                     GpenModel,
                     "model",
                     "model",
-                    "The network, for the node that does its task, such as GPEN Restore Faces.",
+                    "The model, for the node of its task, such as GPEN Restore Faces.",
                 )
             ],
             search_aliases=["face restore model", "face restoration", "GFPGAN", "CodeFormer"],
@@ -69,7 +70,7 @@ class GPENLoadModel(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, model_name: str | None) -> bool | str:
-        return weight_file_problem(model_name)
+        return model_file_problem(model_name)
 
     @classmethod
     def fingerprint_inputs(cls, model_name: str | None, **values: Any) -> Any:
@@ -86,9 +87,9 @@ class GPENLoadFaceDetector(io.ComfyNode):
         return schema(
             "GPENLoadFaceDetector",
             "GPEN Load Face Detector",
-            "Loads what finds faces. Its weights belong in the folder models/facedetection.",
+            "Loads a face detector. Its model file belongs in the folder models/facedetection.",
             inputs=[option("detector")],
-            outputs=[output(GpenDetector, "face_detector", "detector", "What finds the faces in a picture.")],
+            outputs=[output(GpenDetector, "face_detector", "detector", "The detector, for the nodes that find faces.")],
             search_aliases=["face detection", "YuNet", "RetinaFace"],
         )
 
@@ -107,35 +108,34 @@ class GPENRestoreFaces(io.ComfyNode):
         return schema(
             "GPENRestoreFaces",
             "GPEN Restore Faces",
-            "Finds the faces in each picture, restores them and lays them back. All else stays as it is.",
+            "Finds the faces in each photo, restores them and pastes them back. Everything else stays as it is.",
             inputs=[
-                io.Image.Input("image", tooltip="One picture or a batch, such as the frames of a video."),
-                GpenModel.Input("model", tooltip="The network, from GPEN Load Model."),
+                io.Image.Input("image", tooltip="One photo or a batch, such as the frames of a video."),
+                GpenModel.Input("model", tooltip="The model, from GPEN Load Model."),
                 detector_input(),
                 faces_input(),
                 region_input(),
                 io.Image.Input(
                     "background",
                     optional=True,
-                    tooltip="The same pictures enlarged, which the faces are laid over. Their size takes the place "
-                    "of upscale.",
+                    tooltip="The same photos enlarged, for the faces to be pasted into. Their size replaces upscale.",
                 ),
                 io.UpscaleModel.Input(
                     "upscale_model",
                     display_name="upscale model",
                     optional=True,
-                    tooltip="Enlarges the pictures before the faces are laid over them; to the size that upscale "
-                    "says if that is above 1, else as far as the model does.",
+                    tooltip="Enlarges the photos before the faces are pasted: by upscale if that is above 1, else by "
+                    "the scale of this model.",
                 ),
                 *option_inputs(RESTORE),
             ],
             outputs=[
-                output(io.Image, "restored", "image", "The pictures with their faces restored."),
-                output(io.Image, "restored_faces", "restored faces", "Each restored face, as the network made it."),
-                output(io.Image, "original_faces", "original faces", "The same faces as the network saw them."),
+                output(io.Image, "restored", "image", "The photos with their faces restored."),
+                output(io.Image, "restored_faces", "restored faces", "Each restored face, as the model made it."),
+                output(io.Image, "original_faces", "original faces", "The same faces, as the model saw them."),
                 output(io.Mask, "blend_mask", "mask", "How much of each pixel is restored face."),
             ],
-            # The page forgets the previews of other nodes when it is loaded anew and nothing has to run again.
+            # Only output nodes get their previews back after the page is reloaded and nothing has to run again.
             is_output_node=True,
             search_aliases=["face restore", "face enhance", "fix faces", "GFPGAN", "CodeFormer", "face detailer"],
         )
@@ -181,8 +181,8 @@ class GPENRestoreFaces(io.ComfyNode):
             faces.summary,
         )
         shown = faces.chosen[0].frame if faces.chosen else 0
-        pictures = {"images": host.preview(result.images[shown]), "gpen_before": host.preview(image[shown])}
-        return io.NodeOutput(result.images, result.after, result.before, result.mask, ui=pictures)
+        previews = {"images": host.preview(result.images[shown]), "gpen_before": host.preview(image[shown])}
+        return io.NodeOutput(result.images, result.after, result.before, result.mask, ui=previews)
 
 
 class GPENDetectFaces(io.ComfyNode):
@@ -191,18 +191,18 @@ class GPENDetectFaces(io.ComfyNode):
         return schema(
             "GPENDetectFaces",
             "GPEN Detect Faces",
-            "Finds the faces in each picture and numbers them from left to right. Click a box in the preview to "
+            "Finds the faces in each photo and numbers them from left to right. Click a box in the preview to "
             "choose that face.",
             inputs=[
-                io.Image.Input("image", tooltip="One picture or a batch."),
-                GpenDetector.Input("detector", tooltip="What finds the faces, from GPEN Load Face Detector."),
+                io.Image.Input("image", tooltip="One photo or a batch."),
+                GpenDetector.Input("detector", tooltip="The detector, from GPEN Load Face Detector."),
                 region_input(),
                 *map(option, CHOOSING),
                 option("video"),
             ],
             outputs=[
-                output(GpenFaces, "faces", "faces", "The chosen faces of each picture."),
-                output(io.Image, "drawing", "image", "The pictures with numbered boxes, grey around faces left out."),
+                output(GpenFaces, "faces", "faces", "The chosen faces of each photo."),
+                output(io.Image, "drawing", "image", "The photos with numbered boxes; grey around faces left out."),
             ],
             is_output_node=True,
             search_aliases=["face detection", "find faces", "face box"],
@@ -222,10 +222,10 @@ class GPENCropFaces(io.ComfyNode):
         return schema(
             "GPENCropFaces",
             "GPEN Crop Faces",
-            "Cuts the chosen faces out, upright. Change the crops with any nodes, then GPEN Paste Faces lays them "
-            "back.",
+            "Crops the chosen faces, upright. Change the crops with any nodes, then paste them back with GPEN Paste "
+            "Faces.",
             inputs=[
-                io.Image.Input("image", tooltip="The pictures that the faces were found in, or the same enlarged."),
+                io.Image.Input("image", tooltip="The photos that the faces were found in, or the same enlarged."),
                 GpenFaces.Input("faces", tooltip="From GPEN Detect Faces."),
                 io.Int.Input(
                     "size",
@@ -239,8 +239,8 @@ class GPENCropFaces(io.ComfyNode):
                 option("template"),
             ],
             outputs=[
-                output(io.Image, "crops", "crops", "One square picture for each face; a black one if there is none."),
-                output(GpenFaces, "placed_faces", "faces", "The faces, with their places in the crops."),
+                output(io.Image, "crops", "crops", "One square crop for each face; a black one if there is none."),
+                output(GpenFaces, "placed_faces", "faces", "The faces, with their positions in the crops."),
             ],
             search_aliases=["face crop", "extract faces", "align faces"],
         )
@@ -249,7 +249,7 @@ class GPENCropFaces(io.ComfyNode):
     def execute(cls, image: Tensor, faces: FoundFaces, size: int, template: str) -> Any:
         crops, placed = crop_faces(image, faces, size, template, host.output_device())
         if not placed.chosen:
-            _log.warning("There is no face to cut out: the crop is a black picture.")
+            _log.warning("There is no face to crop: the crop is black.")
         return io.NodeOutput(crops, placed)
 
 
@@ -259,16 +259,16 @@ class GPENPasteFaces(io.ComfyNode):
         return schema(
             "GPENPasteFaces",
             "GPEN Paste Faces",
-            "Lays crops from GPEN Crop Faces, changed by any nodes since, back over the pictures they came from.",
+            "Pastes crops from GPEN Crop Faces, changed by any nodes since, back into their photos.",
             inputs=[
-                io.Image.Input("image", tooltip="The pictures that the crops were cut out of, or the same enlarged."),
-                io.Image.Input("crops", tooltip="The crops, all of them and in their order; of any size, but square."),
+                io.Image.Input("image", tooltip="The photos that the crops came from, or the same enlarged."),
+                io.Image.Input("crops", tooltip="All of the crops, in their order; of any size, but square."),
                 GpenFaces.Input("faces", tooltip="The faces that came with the crops, from GPEN Crop Faces."),
                 *map(option, PASTING),
             ],
             outputs=[
-                output(io.Image, "pasted", "image", "The pictures with the crops laid over them."),
-                output(io.Mask, "blend_mask", "mask", "How much of each pixel is a crop."),
+                output(io.Image, "pasted", "image", "The photos with the crops pasted in."),
+                output(io.Mask, "blend_mask", "mask", "How much of each pixel comes from a crop."),
             ],
             search_aliases=["face paste", "uncrop", "stitch faces"],
         )
@@ -281,7 +281,7 @@ class GPENPasteFaces(io.ComfyNode):
     def execute(cls, image: Tensor, crops: Tensor, faces: FoundFaces, **values: Any) -> Any:
         options = options_from(values)
         if not faces.chosen:
-            _log.warning("There is no face to lay back: the pictures stay as they are.")
+            _log.warning("There is no face to paste: the photos stay as they are.")
         device, parser = host.output_device(), host.parser_for(options.mask)
         images, mask = paste_faces(image, crops, faces, options, parser=parser, on_step=host.Progress(), device=device)
         return io.NodeOutput(images, mask)
@@ -293,20 +293,20 @@ class GPENConvertCheckpoint(io.ComfyNode):
         return schema(
             "GPENConvertCheckpoint",
             "GPEN Convert Checkpoint",
-            "Writes a GPEN network as .safetensors beside the file it is in, compared bit for bit before it gets "
-            "its name. Such a file opens faster and cannot hold code.",
+            "Saves a GPEN model as .safetensors beside the original, after a comparison bit for bit. Such a file loads "
+            "faster and cannot contain code.",
             inputs=[
-                weight_file_input(
-                    "weight_file", "Weights", "The file to convert. It stays as it is.", files=host.files_to_convert()
+                model_file_input(
+                    "weight_file", "Model", "The file to convert. It stays as it is.", files=host.files_to_convert()
                 ),
                 io.Boolean.Input(
                     "half",
                     display_name="Half precision",
                     default=False,
-                    tooltip="Store 16-bit numbers: half the size, for GPUs, with a little less precision.",
+                    tooltip="Store 16-bit floats: half the size and slightly less precise, for GPUs.",
                 ),
             ],
-            outputs=[output(io.String, "path", "path", "The file that was written.")],
+            outputs=[output(io.String, "path", "path", "The path of the converted file.")],
             hidden=[io.Hidden.unique_id],
             is_output_node=True,
             search_aliases=["safetensors", "pth"],
@@ -314,7 +314,7 @@ class GPENConvertCheckpoint(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, weight_file: str | None) -> bool | str:
-        return weight_file_problem(weight_file)
+        return model_file_problem(weight_file)
 
     @classmethod
     def fingerprint_inputs(cls, weight_file: str | None, half: bool) -> Any:
@@ -326,17 +326,17 @@ class GPENConvertCheckpoint(io.ComfyNode):
     @classmethod
     def execute(cls, weight_file: str, half: bool) -> Any:
         source = host.network_path(weight_file)
-        there = converted(source, half=half)
-        if there is not None:
-            written = f"{there}, which was made of this file before"
+        target = converted(source, half=half)
+        if target is not None:
+            text = f"{target}, converted from this file before"
         else:
             result = convert(source, half=half)
-            there = result.target
-            written = f"{there}, {result.target_size / 1e6:.0f} MB, {count(result.tensors, 'tensor')} verified"
+            target = result.target
+            text = f"{target}, {result.target_size / 1e6:.0f} MB, {count(result.tensors, 'tensor')} verified"
             if result.comparison is not None:
-                written += f"; {result.comparison}"
-        host.say(cls.hidden.unique_id, written)
-        return io.NodeOutput(str(there), ui={"text": [written]})
+                text += f"; {result.comparison}"
+        host.show_text(cls.hidden.unique_id, text)
+        return io.NodeOutput(str(target), ui={"text": [text]})
 
 
 class GPENExtension(ComfyExtension):

@@ -1,4 +1,4 @@
-"""The ComfyUI nodes for what GPEN networks do besides restoring. They only wire, as those in nodes.py."""
+"""The ComfyUI nodes that colorize, inpaint and make faces: wiring only, as in nodes.py."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from .gpen.options import ALIGNED, Options
 from .gpen.tasks import COLORIZE, INPAINT, SYNTHESIZE, Task
 from .gpen.wording import count
 from .gpen_hosts.comfyui import host
-from .gpen_hosts.comfyui.frames import FoundFaces, FrameInputs, RestoredFrames, restore_frames
+from .gpen_hosts.comfyui.found_faces import FoundFaces
+from .gpen_hosts.comfyui.frames import FrameInputs, RestoredFrames, restore_frames
 from .gpen_hosts.comfyui.schema import (
     GpenModel,
     aligned_input,
@@ -37,11 +38,11 @@ class GPENColorizeFaces(io.ComfyNode):
         return schema(
             "GPENColorizeFaces",
             "GPEN Colorize Faces",
-            "Colours the faces of grey pictures. Only the colours come from the network: how light each pixel is stays "
-            "as it is.",
+            "Colours the faces of grey photos. Only the colours come from the model: the brightness of each pixel "
+            "stays as it is.",
             inputs=[
                 io.Image.Input(
-                    "image", tooltip="One grey picture or a batch; of coloured ones the colours are replaced."
+                    "image", tooltip="One grey photo or a batch; the colours of coloured ones are replaced."
                 ),
                 GpenModel.Input("model", tooltip="GPEN-Colorization-1024, from GPEN Load Model."),
                 detector_input(),
@@ -51,9 +52,9 @@ class GPENColorizeFaces(io.ComfyNode):
                 *option_inputs(COLORIZE),
             ],
             outputs=[
-                output(io.Image, "colorized", "image", "The pictures with their faces coloured."),
-                output(io.Image, "colorized_faces", "colorized faces", "Each face, as the network coloured it."),
-                output(io.Mask, "blend_mask", "mask", "How much of each pixel's colour is the network's."),
+                output(io.Image, "colorized", "image", "The photos with their faces coloured."),
+                output(io.Image, "colorized_faces", "colorized faces", "Each face, as the model coloured it."),
+                output(io.Mask, "blend_mask", "mask", "How much of each pixel's colour comes from the model."),
             ],
             search_aliases=["colorize", "colourise", "black and white", "DeOldify", "DDColor"],
         )
@@ -85,11 +86,11 @@ class GPENInpaintFaces(io.ComfyNode):
         return schema(
             "GPENInpaintFaces",
             "GPEN Inpaint Faces",
-            "Fills in scratches, stains and holes in faces. Where the mask is black nothing changes, but for its soft "
-            "edge.",
+            "Fills in scratches, stains and holes in faces. Where the mask is black nothing changes, except along its "
+            "soft edge.",
             inputs=[
-                io.Image.Input("image", tooltip="One picture or a batch."),
-                io.Mask.Input("damage", tooltip="White where the pictures are damaged: one mask, or one for each."),
+                io.Image.Input("image", tooltip="One photo or a batch."),
+                io.Mask.Input("damage", tooltip="White where the photos are damaged: one mask, or one for each."),
                 GpenModel.Input("model", tooltip="GPEN-Inpainting-1024, from GPEN Load Model."),
                 detector_input(),
                 faces_input(),
@@ -98,7 +99,7 @@ class GPENInpaintFaces(io.ComfyNode):
                 *option_inputs(INPAINT),
             ],
             outputs=[
-                output(io.Image, "inpainted", "image", "The pictures with the damage in their faces filled in."),
+                output(io.Image, "inpainted", "image", "The photos with the damage in their faces filled in."),
                 output(io.Mask, "blend_mask", "mask", "How much of each pixel was filled in."),
             ],
             search_aliases=["inpaint", "scratch", "repair old photo", "LaMa"],
@@ -131,15 +132,13 @@ class GPENSegmentationToFace(io.ComfyNode):
         return schema(
             "GPENSegmentationToFace",
             "GPEN Segmentation to Face",
-            "Makes a face of a segmentation map: a square picture with a colour for each part of the face.",
+            "Makes a face from a segmentation map: a square image with a colour for each part of the face.",
             inputs=[
-                io.Image.Input(
-                    "image", tooltip="One map or a batch, in the colours that the network was trained with."
-                ),
+                io.Image.Input("image", tooltip="One map or a batch, in the colours that the model was trained with."),
                 GpenModel.Input("model", tooltip="GPEN-Seg2face-512, from GPEN Load Model."),
                 *option_inputs(SYNTHESIZE),
             ],
-            outputs=[output(io.Image, "face", "image", "The face, as large as the network makes it.")],
+            outputs=[output(io.Image, "face", "image", "The face, as large as the model makes it.")],
             search_aliases=["seg2face", "face parsing", "labels to face"],
         )
 
@@ -151,20 +150,27 @@ class GPENSegmentationToFace(io.ComfyNode):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _FaceInputs:
-    """The inputs that say where the faces are."""
+    """The inputs that decide which faces are worked on."""
 
     detector: FaceDetector | None = None
+    """Finds the faces; None for the automatic choice."""
     faces: FoundFaces | None = None
+    """Faces from another node; None to find them."""
     region: Tensor | None = None
+    """(1 or B, h, w), where faces are chosen; None: everywhere."""
     aligned: bool
+    """Whether each photo is one face."""
 
     def find(self, image: Tensor, options: Options) -> FoundFaces | None:
-        """The faces to work on; None where each picture is one."""
+        """The faces to work on; None where each photo is one face."""
         if not self.aligned:
-            return self.faces or host.faces_of(image, self.detector, options, self.region)
+            if self.faces is not None:
+                return self.faces
+            return host.faces_of(image, self.detector, options, self.region)
         if self.faces is not None or self.region is not None:
             raise OptionError(
-                f'"{ALIGNED.label}" is on, so that each picture is one face. Disconnect faces and region.'
+                f'"{ALIGNED.label}" is on, so each photo is one face, but faces or region are connected. Disconnect '
+                "them."
             )
         return None
 
@@ -177,7 +183,7 @@ def _work(
     options: Options,
     damage: Tensor | None = None,
 ) -> RestoredFrames:
-    """Do a task to the faces of each picture, whether they are given, have to be found, or are all of it."""
+    """Do a task to the faces of each photo."""
     components = host.components_for(task, model, options, aligned=where.aligned)
     found = where.find(image, options)
     result = restore_frames(

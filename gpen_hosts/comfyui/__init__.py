@@ -1,1 +1,1 @@
-"""ComfyUI."""
+"""The node pack's side of ComfyUI."""

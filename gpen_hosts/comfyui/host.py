@@ -1,4 +1,4 @@
-"""What the nodes need from ComfyUI: its model folders, its model management, progress and previews."""
+"""ComfyUI's model folders, memory management, progress and previews, for the nodes."""
 
 from __future__ import annotations
 
@@ -37,23 +37,23 @@ from ...gpen.wording import count
 from .frames import FoundFaces, FrameHost, find_faces, photo_of
 
 NETWORKS, DETECTORS = "facerestore_models", "facedetection"
-"""Names of model folders, shared with other node packs for faces: many users have them filled."""
+"""Names of model folders, shared with other node packs for faces: many users already have models there."""
 
 _SUFFIXES = {NETWORKS: set(NETWORK_SUFFIXES), DETECTORS: {*NETWORK_SUFFIXES, ONNX_SUFFIX}}
 _PREVIEW_SIZE = 1024
 _MOST_PREVIEWS = 16
 _HELPER_BYTES = 3 << 29
-"""Bytes: RetinaFace ResNet-50 on one of its tiles, and ParseNet, take less."""
+"""Upper bound for each: RetinaFace ResNet-50 on one tile, ParseNet, ArcFace."""
 
 _log = logging.getLogger(__name__)
 
 
 def register_folders() -> None:
-    """Add our model folders to those that the user or other packs may have registered already."""
+    """Register our model folders, keeping those that the user or other packs registered."""
     for name, suffixes in _SUFFIXES.items():
         known = name in folder_paths.folder_names_and_paths
         folder = Path(folder_paths.models_dir) / name
-        # Messages say to put files there; where it cannot be made, the user's own folders may still do.
+        # Messages tell users to put files there; if it cannot be created, their own folders still work.
         with contextlib.suppress(OSError):
             folder.mkdir(parents=True, exist_ok=True)
         folder_paths.add_model_folder_path(name, str(folder))
@@ -64,19 +64,19 @@ def register_folders() -> None:
 
 
 def folders(name: str) -> list[Path]:
-    """The folders registered under a name, first choice first."""
+    """The folders registered under a name, in order of preference."""
     return [Path(path) for path in folder_paths.get_folder_paths(name)]
 
 
 def network_files() -> list[str]:
-    """Names of the files that may be networks, as the host lists them: relative to their folder."""
+    """Names of the files that may be GPEN models, relative to their folder, as ComfyUI lists them."""
     return [name for name in folder_paths.get_filename_list(NETWORKS) if may_be_network(Path(name).name)]
 
 
 def files_to_convert() -> list[str]:
-    """The same for every task, and the ONNX graphs beside them.
+    """Those files, and the ONNX graphs beside them.
 
-    Those are not registered with the host: other packs would be offered them by its lists, which they share with us.
+    Graphs are not registered with ComfyUI: other packs share the folder, and would list them.
     """
     found = ((file, folder) for folder in folders(NETWORKS) for file in folder.rglob("*"))
     graphs = {
@@ -88,7 +88,7 @@ def files_to_convert() -> list[str]:
 
 
 def network_path(name: str) -> Path:
-    """The file that the user chose; FilesError says where to put which file if it is not there."""
+    """The path of a listed file; FilesError where it is missing, with the folder it belongs in."""
     path = folder_paths.get_full_path(NETWORKS, name) if name else None
     if path is None:
         missing = f"There is no model file {name!r} in ComfyUI's model folders. " if name else ""
@@ -97,7 +97,7 @@ def network_path(name: str) -> Path:
 
 
 def where_to_put() -> str:
-    """What a user without weights has to do."""
+    """What a user without a model has to do."""
     return (
         f"Put a model such as {find_published(RESTORE.example).saved_as} into {folders(NETWORKS)[0]}, then refresh "
         "the node definitions (R)."
@@ -105,54 +105,54 @@ def where_to_put() -> str:
 
 
 def state_of(paths: Iterable[Path]) -> list[tuple[str, int, int]]:
-    """Changes whenever one of the files does."""
-    there = [(path, path.stat()) for path in paths if path.is_file()]
-    return [(str(path), stat.st_mtime_ns, stat.st_size) for path, stat in there]
+    """A fingerprint of the existing files, from their paths, modification times and sizes."""
+    existing = [(path, path.stat()) for path in paths if path.is_file()]
+    return [(str(path), stat.st_mtime_ns, stat.st_size) for path, stat in existing]
 
 
 def detector_files() -> list[Path]:
-    """All files where the weights of detectors and parsers are looked for."""
+    """All files in the folders that are searched for detectors, parsers and recognisers."""
     searched = search_folders(folders(DETECTORS), kind="detector")
     return sorted(path for folder in searched if folder.is_dir() for path in folder.iterdir())
 
 
 class ManagedModel:
-    """A network whose place, on the GPU or off it, is ComfyUI's to decide."""
+    """A network that ComfyUI's memory management moves on and off the GPU."""
 
     def __init__(self, path: Path, precision: str) -> None:
         load_device, offload_device = management.get_torch_device(), management.unet_offload_device()
         dtype = pick_dtype(precision, load_device)
         if dtype == torch.float16 and load_device.type != "cpu":
-            # A CPU cannot compute in it, but may well keep the weights.
+            # Weights in float16 may wait on a CPU, although it cannot compute in it.
             self.model = load_model(path, offload_device, torch.float32)
             with torch.inference_mode(False):
                 self.model.network.to(dtype)
         else:
             self.model = load_model(path, offload_device, dtype)
         self._dtype = dtype
-        # Not CoreModelPatcher, which in newer versions moves single layers of networks made of ComfyUI's own.
+        # Not CoreModelPatcher: newer versions move the layers of a network one by one, if they are ComfyUI's own.
         self._patcher = ModelPatcher(self.model.network, load_device=load_device, offload_device=offload_device)
 
     def for_run(self, task: Task) -> Model:
-        """The network, for one run of a node that does ``task`` and calls :meth:`load` before it uses it.
+        """The network for one run of ``task``; call :meth:`load` before using it.
 
         GpenError where the network is for another task.
         """
         model = self.model.for_task(task.name)
         if self.model.dtype != self._dtype:
-            _log.warning("%s goes on in %s: memory ran out before.", self.model.spec.title, self.model.dtype)
+            _log.warning("%s runs in %s: memory ran out before.", self.model.spec.title, self.model.dtype)
         return model
 
     def load(self) -> None:
-        """Have the whole network, and room to run it on one face, on ComfyUI's device."""
+        """Move the whole network to ComfyUI's device, with memory to run it on one face."""
         needed = memory_estimate(self.model.spec, self.model.dtype)
         management.load_models_gpu([self._patcher], memory_required=needed, force_full_load=True)
-        # With --novram the host leaves the weights where they are, for layers that fetch their own.
+        # With --novram ComfyUI leaves the weights where they are, for layers that fetch their own.
         self.model.network.to(self._patcher.load_device)
 
 
-def _make_room() -> None:
-    """Have ComfyUI unload what it must for a detector or parser, which are too small to be managed one by one."""
+def make_room() -> None:
+    """Have ComfyUI free memory for a detector, parser or recogniser; they are too small to be managed one by one."""
     device = management.get_torch_device()
     if not management.is_device_cpu(device):
         management.free_memory(_HELPER_BYTES, device)
@@ -162,51 +162,51 @@ _cache = ComponentCache()
 
 
 def component_loader() -> ComponentLoader:
-    """Loads detectors, parsers and recognisers onto ComfyUI's device; they are kept from one run to the next."""
+    """Loads detectors, parsers and recognisers onto ComfyUI's device; they stay loaded between executions."""
     return ComponentLoader(
         folders(DETECTORS),
         management.get_torch_device(),
         cache=_cache,
-        hooks=HostHooks(before_helper=_make_room),
+        hooks=HostHooks(before_helper=make_room),
     )
 
 
 def components_for(task: Task, model: ManagedModel, options: Options, *, aligned: bool = False) -> Components:
-    """What a node that does a task needs; faces are given to it. GpenError where something cannot be used."""
+    """The components of a node that does a task to given faces; GpenError where one cannot be used."""
     needs = Needs.of(task, options, aligned=aligned, faces_given=True)
     return component_loader().complete(model.for_run(task), options, needs)
 
 
 def parser_for(mask: str) -> FaceParser | None:
-    """What the parsed mask needs; None for the others."""
+    """The face parser for the parsed mask; None for other masks."""
     return component_loader().parser() if mask == "parsed" else None
 
 
 def detector_of(name: str) -> FaceDetector:
-    """The detector that the option of this name chooses, on ComfyUI's device."""
+    """The detector of that name, or the one that "auto" chooses, on ComfyUI's device."""
     return component_loader().detector(name)
 
 
 def frame_host(model: ManagedModel) -> FrameHost:
-    """What ComfyUI wants while frames are worked on with a network."""
+    """How ComfyUI takes part while frames go through a network: memory, progress, Cancel."""
     return FrameHost(before_frame=model.load, on_step=Progress(), device=output_device())
 
 
 def faces_of(image: Tensor, detector: FaceDetector | None, options: Options, region: Tensor | None) -> FoundFaces:
-    """Find and choose the faces of each picture; detector: None for the automatic choice."""
+    """Find and choose the faces of each frame; detector: None for the automatic choice."""
     detector = detector or detector_of("auto")
-    _make_room()
+    make_room()
     return find_faces(image, detector, options, region, Progress())
 
 
 class Progress:
-    """Progress of a node, and the point where the user's Cancel takes effect."""
+    """A node's progress bar, and the point where Cancel takes effect."""
 
     def __init__(self) -> None:
         self._bar: Any = None
 
     def __call__(self, done: int, total: int, face: FloatImage | None) -> None:
-        """Show it, with the face just done as a preview; raises the host's exception once Cancel was clicked."""
+        """Show progress, with the face just done as a preview; raises ComfyUI's exception after Cancel."""
         management.throw_exception_if_processing_interrupted()
         if total:
             self._bar = self._bar or comfy.utils.ProgressBar(total)
@@ -214,8 +214,8 @@ class Progress:
             self._bar.update_absolute(done, total, preview)
 
 
-def say(node_id: str | None, text: str) -> None:
-    """Show a sentence on a node while the host's page is open, where this version of the host can."""
+def show_text(node_id: str | None, text: str) -> None:
+    """Show a sentence on a node while ComfyUI's page is open, where this version of ComfyUI can."""
     server = PromptServer.instance
     send = getattr(server, "send_progress_text", None)
     if send is not None and node_id is not None:
@@ -223,15 +223,15 @@ def say(node_id: str | None, text: str) -> None:
 
 
 def output_device() -> torch.device:
-    """Where the host wants the pictures that nodes pass on."""
+    """The device for images that nodes pass on."""
     return management.intermediate_device()
 
 
 def enlarger(upscale_model: Any, images: Tensor, options: Options) -> Callable[[int], FloatImage]:
-    """Enlarges one of the images at a time with an upscale model, in tiles, as the host's own node does.
+    """Returns a function that enlarges the image at an index with an upscale model, as ComfyUI's own node does.
 
-    Option "upscale" above 1 is what the result is resized to; otherwise the model's own scale counts. PhotoError
-    where what the model makes would be larger than option "max_megapixels".
+    The result has the model's scale, or that of option "upscale" if it is above 1. PhotoError where the model's output
+    would exceed option "max_megapixels".
     """
     from comfy_extras.nodes_upscale_model import ImageUpscaleWithModel
 
@@ -240,7 +240,7 @@ def enlarger(upscale_model: Any, images: Tensor, options: Options) -> Callable[[
     megapixels = height * width * max(factor, upscale_model.scale) ** 2 / 1e6
     if megapixels > options.max_megapixels:
         raise PhotoError(
-            f"The upscale model would make a picture of {megapixels:.1f} megapixels, more than the "
+            f"The upscale model would make a photo of {megapixels:.1f} megapixels, more than the "
             f"{options.max_megapixels:g} allowed. Choose another upscale model, or a larger limit."
         )
 
@@ -253,19 +253,19 @@ def enlarger(upscale_model: Any, images: Tensor, options: Options) -> Callable[[
 
 
 def backgrounds(images: Tensor, number: int) -> Callable[[int], FloatImage]:
-    """Gives the background for each of ``number`` pictures; PhotoError where there are fewer or more."""
+    """Returns, for a frame's index, its background; PhotoError unless there are ``number`` of them."""
     if len(images) != number:
         raise PhotoError(
-            f"For {count(number, 'picture')} there {'is' if len(images) == 1 else 'are'} "
-            f"{count(len(images), 'background')}. Connect as many backgrounds as pictures."
+            f"For {count(number, 'photo')} there {'is' if len(images) == 1 else 'are'} "
+            f"{count(len(images), 'background')}. Connect as many backgrounds as photos."
         )
     return lambda index: photo_of(images[index])
 
 
 def numbered_preview(drawings: Tensor, found: FoundFaces) -> dict[str, list[Any]]:
-    """What the page needs to show numbered boxes: pictures of the first frames, and where in them the faces lie.
+    """What the page needs to show numbered boxes: images of the first frames, and their faces.
 
-    Each face is [frame, number, left, top, right, bottom], in fractions of the picture.
+    Each face is [frame, number, left, top, right, bottom], in fractions of the image.
     """
     shown = min(len(drawings), _MOST_PREVIEWS)
     boxes = [
@@ -273,12 +273,12 @@ def numbered_preview(drawings: Tensor, found: FoundFaces) -> dict[str, list[Any]
         for face in (*found.chosen, *found.left_out)
         if face.frame < shown
     ]
-    pictures = [picture for index in range(shown) for picture in preview(drawings[index])]
-    return {"images": pictures, "gpen_faces": boxes}
+    images = [image for index in range(shown) for image in preview(drawings[index])]
+    return {"images": images, "gpen_faces": boxes}
 
 
 def preview(frame: Tensor) -> list[Any]:
-    """Save one frame (H, W, C), made smaller if it is large, for the node to show; what its page needs to know."""
+    """Save one frame (H, W, C), reduced if large, for the page to show; what the page needs to find it."""
     photo = photo_of(frame)
     factor = min(1.0, _PREVIEW_SIZE / max(photo.shape[:2]))
     size = (max(1, round(photo.shape[1] * factor)), max(1, round(photo.shape[0] * factor)))

@@ -1,4 +1,4 @@
-"""What the nodes' schemas are made of: wire types, inputs that several nodes have, and how they are declared."""
+"""Parts of the nodes' schemas: wire types, and inputs that several nodes share."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ GpenFaces = io.Custom("GPEN_FACES")
 
 
 def schema(node_id: str, display_name: str, description: str, **more: Any) -> Any:
-    """A node's schema, without what this version of the host does not know."""
+    """A node's schema, without the arguments that this version of ComfyUI does not know."""
     return supported(
         io.Schema, node_id=node_id, display_name=display_name, category=CATEGORY, description=description, **more
     )
 
 
 def option(name: str) -> Any:
-    """The input for one of the options."""
+    """The input for an option."""
     kind, arguments = widget(name)
     return supported(getattr(io, kind).Input, **arguments)
 
 
 def option_inputs(task: Task) -> list[Any]:
-    """The inputs for all options that a node for a task has."""
+    """The inputs for all options of a task's node."""
     return [option(name) for name in option_names(task)]
 
 
@@ -41,15 +41,15 @@ def output(kind: Any, id: str, name: str, tooltip: str) -> Any:
     return kind.Output(id, display_name=name, tooltip=tooltip)
 
 
-def weight_file_input(name: str, display_name: str, tooltip: str, *, files: list[str]) -> Any:
-    """A choice among weight files; its tooltip says what to do where there is none."""
+def model_file_input(name: str, display_name: str, tooltip: str, *, files: list[str]) -> Any:
+    """A choice among model files; if there are none, its tooltip says where to put one."""
     return io.Combo.Input(
         name, options=files, display_name=display_name, tooltip=tooltip if files else host.where_to_put()
     )
 
 
-def weight_file_problem(name: str | None) -> bool | str:
-    """Whether the chosen file is there; in place of the host's list check, whose sentence helps nobody."""
+def model_file_problem(name: str | None) -> bool | str:
+    """Why the chosen file is missing, or True; in place of ComfyUI's own check, which does not say what to do."""
     try:
         if name is not None:
             host.network_path(name)
@@ -59,31 +59,31 @@ def weight_file_problem(name: str | None) -> bool | str:
 
 
 def detector_input() -> Any:
-    """What finds the faces, for nodes that can choose it themselves."""
+    """The detector, for nodes that can choose one themselves."""
     return GpenDetector.Input(
-        "detector", optional=True, tooltip="What finds the faces. Not connected: chosen automatically."
+        "detector", optional=True, tooltip="Finds the faces. Chosen automatically if not connected."
     )
 
 
 def faces_input() -> Any:
-    """Faces that were found already."""
+    """Faces from another node."""
     return GpenFaces.Input(
         "faces",
         optional=True,
-        tooltip="Faces that GPEN Detect Faces found and chose in these pictures. No others are looked "
-        "for, and the inputs for finding and choosing faces do not count.",
+        tooltip="Faces that GPEN Detect Faces found and chose in these photos. No others are detected, and the inputs "
+        "for detecting and choosing faces have no effect.",
     )
 
 
 def region_input() -> Any:
-    """Where faces are chosen."""
+    """A mask of where faces are chosen."""
     return io.Mask.Input(
         "region", optional=True, tooltip="Only faces whose centre lies in the white of this mask are chosen."
     )
 
 
 def aligned_input() -> Any:
-    """For pictures that are crops already."""
+    """For photos that are aligned portraits."""
     return io.Boolean.Input(
         "aligned",
         display_name=ALIGNED.label,

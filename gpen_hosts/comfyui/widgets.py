@@ -18,35 +18,35 @@ _NEEDED_PARTS = {
     "retinaface_mobile0.25": "detection.retinaface",
     "parsed": "parsing.parsenet",
 }
-"""Choices that need a part of facexlib, which is often missing or broken where many node packs share packages."""
+"""Modules of facexlib that choices need; it is often broken where many node packs share packages."""
 
 CHOOSING = ("detection_threshold", "select", "only_faces", "min_face_size")
-"""Options about finding and choosing faces, in the order of the widgets."""
+"""Options for detecting and choosing faces, in the order of the widgets."""
 
 PASTING = ("mask", "feather", "strength", "color_match")
-"""Options about pasting crops, in the order of the widgets."""
+"""Options for pasting crops, in the order of the widgets."""
 
 _ORDER = (
     *CHOOSING,
     *("template", "mask", "feather", "damage_feather", "strength", "color_match", "upscale", "max_megapixels"),
     *("identity_guard", "identity_action", "video"),
 )
-"""Saved workflows hold the values of widgets by their position: what is new comes last."""
+"""Saved workflows store the values of widgets by position, so new options go last."""
 
 _OF_LOADERS = ("precision", "detector")
-"""Options of the nodes that load networks and detectors."""
+"""Options of the nodes that load models and detectors."""
 
 _log = logging.getLogger(__name__)
 
 
 def option_names(task: Task) -> list[str]:
-    """The options that a node for a task has widgets for, in their order."""
+    """The options that the node of a task has widgets for, in the order of the widgets."""
     names = [name for name in task.options if name not in _OF_LOADERS]
     return sorted(names, key=lambda name: _ORDER.index(name) if name in _ORDER else len(_ORDER))
 
 
 def widget(name: str) -> tuple[str, dict[str, Any]]:
-    """The kind of input ("Float", "Combo", …) for an option, and the arguments of its Input."""
+    """The kind of input for an option ("Float", "Combo", …), and the arguments of its Input."""
     option = OPTIONS[name]
     arguments: dict[str, Any] = {
         "id": name,
@@ -56,7 +56,7 @@ def widget(name: str) -> tuple[str, dict[str, Any]]:
         "advanced": option.advanced or None,
     }
     if option.choices:
-        return "Combo", arguments | {"options": [choice for choice in option.choices if _usable(choice)]}
+        return "Combo", arguments | {"options": [choice for choice in option.choices if is_usable(choice)]}
     if option.kind in (int, float):
         limits = {"min": option.minimum, "max": option.maximum, "step": option.step}
         arguments |= {key: option.kind(limit) for key, limit in limits.items()}
@@ -64,19 +64,20 @@ def widget(name: str) -> tuple[str, dict[str, Any]]:
 
 
 def supported(function: Callable[..., Any], **arguments: Any) -> Any:
-    """Call ``function`` with those of the arguments that this version of the host knows."""
+    """Call ``function`` with the arguments that this version of ComfyUI knows."""
     known = inspect.signature(function).parameters
     return function(**{key: value for key, value in arguments.items() if key in known})
 
 
 def options_from(values: dict[str, Any]) -> Options:
-    """The options among a node's values; GpenError for a value that is none of its option's."""
+    """The options among a node's values; OptionError for an invalid value."""
     return Options(**{name: value for name, value in values.items() if name in OPTIONS})
 
 
 @cache
-def _usable(choice: str) -> bool:
+def is_usable(choice: str) -> bool:
+    """Whether the part of facexlib that a choice needs can be imported; the reason is logged once if not."""
     problem = facexlib_problem(_NEEDED_PARTS[choice]) if choice in _NEEDED_PARTS else None
     if problem is not None:
-        _log.warning('GPEN Face Restore does without "%s". %s', choice, problem)
+        _log.warning('GPEN Face Restore leaves out the choice "%s". %s', choice, problem)
     return problem is None

@@ -25,7 +25,7 @@ MARKER = {"color_matrix": checks.MATRIX.tolist(), "color_bias": checks.BIAS.toli
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skip the tests that need a host here, so that pytest says why once and not for each of them."""
+    """Skip the tests that need a missing host here, so that pytest gives the reason once."""
     hosts = {"start_comfyui": why_not, "in_comfyui": why_not}
     hosts |= {"forge": webui_host.why_not_forge, "a1111": webui_host.why_not_a1111}
     for fixture, why in hosts.items():
@@ -35,8 +35,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.fixture(scope="session")
 def made_models(tmp_path_factory: pytest.TempPathFactory, detector_weights: Path) -> dict[str, Path]:
-    """Networks of 256 whose answer is known, and the weights of detectors: path under models/, and file."""
-    folder = tmp_path_factory.mktemp("made")
+    """Networks of 256 pixels whose output is known, and detectors: file by path under models/."""
+    folder = tmp_path_factory.mktemp("models")
     kinds: dict[str, dict[str, Any]] = {"passthrough": {}, "marker": MARKER}
     for name, more in kinds.items():
         save_file(synthetic_weights(SPEC, **more), folder / f"{name}-256.safetensors")
@@ -47,7 +47,7 @@ def made_models(tmp_path_factory: pytest.TempPathFactory, detector_weights: Path
 
 @pytest.fixture(scope="session")
 def start_comfyui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., ComfyUIServer]]:
-    """Starts a server with the given models and further arguments of ComfyUIServer; it ends with the tests."""
+    """Starts a server with the given models and arguments of ComfyUIServer; it stops when the tests end."""
     servers: list[ComfyUIServer] = []
 
     def start(models: dict[str, Path] | None = None, **more: Any) -> ComfyUIServer:
@@ -61,7 +61,7 @@ def start_comfyui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable
 
 @pytest.fixture(scope="session")
 def comfyui(start_comfyui: Callable[..., ComfyUIServer], made_models: dict[str, Path]) -> ComfyUIServer:
-    """A server with the networks passthrough-256 and marker-256 and the weights of the detectors."""
+    """A server with the networks passthrough-256 and marker-256 and the detectors."""
     return start_comfyui(made_models)
 
 
@@ -73,9 +73,9 @@ def graph(comfyui: ComfyUIServer) -> GraphBuilder:
 
 @pytest.fixture(scope="session")
 def webui_models(made_models: dict[str, Path]) -> dict[str, Path]:
-    """The networks passthrough-256 and marker-256 and, passthrough too, GPEN-BFR-256, which is the default."""
+    """The networks passthrough-256 and marker-256, and as the default a copy of the first, GPEN-BFR-256."""
     given = {"given/GPEN-BFR-256.safetensors": made_models["facerestore_models/passthrough-256.safetensors"]}
-    return given | {f"models/{place}": file for place, file in made_models.items()}
+    return given | {f"models/{path}": file for path, file in made_models.items()}
 
 
 @pytest.fixture
@@ -86,7 +86,7 @@ def forge(tmp_path_factory: pytest.TempPathFactory, webui_models: dict[str, Path
 
 @pytest.fixture
 def a1111(tmp_path_factory: pytest.TempPathFactory, webui_models: dict[str, Path]) -> Iterator[webui_host.WebUI]:
-    """AUTOMATIC1111 in the same way."""
+    """AUTOMATIC1111, likewise."""
     yield from _chosen(webui_host.start_a1111(tmp_path_factory.mktemp("a1111"), webui_models))
 
 
@@ -97,14 +97,17 @@ def _chosen(host: webui_host.WebUI) -> Iterator[webui_host.WebUI]:
 
 
 class Parts(NamedTuple):
-    """Parts of the Solvay photograph, 301 x 257 pixels: the left one has 5 faces, the right one 4, the third none.
+    """Parts of the Solvay photo, 301 x 257 pixels.
 
-    They are tinted: on a grey photograph nobody would see channels in the wrong order.
+    They are tinted: a grey photo would not show swapped channels.
     """
 
     left: NDArray[np.uint8]
+    """With 5 faces."""
     right: NDArray[np.uint8]
+    """With 4 faces."""
     nobody: NDArray[np.uint8]
+    """Without a face."""
 
 
 @pytest.fixture(scope="session")
@@ -122,7 +125,7 @@ def parts(solvay_pixels: NDArray[np.uint8]) -> Parts:
 
 @pytest.fixture(scope="session")
 def upscale_x2(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Weights of a small upscale network that repeats every pixel: all it adds to that is multiplied by 0."""
+    """A small upscale network that repeats every pixel: whatever it adds is multiplied by 0."""
     compact = pytest.importorskip("spandrel.architectures.Compact", reason="comes with ComfyUI")
     torch.manual_seed(0)
     weights = compact.Compact(num_feat=8, num_conv=2, upscale=2).state_dict()

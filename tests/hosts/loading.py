@@ -1,4 +1,4 @@
-"""The checkout loaded as ComfyUI loads it: by its path, as a module whose name is made of that path."""
+"""The checkout loaded as ComfyUI loads it: by path, as a module named after that path."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ NAME = str(ROOT / "custom_nodes" / "gpen-face-restore").replace(".", "_x_")
 
 
 def load_checkout() -> ModuleType:
-    """The root ``__init__.py`` as a package under ComfyUI's kind of name. Loaded once, as ComfyUI does."""
+    """The root ``__init__.py`` as a package under the kind of name that ComfyUI gives it; loaded once."""
     if NAME not in sys.modules:
         spec = importlib.util.spec_from_file_location(
             NAME, ROOT / "__init__.py", submodule_search_locations=[str(ROOT)]
@@ -26,8 +26,8 @@ def load_checkout() -> ModuleType:
 
 
 def from_checkout(name: str) -> ModuleType:
-    """A module of the checkout, such as "gpen_hosts.frames", inside that package.
+    """A module of the checkout, such as "gpen_hosts.comfyui.frames", inside that package.
 
-    Its classes are not those of a top-level ``gpen``: a test takes all of them from here, or none.
+    Its classes differ from those of a top-level ``gpen``: a test takes all of them from here, or none.
     """
     return importlib.import_module(f"{load_checkout().__name__}.{name}")

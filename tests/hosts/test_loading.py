@@ -1,4 +1,4 @@
-"""Loaded by its path, the pack stays inside its own name and does nothing before it is asked."""
+"""Loaded by path, the pack keeps to its own module name and imports nothing before it is asked."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def ours():
 
 
 def answer_of(code: str, folder: Path) -> Any:
-    """What code prints as JSON in a new interpreter, which cannot import anything from the checkout by itself."""
+    """Run code in a new interpreter, with the checkout not on its path; what it prints as JSON."""
     run = subprocess.run(
         [sys.executable, "-I", "-c", PRELUDE + code], cwd=folder, capture_output=True, text=True, timeout=120
     )
@@ -42,18 +42,18 @@ def test_loading_the_folder_imports_nothing(tmp_path: Path) -> None:
     assert heavy == []
 
 
-def test_no_module_of_ours_gets_a_name_that_others_could_mean(tmp_path: Path) -> None:
-    """Everything that can be imported without a host is, and none of it as ``gpen``, ``gpen_hosts`` or ``nodes``."""
+def test_no_module_of_ours_has_a_top_level_name(tmp_path: Path) -> None:
+    """Everything importable without a host is imported, none of it as ``gpen``, ``gpen_hosts`` or ``nodes``."""
     names, top = answer_of(
         "import pathlib\n"
         "for path in sorted(pathlib.Path(root, 'gpen').rglob('[!_]*.py')):\n"
         "    try:\n"
         "        loading.from_checkout('.'.join(path.relative_to(root).with_suffix('').parts))\n"
         "    except ModuleNotFoundError as error:\n"
-        "        if error.name != 'gradio':\n"  # of the page, which only the command imports
+        "        if error.name != 'gradio':\n"  # for the page, which only the command imports
         "            raise\n"
-        "for name in ('frames', 'comfyui_widgets'):\n"
-        "    loading.from_checkout('gpen_hosts.' + name)\n"
+        "for name in ('frames', 'widgets'):\n"
+        "    loading.from_checkout('gpen_hosts.comfyui.' + name)\n"
         "print(json.dumps([ours(), sorted({'gpen', 'gpen_hosts', 'nodes'} & set(sys.modules))]))",
         tmp_path,
     )

@@ -1,4 +1,4 @@
-"""What the nodes have to make of the photographs, computed here without a host."""
+"""The expected results of the nodes, computed without a host."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ def are_crops(
 
 
 def colored(photo: NDArray[np.uint8]) -> Pixels:
-    """What the marker weights make of a photograph."""
+    """The output of the marker weights for a photo."""
     return np.asarray(((photo / 127.5 - 1) @ MATRIX.T + BIAS + 1) * 127.5)
 
 
 def enlarged(photo: NDArray[np.uint8], factor: float) -> NDArray[np.uint8]:
-    """With Lanczos interpolation, as an 8-bit file of the host holds it."""
+    """Enlarged with Lanczos interpolation, truncated to 8 bits as in ComfyUI's files."""
     size = (round(photo.shape[1] * factor), round(photo.shape[0] * factor))
     larger = cv2.resize(photo.astype(np.float32) / 255, size, interpolation=cv2.INTER_LANCZOS4)
     return (larger.clip(0, 1) * 255).astype(np.uint8)

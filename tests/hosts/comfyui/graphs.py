@@ -1,4 +1,4 @@
-"""Graphs for the real server, and what comes back from the nodes that restore and paste."""
+"""Graphs for the real server, and the results of the nodes that restore and paste."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ class GraphBuilder:
         return node
 
     def photo(self, picture: Any, name: str) -> Node:
-        """Upload a picture and load it."""
+        """Upload a photo and load it."""
         return self.add("LoadImage", image=self.server.upload_image(picture, name))
 
     def batch(self, *images: Node) -> Node:
-        """Several pictures of one size as one batch."""
+        """Several photos of one size as one batch."""
         first, *others = images
         for image in others:
             first = self.add("ImageBatch", image1=first, image2=image)
@@ -66,22 +66,25 @@ class GraphBuilder:
 
 @dataclass(frozen=True)
 class Result:
-    """The pictures of a batch, their masks from 0 to 1, and where the masks are above 0.
-
-    shown: what the node that made them shows on itself.
-    """
+    """The results of a node for a batch."""
 
     shown: dict[str, Any]
+    """What the node shows on itself."""
     images: list[Pixels]
+    """The photos."""
     masks: list[Pixels]
+    """Their masks, 0 to 1."""
     touched: list[NDArray[np.bool_]]
+    """Where the masks are above 0."""
     after: list[Pixels]
+    """The crops that were pasted."""
     before: list[Pixels]
+    """The crops of the originals."""
 
     def passed_through(self, *expected: NDArray[np.uint8], largest: float = 7, mean: float = 1) -> None:
-        """Nearly the expected pictures inside the masks, exactly these outside.
+        """Inside the masks the expected photos to within ``largest``, outside exactly.
 
-        As :func:`tests.restoration.checks.passed_through`, with up to one level more: 8-bit files cut the rest off.
+        As :func:`tests.restoration.checks.passed_through`, with up to one level more: 8-bit files truncate.
         """
         for image, picture, touched in zip(self.images, expected, self.touched, strict=True):
             assert image.shape == picture.shape
@@ -92,7 +95,7 @@ class Result:
             assert error[touched].mean() <= mean if touched.any() else True
 
     def blended(self, frame: int, below: NDArray[Any], above: NDArray[Any], largest: float = 8) -> None:
-        """One picture is ``above`` over ``below`` as its mask says; exactly ``below`` where the mask is 0.
+        """One photo is ``above`` blended over ``below`` by its mask; exactly ``below`` where the mask is 0.
 
         The mask has 8 bits too, which adds a level where the two differ much.
         """
@@ -101,11 +104,11 @@ class Result:
         assert np.array_equal(self.images[frame][~touched], below[~touched])
         assert error.max() <= largest
         assert error[touched].mean() <= 1.5
-        # Or else the comparison would say nothing.
+        # Otherwise the comparison would prove nothing.
         assert np.abs(np.asarray(above, np.float64) - below)[mask > 0.9].mean() > 10
 
     def nothing_done(self, *photos: NDArray[np.uint8]) -> None:
-        """The pictures as they were, empty masks, and one black crop."""
+        """Unchanged photos, empty masks, and one black crop."""
         for image, photo, touched in zip(self.images, photos, self.touched, strict=True):
             assert np.array_equal(image, photo)
             assert not touched.any()
@@ -115,17 +118,20 @@ class Result:
 
 
 def restore(graph: GraphBuilder, image: Node, *, weights: str = PASSTHROUGH, **inputs: Any) -> Result:
-    """Add GPENRestoreFaces with YuNet to a graph, and run it."""
+    """Add GPENRestoreFaces with YuNet to a graph, and run it.
+
+    In float32: some CPUs choose bfloat16, which is too coarse to compare crops with.
+    """
     if "detector" not in inputs and "faces" not in inputs:
         inputs["detector"] = graph.add("GPENLoadFaceDetector", detector="yunet")
-    model = graph.add("GPENLoadModel", model_name=weights)
+    model = graph.add("GPENLoadModel", model_name=weights, precision="fp32")
     restored = graph.add("GPENRestoreFaces", image=image, model=model, **inputs)
     return run(graph, restored, restored[3], after=restored[1], before=restored[2])
 
 
 def run(graph: GraphBuilder, node: Node, mask: list[Any], **crops: list[Any]) -> Result:
-    """Run a graph with a node that makes pictures, masks, and crops."""
-    # A saved picture of the mask loses what is below 1/255.
+    """Run a graph with a node that returns photos, masks and crops."""
+    # A saved mask loses values below 1/255.
     touched = graph.add("ThresholdMask", mask=mask, value=0.0)
     shown = {
         "images": graph.show(node),

@@ -1,4 +1,4 @@
-"""The real ComfyUI server, with this checkout as its only node pack, in a folder of its own."""
+"""The real ComfyUI server, in its own folder, with this checkout as its only node pack."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ Graph = dict[str, dict[str, Any]]
 
 
 def comfyui_folder() -> Path | None:
-    """Where ComfyUI is checked out, or None."""
+    """The folder of ComfyUI's checkout, or None."""
     folder = Path(os.environ.get("COMFYUI_DIR") or "~/.cache/gpen-hosts/ComfyUI").expanduser()
     return folder if (folder / "main.py").is_file() else None
 
@@ -49,7 +49,10 @@ def why_not() -> str:
 
 
 class PromptError(Exception):
-    """A graph did not run to its end. message: the sentence that the user sees; details: as the server sent them."""
+    """A graph did not run to its end.
+
+    message: what the user sees. details: as the server sent them.
+    """
 
     def __init__(self, message: str, details: dict[str, Any]) -> None:
         super().__init__(message)
@@ -58,11 +61,11 @@ class PromptError(Exception):
 
 
 class PromptRefusedError(PromptError):
-    """The graph was not accepted. message: of all nodes' errors, one in each line."""
+    """The graph was not accepted. message: the errors of all nodes, one on each line."""
 
 
 class PromptFailedError(PromptError):
-    """A node raised. message: its exception's."""
+    """A node raised an exception, whose message this is."""
 
 
 class PromptInterruptedError(PromptError):
@@ -71,18 +74,20 @@ class PromptInterruptedError(PromptError):
 
 @dataclass(frozen=True)
 class Finished:
-    """What the server's history says of a graph that ran to its end."""
+    """The server's history of a graph that ran to its end."""
 
     outputs: dict[str, dict[str, Any]]
+    """What each output node shows, by the node's id."""
     messages: list[tuple[str, dict[str, Any]]]
+    """Name and data of each event."""
 
     def cached(self) -> set[str]:
-        """Ids of the nodes that were not executed anew."""
+        """Ids of the nodes that were not executed again."""
         return {node for name, data in self.messages if name == "execution_cached" for node in data["nodes"]}
 
 
 class ComfyUIServer:
-    """A running server. It starts when this is made, or RuntimeError with the end of its log; call :meth:`stop`."""
+    """A running server; call :meth:`stop`. RuntimeError with the end of its log if it does not start."""
 
     def __init__(
         self,
@@ -100,8 +105,8 @@ class ComfyUIServer:
         self.base_dir = base_dir
         (base_dir / "custom_nodes").mkdir(parents=True)
         (base_dir / "custom_nodes" / PACK).symlink_to(CHECKOUT, target_is_directory=True)
-        for place, file in (models or {}).items():
-            self.add_model(place, file)
+        for path, file in (models or {}).items():
+            self.add_model(path, file)
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = int(free.getsockname()[1])
@@ -111,7 +116,7 @@ class ComfyUIServer:
         command += ["--disable-auto-launch", "--base-directory", str(base_dir), "--database-url", "sqlite:///:memory:"]
         command += ["--disable-all-custom-nodes", "--whitelist-custom-nodes", PACK, *arguments]
         settings = {"OMP_WAIT_POLICY": "passive", "PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"}
-        # What was downloaded on this computer counts for nothing.
+        # Ignore models that were downloaded on this computer.
         settings |= {"XDG_CACHE_HOME": str(base_dir / "cache"), "GPEN_MODELS_PATH": "", "GPEN_DETECTORS_PATH": ""}
         with self._log_file.open("wb") as log:
             self._process = subprocess.Popen(
@@ -139,14 +144,14 @@ class ComfyUIServer:
 
     @property
     def log(self) -> str:
-        """All that the server has said."""
+        """The server's log so far."""
         return self._log_file.read_text(encoding="utf-8", errors="replace")
 
-    def add_model(self, place: str, file: Path) -> Path:
+    def add_model(self, path: str, file: Path) -> Path:
         """Copy a file to a path under models/."""
-        target = self.base_dir / "models" / place
+        target = self.base_dir / "models" / path
         target.parent.mkdir(parents=True, exist_ok=True)
-        # Not the mode of a read-only original: tests change and remove their files.
+        # Without the mode of a read-only original: tests change and remove their files.
         return shutil.copyfile(file, target)
 
     def get(self, path: str, **query: str) -> bytes:
@@ -159,12 +164,12 @@ class ComfyUIServer:
         return json.loads(answer) if answer else None
 
     def object_info(self, node: str = "") -> dict[str, Any]:
-        """What the page knows of one node, or of all by their ids."""
+        """The description that the page gets of one node, or of all by their ids."""
         info: dict[str, Any] = json.loads(self.get(f"/object_info/{node}" if node else "/object_info"))
         return info[node] if node else info
 
     def upload_image(self, image: bytes | Path | NDArray[np.uint8], name: str) -> str:
-        """Put a picture into the server's input folder; the name for LoadImage."""
+        """Put an image into the server's input folder; returns the name for LoadImage."""
         if isinstance(image, Path):
             image = image.read_bytes()
         elif not isinstance(image, bytes):
@@ -191,7 +196,7 @@ class ComfyUIServer:
         raise PromptRefusedError("\n".join(lines), details)
 
     def wait(self, prompt: str, deadline: float = 120) -> Finished:
-        """What became of a queued graph; PromptError or TimeoutError if it did not end well."""
+        """Wait for a queued graph; PromptError or TimeoutError if it did not end well."""
         end = time.monotonic() + deadline
         while not (history := json.loads(self.get(f"/history/{prompt}"))):
             if time.monotonic() > end or self._process.poll() is not None:
@@ -215,12 +220,12 @@ class ComfyUIServer:
         self.post("/interrupt", {})
 
     def view(self, file: Mapping[str, str]) -> NDArray[np.uint8]:
-        """A picture that a graph's outputs or an upload name: (H, W), (H, W, 3) or (H, W, 4)."""
+        """An image named by a graph's outputs or an upload: (H, W), (H, W, 3) or (H, W, 4)."""
         query = {"filename": file["filename"], "subfolder": file["subfolder"], "type": file["type"]}
         return np.asarray(Image.open(io.BytesIO(self.get("/view", **query))))
 
     def images(self, finished: Finished, node: str) -> list[NDArray[np.uint8]]:
-        """The pictures that one node of a graph saved or shows."""
+        """The images that one node of a graph saved or shows."""
         return [self.view(file) for file in finished.outputs[node]["images"]]
 
     def _request(self, path: str, body: bytes | None = None, kind: str = "") -> bytes:

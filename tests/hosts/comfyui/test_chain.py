@@ -1,4 +1,4 @@
-"""Faces found, cut out, changed by nodes of the host and laid back, in the real ComfyUI server."""
+"""Faces found, cropped, changed by ComfyUI's own nodes and pasted back, in the real server."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ def detect(graph: GraphBuilder, image: Node, **inputs: Any) -> Node:
     return graph.add("GPENDetectFaces", image=image, detector=detector, **inputs)
 
 
-def paste(graph: GraphBuilder, image: Node, crops: Any, cut_out: Node, **inputs: Any) -> Result:
-    """Lay crops back; ``after`` are these, ``before`` those that were cut out."""
-    pasted = graph.add("GPENPasteFaces", image=image, crops=crops, faces=cut_out[1], **inputs)
-    return run(graph, pasted, pasted[1], after=crops[0] if isinstance(crops, Node) else crops, before=cut_out[0])
+def paste(graph: GraphBuilder, image: Node, crops: Any, cropped: Node, **inputs: Any) -> Result:
+    """Paste crops; ``after`` are these, ``before`` the original ones."""
+    pasted = graph.add("GPENPasteFaces", image=image, crops=crops, faces=cropped[1], **inputs)
+    return run(graph, pasted, pasted[1], after=crops[0] if isinstance(crops, Node) else crops, before=cropped[0])
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def three(graph: GraphBuilder, parts: Parts) -> Node:
 
 
 @pytest.mark.parametrize("options", [{"size": 256}, {"size": 512, "template": "ffhq"}], ids=str)
-def test_cut_out_and_laid_back(
+def test_cropped_and_pasted_back(
     graph: GraphBuilder, three: Node, parts: Parts, detector_weights: Path, options: dict[str, Any]
 ) -> None:
     crops = graph.add("GPENCropFaces", image=three, faces=detect(graph, three), **options)
@@ -64,7 +64,7 @@ def test_crops_of_another_size(graph: GraphBuilder, parts: Parts) -> None:
     result.passed_through(parts.left)
 
 
-def test_laid_back_over_the_same_picture_enlarged(graph: GraphBuilder, parts: Parts) -> None:
+def test_pasted_into_the_same_photo_enlarged(graph: GraphBuilder, parts: Parts) -> None:
     left, larger = graph.photo(parts.left, "left.png"), enlarged(parts.left, 2)
     canvas = graph.photo(larger, "left2.png")
     crops = graph.add("GPENCropFaces", image=left, faces=detect(graph, left), size=256)
@@ -72,7 +72,7 @@ def test_laid_back_over_the_same_picture_enlarged(graph: GraphBuilder, parts: Pa
     result.blended(0, larger, 255 - larger)
 
 
-def test_cut_out_of_the_same_picture_enlarged(graph: GraphBuilder, parts: Parts) -> None:
+def test_cropped_from_the_same_photo_enlarged(graph: GraphBuilder, parts: Parts) -> None:
     left, larger = graph.photo(parts.left, "left.png"), enlarged(parts.left, 2)
     canvas = graph.photo(larger, "left2.png")
     crops = graph.add("GPENCropFaces", image=canvas, faces=detect(graph, left), size=512)
@@ -99,16 +99,16 @@ def test_strength_zero_changes_nothing(graph: GraphBuilder, parts: Parts) -> Non
 
 
 @pytest.mark.parametrize(("number", "count"), [(4, "4 crops"), (1, "1 crop"), (10, "10 crops")])
-def test_as_many_crops_as_faces(graph: GraphBuilder, parts: Parts, number: int, count: str) -> None:
+def test_one_crop_for_each_face(graph: GraphBuilder, parts: Parts, number: int, count: str) -> None:
     left = graph.photo(parts.left, "left.png")
     crops = graph.add("GPENCropFaces", image=left, faces=detect(graph, left), size=64)
     twice = graph.add("RepeatImageBatch", image=crops, amount=2)
     some = graph.add("ImageFromBatch", image=twice, length=number)
-    with pytest.raises(PromptFailedError, match=rf"^There (is|are) {count} for 5 faces\. Every crop has to come back"):
+    with pytest.raises(PromptFailedError, match=rf"^There (is|are) {count} for 5 faces; there must be one for each\."):
         paste(graph, left, some, crops)
 
 
-def test_crops_have_to_stay_squares(graph: GraphBuilder, parts: Parts) -> None:
+def test_crops_must_stay_square(graph: GraphBuilder, parts: Parts) -> None:
     left = graph.photo(parts.left, "left.png")
     crops = graph.add("GPENCropFaces", image=left, faces=detect(graph, left), size=64)
     sides = {"upscale_method": "area", "width": 64, "height": 48, "crop": "disabled"}
@@ -116,18 +116,18 @@ def test_crops_have_to_stay_squares(graph: GraphBuilder, parts: Parts) -> None:
         paste(graph, left, graph.add("ImageScale", image=crops, **sides), crops)
 
 
-def test_faces_that_were_never_cut_out(graph: GraphBuilder, parts: Parts) -> None:
+def test_faces_that_were_never_cropped(graph: GraphBuilder, parts: Parts) -> None:
     left = graph.photo(parts.left, "left.png")
     found = detect(graph, left)
     graph.show(graph.add("GPENPasteFaces", image=left, crops=left, faces=found))
-    with pytest.raises(PromptFailedError, match=r"^These faces were found, but not cut out"):
+    with pytest.raises(PromptFailedError, match=r"^These faces were detected but not cropped"):
         graph.run()
 
 
-def test_faces_of_other_pictures(graph: GraphBuilder, three: Node, parts: Parts) -> None:
+def test_faces_of_other_photos(graph: GraphBuilder, three: Node, parts: Parts) -> None:
     found = detect(graph, graph.photo(parts.left, "left.png"))
     graph.show(graph.add("GPENCropFaces", image=three, faces=found))
-    with pytest.raises(PromptFailedError, match=r"^The faces were found in 1 picture of 301 x 257 pixels; here are 3"):
+    with pytest.raises(PromptFailedError, match=r"^The faces were found in 1 photo of 301 x 257 pixels; here are 3"):
         graph.run()
 
 
@@ -141,12 +141,12 @@ def test_without_a_face_the_chain_warns_and_changes_nothing(graph: GraphBuilder,
     assert [crop.shape for crop in result.before] == [(128, 128, 3)]
     assert not result.before[0].any()
     log = graph.server.log[said:]
-    assert "There is no face to cut out: the crop is a black picture." in log
-    assert "There is no face to lay back: the pictures stay as they are." in log
+    assert "There is no face to crop: the crop is black." in log
+    assert "There is no face to paste: the photos stay as they are." in log
 
 
 def test_numbered_boxes(graph: GraphBuilder, three: Node, parts: Parts, detector_weights: Path) -> None:
-    """On the node, in the image it passes on, and where they are, in fractions of the picture."""
+    """On the node, in its output image, and as positions in fractions of the image."""
     found = detect(graph, three, only_faces="1-2")
     passed_on = graph.show(found[1])
     finished = graph.run()
@@ -161,7 +161,7 @@ def test_numbered_boxes(graph: GraphBuilder, three: Node, parts: Parts, detector
             x0, y0, x1, y1 = face.box
             expected.append([index, number, *((v + 0.5) / s for v, s in zip(face.box, (301, 257) * 2, strict=True))])
             assert is_drawn(drawings[index], round(x0), round((y0 + y1) / 2), YELLOW if number in (1, 2) else GREY)
-            # With room for the number above the box, and for the width of the line.
+            # With space for the number above the box, and for the width of the line.
             untouched[max(0, round(y0) - 20) : round(y1) + 3, max(0, round(x0) - 3) : round(x1) + 3] = False
         assert np.array_equal(drawings[index][untouched], frame[untouched])
     assert np.array_equal(drawings[1], parts.nobody)
@@ -170,6 +170,6 @@ def test_numbered_boxes(graph: GraphBuilder, three: Node, parts: Parts, detector
 
 
 def is_drawn(drawing: NDArray[np.uint8], x: int, y: int, color: tuple[int, int, int]) -> bool:
-    """Whether the pixel or one beside it has the color, up to smoothing."""
+    """Whether the pixel or one beside it has the colour, up to smoothing."""
     around = drawing[y, max(0, x - 1) : x + 2].astype(int)
     return bool((np.abs(around - color).max(axis=1) < 40).any())

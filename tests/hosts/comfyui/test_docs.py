@@ -1,4 +1,4 @@
-"""Help pages, example workflows and the README's section say what nodes.py and the options say; without the host."""
+"""Help pages, example workflows and README agree with nodes.py and the options; without the host."""
 
 from __future__ import annotations
 
@@ -11,21 +11,27 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from gpen import tasks
 from gpen.options import ALIGNED, OPTIONS, Option
+from tests.hosts.loading import ROOT, from_checkout
 
-ROOT = Path(__file__).resolve().parents[3]
+widgets = from_checkout("gpen_hosts.comfyui.widgets")
 PAGES = ROOT / "web" / "docs"
 WORKFLOWS = sorted((ROOT / "example_workflows").glob("*.json"))
 
 
 @dataclass
 class Node:
-    """What a node's schema says. options: names; inputs, outputs: (name in a table, tooltip)."""
+    """What a node's schema says."""
 
     title: str
+    """The display name."""
     options: list[str] = field(default_factory=list)
+    """Names of the options, in the order of the widgets."""
     inputs: list[tuple[str, str]] = field(default_factory=list)
+    """The other inputs: the name as a help page shows it, and the tooltip."""
     outputs: list[tuple[str, str]] = field(default_factory=list)
+    """The same of each output."""
 
 
 def _text(node: ast.expr) -> str:
@@ -48,12 +54,12 @@ def _name(call: ast.Call) -> str:
 
 
 def _calls(tree: ast.AST) -> list[ast.Call]:
-    """The calls in a tree, as they stand in the file."""
+    """The calls in a tree, in the order of the file."""
     calls = [part for part in ast.walk(tree) if isinstance(part, ast.Call)]
     return sorted(calls, key=lambda call: (call.lineno, call.col_offset))
 
 
-def _read_schema(class_: ast.ClassDef, groups: dict[str, list[str]], shared: dict[str, tuple[str, str]]) -> Node:
+def _read_schema(class_: ast.ClassDef, shared: dict[str, tuple[str, str]]) -> Node:
     node = Node("")
     for call in _calls(class_):
         name = _name(call)
@@ -62,8 +68,10 @@ def _read_schema(class_: ast.ClassDef, groups: dict[str, list[str]], shared: dic
         elif name == "option":
             node.options.append(_text(call.args[0]))
         elif name == "map":
-            node.options += groups[ast.unparse(call.args[1])]
-        elif name == "weight_file_input":
+            node.options += getattr(widgets, ast.unparse(call.args[1]))
+        elif name == "option_inputs":
+            node.options += widgets.option_names(getattr(tasks, ast.unparse(call.args[0])))
+        elif name == "model_file_input":
             id, display_name, tooltip = map(_text, call.args)
             node.inputs.append((_named(id, display_name), tooltip))
         elif name in shared:
@@ -80,21 +88,15 @@ def _statements(file: str) -> list[ast.stmt]:
 
 
 def _nodes() -> dict[str, Node]:
-    declared = _statements("gpen_hosts/comfyui_schema.py")
     shared = {
         part.name: _slot(call)
-        for part in declared
-        if isinstance(part, ast.FunctionDef) and part.name.endswith("_input") and part.name != "weight_file_input"
+        for part in _statements("gpen_hosts/comfyui/schema.py")
+        if isinstance(part, ast.FunctionDef) and part.name.endswith("_input") and part.name != "model_file_input"
         for call in _calls(part)
         if _name(call) == "Input"
     }
-    groups = {
-        ast.unparse(part.targets[0]): list(ast.literal_eval(part.value))
-        for part in declared
-        if isinstance(part, ast.Assign) and isinstance(part.value, ast.Tuple)
-    }
     return {
-        part.name: _read_schema(part, groups, shared)
+        part.name: _read_schema(part, shared)
         for part in _statements("nodes.py") + _statements("nodes_tasks.py")
         if isinstance(part, ast.ClassDef) and any(ast.unparse(base) == "io.ComfyNode" for base in part.bases)
     }
@@ -114,7 +116,7 @@ def _default(option: Option) -> str:
 
 
 def row(name: str) -> str:
-    """The line of a help page's table that says what an option says."""
+    """An option's line in a help page's table."""
     option = OPTIONS[name]
     return f"| **{option.label}** `{name}` | {_default(option)} | {option.help} |"
 
@@ -124,7 +126,7 @@ def _page(node: str) -> str:
 
 
 def _rows(node: str, heading: str) -> list[str]:
-    """The lines of the table under a heading of a help page, without its head; none where there is no such heading."""
+    """The lines of the table under a heading of a help page, without its head; none without that heading."""
     section = _page(node).partition(f"## {heading}\n")[2].partition("## ")[0]
     return [line for line in section.splitlines() if line.startswith("| ")][1:]
 

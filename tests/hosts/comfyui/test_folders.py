@@ -1,7 +1,7 @@
-"""ComfyUI's model folders: ours are added to what users and other packs registered before.
+"""ComfyUI's model folders: ours are added to those that users and other packs registered.
 
-Each test runs with a few lines that do what ComfyUI's ``folder_paths`` does and, where ComfyUI is checked out, with
-that module itself. Nothing else of the host is used here.
+Each test runs with a fake of ComfyUI's ``folder_paths`` and, where ComfyUI is checked out, with the module itself.
+Nothing else of ComfyUI is used.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ NETWORKS = {".safetensors", ".pth", ".pt", ".ckpt"}
 OTHER_HOST_MODULES = ("comfy", "comfy.model_management", "comfy.utils", "comfy.model_patcher", "comfy_api.latest")
 
 
-class Folders:
-    """As ComfyUI keeps them: a name not known yet is registered with an empty set, which lists every file."""
+class FakeFolders:
+    """Like ComfyUI's: an unknown name is registered with an empty set of suffixes, which lists every file."""
 
     def __init__(self, base: Path) -> None:
         self.models_dir = str(base / "models")
@@ -50,7 +50,7 @@ class Folders:
         return next((str(path) for path in files if path.is_file()), None)
 
 
-def hosts_own(base: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+def real_folder_paths(base: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     folder = comfyui_folder()
     if folder is None:
         pytest.skip("needs ComfyUI, in $COMFYUI_DIR or ~/.cache/gpen-hosts/ComfyUI")
@@ -64,11 +64,11 @@ def hosts_own(base: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return module
 
 
-@pytest.fixture(params=["made", "the host's"])
+@pytest.fixture(params=["fake", "real"])
 def folder_paths(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     for name in (*OTHER_HOST_MODULES, "comfy_api", "server"):
         monkeypatch.setitem(sys.modules, name, MagicMock())
-    found: Any = Folders(tmp_path) if request.param == "made" else hosts_own(tmp_path, monkeypatch)
+    found: Any = FakeFolders(tmp_path) if request.param == "fake" else real_folder_paths(tmp_path, monkeypatch)
     for folder in ("facerestore_models", "facedetection"):
         (tmp_path / "models" / folder).mkdir(parents=True)
     monkeypatch.setitem(sys.modules, "folder_paths", found)
@@ -77,8 +77,8 @@ def folder_paths(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: py
 
 @pytest.fixture
 def host(folder_paths: Any) -> Iterator[Any]:
-    """gpen_hosts.comfyui with that folder_paths, imported anew."""
-    module = from_checkout("gpen_hosts.comfyui")
+    """gpen_hosts.comfyui.host with that folder_paths, imported anew."""
+    module = from_checkout("gpen_hosts.comfyui.host")
     assert module.folder_paths is folder_paths
     yield module
     del sys.modules[module.__name__]
@@ -89,9 +89,7 @@ def registered(folder_paths: Any, name: str) -> tuple[list[Path], set[str]]:
     return [Path(path) for path in paths], set(suffixes)
 
 
-def test_where_nothing_was_registered_our_folders_and_suffixes_are(
-    host: Any, folder_paths: Any, tmp_path: Path
-) -> None:
+def test_our_folders_and_suffixes_are_registered(host: Any, folder_paths: Any, tmp_path: Path) -> None:
     host.register_folders()
     models = tmp_path / "models"
     assert registered(folder_paths, "facerestore_models") == ([models / "facerestore_models"], NETWORKS)
@@ -99,7 +97,7 @@ def test_where_nothing_was_registered_our_folders_and_suffixes_are(
 
 
 def test_a_users_folder_stays_first_and_lists_every_file(host: Any, folder_paths: Any, tmp_path: Path) -> None:
-    """As extra_model_paths.yaml registers it, before any node pack is loaded."""
+    """Registered by extra_model_paths.yaml, before any node pack is loaded."""
     users = tmp_path / "shared disk"
     folder_paths.add_model_folder_path("facerestore_models", str(users))
     host.register_folders()
@@ -123,8 +121,8 @@ def test_another_packs_empty_set_stays_empty(host: Any, folder_paths: Any, tmp_p
     assert registered(folder_paths, "facedetection") == ([theirs], set())
 
 
-def test_the_host_s_own_set_of_suffixes_is_not_changed(host: Any, folder_paths: Any, tmp_path: Path) -> None:
-    """Packs often register with the set that ComfyUI uses for checkpoints and all else."""
+def test_a_shared_set_of_suffixes_is_not_changed(host: Any, folder_paths: Any, tmp_path: Path) -> None:
+    """Packs often register with the set that ComfyUI uses for checkpoints and everything else."""
     common = {".pth"}
     folder_paths.folder_names_and_paths["facedetection"] = ([str(tmp_path)], common)
     host.register_folders()
@@ -140,7 +138,7 @@ def test_registering_twice_changes_nothing(host: Any, folder_paths: Any) -> None
 
 
 @pytest.mark.parametrize("users_set_is_empty", [False, True])
-def test_networks_are_listed_wherever_they_lie_and_nothing_else(
+def test_only_models_are_listed_from_any_folder(
     host: Any, folder_paths: Any, tmp_path: Path, users_set_is_empty: bool
 ) -> None:
     users = tmp_path / "shared disk"
@@ -159,7 +157,7 @@ def test_networks_are_listed_wherever_they_lie_and_nothing_else(
     assert host.network_path(str(Path("old", "mine.safetensors"))) == users / "old" / "mine.safetensors"
 
 
-def test_graphs_are_offered_for_conversion_alone(host: Any, folder_paths: Any, tmp_path: Path) -> None:
+def test_graphs_are_listed_only_for_conversion(host: Any, folder_paths: Any, tmp_path: Path) -> None:
     host.register_folders()
     ours = tmp_path / "models" / "facerestore_models"
     (ours / "old").mkdir()
@@ -171,7 +169,7 @@ def test_graphs_are_offered_for_conversion_alone(host: Any, folder_paths: Any, t
     assert ".onnx" not in registered(folder_paths, "facerestore_models")[1]
 
 
-def test_a_missing_file_is_named_with_the_folder_it_belongs_into(host: Any, tmp_path: Path) -> None:
+def test_a_missing_file_is_named_with_the_folder_it_belongs_in(host: Any, tmp_path: Path) -> None:
     host.register_folders()
     assert host.network_files() == []
     with pytest.raises(FilesError) as missing:
@@ -185,7 +183,7 @@ def test_a_missing_file_is_named_with_the_folder_it_belongs_into(host: Any, tmp_
     assert str(nothing.value) == host.where_to_put()
 
 
-def test_the_state_of_a_file_changes_with_it(host: Any, tmp_path: Path) -> None:
+def test_the_fingerprint_of_a_file_changes_with_it(host: Any, tmp_path: Path) -> None:
     host.register_folders()
     file = tmp_path / "models" / "facedetection" / "yunet.onnx"
     assert host.detector_files() == []

@@ -1,4 +1,4 @@
-"""Batches of frames: what of them becomes a photo, which faces are found, and which frames belong to which faces."""
+"""Batches of frames: how they become photos, which faces are found, and which frames belong to which faces."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 import torch
 
-from tests.hosts.comfyui.made import Detector, face_at, found, frames
+from tests.hosts.comfyui.synthetic import Detector, face_at, found, frames
 from tests.hosts.loading import from_checkout
 
 PhotoError = from_checkout("gpen.errors").PhotoError
 Options = from_checkout("gpen.options").Options
-FoundFace = from_checkout("gpen_hosts.frames").FoundFace
-FoundFaces = from_checkout("gpen_hosts.frames").FoundFaces
-draw_frames = from_checkout("gpen_hosts.frames").draw_frames
-find_faces = from_checkout("gpen_hosts.frames").find_faces
-photo_of = from_checkout("gpen_hosts.frames").photo_of
+FrameFace = from_checkout("gpen_hosts.comfyui.frames").FrameFace
+FoundFaces = from_checkout("gpen_hosts.comfyui.frames").FoundFaces
+draw_frames = from_checkout("gpen_hosts.comfyui.frames").draw_frames
+find_faces = from_checkout("gpen_hosts.comfyui.frames").find_faces
+photo_of = from_checkout("gpen_hosts.comfyui.frames").photo_of
 
 
 def numbers(faces: Any) -> list[tuple[int, int]]:
@@ -52,13 +52,13 @@ def test_a_frame_may_be_a_slice_of_anything() -> None:
 
 
 @pytest.mark.parametrize("shape", [(8, 9, 2), (8, 9, 5), (8, 9), (1, 8, 9, 3), (8, 9, 0)])
-def test_what_is_no_frame_is_refused_with_its_shape(shape: tuple[int, ...]) -> None:
+def test_other_shapes_are_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(PhotoError) as refused:
         photo_of(torch.zeros(shape))
     assert str(shape) in str(refused.value)
 
 
-def test_faces_carry_their_frame_and_their_number() -> None:
+def test_faces_know_their_frame_and_number() -> None:
     batch = frames(3, 4)
     detector = Detector([face_at(80), face_at(210)], [], [face_at(60), face_at(200), face_at(350)])
     faces = find_faces(batch, detector, Options(detection_threshold=0.4))
@@ -73,7 +73,7 @@ def test_faces_carry_their_frame_and_their_number() -> None:
         assert np.array_equal(photo, frame[..., :3].numpy())
 
 
-def test_faces_are_chosen_in_each_frame_by_itself() -> None:
+def test_faces_are_chosen_in_each_frame_separately() -> None:
     detector = Detector([face_at(80), face_at(210, scale=0.4)], [face_at(60, scale=0.3), face_at(200, scale=0.2)])
     faces = find_faces(frames(2), detector, Options(select="largest"))
     assert numbers(faces.chosen) == [(0, 1), (1, 0)]
@@ -84,7 +84,7 @@ def test_faces_are_chosen_in_each_frame_by_itself() -> None:
 
 @pytest.mark.parametrize("size", [(160, 420), (16, 42), (37, 1000)])
 @pytest.mark.parametrize("batched", [False, True])
-def test_one_region_of_any_size_counts_for_every_frame(size: tuple[int, int], batched: bool) -> None:
+def test_one_region_of_any_size_applies_to_every_frame(size: tuple[int, int], batched: bool) -> None:
     region = torch.zeros(size)
     region[:, size[1] // 2 :] = 1
     detector = Detector(*[[face_at(80), face_at(350)]] * 2)
@@ -106,11 +106,11 @@ def test_another_number_of_regions_is_refused_with_both_numbers(shape: tuple[int
     with pytest.raises(PhotoError) as refused:
         find_faces(frames(3), detector, Options(), torch.zeros(shape))
     assert str(shape) in str(refused.value)
-    assert "3 pictures" in str(refused.value)
+    assert "3 photos" in str(refused.value)
     assert detector.seen == []
 
 
-def test_finding_tells_its_progress_and_can_be_stopped() -> None:
+def test_finding_reports_progress_and_can_be_stopped() -> None:
     class StoppedError(BaseException):
         pass
 
@@ -148,14 +148,14 @@ def test_other_frames_are_refused_with_all_numbers(shape: tuple[int, ...]) -> No
     with pytest.raises(PhotoError) as refused:
         found([face_at(80)], []).scale_to(torch.zeros(shape))
     number, height, width, _ = shape
-    assert "found in 2 pictures of 420 x 160" in str(refused.value)
+    assert "found in 2 photos of 420 x 160" in str(refused.value)
     assert f"{number} of {width} x {height}" in str(refused.value)
 
 
 def test_a_drawing_shows_each_frames_faces_with_those_left_out_in_grey() -> None:
     batch = torch.full((2, 160, 420, 4), 0.2)
-    chosen = (FoundFace(0, 1, face_at(210)), FoundFace(1, 0, face_at(80)))
-    faces = FoundFaces(2, 420, 160, chosen, (FoundFace(0, 0, face_at(80), reason="outside the mask"),))
+    chosen = (FrameFace(0, 1, face_at(210)), FrameFace(1, 0, face_at(80)))
+    faces = FoundFaces(2, 420, 160, chosen, (FrameFace(0, 0, face_at(80), reason="outside the mask"),))
     drawings = draw_frames(batch, faces)
     assert drawings.shape == (2, 160, 420, 3)
     yellow, grey, untouched = (255, 214, 10), (170, 170, 170), (51, 51, 51)
@@ -167,15 +167,15 @@ def test_a_drawing_shows_each_frames_faces_with_those_left_out_in_grey() -> None
 
 
 def test_an_empty_batch_is_refused() -> None:
-    with pytest.raises(PhotoError, match="batch is empty"):
+    with pytest.raises(PhotoError, match="The batch of photos is empty"):
         find_faces(frames(1)[:0], Detector(), Options())
 
 
-def test_what_was_found_in_a_sentence() -> None:
+def test_the_summary() -> None:
     options = Options(only_faces="1")
     nothing = find_faces(frames(2), Detector([], []), options)
-    assert nothing.summary == "No face was found in 2 pictures."
+    assert nothing.summary == "No face was found in 2 photos."
     some = find_faces(frames(1), Detector([face_at(90), face_at(200), face_at(320)]), options)
-    assert some.summary == "1 face chosen in 1 picture, 2 left out (not among faces 1)."
+    assert some.summary == "1 face chosen in 1 photo, 2 skipped (not among faces 1)."
     outside = find_faces(frames(1), Detector([face_at(90)]), Options(), torch.zeros(1, 64, 64))
-    assert outside.summary == "0 faces chosen in 1 picture, 1 left out (outside the mask)."
+    assert outside.summary == "0 faces chosen in 1 photo, 1 skipped (outside the mask)."

@@ -1,4 +1,4 @@
-"""Batches that are the frames of a video: faces followed, steadied and bridged before the first frame is restored."""
+"""Batches that are the frames of a video: faces are tracked, smoothed and bridged before the first is restored."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-from tests.hosts.comfyui.made import Detector, Face, face_at, frames, model, passed_through
+from tests.hosts.comfyui.synthetic import Detector, Face, components, face_at, frames, passed_through
 from tests.hosts.loading import from_checkout
 
 Options = from_checkout("gpen.options").Options
-cut_faces = from_checkout("gpen_hosts.frames").cut_faces
-find_faces = from_checkout("gpen_hosts.frames").find_faces
-restore_frames = from_checkout("gpen_hosts.frames").restore_frames
+RESTORE = from_checkout("gpen.tasks").RESTORE
+crop_faces = from_checkout("gpen_hosts.comfyui.frames").crop_faces
+find_faces = from_checkout("gpen_hosts.comfyui.frames").find_faces
+restore_frames = from_checkout("gpen_hosts.comfyui.frames").restore_frames
 
 STEADY = Options(video=True)
 
@@ -38,7 +39,7 @@ def test_it_is_off_by_default() -> None:
     assert [face.face for face in found.chosen] == [face for (face,) in faces]
 
 
-def test_places_are_smoothed_along_the_batch() -> None:
+def test_positions_are_smoothed_along_the_batch() -> None:
     faces = [[shaken(face_at(80 + 4 * f), f)] for f in range(30)]
     found = find_faces(still(30), Detector(*faces), STEADY)
     assert numbers(found.chosen) == [(f, 0) for f in range(30)]
@@ -56,51 +57,51 @@ def test_a_missing_face_is_bridged_and_restored() -> None:
     batch = still(5, 4)
     found = find_faces(batch, Detector(*faces), STEADY)
     assert numbers(found.chosen) == [(f, 0) for f in range(5)]
-    restored = restore_frames(batch, model(), found, STEADY)
+    restored = restore_frames(RESTORE, batch, components(), found, STEADY)
     assert restored.faces == 5
     passed_through(restored.images[..., :3], restored.mask, batch[..., :3])
     for frame in range(1, 5):
         assert (restored.mask[frame] - restored.mask[0]).abs().max() < 1e-4
 
 
-def test_a_cut_in_the_batch_starts_anew() -> None:
+def test_a_cut_in_the_batch_starts_new_tracks() -> None:
     noise = torch.rand(1, 3, 8, 21, generator=torch.Generator().manual_seed(1))
     other = torch.nn.functional.interpolate(noise, (160, 420), mode="bilinear").permute(0, 2, 3, 1)
     found = find_faces(torch.cat([still(6), other.repeat(6, 1, 1, 1)]), Detector(*[[face_at(80)]] * 12), STEADY)
     assert numbers(found.chosen) == [(f, 0) for f in range(6)] + [(f, 1) for f in range(6, 12)]
 
 
-def test_a_person_keeps_the_number_while_passing_another() -> None:
+def test_a_face_keeps_its_number_while_passing_another() -> None:
     paths = [[face_at(60 + 12 * f, 75), face_at(320 - 8 * f, 90)] for f in range(24)]
     faces = [sorted(pair, key=lambda face: face.center) for pair in paths]
     found = find_faces(still(24), Detector(*faces), Options(video=True, only_faces="0"))
     assert numbers(found.chosen) == [(f, 0) for f in range(24)]
     assert [face.face.center[0] for face in found.chosen] == pytest.approx([60 + 12 * f for f in range(24)])
     assert {face.reason for face in found.left_out} == {"not among faces 0"}
-    # Where both are chosen, they still come from left to right, as the crops and what is restored do.
+    # Both chosen, they still come from left to right, as do the crops and the restored faces.
     both = find_faces(still(24), Detector(*faces), STEADY)
     assert [face.number for face in both.of_frame(0)] == [0, 1]
     assert [face.number for face in both.of_frame(23)] == [1, 0]
-    crops, placed = cut_faces(still(24), both, 64, "gpen")
+    crops, placed = crop_faces(still(24), both, 64, "gpen")
     assert len(crops) == len(placed.chosen) == 48
 
 
-def test_the_largest_does_not_flicker() -> None:
+def test_the_choice_of_the_largest_does_not_flicker() -> None:
     faces = [[face_at(80, scale=0.30 if f % 2 else 0.36), face_at(300, scale=0.34)] for f in range(12)]
     found = find_faces(still(12), Detector(*faces), Options(video=True, select="largest"))
     assert numbers(found.chosen) == [(f, 1) for f in range(12)]
-    by_itself = find_faces(still(12), Detector(*faces), Options(select="largest"))
-    assert {face.number for face in by_itself.chosen} == {0, 1}
+    separately = find_faces(still(12), Detector(*faces), Options(select="largest"))
+    assert {face.number for face in separately.chosen} == {0, 1}
 
 
-def test_a_region_that_moves_counts_frame_by_frame() -> None:
+def test_a_moving_region_applies_frame_by_frame() -> None:
     region = torch.zeros(4, 16, 42)
     region[:2, :, :21] = region[2:, :, 21:] = 1
     found = find_faces(still(4), Detector(*[[face_at(80), face_at(350)]] * 4), STEADY, region)
     assert numbers(found.chosen) == [(0, 0), (1, 0), (2, 1), (3, 1)]
 
 
-def test_one_frame_alone_is_a_video_too() -> None:
+def test_a_video_of_one_frame() -> None:
     face = face_at(80)
     (found,) = find_faces(still(1), Detector([face]), STEADY).chosen
     assert found.number == 0

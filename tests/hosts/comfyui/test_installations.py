@@ -1,4 +1,4 @@
-"""Other installations of ComfyUI: without weights and with a broken package, and with folders of the user's own."""
+"""Other installations of ComfyUI: without models and with a broken package, and with the user's own folders."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Start = Callable[..., ComfyUIServer]
 
 @pytest.fixture(scope="module")
 def internet() -> Iterator[socket.socket]:
-    """Stands for it: whoever wants to download something connects here."""
+    """A proxy instead: every download would connect here."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         listening.setblocking(False)
         yield listening
@@ -31,14 +31,14 @@ def bare(
     internet: socket.socket,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> ComfyUIServer:
-    """No network's weights, detectors' weights, and a facexlib that cannot be imported."""
+    """A server without GPEN models, with detectors, and with a facexlib that cannot be imported."""
     packages = tmp_path_factory.mktemp("packages")
     (packages / "facexlib").mkdir()
-    (packages / "facexlib/__init__.py").write_text("raise ImportError('made for another NumPy')\n")
+    (packages / "facexlib/__init__.py").write_text("raise ImportError('built for another NumPy')\n")
     proxy = f"http://127.0.0.1:{internet.getsockname()[1]}"
     proxies = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy"), proxy)
     environment = {"PYTHONPATH": str(packages), **proxies, "NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
-    detectors = {place: file for place, file in made_models.items() if place.startswith("facedetection/")}
+    detectors = {path: file for path, file in made_models.items() if path.startswith("facedetection/")}
     return start_comfyui(detectors, environment=environment)
 
 
@@ -46,12 +46,12 @@ def choices(server: ComfyUIServer, node: str, name: str) -> list[str]:
     return list(server.object_info(node)["input"]["required"][name][1]["options"])
 
 
-def test_a_broken_package_takes_away_only_its_choices(bare: ComfyUIServer, parts: Parts) -> None:
+def test_a_broken_package_removes_only_its_choices(bare: ComfyUIServer, parts: Parts) -> None:
     assert choices(bare, "GPENLoadFaceDetector", "detector") == ["auto", "yunet"]
     for node in ("GPENRestoreFaces", "GPENPasteFaces"):
         assert choices(bare, node, "mask") == ["ellipse", "box"]
     for choice in ("retinaface_resnet50", "retinaface_mobile0.25", "parsed"):
-        assert re.search(rf'does without "{choice}"\. .*made for another NumPy', bare.log)
+        assert re.search(rf'leaves out the choice "{choice}"\. .*built for another NumPy', bare.log)
 
     graph = GraphBuilder(bare)
     detector = graph.add("GPENLoadFaceDetector", detector="auto")
@@ -61,11 +61,13 @@ def test_a_broken_package_takes_away_only_its_choices(bare: ComfyUIServer, parts
 
 @pytest.mark.parametrize(("node", "name"), [("GPENLoadModel", "model_name"), ("GPENConvertCheckpoint", "weight_file")])
 @pytest.mark.parametrize("chosen", [None, ""], ids=["null", "nothing"])
-def test_an_empty_list_says_what_to_put_where(bare: ComfyUIServer, node: str, name: str, chosen: str | None) -> None:
+def test_an_empty_list_says_which_file_to_put_where(
+    bare: ComfyUIServer, node: str, name: str, chosen: str | None
+) -> None:
     folder = bare.base_dir / "models/facerestore_models"
     declared = bare.object_info(node)["input"]["required"][name][1]
     assert declared["options"] == []
-    advice = f"Put weights such as GPEN-BFR-512.pth into {folder}, then refresh the node definitions (R)."
+    advice = f"Put a model such as GPEN-BFR-512.pth into {folder}, then refresh the node definitions (R)."
     assert declared["tooltip"] == advice
     assert folder.is_dir()
 
@@ -81,8 +83,8 @@ def test_nothing_was_downloaded(bare: ComfyUIServer, made_models: dict[str, Path
     bare.object_info()
     with pytest.raises(BlockingIOError):
         internet.accept()
-    there = {str(file.relative_to(bare.base_dir / "models")) for file in bare.base_dir.glob("models/**/*.*")}
-    assert there == {place for place in made_models if place.startswith("facedetection/")}
+    files = {str(file.relative_to(bare.base_dir / "models")) for file in bare.base_dir.glob("models/**/*.*")}
+    assert files == {path for path in made_models if path.startswith("facedetection/")}
     assert not list(bare.base_dir.glob("cache/gpen*"))
 
 
@@ -91,16 +93,16 @@ def test_the_users_own_folders_are_kept_and_searched(
 ) -> None:
     (tmp_path / "restorers").mkdir()
     (tmp_path / "detectors").mkdir()
-    for place, file in made_models.items():
-        kind, name = place.split("/")
+    for path, file in made_models.items():
+        kind, name = path.split("/")
         if name != MARKER:
             own = tmp_path / ("restorers" if kind == "facerestore_models" else "detectors") / name
             own.write_bytes(file.read_bytes())
     (tmp_path / "restorers/notes.txt").write_text("no weights")
     config = tmp_path / "extra_model_paths.yaml"
     config.write_text(f"mine:\n  base_path: {tmp_path}\n  facerestore_models: restorers\n  facedetection: detectors\n")
-    place = f"facerestore_models/{MARKER}"
-    server = start_comfyui({place: made_models[place]}, arguments=["--extra-model-paths-config", str(config)])
+    path = f"facerestore_models/{MARKER}"
+    server = start_comfyui({path: made_models[path]}, arguments=["--extra-model-paths-config", str(config)])
     assert choices(server, "GPENLoadModel", "model_name") == [MARKER, PASSTHROUGH]
     graph = GraphBuilder(server)
     result = restore(graph, graph.photo(parts.left, "left.png"), weights=PASSTHROUGH)

@@ -1,4 +1,4 @@
-"""Names and tooltips in other languages: complete, really translated, and about the nodes as they are."""
+"""Names and tooltips in other languages: complete, translated, and in step with the nodes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.hosts.loading import ROOT
 LANGUAGES = sorted(path.name for path in (ROOT / "locales").iterdir())
 TRANSLATED = [language for language in LANGUAGES if language != "en"]
 FILE_INPUTS = {("GPENLoadModel", "inputs", "model_name"), ("GPENConvertCheckpoint", "inputs", "weight_file")}
-"""Their tooltip names the user's own folder while it is empty, so that English must not stand in its place."""
+"""Their tooltip names the user's own folder while it is empty, so the English file must not replace it."""
 
 Key = tuple[str, ...]
 
@@ -34,7 +34,7 @@ def texts(tree: Any, key: Key = ()) -> Iterator[tuple[Key, str]]:
 
 
 def definitions(object_info: dict[str, Any]) -> dict[str, Any]:
-    """What nodeDefs.json says in English of the nodes that the server describes so."""
+    """The English nodeDefs.json for the server's description of the nodes."""
     result = {}
     for node, info in object_info.items():
         inputs: dict[str, Any] = {}
@@ -57,7 +57,7 @@ def test_the_languages() -> None:
 
 
 @pytest.mark.parametrize("language", TRANSLATED)
-def test_every_text_has_its_translation_and_no_other_is_there(language: str) -> None:
+def test_every_text_is_translated_and_no_other(language: str) -> None:
     expected = {key for key, _ in texts(read("en"))} | {(*key, "tooltip") for key in FILE_INPUTS}
     assert {key for key, _ in texts(read(language))} == expected
     assert {key for key, _ in texts(read(language, "main"))} == {key for key, _ in texts(read("en", "main"))}
@@ -65,7 +65,7 @@ def test_every_text_has_its_translation_and_no_other_is_there(language: str) -> 
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_texts_are_plain(language: str) -> None:
-    """The page's translations would take some characters for their own syntax, and show less or nothing."""
+    """Some characters are syntax in the page's translations, and would cut or hide the text."""
     for key, text in [*texts(read(language)), *texts(read(language, "main"))]:
         assert text.strip() == text != "", key
         assert not set(text) & set("@{}|\n"), key
@@ -110,7 +110,7 @@ def test_the_same_text_is_translated_in_the_same_way(language: str) -> None:
         assert seen.setdefault(text, translated[key]) == translated[key], key
 
 
-def test_english_says_of_every_option_what_the_option_says() -> None:
+def test_english_agrees_with_the_options() -> None:
     found = set()
     for node, definition in read("en").items():
         for name, input in definition["inputs"].items():
@@ -120,14 +120,14 @@ def test_english_says_of_every_option_what_the_option_says() -> None:
     assert found == set(OPTIONS)
 
 
-def test_english_is_what_the_nodes_say(comfyui: ComfyUIServer) -> None:
+def test_english_agrees_with_the_nodes(comfyui: ComfyUIServer) -> None:
     ours = {node: info for node, info in comfyui.object_info().items() if node.startswith("GPEN")}
     assert definitions(ours) == read("en")
     categories = {part for info in ours.values() for part in info["category"].split("/")}
     assert set(read("en", "main")["nodeCategories"]) == categories - {"image"}
 
 
-def test_the_server_hands_every_language_to_the_page(comfyui: ComfyUIServer) -> None:
+def test_the_server_sends_every_language_to_the_page(comfyui: ComfyUIServer) -> None:
     assert json.loads(comfyui.get("/i18n")) == {
         language: {"nodeDefs": read(language), **read(language, "main")} for language in LANGUAGES
     }

@@ -1,12 +1,13 @@
-"""Networks in the hands of ComfyUI's model management: its own modules, without a server, each time in a new process.
+"""Networks under ComfyUI's model management: its own modules, without a server, in a new process for each test.
 
-Where weights must be seen to move, the device "meta" stands for a GPU. It keeps no values.
+Where weights move, the device "meta" stands in for a GPU; it stores no values.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from safetensors.torch import save_file
 
 from gpen.network.synthetic import synthetic_weights
@@ -38,14 +40,14 @@ from comfy import model_management as management
 spec = importlib.util.spec_from_file_location("loading", {str(ROOT / "tests/hosts/loading.py")!r})
 loading = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(loading)
-device = loading.from_checkout("gpen.device")
+memory = loading.from_checkout("gpen.network.memory")
 GpenError = loading.from_checkout("gpen.errors").GpenError
-comfyui = loading.from_checkout("gpen_hosts.comfyui")
+host = loading.from_checkout("gpen_hosts.comfyui.host")
 
 def managed(precision="fp32"):
     # As the host runs nodes.
     with torch.inference_mode():
-        return comfyui.ManagedModel(pathlib.Path(path), precision)
+        return host.ManagedModel(pathlib.Path(path), precision)
 
 def load(model):
     with torch.inference_mode():
@@ -64,15 +66,15 @@ def on_a_gpu(state):
 def leave(memory):
     management.get_free_memory = lambda device, torch_free_too=False: (memory, 0) if torch_free_too else memory
 
-def to(module, place, plain=torch.nn.Module.to):
+def to(module, device, plain=torch.nn.Module.to):
     # PyTorch refuses to copy from "meta", where there are no values.
-    return module.to_empty(device=place) if isinstance(place, torch.device) else plain(module, place)
+    return module.to_empty(device=device) if isinstance(device, torch.device) else plain(module, device)
 """
 
 
 @pytest.fixture
 def in_comfyui(network_file: Path, tmp_path: Path) -> Run:
-    """Runs code in a new process that has ComfyUI's modules; what it prints as JSON."""
+    """Runs code in a new process with ComfyUI's modules; returns what it prints as JSON."""
 
     def answer(code: str) -> Any:
         run = subprocess.run(
@@ -91,7 +93,7 @@ def in_comfyui(network_file: Path, tmp_path: Path) -> Run:
 
 @pytest.fixture(scope="module")
 def network_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A network that returns what it gets."""
+    """A network that returns its input."""
     file = tmp_path_factory.mktemp("network") / "passthrough.safetensors"
     save_file(synthetic_weights(SPEC), file)
     return file
@@ -109,7 +111,7 @@ def test_the_host_is_asked_for_the_whole_network_and_room_for_one_face(in_comfyu
         for precision in ("fp32", "bf16", "fp16"):
             model = managed(precision)
             load(model)
-            needed = device.memory_estimate(model.model.spec, model.model.dtype)
+            needed = memory.memory_estimate(model.model.spec, model.model.dtype)
             answers.append([asked.copy(), needed])
             asked.clear()
         print(json.dumps(answers))
@@ -155,15 +157,15 @@ def test_after_the_host_took_memory_back_the_whole_network_is_loaded_again(in_co
 
 def test_networks_make_room_for_a_detector_where_there_is_too_little(in_comfyui: Run) -> None:
     code = """
-        def after_make_room(memory):
+        def after_make_room(bytes_left):
             load(model)
-            leave(memory)
-            comfyui.make_room()
+            leave(bytes_left)
+            host.make_room()
             return places(model)
 
         asked = []
         free_memory, management.free_memory = management.free_memory, lambda *more: asked.append(more)
-        comfyui.make_room()
+        host.make_room()
         management.free_memory = free_memory
         on_a_gpu("NORMAL_VRAM")
         model = managed()
@@ -232,3 +234,58 @@ def test_float16_is_for_gpus_and_may_wait_on_the_cpu(in_comfyui: Run) -> None:
     refused, *more = in_comfyui(code)
     assert refused.startswith("float16 cannot be used on a CPU: ")
     assert more == [["cpu"], ["torch.float16"], True, False, ["meta"], "torch.float16"]
+
+
+@pytest.fixture
+def helpers(tmp_path: Path, detector_weights: Path) -> Path:
+    """ComfyUI's folder with detectors, and with ParseNet and ArcFace of random weights."""
+    arcface = pytest.importorskip("facexlib.recognition.arcface_arch", reason="facexlib does not import here")
+    parsenet = pytest.importorskip("facexlib.parsing.parsenet", reason="facexlib does not import here")
+    folder = tmp_path / "models/facedetection"
+    folder.mkdir(parents=True)
+    for file in detector_weights.iterdir():
+        if file.suffix in {".onnx", ".pth"}:
+            shutil.copyfile(file, folder / file.name)
+    torch.save(arcface.Backbone(50, 0.6, "ir_se").state_dict(), folder / "recognition_arcface_ir_se50.pth")
+    network = parsenet.ParseNet(in_size=512, out_size=512, parsing_ch=19)
+    torch.save(network.state_dict(), folder / "parsing_parsenet.pth")
+    return folder
+
+
+def test_detector_parser_and_recogniser_are_read_once(in_comfyui: Run, helpers: Path) -> None:
+    """Neither a second execution nor another limit of the identity guard reads a file; a changed file is read again."""
+    code = """
+        from os.path import basename
+        host.register_folders()
+        Options = loading.from_checkout("gpen.options").Options
+        RESTORE = loading.from_checkout("gpen.tasks").RESTORE
+        opened = []
+        def hear(event, arguments):
+            if event == "open" and "facedetection" in str(arguments[0]):
+                opened.append(basename(str(arguments[0])))
+        sys.addaudithook(hear)
+        model = managed()
+
+        def execute(detector="retinaface_mobile0.25", **options):
+            # As the host runs nodes.
+            opened.clear()
+            with torch.inference_mode():
+                found = host.detector_of(detector)
+                components = host.components_for(RESTORE, model, Options(mask="parsed", **options))
+            assert components.guard is not None, components.guard_problem
+            return sorted(set(opened)), found, components.parser
+
+        (first, detector, parser), (again, same, alike) = execute(identity_guard=0.3), execute(identity_guard=0.3)
+        kept = [detector is same, parser is alike]
+        limit, *_ = execute(identity_guard=0.5, identity_action="keep")
+        parsing = pathlib.Path(base, "models/facedetection/parsing_parsenet.pth")
+        parsing.write_bytes(parsing.read_bytes())
+        changed, *_ = execute(identity_guard=0.5)
+        print(json.dumps([first, again, kept, limit, changed]))
+    """
+    first, again, kept, limit, changed = in_comfyui(code)
+    assert first == ["detection_mobilenet0.25_Final.pth", "parsing_parsenet.pth", "recognition_arcface_ir_se50.pth"]
+    assert again == []
+    assert kept == [True, True]
+    assert limit == []
+    assert changed == ["parsing_parsenet.pth"]

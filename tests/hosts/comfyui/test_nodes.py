@@ -1,4 +1,4 @@
-"""GPENRestoreFaces in the real ComfyUI server, with networks whose answer is known."""
+"""GPENRestoreFaces in the real ComfyUI server, with networks whose output is known."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def mask_input(graph: GraphBuilder, mask: NDArray[np.bool_], name: str) -> Any:
     return graph.add("LoadImageMask", image=graph.server.upload_image(picture, name), channel="red")
 
 
-def test_the_whole_photograph_passes_through(
+def test_the_whole_photo_passes_through(
     graph: GraphBuilder, solvay_pixels: NDArray[np.uint8], detector_weights: Path
 ) -> None:
     result = restore(graph, graph.photo(solvay_pixels, "solvay.png"))
@@ -50,7 +50,7 @@ def test_a_batch_of_three_through_marker_weights(graph: GraphBuilder, parts: Par
         assert np.abs(after - colored(before.astype(np.uint8))).max() <= 2
 
 
-def test_the_node_shows_the_picture_before_and_after(graph: GraphBuilder, parts: Parts) -> None:
+def test_the_node_shows_the_photo_before_and_after(graph: GraphBuilder, parts: Parts) -> None:
     result = restore(graph, graph.photo(parts.left, "left.png"), weights=MARKER)
     after, before = (graph.server.view(result.shown[key][0]) for key in ("images", "gpen_before"))
     assert len(result.shown["images"]) == len(result.shown["gpen_before"]) == 1
@@ -72,7 +72,7 @@ def test_alpha_stays(graph: GraphBuilder, parts: Parts) -> None:
     assert len(result.after) == 5
 
 
-def test_a_grey_photograph(graph: GraphBuilder, parts: Parts) -> None:
+def test_a_grey_photo(graph: GraphBuilder, parts: Parts) -> None:
     grey = parts.left.mean(axis=2).astype(np.uint8)
     result = restore(graph, graph.photo(grey, "grey.png"))
     result.passed_through(np.repeat(grey[..., None], 3, axis=2))
@@ -91,7 +91,7 @@ def test_without_a_face_nothing_changes(graph: GraphBuilder, parts: Parts, width
 def test_only_faces_in_the_region(
     graph: GraphBuilder, parts: Parts, detector_weights: Path, size: tuple[int, int]
 ) -> None:
-    """A mask of any size is stretched over the picture."""
+    """A mask of any size is resized to the photo."""
     mask = np.zeros(size, np.bool_)
     mask[:, : size[1] // 2] = True
     region = mask_input(graph, mask, f"region{size[0]}.png")
@@ -101,12 +101,12 @@ def test_only_faces_in_the_region(
     assert not result.touched[0][:, 190:].any()
 
 
-def test_the_mask_of_a_picture_without_alpha_has_no_faces(graph: GraphBuilder, parts: Parts) -> None:
+def test_the_mask_of_a_photo_without_alpha_has_no_faces(graph: GraphBuilder, parts: Parts) -> None:
     photo = graph.photo(parts.left, "left.png")
     restore(graph, photo, region=photo[1]).nothing_done(parts.left)
 
 
-def test_as_many_regions_as_pictures(graph: GraphBuilder, parts: Parts) -> None:
+def test_a_region_for_each_photo(graph: GraphBuilder, parts: Parts) -> None:
     left, right = graph.photo(parts.left, "left.png"), graph.photo(parts.right, "right.png")
     whole, empty = graph.add("SolidMask", value=1.0, width=301, height=257), right[1]
     regions = graph.add("MaskToImage", mask=whole), graph.add("MaskToImage", mask=empty)
@@ -120,7 +120,7 @@ def test_as_many_regions_as_pictures(graph: GraphBuilder, parts: Parts) -> None:
 def test_regions_that_do_not_match_are_refused(graph: GraphBuilder, parts: Parts) -> None:
     left = graph.photo(parts.left, "left.png")
     masks = graph.add("ImageToMask", image=graph.add("RepeatImageBatch", image=left, amount=2), channel="red")
-    with pytest.raises(PromptFailedError, match=r"for 3 pictures it has to hold one mask, or 3\."):
+    with pytest.raises(PromptFailedError, match=r"for 3 photos it must hold one mask, or 3\."):
         restore(graph, graph.add("RepeatImageBatch", image=left, amount=3), region=masks)
 
 
@@ -164,8 +164,8 @@ def test_a_box_covers_more_than_an_ellipse(graph: GraphBuilder, parts: Parts) ->
     assert box.masks[0].sum() > 1.5 * ellipse.masks[0].sum()
 
 
-def test_faces_that_were_found_before(graph: GraphBuilder, parts: Parts, detector_weights: Path) -> None:
-    """The inputs for finding and choosing faces do not count then."""
+def test_faces_from_another_node(graph: GraphBuilder, parts: Parts, detector_weights: Path) -> None:
+    """The inputs for detecting and choosing faces have no effect then."""
     photo = graph.photo(parts.left, "left.png")
     detector = graph.add("GPENLoadFaceDetector", detector="yunet")
     faces = graph.add("GPENDetectFaces", image=photo, detector=detector, only_faces="1,4")
@@ -181,7 +181,7 @@ def test_enlarged(graph: GraphBuilder, parts: Parts) -> None:
     assert len(result.after) == 5
 
 
-def test_laid_over_a_background(graph: GraphBuilder, parts: Parts) -> None:
+def test_pasted_into_a_background(graph: GraphBuilder, parts: Parts) -> None:
     background = np.full((514, 602, 3), 200, np.uint8)
     result = restore(
         graph, graph.photo(parts.left, "left.png"), background=graph.photo(background, "grey200.png"), upscale=4.0
@@ -196,7 +196,7 @@ def test_a_background_of_other_proportions_is_refused(graph: GraphBuilder, parts
 
 
 @pytest.mark.parametrize(("factor", "size"), [(1.0, (514, 602)), (2.0, (514, 602)), (3.0, (771, 903))])
-def test_over_what_an_upscale_model_made(
+def test_pasted_into_the_output_of_an_upscale_model(
     graph: GraphBuilder, parts: Parts, upscale_x2: Path, factor: float, size: tuple[int, int]
 ) -> None:
     graph.server.add_model("upscale_models/nearest-x2.pth", upscale_x2)
@@ -212,22 +212,22 @@ def test_over_what_an_upscale_model_made(
     assert len(result.after) == 5
 
 
-def test_as_many_backgrounds_as_pictures(graph: GraphBuilder, parts: Parts) -> None:
+def test_as_many_backgrounds_as_photos(graph: GraphBuilder, parts: Parts) -> None:
     photo = graph.photo(parts.left, "left.png")
-    with pytest.raises(PromptFailedError, match=r"For 2 pictures there is 1 background\."):
+    with pytest.raises(PromptFailedError, match=r"For 2 photos there is 1 background\."):
         restore(graph, graph.batch(photo, photo), background=photo)
 
 
-def test_an_upscale_model_that_makes_too_much_is_not_begun_with(
+def test_an_upscale_model_whose_output_is_too_large_is_not_run(
     graph: GraphBuilder, parts: Parts, upscale_x2: Path
 ) -> None:
     graph.server.add_model("upscale_models/nearest-x2.pth", upscale_x2)
     model = graph.add("UpscaleModelLoader", model_name="nearest-x2.pth")
-    with pytest.raises(PromptFailedError, match=r"a picture of 0\.3 megapixels, more than the 0\.1 allowed"):
+    with pytest.raises(PromptFailedError, match=r"a photo of 0\.3 megapixels, more than the 0\.1 allowed"):
         restore(graph, graph.photo(parts.left, "left.png"), upscale_model=model, max_megapixels=0.1)
 
 
-def test_one_of_background_and_upscale_model(graph: GraphBuilder, parts: Parts, upscale_x2: Path) -> None:
+def test_background_or_upscale_model_but_not_both(graph: GraphBuilder, parts: Parts, upscale_x2: Path) -> None:
     graph.server.add_model("upscale_models/nearest-x2.pth", upscale_x2)
     photo = graph.photo(parts.left, "left.png")
     model = graph.add("UpscaleModelLoader", model_name="nearest-x2.pth")
@@ -237,7 +237,7 @@ def test_one_of_background_and_upscale_model(graph: GraphBuilder, parts: Parts, 
 
 @pytest.mark.parametrize("detector", [None, "retinaface_mobile0.25"])
 def test_other_detectors(graph: GraphBuilder, parts: Parts, detector: str | None) -> None:
-    """With none connected, one is chosen."""
+    """If none is connected, one is chosen."""
     loaded = detector and graph.add("GPENLoadFaceDetector", detector=detector)
     result = restore(graph, graph.photo(parts.left, "left.png"), detector=loaded)
     result.passed_through(parts.left)
@@ -253,7 +253,7 @@ def test_other_detectors(graph: GraphBuilder, parts: Parts, detector: str | None
     ],
     ids=["no parser", "no number", "too large"],
 )
-def test_what_cannot_be_done_is_said(graph: GraphBuilder, parts: Parts, inputs: dict[str, Any], sentence: str) -> None:
+def test_errors_are_explained(graph: GraphBuilder, parts: Parts, inputs: dict[str, Any], sentence: str) -> None:
     with pytest.raises(PromptFailedError, match=sentence) as caught:
         restore(graph, graph.photo(parts.left, "left.png"), **inputs)
     assert caught.value.details["node_type"] == "GPENRestoreFaces"

@@ -1,4 +1,4 @@
-"""The nodes that colorize, inpaint and make faces of segmentation maps, in the real ComfyUI server."""
+"""The nodes that colorize, inpaint and make faces from segmentation maps, in the real ComfyUI server."""
 
 from __future__ import annotations
 
@@ -20,12 +20,15 @@ from tests.hosts.conftest import SPEC, Parts
 Y = np.array([0.299, 0.587, 0.114])
 TINT = {"color_matrix": (0.8 * np.eye(3)).tolist(), "color_bias": (0.2, -0.05, -0.2)}
 WHITE = np.clip((0.8 + np.array([0.2, -0.05, -0.2]) + 1) / 2, 0, 1) * 255
-"""What the tinting network makes of white."""
+"""The tinting network's output for white."""
 
 
 @pytest.fixture(scope="module")
 def weights(comfyui: ComfyUIServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """Names of networks that say what they are for, by task; "untold" says nothing."""
+    """Names of networks whose files name their task, by task; "untold" names none.
+
+    "segmentation" is the name that earlier versions wrote for "synthesize".
+    """
     folder, names, added = tmp_path_factory.mktemp("tasks"), {}, []
     for task in ("colorize", "inpaint", "segmentation", "untold"):
         made = synthetic_weights(SPEC, **({} if task == "segmentation" else TINT))
@@ -45,8 +48,8 @@ def yunet(graph: GraphBuilder) -> Node:
     return graph.add("GPENLoadFaceDetector", detector="yunet")
 
 
-def drawn(parts: Parts, *lines: tuple[slice, slice]) -> NDArray[np.uint8]:
-    """The left part, transparent where it is damaged, which the server hands on as a mask."""
+def painted(parts: Parts, *lines: tuple[slice, slice]) -> NDArray[np.uint8]:
+    """The left part, transparent where it is damaged; the server turns that into a mask."""
     alpha = np.full(parts.left.shape[:2], 255, np.uint8)
     for rows, columns in lines:
         alpha[rows, columns] = 0
@@ -54,7 +57,7 @@ def drawn(parts: Parts, *lines: tuple[slice, slice]) -> NDArray[np.uint8]:
 
 
 @pytest.mark.parametrize("name", ["colorize", "untold"])
-def test_colours_without_a_change_of_luma(
+def test_colours_change_but_luma_does_not(
     graph: GraphBuilder, parts: Parts, weights: dict[str, str], name: str
 ) -> None:
     photo = graph.photo(parts.left, "left.png")
@@ -63,13 +66,13 @@ def test_colours_without_a_change_of_luma(
     ((image,), (touched,)) = result.images, result.touched
     assert len(result.after) == 5
     assert np.array_equal(image[~touched], parts.left[~touched])
-    assert np.abs(image @ Y - parts.left @ Y).max() <= 1.01  # the server cuts off what is behind the point
+    assert np.abs(image @ Y - parts.left @ Y).max() <= 1.01  # the server truncates to 8 bits
     coloured = result.masks[0] > 0.9
     light = coloured & (parts.left.mean(axis=2) > 100) & (parts.left.mean(axis=2) < 200)
     assert (image[..., 0] - image[..., 2])[light].mean() > 40
 
 
-def test_faces_found_before_and_one_of_them_chosen(
+def test_one_chosen_face_from_another_node(
     graph: GraphBuilder, parts: Parts, weights: dict[str, str], detector_weights: Path
 ) -> None:
     photo = graph.photo(parts.left, "left.png")
@@ -82,7 +85,7 @@ def test_faces_found_before_and_one_of_them_chosen(
         assert (result.masks[0][y, x] > 0.9) == (number == 2)
 
 
-def test_aligned_pictures_are_coloured_whole_one_by_one(
+def test_aligned_portraits_are_coloured_whole_one_by_one(
     graph: GraphBuilder, parts: Parts, weights: dict[str, str]
 ) -> None:
     squares = [part[:200, :200] for part in (parts.left, parts.right)]
@@ -96,12 +99,12 @@ def test_aligned_pictures_are_coloured_whole_one_by_one(
 
 
 @pytest.mark.parametrize("name", ["inpaint", "untold"])
-def test_what_is_transparent_is_filled_in(
+def test_transparent_pixels_are_filled_in(
     graph: GraphBuilder, parts: Parts, weights: dict[str, str], detector_weights: Path, name: str
 ) -> None:
     x, y = np.rint(faces_in(parts.left, detector_weights)[2].center).astype(int)
     hole = (slice(y - 6, y + 6), slice(x - 6, x + 6))
-    photo = graph.photo(drawn(parts, hole), "drawn.png")
+    photo = graph.photo(painted(parts, hole), "drawn.png")
     node = graph.add(
         "GPENInpaintFaces", image=photo, damage=photo[1], model=model(graph, weights[name]), detector=yunet(graph)
     )
@@ -118,7 +121,7 @@ def test_one_mask_for_all_frames_and_damage_beside_the_faces(
     graph: GraphBuilder, parts: Parts, weights: dict[str, str], comfyui: ComfyUIServer
 ) -> None:
     frames = graph.batch(graph.photo(parts.left, "l.png"), graph.photo(parts.nobody, "n.png"))
-    mask = graph.photo(drawn(parts, (slice(0, 257), slice(140, 146))), "mask.png")[1]
+    mask = graph.photo(painted(parts, (slice(0, 257), slice(140, 146))), "mask.png")[1]
     node = graph.add(
         "GPENInpaintFaces", image=frames, damage=mask, model=model(graph, weights["inpaint"]), detector=yunet(graph)
     )
@@ -127,7 +130,7 @@ def test_one_mask_for_all_frames_and_damage_beside_the_faces(
     assert result.touched[0][:, 130:160].any()
     assert not result.touched[0][:, :120].any()
     log = comfyui.log
-    assert "Picture 1: 100% of the damage lies outside of the faces and stays." in log
+    assert "Photo 1: 100% of the damage lies outside the faces and stays." in log
 
 
 def test_a_map_becomes_a_face(graph: GraphBuilder, weights: dict[str, str]) -> None:
@@ -144,11 +147,11 @@ def test_a_map_becomes_a_face(graph: GraphBuilder, weights: dict[str, str]) -> N
     [
         ("GPENColorizeFaces", "colorize", "GPEN-Colorization-1024"),
         ("GPENInpaintFaces", "inpaint", "GPEN-Inpainting-1024"),
-        ("GPENSegmentationToFace", "segmentation", "GPEN-Seg2face-512"),
+        ("GPENSegmentationToFace", "synthesize", "GPEN-Seg2face-512"),
         ("GPENRestoreFaces", "restore", "GPEN-BFR-512"),
     ],
 )
-def test_weights_for_another_task_are_refused_with_both_names(
+def test_a_model_for_another_task_is_refused_with_both_names(
     graph: GraphBuilder, parts: Parts, weights: dict[str, str], kind: str, task: str, example: str
 ) -> None:
     other = "inpaint" if task != "inpaint" else "colorize"
@@ -161,7 +164,7 @@ def test_weights_for_another_task_are_refused_with_both_names(
     assert f"one for the task {task}, such as {example}." in str(caught.value)
 
 
-def test_without_its_weights_the_identity_guard_is_off_and_says_so(graph: GraphBuilder, parts: Parts) -> None:
+def test_without_its_model_the_identity_guard_is_off_and_the_log_says_so(graph: GraphBuilder, parts: Parts) -> None:
     photo = graph.photo(parts.left, "left.png")
     guard = {"identity_guard": 0.3, "identity_action": "keep"}
     loaded = model(graph, PASSTHROUGH)
@@ -170,7 +173,7 @@ def test_without_its_weights_the_identity_guard_is_off_and_says_so(graph: GraphB
     assert "The identity guard is off. arcface (recognition_arcface_ir_se50.pth) is not on this" in graph.server.log
 
 
-def test_what_says_nothing_still_restores(graph: GraphBuilder, parts: Parts) -> None:
+def test_a_model_without_a_task_still_restores(graph: GraphBuilder, parts: Parts) -> None:
     photo = graph.photo(parts.left, "left.png")
     node = graph.add("GPENRestoreFaces", image=photo, model=model(graph, PASSTHROUGH), detector=yunet(graph))
     run(graph, node, node[3]).passed_through(parts.left)

@@ -1,4 +1,4 @@
-"""Steady video in the real server: a batch through the nodes that find faces."""
+"""Option "video" in the real server: a batch through the nodes that detect faces."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def test_a_batch_of_frames_passes_through(graph: GraphBuilder, parts: Parts) -> 
     assert len(result.after) == 3 * 5
 
 
-def test_faces_keep_their_numbers_and_a_cut_goes_on_counting(graph: GraphBuilder, parts: Parts) -> None:
+def test_faces_keep_their_numbers_and_new_ones_follow_a_cut(graph: GraphBuilder, parts: Parts) -> None:
     pictures = [graph.photo(part, name) for part, name in ((parts.left, "left.png"), (parts.right, "right.png"))]
     shots = [graph.add("RepeatImageBatch", image=picture, amount=2) for picture in pictures]
     detector = graph.add("GPENLoadFaceDetector", detector="yunet")

@@ -1,4 +1,4 @@
-"""The options as inputs of ComfyUI nodes; what a host does not know, or a broken package makes impossible."""
+"""Options as inputs of ComfyUI nodes, on hosts that know fewer arguments, and beside a broken facexlib."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.hosts.loading import from_checkout
 OptionError = from_checkout("gpen.errors").OptionError
 OPTIONS = from_checkout("gpen.options").OPTIONS
 Options = from_checkout("gpen.options").Options
-widgets = from_checkout("gpen_hosts.comfyui_widgets")
+widgets = from_checkout("gpen_hosts.comfyui.widgets")
 
 KINDS = {
     "precision": "Combo",
@@ -39,16 +39,16 @@ KINDS = {
 
 
 @pytest.fixture(autouse=True)
-def _asked_anew() -> Iterator[None]:
-    """Whether a choice is usable is found out once in a process."""
-    widgets._usable.cache_clear()
+def _uncached() -> Iterator[None]:
+    """Usability of choices is cached for the process."""
+    widgets.is_usable.cache_clear()
     yield
-    widgets._usable.cache_clear()
+    widgets.is_usable.cache_clear()
 
 
 @pytest.fixture
 def broken_facexlib(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A facexlib that raises something of its own when it is imported."""
+    """A facexlib that raises an error of its own on import."""
     (tmp_path / "facexlib").mkdir()
     (tmp_path / "facexlib" / "__init__.py").write_text("raise RuntimeError('built for another\\nversion')\n")
     monkeypatch.syspath_prepend(tmp_path)
@@ -56,12 +56,12 @@ def broken_facexlib(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.delitem(sys.modules, name)
 
 
-def test_there_is_a_kind_for_every_option() -> None:
+def test_every_option_has_a_kind_of_input() -> None:
     assert {name: widgets.widget(name)[0] for name in OPTIONS} == KINDS
 
 
 @pytest.mark.parametrize("name", OPTIONS)
-def test_an_input_says_what_its_option_says(name: str) -> None:
+def test_an_input_agrees_with_its_option(name: str) -> None:
     option = OPTIONS[name]
     kind, arguments = widgets.widget(name)
     assert arguments["id"] == name
@@ -83,7 +83,7 @@ def test_an_input_says_what_its_option_says(name: str) -> None:
         assert own == set()
 
 
-def test_a_host_gets_the_arguments_that_it_knows_and_no_others() -> None:
+def test_a_host_gets_only_the_arguments_that_it_knows() -> None:
     def older(id: str, tooltip: str | None = None, *, default: int = 0) -> dict[str, Any]:
         return {"id": id, "tooltip": tooltip, "default": default}
 
@@ -98,7 +98,7 @@ def test_a_host_gets_the_arguments_that_it_knows_and_no_others() -> None:
         widgets.supported(older, tooltip="Pixels.")
 
 
-def test_the_options_are_taken_out_of_a_nodes_values() -> None:
+def test_options_are_read_from_a_nodes_values() -> None:
     values = {"mask": "box", "feather": 0, "only_faces": "2", "size": 512, "filename": "a"}
     assert widgets.options_from(values) == Options(mask="box", feather=0.0, only_faces="2")
     assert widgets.options_from({"size": 512}) == Options()
@@ -106,7 +106,7 @@ def test_the_options_are_taken_out_of_a_nodes_values() -> None:
         widgets.options_from({"strength": 3})
 
 
-def test_all_choices_are_there_where_facexlib_is() -> None:
+def test_all_choices_are_offered_with_facexlib() -> None:
     pytest.importorskip("facexlib.detection.retinaface")
     pytest.importorskip("facexlib.parsing.parsenet")
     for name in ("detector", "mask"):
@@ -114,7 +114,7 @@ def test_all_choices_are_there_where_facexlib_is() -> None:
 
 
 @pytest.mark.usefixtures("broken_facexlib")
-def test_a_broken_facexlib_takes_its_choices_away_and_nothing_else(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_broken_facexlib_removes_only_its_choices(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         found = {name: widgets.widget(name) for name in OPTIONS}
     assert found["detector"][1]["options"] == ["auto", "yunet"]
@@ -127,7 +127,7 @@ def test_a_broken_facexlib_takes_its_choices_away_and_nothing_else(caplog: pytes
 
 
 @pytest.mark.usefixtures("broken_facexlib")
-def test_the_reason_is_logged_once_for_each_choice_however_often_the_page_asks(
+def test_the_reason_is_logged_once_for_each_choice(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     with caplog.at_level(logging.WARNING):
@@ -137,5 +137,5 @@ def test_the_reason_is_logged_once_for_each_choice_however_often_the_page_asks(
     missing = ["retinaface_resnet50", "retinaface_mobile0.25", "parsed"]
     assert [message.split('"')[1] for message in caplog.messages] == missing
     for message in caplog.messages:
-        assert message.startswith("GPEN Face Restore does without ")
+        assert message.startswith("GPEN Face Restore leaves out the choice ")
         assert "RuntimeError: built for another version" in message

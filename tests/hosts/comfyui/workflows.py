@@ -1,6 +1,6 @@
-"""Workflows as the page saves them: what is wrong with them, and how they look in API form.
+"""Workflows as the page saves them: their problems, and their API form.
 
-Both follow what /object_info says of the nodes, as the page does.
+Like the page, both rely on /object_info.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _FILES = {
     ("UpscaleModelLoader", "model_name"),
     ("GPENLoadModel", "model_name"),
 }
-"""Inputs whose choices depend on the files that are there."""
+"""Inputs whose choices depend on the existing files."""
 
 
 def to_api(workflow: Workflow, info: Info) -> Graph:
@@ -36,7 +36,7 @@ def to_api(workflow: Workflow, info: Info) -> Graph:
 
 
 def problems(workflow: Workflow, info: Info) -> list[str]:
-    """What the page or the server would stumble over, in sentences."""
+    """Sentences about everything that the page or the server would reject."""
     unknown = [f"{node['type']} is no node" for node in _nodes(workflow) if node["type"] not in info]
     if unknown:
         return unknown
@@ -52,7 +52,7 @@ def _nodes(workflow: Workflow) -> list[dict[str, Any]]:
 
 
 def _declared(node: dict[str, Any], info: Info) -> dict[str, tuple[bool, str, dict[str, Any]]]:
-    """Name to: required, type, arguments. In the page's order."""
+    """Whether it is required, type and arguments of each input by name, in the page's order."""
     result = {}
     for group, inputs in info[node["type"]]["input"].items():
         if group == "hidden":
@@ -66,14 +66,14 @@ def _declared(node: dict[str, Any], info: Info) -> dict[str, tuple[bool, str, di
 
 
 def _widgets(node: dict[str, Any], info: Info) -> Iterator[tuple[str, dict[str, Any], Any]]:
-    """Name, arguments and value of each widget; ("", {}, value) for values too many."""
+    """Name, arguments and value of each widget; ("", {}, value) for each value too many."""
     values = list(node.get("widgets_values") or [])
     for name, (_, kind, arguments) in _declared(node, info).items():
         if kind not in _WIDGETS or arguments.get("forceInput"):
             continue
         value = values.pop(0) if values else None
         yield name, {"kind": kind, **arguments}, value
-        # The page puts a widget of its own behind these: a button, or what becomes of a seed.
+        # The page adds its own widget after these: an upload button, or how a seed changes.
         if values and (arguments.get("control_after_generate") or arguments.get("image_upload")):
             values.pop(0)
     for value in values:
@@ -111,14 +111,14 @@ def _slots(node: dict[str, Any], info: Info) -> Iterator[str]:
     for name, (required, kind, _) in declared.items():
         if required and kind not in _WIDGETS and slots.get(name, {}).get("link") is None:
             yield f"{node['type']}.{name} is not connected"
-    is_there = [(slot["name"], slot["type"]) for slot in node["outputs"]]
+    actual = [(slot["name"], slot["type"]) for slot in node["outputs"]]
     expected = list(zip(info[node["type"]]["output_name"], info[node["type"]]["output"], strict=True))
-    if is_there != expected:
-        yield f"{node['type']} has the outputs {is_there}, not {expected}"
+    if actual != expected:
+        yield f"{node['type']} has the outputs {actual}, not {expected}"
 
 
 def _links(workflow: Workflow) -> Iterator[str]:
-    """Each link is known to both of its ends, by the type of both."""
+    """Each link is known to both of its ends, with the same type."""
     nodes = {node["id"]: node for node in _nodes(workflow)}
     for link, start, output, end, entry, kind in workflow["links"]:
         source, target = nodes[start]["outputs"][output], nodes[end]["inputs"][entry]

@@ -1,4 +1,4 @@
-"""Made frames, faces and networks for the tests of batches, all out of the checkout as ComfyUI loads it."""
+"""Synthetic frames, faces and networks for the tests of batches, all from the checkout as ComfyUI loads it."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ Face = from_checkout("gpen.faces.face").Face
 Model = from_checkout("gpen.weights.checkpoint").Model
 GPEN = from_checkout("gpen.network.gpen").GPEN
 Spec = from_checkout("gpen.network.spec").Spec
+Components = from_checkout("gpen.restoration.components").Components
 TEMPLATES = from_checkout("gpen.faces.align").TEMPLATES
-frames_of = from_checkout("gpen_hosts.frames")
+frames_module = from_checkout("gpen_hosts.comfyui.frames")
 synthetic_weights = from_checkout("gpen.network.synthetic").synthetic_weights
 
 HEIGHT, WIDTH = 160, 420
 
 
 def frames(number: int, channels: int = 3, height: int = HEIGHT, width: int = WIDTH) -> torch.Tensor:
-    """Smooth frames (number, height, width, channels), each with waves of its own; every channel another one."""
+    """Smooth frames (number, height, width, channels); each channel of each has its own waves."""
     y, x = torch.meshgrid(torch.linspace(0, 2, height), torch.linspace(0, 5, width), indexing="ij")
     waves = [
         0.5 + 0.15 * torch.sin((2 + channel) * x + frame) + 0.15 * torch.cos(3 * y - channel + 2 * frame)
@@ -44,7 +45,7 @@ def broken_face(x: float) -> Any:
 
 
 class Detector:
-    """Finds what it is told to find in the first frame, the second, …; keeps what it was shown."""
+    """Returns the given faces: a list for the first frame, one for the second, …; records the frames."""
 
     name = "yunet"
 
@@ -60,28 +61,28 @@ class Detector:
 def found(*faces: list[Any], height: int = HEIGHT, width: int = WIDTH) -> Any:
     """Faces chosen in as many frames as there are lists."""
     chosen = [
-        frames_of.FoundFace(frame, number, face)
+        frames_module.FrameFace(frame, number, face)
         for frame, those in enumerate(faces)
         for number, face in enumerate(those)
     ]
-    return frames_of.FoundFaces(len(faces), width, height, tuple(chosen))
+    return frames_module.FoundFaces(len(faces), width, height, tuple(chosen))
 
 
-def model(**weights: Any) -> Any:
-    """A small network with made weights; without arguments it passes its input through."""
+def components(**weights: Any) -> Any:
+    """Components with a small network of synthetic weights; without arguments it passes its input through."""
     spec = Spec(256, 256, 2, 1 / 16)
     network = GPEN(spec)
     network.load_state_dict(synthetic_weights(spec, **weights))
-    return Model(network.eval(), "restore", Path("made.pth"))
+    return Components(model=Model(network.eval(), "restore", Path("synthetic.pth")))
 
 
 def passed_through(images: torch.Tensor, mask: torch.Tensor, expected: torch.Tensor, largest: float = 2) -> None:
-    """Inside the masks nearly the expected frames, in 255ths; outside exactly."""
+    """Inside the masks the expected frames to within ``largest`` 255ths; outside exactly."""
     inside = mask > 0
     error = (images - expected).abs().amax(dim=-1) * 255
     assert inside.any()
     assert not inside.all()
     assert (error[~inside] == 0).all()
     assert error[inside].max() <= largest
-    # Not what went in: the faces were resampled, which shows in the last digits.
+    # Not the input itself: the faces were resampled, which shows in the last digits.
     assert error[inside].max() > 0

@@ -1,4 +1,4 @@
-"""What a page hears from the server while a graph runs."""
+"""The events that a page receives from the server while a graph runs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from typing_extensions import Self
 from tests.hosts.comfyui.server import ComfyUIServer
 
 Message = tuple[str, Any]
-"""The kind, and what came with it; a preview is ("preview", picture)."""
+"""The kind and the data; a preview is ("preview", image)."""
 
 _PREVIEW = 1
 
@@ -47,7 +47,7 @@ class Listener:
         self._thread.join()
 
     def until(self, *kinds: str, deadline: float = 60) -> list[Message]:
-        """Wait for a message of one of these kinds; all messages up to it."""
+        """Wait for a message of one of these kinds; returns all messages up to it."""
         heard: list[Message] = []
         end = time.monotonic() + deadline
         while not heard or heard[-1][0] not in kinds:
@@ -74,5 +74,5 @@ class Listener:
                 elif message.type is aiohttp.WSMsgType.BINARY:
                     kind, _format = struct.unpack_from(">II", message.data)
                     if kind == _PREVIEW:
-                        picture = Image.open(io.BytesIO(message.data[8:]))
-                        self._messages.put(("preview", np.asarray(picture)))
+                        image = Image.open(io.BytesIO(message.data[8:]))
+                        self._messages.put(("preview", np.asarray(image)))
