@@ -1,4 +1,4 @@
-"""The same faces through several networks, side by side."""
+"""The same faces restored by several models, side by side."""
 
 from __future__ import annotations
 
@@ -23,58 +23,64 @@ from ..wording import count
 from .models import FaceModel
 
 CELL = 384
+"""Edge of a cell of the sheet by default, in pixels."""
+
 SMALLEST_CELL, LARGEST_CELL = 128, 2048
 
 VIEW = "gpen"
-"""Template of the square that is shown of every face: the wider one, so that the other's crops lie inside."""
+"""The template that cells are aligned by: the wider one, so that crops of the other lie inside."""
 
 OnProgress = Callable[[int, int], None]
-"""Called with the number of faces done, by all models together, and to do: before the first and after each."""
+"""Called before the first face and after each, with the number done and in all, over all models."""
 
 
 @dataclass(frozen=True, eq=False)
 class Column:
-    """What one model made of the faces.
-
-    template: how its crops were aligned. dtype: number format, such as "float32". seconds: for each face, of the
-    network alone, after calls that are not counted. cells: float32 (cell, cell, 3), RGB, [0, 1], for each face.
-    """
+    """The faces as one model restored them."""
 
     title: str
+    """The model's kind, such as "GPEN 512"."""
     file: str
+    """The name of its file."""
     in_size: int
+    """Edge of the crop that it takes, in pixels."""
     out_size: int
+    """Edge of the crop that it returns, in pixels."""
     template: str
+    """How its crops were aligned, as option "template" names it."""
     dtype: str
+    """The dtype that it computed in, such as "float32"."""
     seconds: tuple[float, ...]
+    """For each face, the time of the network alone, after warm-up calls."""
     cells: list[FloatImage]
+    """For each face, float32 (cell, cell, 3), RGB, [0, 1]."""
 
     @property
     def seconds_per_face(self) -> float:
-        """The median."""
+        """The median of ``seconds``."""
         return statistics.median(self.seconds)
 
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """The same faces through several models.
-
-    faces: with their numbers among all of the photo, from left to right. shown: the same in pixels of their cells.
-    before: their cells in the photo, as :class:`Column` has them. columns: one for each model.
-    """
+    """The same faces restored by several models."""
 
     faces: list[NumberedFace]
-    shown: list[Face]
+    """The compared faces, numbered among all faces of the photo from left to right."""
+    in_cells: list[Face]
+    """The same faces in pixels of their cells."""
     before: list[FloatImage]
+    """Their cells before, as in :class:`Column`."""
     columns: list[Column]
+    """One column per model."""
 
     def sheet(self, name: str) -> Drawing:
-        """A row for each face: the photo, whose name is given, and what each model made of it."""
+        """Draw the sheet: a row per face, with the photo called ``name`` first, then a cell per model."""
         lines = [["before", name, ""]]
         lines += [[c.title, c.file, f"{c.seconds_per_face:.2f} s per face"] for c in self.columns]
         rows = []
         for row, (number, _) in enumerate(self.faces):
-            before = draw_faces(self.before[row], [(number, self.shown[row])], boxes=False)
+            before = draw_faces(self.before[row], [(number, self.in_cells[row])], boxes=False)
             rows.append([before, *(draw_faces(column.cells[row], []) for column in self.columns)])
         ascii_lines = [[line.encode("ascii", "replace").decode() for line in caption] for caption in lines]
         return grid(rows, ascii_lines)
@@ -92,18 +98,18 @@ def compare(
 ) -> Comparison:
     """Restore the same faces of a photo with several models.
 
-    photo: float32 (H, W, 3), RGB, [0, 1]. source: where its faces come from. Of each face an upright
-    square is shown, enlarged or reduced to ``cell`` pixels; each model gets the crop that it was trained with, cut out
-    of the photo, and its answer is laid over the square with the mask of the options, as it would be over the photo.
-    parser: needed for the parsed mask.
+    A cell shows an upright square around a face, scaled to ``cell`` pixels. Each model gets the crop that it was
+    trained on, and its output is pasted into the cell as it would be into the photo, with the mask of the options.
 
-    FaceError where there is no face to compare, or one cannot be cut out; OptionError for a cell that is too small or
-    too large; PhotoError where the sheet would be larger than option "max_megapixels"; GpenError as a model raises it.
+    photo: float32 (H, W, 3), RGB, [0, 1]. source: where its faces come from. parser: needed for the parsed mask.
+
+    Raises FaceError if there is no face to compare or one cannot be cropped, OptionError if ``cell`` is too small or
+    too large, PhotoError if the sheet would exceed option "max_megapixels", and GpenError as the models do.
     """
     check_picture(photo, "photo")
     if not SMALLEST_CELL <= cell <= LARGEST_CELL:
         raise OptionError(
-            f"The cells of the sheet are {cell} pixels; they have to have {SMALLEST_CELL} to {LARGEST_CELL}."
+            f"The cells of the sheet are {cell} pixels; they have to be {SMALLEST_CELL} to {LARGEST_CELL} pixels."
         )
     chosen = _choose(photo, source)
     megapixels = len(chosen) * (len(models) + 1) * cell**2 / 1e6
@@ -114,7 +120,7 @@ def compare(
         )
     views = [place(face, cell, VIEW).matrix for _, face in chosen]
     before = [crop_face(photo, view, cell) for view in views]
-    shown = [_seen(face, view) for (_, face), view in zip(chosen, views, strict=True)]
+    in_cells = [_in_cell(face, view) for (_, face), view in zip(chosen, views, strict=True)]
     total = len(models) * len(chosen)
     columns: list[Column] = []
     for model in models:
@@ -126,24 +132,24 @@ def compare(
                 on_progress(len(columns) * len(chosen) + row, total)
             crop = crop_face(photo, place(face, model.in_size, template).matrix, model.in_size)
             if not seconds:
-                # The first call takes longer; on a GPU the second one, which may be recorded, does too.
+                # Warm up: the first call takes longer, on a GPU also the second one, which may be captured as a graph.
                 for _ in range(1 if model.device.type == "cpu" else 2):
                     model(crop)
             start = time.perf_counter()
             after = model(crop)
             seconds.append(time.perf_counter() - start)
-            placement = place(shown[row], model.in_size, template)
+            placement = place(in_cells[row], model.in_size, template)
             cells.append(paste(before[row], [(placement, after)], options, parser=parser)[0])
         dtype = str(model.dtype).removeprefix("torch.")
         sizes = model.in_size, model.out_size
         columns.append(Column(model.title, model.path.name, *sizes, template, dtype, tuple(seconds), cells))
     if on_progress is not None:
         on_progress(total, total)
-    return Comparison(chosen, shown, before, columns)
+    return Comparison(chosen, in_cells, before, columns)
 
 
 def _choose(photo: FloatImage, source: FaceSource) -> list[NumberedFace]:
-    """The faces to compare, with their numbers; FaceError where there are none."""
+    """The faces to compare, with their numbers; raises FaceError if there are none."""
     faces = source.find(photo)
     if not faces:
         raise FaceError(
@@ -157,8 +163,8 @@ def _choose(photo: FloatImage, source: FaceSource) -> list[NumberedFace]:
     return chosen
 
 
-def _seen(face: Face, view: Matrix) -> Face:
-    """A face in pixels of a square, given the matrix from the photo to it."""
+def _in_cell(face: Face, view: Matrix) -> Face:
+    """A face in pixels of its cell, given the matrix from photo to cell."""
     x0, y0, x1, y1 = face.box
     corners = apply(view, np.array([(x0, y0), (x1, y0), (x0, y1), (x1, y1)]))
     left, top, right, bottom = (float(v) for v in (*corners.min(axis=0), *corners.max(axis=0)))

@@ -1,4 +1,4 @@
-"""Networks that restore faces, GPEN's and others, behind one call: a crop goes in, a crop comes out."""
+"""One interface for face restoration networks, GPEN's and others: crop in, crop out."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from ..weights.state_dict import is_gpen, network_names
 from ..wording import first_line
 
 SIZE = 512
-"""Edge of the crops that GFPGAN, RestoreFormer and CodeFormer were trained with, in pixels."""
+"""Edge of the crops of GFPGAN, RestoreFormer and CodeFormer, in pixels."""
 
 FIDELITY = 0.5
-"""CodeFormer's fidelity weight: from 0, a clean face, to 1, the given one. Its authors' default, and spandrel's."""
+"""CodeFormer's fidelity weight: 0 for quality, 1 for likeness. The default of its authors and of spandrel."""
 
 _ARGUMENTS: dict[str, dict[str, Any]] = {"GFPGAN": {}, "RestoreFormer": {}, "CodeFormer": {"weight": FIDELITY}}
-"""The architectures by spandrel's names, and what each network is called with besides the crop."""
+"""By spandrel's name of the architecture: the arguments of the network besides the crop."""
 
 _ROLE = Role(
     "face model",
@@ -36,38 +36,53 @@ _ROLE = Role(
 
 
 class FaceModel(Protocol):
-    """A network that restores a face in an aligned crop.
-
-    title: what it is, such as "GPEN 512". path: its file. in_size, out_size: edges of the crop that it takes and gives,
-    in pixels. template: how that crop is aligned, as option "template" names it; None where the option decides. dtype,
-    device: how and where it computes.
-    """
+    """A network that restores a face in an aligned crop."""
 
     @property
-    def title(self) -> str: ...
+    def title(self) -> str:
+        """Its kind, such as "GPEN 512"."""
+        ...
+
     @property
-    def path(self) -> Path: ...
+    def path(self) -> Path:
+        """Its file."""
+        ...
+
     @property
-    def in_size(self) -> int: ...
+    def in_size(self) -> int:
+        """Edge of the crop that it takes, in pixels."""
+        ...
+
     @property
-    def out_size(self) -> int: ...
+    def out_size(self) -> int:
+        """Edge of the crop that it returns, in pixels."""
+        ...
+
     @property
-    def template(self) -> str | None: ...
+    def template(self) -> str | None:
+        """How its crops are aligned, as option "template" names it; None if that option decides."""
+        ...
+
     @property
-    def dtype(self) -> torch.dtype: ...
+    def dtype(self) -> torch.dtype:
+        """The dtype that it computes in."""
+        ...
+
     @property
-    def device(self) -> torch.device: ...
+    def device(self) -> torch.device:
+        """The device that it computes on."""
+        ...
 
     def __call__(self, crop: FloatImage) -> FloatImage:
-        """Restore a crop, float32 (in_size, in_size, 3), RGB, [0, 1]: (out_size, out_size, 3) in the same range.
+        """Restore a crop, float32 (in_size, in_size, 3), RGB, [0, 1]; returns (out_size, out_size, 3), same range.
 
-        GpenError where the output holds values that are no numbers, OutOfMemoryError where memory is short.
+        Raises GpenError if the network returns NaN or Inf, OutOfMemoryError if memory runs out.
         """
         ...
 
 
 class GpenModel:
-    """A GPEN network as :class:`FaceModel`."""
+    """A GPEN network as a :class:`FaceModel`."""
 
     template = None
 
@@ -90,34 +105,37 @@ class GpenModel:
 
 
 class SpandrelModel:
-    """A network that spandrel read, as :class:`FaceModel`."""
+    """A network that spandrel loaded, as a :class:`FaceModel`."""
 
     in_size = out_size = SIZE
     template = "ffhq"
 
+    descriptor: Any
+    """spandrel's ImageModelDescriptor, which holds the network."""
+
     def __init__(self, descriptor: Any, path: Path) -> None:
         self.title: str = descriptor.architecture.name
         self.path = path
-        self._descriptor = descriptor
+        self.descriptor = descriptor
         self._arguments = _ARGUMENTS[descriptor.architecture.id]
 
     @property
     def dtype(self) -> torch.dtype:
-        dtype: torch.dtype = self._descriptor.dtype
+        dtype: torch.dtype = self.descriptor.dtype
         return dtype
 
     @property
     def device(self) -> torch.device:
-        device: torch.device = self._descriptor.device
+        device: torch.device = self.descriptor.device
         return device
 
     def __call__(self, crop: FloatImage) -> FloatImage:
         pixels = torch.from_numpy(np.ascontiguousarray(crop.transpose(2, 0, 1)))[None]
         try:
             with torch.inference_mode(), repeatable(self.device):
-                # The network itself: it takes and gives -1 to 1, as all three were trained, and spandrel's own call
-                # converts that for RestoreFormer only.
-                out = self._descriptor.model((pixels * 2 - 1).to(self.device, self.dtype), **self._arguments)[0][0]
+                # All three networks were trained on -1 to 1. The network is called itself, since spandrel's own call
+                # converts that range for RestoreFormer only.
+                out = self.descriptor.model((pixels * 2 - 1).to(self.device, self.dtype), **self._arguments)[0][0]
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
@@ -132,31 +150,31 @@ class SpandrelModel:
 
 
 def load_face_model(path: Path | str, device: torch.device | str = "cpu", precision: str = "auto") -> FaceModel:
-    """Load a network that restores faces: GPEN of any size, or, through spandrel, GFPGAN, RestoreFormer or CodeFormer.
+    """Load a face restoration network: GPEN of any size or, through spandrel, GFPGAN, RestoreFormer or CodeFormer.
 
-    device: as PyTorch names it, or "auto". precision: as the option of that name; the others compute in float32 on a
-    CPU and where they cannot in another number format.
+    device: as PyTorch names it, or "auto". precision: as the option of that name; networks other than GPEN use float32
+    on a CPU, and where they support no other dtype.
 
-    CheckpointError when the file is another network, damaged or unsafe; GpenError where a GPEN network is for another
-    task, a package that is needed is missing or broken, or the device cannot be used; OutOfMemoryError when it has too
+    Raises CheckpointError if the file is another network, damaged or unsafe; GpenError if a GPEN network is for
+    another task, a package is missing or broken, or the device cannot be used; OutOfMemoryError if the device has too
     little memory.
     """
     header = read_header(Path(path))
     if is_gpen(header):
         require_task(inspect(header.path))
-        place = pick_device(str(device))
-        return GpenModel(load_model(header.path, place, pick_dtype(precision, place)))
+        target = pick_device(str(device))
+        return GpenModel(load_model(header.path, target, pick_dtype(precision, target)))
 
     def check(descriptor: Any) -> None:
         if descriptor.architecture.id not in _ARGUMENTS:
-            raise CheckpointError(f"{kind_of(header, descriptor)}, which restores no faces. {_ROLE.wanted}")
+            raise CheckpointError(f"{kind_of(header, descriptor)}, which does not restore faces. {_ROLE.wanted}")
 
     registry = _extra_architectures(header) if describe(network_names(header)) == "a CodeFormer network" else None
     return SpandrelModel(load_descriptor(header, _ROLE, check, str(device), precision, registry), header.path)
 
 
 def _extra_architectures(header: Header) -> Any:
-    """Where CodeFormer is: a package of its own, since its licence is another one than spandrel's."""
+    """spandrel's registry of CodeFormer, which is a separate package because its licence differs."""
     import_spandrel(_ROLE)
     try:
         import spandrel_extra_arches

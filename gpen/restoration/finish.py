@@ -1,4 +1,4 @@
-"""From a restoration to the picture that is written to a file: alpha, profile, size, and what is copied unchanged."""
+"""From a restoration to the file that is written: alpha, colour profile, and unchanged photos copied as they are."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from .result import Restoration
 
 @dataclass(frozen=True, eq=False)
 class FinishedPhoto:
-    """What is to be written of a photo. Made by :func:`finish`."""
+    """A result, ready to be written. Made by :func:`finish`."""
 
     opaque: Picture
     """The result without its alpha."""
     alpha: FloatImage | None
-    """The photo's alpha, as it was read; enlarged only when it is needed, since it takes memory."""
+    """The photo's alpha (H, W) at its original size; it is enlarged only when needed, to save memory."""
     is_unchanged: bool
-    """Whether the result is the photo as it was read."""
+    """Whether the result equals the photo as it was read."""
 
     @property
     def picture(self) -> Picture:
@@ -35,10 +35,10 @@ class FinishedPhoto:
         return dataclasses.replace(self.opaque, alpha=resize(self.alpha, (self.opaque.width, self.opaque.height)))
 
     def write(self, target: Path, source: Path, quality: int | None = None) -> None:
-        """Write it to ``target``; PhotoError when that fails.
+        """Write the result to ``target``; raises PhotoError if that fails.
 
-        The file ``source`` that the photo came from is copied where nothing was changed and the format stays: encoding
-        it again could only lose something.
+        If nothing changed and the format stays the same, the photo's own file, ``source``, is copied: encoding it
+        again could only lose quality. quality: of JPEG and WebP files, 1 to 100; None for the default.
         """
         if not self.is_unchanged or source.suffix.lower() != target.suffix.lower():
             write_picture(target, self.picture, quality=quality)
@@ -51,12 +51,12 @@ class FinishedPhoto:
 
 
 def finish(task: Task, picture: Picture, restoration: Restoration) -> FinishedPhoto:
-    """What is to be written of a photo to which a task was done."""
+    """Turn the outcome of a task on ``picture`` into what is written to a file."""
     if not task.keeps_photo:
-        # The profile, metadata and alpha of the input say nothing about the result.
+        # The input's profile, metadata and alpha do not apply to a new picture.
         return FinishedPhoto(Picture(restoration.photo), None, is_unchanged=False)
     same_size = restoration.photo.shape == picture.photo.shape
     result = dataclasses.replace(picture, photo=restoration.photo, alpha=None)
     if task.adds_color and picture.grey and restoration.faces:
-        result = dataclasses.replace(result, grey=False, icc=None)  # the profile is one of greys
+        result = dataclasses.replace(result, grey=False, icc=None)  # the profile is for greyscale
     return FinishedPhoto(result, picture.alpha, is_unchanged=same_size and not restoration.changed)

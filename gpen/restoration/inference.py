@@ -1,4 +1,4 @@
-"""Faces through the network: as many at a time as there is memory for, and what to do when memory is short."""
+"""Runs the network on crops: the batch size, and the retries when memory runs out."""
 
 from __future__ import annotations
 
@@ -22,27 +22,28 @@ _log = logging.getLogger(__name__)
 
 
 def faces_per_call(model: Model, wanted: int) -> int:
-    """How many of ``wanted`` faces go through the network together: those that a GPU has memory for.
+    """The batch size: how many of ``wanted`` faces go through the network in one call.
 
-    At most as many pixels as one face of 2048, which keeps a GPU busy alone. On a CPU a batch is no faster than one
-    face after the other; of other devices it cannot be told how much memory they have. There it is one.
-    Where the memory is taken by others, :func:`run_within_memory` divides the batch.
+    On CUDA as many as fit into memory, up to the pixels of one 2048 face, which alone keeps a GPU busy. Elsewhere one:
+    on a CPU batches are no faster, and other devices do not say how much memory they have. If other programs hold the
+    memory, :func:`run_within_memory` splits the batch.
     """
     if model.device.type != "cuda":
         return 1
-    # Not by what is free just now: the result would follow that in its last digits.
-    room = _SHARE_OF_MEMORY * torch.cuda.mem_get_info(model.device)[1]
+    # Of the total, not of the free memory: the last digits of a result depend on the batch size, and must not vary with
+    # what other programs do.
+    budget = _SHARE_OF_MEMORY * torch.cuda.mem_get_info(model.device)[1]
     faces = max(1, min(wanted, _MOST_FACES, _MOST_PIXELS // model.spec.out_size**2))
-    while faces > 1 and memory_estimate(model.spec, model.dtype, faces) > room:
+    while faces > 1 and memory_estimate(model.spec, model.dtype, faces) > budget:
         faces -= 1
     return faces
 
 
 def run_within_memory(model: Model, pictures: Tensor) -> Tensor:
-    """Call the model; where memory runs out, retry with smaller batches, then in small strips, then in bfloat16.
+    """Call the model; if memory runs out, retry with smaller batches, then in small strips, then in bfloat16.
 
-    pictures and result: as :class:`~gpen.weights.checkpoint.Model` takes and gives them. The model keeps the strips and
-    the precision that worked. Raises OutOfMemoryError when nothing helped.
+    pictures and result: as for a call of :class:`~gpen.weights.checkpoint.Model`. The model keeps the strips and the
+    dtype that worked. Raises OutOfMemoryError if nothing helps.
     """
     try:
         return model(pictures)
@@ -50,32 +51,32 @@ def run_within_memory(model: Model, pictures: Tensor) -> Tensor:
         if not is_out_of_memory(error):
             raise
         _log.info("Out of memory at a batch of %d in %s: %s", len(pictures), model.dtype, first_line(error))
-    # Outside of the handler, whose traceback would keep the tensors of the failed call alive.
+    # Outside the handler: its traceback keeps the tensors of the failed call alive.
     release(model.device)
     if len(pictures) > 1:
         half = len(pictures) // 2
         return torch.cat([run_within_memory(model, part) for part in (pictures[:half], pictures[half:])])
     if model.device.type != "cpu" and model.network.strip_bytes is None:
-        # Before the precision: strips cost a little time and change nothing.
-        _log.info("%s goes on in smaller strips.", model.spec.title)
+        # Before changing the dtype: strips cost a little time, but the result stays the same.
+        _log.info("%s continues in smaller strips.", model.spec.title)
         model.network.strip_bytes = CPU_STRIP_BYTES
         return run_within_memory(model, pictures)
     if model.device.type != "cpu" and model.dtype == torch.float32:
-        _log.warning("%s does not fit into memory in float32; it goes on in bfloat16.", model.spec.title)
+        _log.warning("%s does not fit into memory in float32; it continues in bfloat16.", model.spec.title)
         model.network.to(torch.bfloat16)
         return run_within_memory(model, pictures)
     needed = memory_estimate(model.spec, model.dtype, strip_bytes=CPU_STRIP_BYTES) // _MEGABYTE
     advice = "a smaller network" if model.device.type == "cpu" else "a smaller network, or the CPU"
     raise OutOfMemoryError(
         f"{model.spec.title} needs about {needed} MB of free memory on {model.device} for one face, besides "
-        f"its weights, and there is less. Close other programs that use it, or choose {advice}."
+        f"its weights, and less is available. Close other programs that use it, or choose {advice}."
     )
 
 
 def restore_crops(model: Model, crops: Sequence[FloatImage]) -> list[FloatImage]:
-    """Run the network on crops, in one call: float32 (in_size, in_size, 3) to (out_size, out_size, 3), RGB, [0, 1].
+    """Run the network on a batch of crops, float32 (in_size, in_size, 3), RGB, [0, 1].
 
-    Raises GpenError where the network's output is not finite.
+    Returns as many crops (out_size, out_size, 3). Raises GpenError if the network returns NaN or Inf.
     """
     if not crops:
         return []

@@ -1,4 +1,4 @@
-"""What became of a photo and of its faces."""
+"""The result of a run: the photo, its restored faces, and the skipped ones."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ class RestoredFace:
     matrix: Matrix
     """2 x 3, pixels of the original photo to pixels of the crop before."""
     before: FloatImage | None
-    """float32 (in_size, in_size, 3), RGB, [0, 1], as the network saw it; None where crops are not kept."""
+    """float32 (in_size, in_size, 3), RGB, [0, 1], as the network saw it; None if crops are not kept."""
     after: FloatImage | None
-    """(out_size, out_size, 3), as it was pasted; None where crops are not kept."""
+    """float32 (out_size, out_size, 3), RGB, [0, 1], as it was pasted; None if crops are not kept."""
     identity: float | None = None
-    """Cosine distance between the two as the face was pasted; None where there is no identity guard."""
+    """Cosine distance between before and after, as pasted, 0 to 2; None without an identity guard."""
     share: float = 1.0
-    """How much of the strength the identity guard left."""
+    """The share of the strength that the identity guard allowed, 0 to 1."""
 
 
 @dataclass(frozen=True, eq=False)
 class SkippedFace:
-    """A face that was left as it was."""
+    """A face that was left unchanged."""
 
     number: int
     """As for :class:`RestoredFace`."""
@@ -42,46 +42,46 @@ class SkippedFace:
     reason: str
     """Why it was skipped."""
     identity: float | None = None
-    """How far the identity would have moved, if that is why."""
+    """The cosine distance that the identity guard rejected, if that is why."""
 
 
 @dataclass(frozen=True, eq=False)
 class CachedLayers:
-    """What a restoration is blended again from at another strength, without running the network."""
+    """What it takes to blend a restoration again at another strength, without running the network."""
 
     blend: Callable[[float], tuple[FloatImage, FloatImage]]
-    """The photo (H, W, 3) and the mask (H, W) at a strength."""
+    """Given a strength, returns the photo (H, W, 3) and the mask (H, W)."""
     note: Callable[[FloatImage, float], str]
-    """The restoration's note for such a mask and strength."""
+    """Given that mask and strength, returns the note."""
     nbytes: int
-    """Bytes that are held: the photo before, and the faces over it."""
+    """Bytes held in memory: the photo before, and the faces with their masks."""
 
 
 @dataclass(frozen=True, eq=False)
 class Restoration:
-    """What became of a photo."""
+    """The outcome for one photo."""
 
     photo: FloatImage
-    """float32 (H, W, 3), RGB, [0, 1], enlarged where that was asked for."""
+    """float32 (H, W, 3), RGB, [0, 1], enlarged if an option or a background asked for it."""
     mask: FloatImage
-    """float32 (H, W), how much of each pixel is restored face; the photo equals the input wherever it is 0."""
+    """float32 (H, W), [0, 1], the share of restored face in each pixel; where it is 0, the photo is unchanged."""
     faces: list[RestoredFace] = field(default_factory=list)
     """The restored faces, by number."""
     skipped: list[SkippedFace] = field(default_factory=list)
     """The other faces, by number."""
     has_background: bool = False
-    """Whether the background was given, and is not the enlarged input."""
+    """Whether a background was given, in place of the enlarged input."""
     done: str = "restored"
-    """What was done to the faces, in a word."""
+    """What was done to the faces, in one word."""
     note: str = ""
-    """One more sentence about it."""
+    """One more sentence for the summary, or empty."""
     layers: CachedLayers | None = None
-    """What :meth:`with_strength` needs, where it was kept."""
+    """What :meth:`with_strength` needs; None unless kept."""
 
     def with_strength(self, strength: float) -> Restoration:
-        """The same at another strength, 0 to 1: what a run with that option returns, without the network.
+        """The same at another strength, 0 to 1: equals a run with that option, without running the network.
 
-        ValueError unless it was made with ``keep_layers``.
+        Raises ValueError unless it was made with ``keep_layers``.
         """
         if self.layers is None:
             raise ValueError("the layers of this restoration were not kept")
@@ -94,12 +94,12 @@ class Restoration:
 
     @property
     def changed(self) -> bool:
-        """Whether it is more than the photo at its size or another."""
+        """Whether anything but the size differs from the input."""
         return bool(self.faces) or self.has_background
 
     @property
     def summary(self) -> str:
-        """One or two sentences for people."""
+        """The outcome in one or two sentences, for users."""
         return f"{self._about_faces} {self.note}".rstrip()
 
     @property

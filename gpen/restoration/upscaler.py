@@ -1,4 +1,4 @@
-"""Backgrounds: a photograph enlarged by an image upscaler of any kind that spandrel reads, in tiles."""
+"""Backgrounds: the photo enlarged, tile by tile, by any image upscaler that spandrel reads."""
 
 from __future__ import annotations
 
@@ -22,15 +22,16 @@ from ..weights.state_dict import is_gpen, locate
 from ..wording import first_line
 
 TILE = 384
-"""Edge of what an upscaler sees at a time, in pixels of the photograph: 1.8 GB for RealESRNet x4 in float32."""
+"""Edge of a tile, in pixels of the photo; RealESRNet x4 in float32 then takes 1.8 GB."""
 
 HALO = 32
-"""Pixels around a tile that are seen and then cut away: what is kept does not know of the tile's borders."""
+"""Context around a tile, in pixels, which the network sees and which is then cropped away, so that no seam shows."""
 
 SMALLEST_TILE = 128
+"""Edge of the smallest tile that is tried when memory runs out, in pixels."""
 
 OnTile = Callable[[int, int], bool | None]
-"""Called with the number of tiles done and to do, before the first and after each; returning False stops."""
+"""Called with the number of tiles done and in all, before the first and after each; returning False stops."""
 
 _ROLE = Role(
     "background model",
@@ -42,33 +43,41 @@ _log = logging.getLogger(__name__)
 
 
 class Upscaler:
-    """An image upscaler with what is needed to use it. Made by :func:`load_upscaler`.
+    """An image upscaler, ready to use. Made by :func:`load_upscaler`."""
 
-    scale: how many times larger its output is than its input. title: what it is, and its file's name. path: its file.
-    """
+    scale: int
+    """How many times larger its output is than its input."""
+    title: str
+    """Its architecture, scale and file name."""
+    path: Path
+    """Its file."""
+    descriptor: Any
+    """spandrel's ImageModelDescriptor, which holds the network."""
+    tile: int
+    """Edge of a tile, in pixels of the photo; halved where memory runs out."""
 
-    def __init__(self, descriptor: Any, path: Path, tile: int | None = None) -> None:
-        self.scale: int = descriptor.scale
+    def __init__(self, descriptor: Any, path: Path, tile: int = TILE) -> None:
+        self.scale = descriptor.scale
         self.title = f"{descriptor.architecture.name} x{self.scale} ({path.name})"
         self.path = path
-        self._descriptor = descriptor
-        self._tile = tile or TILE
+        self.descriptor = descriptor
+        self.tile = tile
 
     @property
     def device(self) -> torch.device:
-        """Where it computes."""
-        device: torch.device = self._descriptor.device
+        """The device of its network."""
+        device: torch.device = self.descriptor.device
         return device
 
     def factor(self, options: Options) -> float:
-        """How many times larger a background is than the photo: option "upscale" above 1, else the own scale."""
+        """How many times larger the background is than the photo: option "upscale" if above 1, else ``scale``."""
         return options.upscale if options.upscale > 1 else self.scale
 
     def background(self, photo: FloatImage, options: Options, on_tile: OnTile | None = None) -> FloatImage:
         """Enlarge a photo (H, W, 3) by :meth:`factor`, for :func:`gpen.restore` to paste faces into.
 
-        PhotoError, before anything is done, where what the upscaler makes, or the result, would be larger than
-        option "max_megapixels"; otherwise as for a call.
+        Raises PhotoError, before any work is done, if the upscaler's output or the result would exceed option
+        "max_megapixels"; otherwise as a call does.
         """
         height, width = photo.shape[:2]
         factor = self.factor(options)
@@ -81,33 +90,32 @@ class Upscaler:
         return resize(self(photo, on_tile), (round(width * factor), round(height * factor)))
 
     def __call__(self, photo: FloatImage, on_tile: OnTile | None = None) -> FloatImage:
-        """Enlarge a photo, float32 (H, W, 3), RGB, [0, 1], to (H * scale, W * scale, 3), which is a new array.
+        """Enlarge a photo, float32 (H, W, 3), RGB, [0, 1]; returns a new array (H * scale, W * scale, 3).
 
-        What the network sees at a time, and with it the memory that is needed besides the result, does not grow with
-        the photo. Where memory runs out, smaller tiles are tried, and kept for what comes after. An exception that
-        on_tile raises passes through.
+        Besides the result, it takes memory for one tile, however large the photo is. If that runs out, smaller tiles
+        are tried, and used from then on.
 
-        PhotoError for something that is no photo, OutOfMemoryError where the smallest tiles are too large, GpenError
-        where values are not finite or on_tile stopped it.
+        Raises PhotoError for an invalid photo, OutOfMemoryError if the smallest tiles do not fit, and GpenError if
+        the output is NaN or Inf or on_tile stopped it. Exceptions raised by on_tile propagate.
         """
         check_picture(photo, "photo")
         result = np.empty((photo.shape[0] * self.scale, photo.shape[1] * self.scale, 3), np.float32)
         while not self._fill(result, photo, on_tile):
             release(self.device)
-            if self._tile <= SMALLEST_TILE:
+            if self.tile <= SMALLEST_TILE:
                 raise OutOfMemoryError(
-                    f"{self.title} needs more memory than is free on {self.device}, even for tiles of {self._tile} x "
-                    f"{self._tile} pixels. Close other programs that use it, or choose a smaller background model."
+                    f"{self.title} needs more memory than is free on {self.device}, even for tiles of {self.tile} x "
+                    f"{self.tile} pixels. Close other programs that use it, or choose a smaller background model."
                 )
-            self._tile = max(SMALLEST_TILE, self._tile // 2)
-            _log.info("%s goes on in tiles of %d x %d pixels.", self.title, self._tile, self._tile)
+            self.tile = max(SMALLEST_TILE, self.tile // 2)
+            _log.info("%s continues in tiles of %d x %d pixels.", self.title, self.tile, self.tile)
         return result
 
     def _fill(self, result: FloatImage, photo: FloatImage, on_tile: OnTile | None) -> bool:
-        """Whether there was memory enough."""
-        size = self._descriptor.size_requirements
+        """Write the enlarged photo into ``result``; returns False if memory ran out."""
+        size = self.descriptor.size_requirements
         unit = math.lcm(HALO, size.multiple_of)
-        rows, columns = (list(spans(n, self._tile, unit, size.minimum)) for n in photo.shape[:2])
+        rows, columns = (list(spans(n, self.tile, unit, size.minimum)) for n in photo.shape[:2])
         total = len(rows) * len(columns)
         for done, ((top, y0, y1, bottom), (left, x0, x1, right)) in enumerate(
             (row, column) for row in rows for column in columns
@@ -132,23 +140,23 @@ class Upscaler:
     def _enlarged(self, tile: FloatImage) -> FloatImage:
         pixels = torch.from_numpy(np.ascontiguousarray(tile.transpose(2, 0, 1)))[None]
         with repeatable(self.device):
-            out = self._descriptor(pixels.to(self.device, self._descriptor.dtype))[0].float()
-        check_finite(out, self.title, self._descriptor.dtype)
+            out = self.descriptor(pixels.to(self.device, self.descriptor.dtype))[0].float()
+        check_finite(out, self.title, self.descriptor.dtype)
         enlarged: FloatImage = out.permute(1, 2, 0).cpu().numpy()
         return enlarged
 
     def __repr__(self) -> str:
-        return f"<Upscaler {self.title}, {self._descriptor.dtype}, {self.device}>"
+        return f"<Upscaler {self.title}, {self.descriptor.dtype}, {self.device}>"
 
 
 def load_upscaler(path: Path | str, device: torch.device | str = "cpu", precision: str = "auto") -> Upscaler:
     """Load an image upscaler of any architecture that spandrel knows from a .pth or .safetensors file.
 
-    device: as PyTorch names it, or "auto". precision: as the option of that name; float32 on a CPU and for networks
-    that cannot compute in another number format.
+    device: as PyTorch names it, or "auto". precision: as the option of that name; float32 on a CPU, and for networks
+    that support no other dtype.
 
-    CheckpointError when the file is no upscaler for colour pictures, or is damaged or unsafe; GpenError where
-    spandrel is missing or broken, or the device cannot be used; OutOfMemoryError when it has too little memory.
+    Raises CheckpointError if the file is not an upscaler for colour pictures, is damaged or unsafe; GpenError if
+    spandrel is missing or broken or the device cannot be used; OutOfMemoryError if the device has too little memory.
     """
     header = _upscaler_header(Path(path))
 
@@ -165,7 +173,7 @@ def load_upscaler(path: Path | str, device: torch.device | str = "cpu", precisio
 
 
 def check_upscaler(path: Path) -> None:
-    """Raise what :func:`load_upscaler` would, as far as the file's table of contents and the packages tell."""
+    """Raise the errors of :func:`load_upscaler` that show before any tensor is read."""
     refuse_code(_upscaler_header(path))
     import_spandrel(_ROLE)
 
@@ -179,10 +187,10 @@ def _upscaler_header(path: Path) -> Header:
 
 
 def spans(length: int, tile: int, unit: int, minimum: int = 0) -> Iterator[tuple[int, int, int, int]]:
-    """Divide ``length`` pixels: of each span the first pixel seen, the first and last kept, the last seen (exclusive).
+    """Divide ``length`` pixels into spans: (first seen, first kept, end of kept, end of seen), ends exclusive.
 
-    What is kept covers the length once. Spans begin at multiples of ``unit``, because networks that work in blocks
-    see other blocks otherwise, and have ``minimum`` pixels if there are as many.
+    The kept parts cover the length once. Spans begin at multiples of ``unit``, since networks that work in blocks
+    would otherwise see different blocks, and are at least ``minimum`` pixels long if the length allows.
     """
     if length <= max(tile, minimum):
         yield 0, 0, length, length

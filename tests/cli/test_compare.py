@@ -38,17 +38,17 @@ def colored(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def photo(photographs, one_face) -> Path:
-    """A photograph of three faces."""
-    return photographs.add("a.png", [one_face(70, 40, 30), one_face(8, 10, 24), one_face(36, 50, 28)])
+def photo(album, one_face) -> Path:
+    """A photo of three faces."""
+    return album.add("a.png", [one_face(70, 40, 30), one_face(8, 10, 24), one_face(36, 50, 28)])
 
 
 @pytest.fixture
-def run(gpen, networks, photographs, photo, tmp_path):
-    """Run ``gpen compare`` on the photograph, with the network that inverts colours and cells of 128 pixels."""
+def run(gpen, networks, album, photo, tmp_path):
+    """Run ``gpen compare`` on the photo, with the network that inverts colours and cells of 128 pixels."""
 
     def run(*arguments: object, model: str = "negative", output: object = tmp_path / "sheet.png"):
-        known = ["--models-path", networks, "--model", model, "--faces", photographs.list, "--device", "cpu"]
+        known = ["--models-path", networks, "--model", model, "--faces", album.faces_file, "--device", "cpu"]
         return gpen("compare", photo, "-o", output, "--cell", SIDE, *known, *arguments)
 
     return run
@@ -68,13 +68,13 @@ def cells(path: Path, rows: int, columns: int, side: int = SIDE) -> list[list[np
     return [[sheet[top : top + side, left : left + side] for left in lefts] for top in tops]
 
 
-def test_every_cell_shows_its_face_as_its_model_makes_it(run, photo, photographs, colored, tmp_path):
+def test_every_cell_shows_its_face_as_its_model_makes_it(run, photo, album, colored, tmp_path):
     done = run("--with", colored, "--with", "passthrough", "--json", tmp_path / "new" / "table.json")
     assert done.code == 0
     assert done.err == ""
     rows = cells(tmp_path / "sheet.png", 3, 4)
     picture = read_picture(photo, 1).photo
-    faces = sorted(photographs.faces["a.png"], key=lambda face: face.center)
+    faces = sorted(album.faces["a.png"], key=lambda face: face.center)
     middles = []
     for row, face in zip(rows, faces, strict=True):
         before, inverted, other, same = (cell[MIDDLE, MIDDLE] for cell in row)
@@ -100,7 +100,7 @@ def test_every_cell_shows_its_face_as_its_model_makes_it(run, photo, photographs
     for entry in table["models"]:
         assert len(entry["seconds"]) == 3
         assert entry["seconds_per_face"] == sorted(entry["seconds"])[1]
-    assert f"3 faces of {photo}, from {photographs.list}, on cpu.\n" in done.out
+    assert f"3 faces of {photo}, from {album.faces_file}, on cpu.\n" in done.out
     assert re.search(r"^RestoreFormer +RestoreFormer\.pth +512 to 512 +ffhq +float32 +\d+\.\d{3}$", done.out, re.M)
     assert done.out.endswith(f"The sheet is in {tmp_path / 'sheet.png'}.\n")
 
@@ -143,7 +143,7 @@ class Fake:
 
 
 @pytest.mark.parametrize(("device", "expected"), [("cpu", (2, 3, 4)), ("cuda", (3, 4, 5))])
-def test_the_first_calls_do_not_count(photographs, photo, monkeypatch, device, expected):
+def test_the_first_calls_do_not_count(album, photo, monkeypatch, device, expected):
     """On a GPU the second one neither: a graph is recorded in it."""
 
     class Slow(Fake):
@@ -159,7 +159,7 @@ def test_the_first_calls_do_not_count(photographs, photo, monkeypatch, device, e
     result = compare(
         picture,
         [Slow(device), Slow(device)],
-        photographs.faces["a.png"],
+        album.faces["a.png"],
         cell=SIDE,
         on_progress=lambda *n: seen.append(n),
     )
@@ -168,8 +168,8 @@ def test_the_first_calls_do_not_count(photographs, photo, monkeypatch, device, e
     assert seen == [(done, 6) for done in range(7)]
 
 
-def test_a_small_face_shows_the_detail_that_a_model_made(photographs, photo):
-    """Faces are laid over the enlarged square, not over the photograph, whose pixels would hide what is compared."""
+def test_a_small_face_shows_the_detail_that_a_model_made(album, photo):
+    """Faces are laid over the enlarged square, not over the photo, whose pixels would hide what is compared."""
 
     class Stripes(Fake):
         out_size = 256
@@ -177,7 +177,7 @@ def test_a_small_face_shows_the_detail_that_a_model_made(photographs, photo):
         def __call__(self, crop):
             return np.tile((np.arange(256) // 2 % 2).astype(np.float32)[None, :, None], (256, 1, 3))
 
-    result = compare(read_picture(photo, 1).photo, [Stripes()], photographs.faces["a.png"], cell=256)
+    result = compare(read_picture(photo, 1).photo, [Stripes()], album.faces["a.png"], cell=256)
     for cell in result.columns[0].cells:
         assert cell[120:136, 120:136].std() > 0.3
 
@@ -205,7 +205,7 @@ def test_faces_of_all_proportions_are_laid_where_they_were(one_face):
 def test_cells_of_another_size_are_refused(run, tmp_path, side):
     done = run("--with", "passthrough", "--cell", side)
     assert done.code == 2
-    assert f"The cells of the sheet are {side} pixels; they have to have 128 to 2048." in done.err
+    assert f"The cells of the sheet are {side} pixels; they have to be 128 to 2048 pixels." in done.err
     assert not (tmp_path / "sheet.png").exists()
 
 
@@ -234,9 +234,9 @@ def test_what_cannot_be_compared_is_said_before_anything_runs(run, networks, tmp
     assert not (tmp_path / "out").exists()
 
 
-def test_without_a_face(gpen, networks, photographs, tmp_path):
-    photo = photographs.add("b.png", [])
-    flags = ["--with", "passthrough", "--models-path", networks, "--model", "negative", "--faces", photographs.list]
+def test_without_a_face(gpen, networks, album, tmp_path):
+    photo = album.add("b.png", [])
+    flags = ["--with", "passthrough", "--models-path", networks, "--model", "negative", "--faces", album.faces_file]
     done = gpen("compare", photo, "-o", tmp_path / "sheet.png", *flags)
     assert done.code == 1
     assert done.err.startswith("gpen: No face was found, so there is nothing to compare. Lower the detection threshold")
@@ -251,7 +251,7 @@ def test_without_a_chosen_face(run, tmp_path):
     assert not (tmp_path / "sheet.png").exists()
 
 
-def test_nothing_is_replaced_unasked(run, photo, photographs, tmp_path):
+def test_nothing_is_replaced_unasked(run, photo, album, tmp_path):
     sheet, table = tmp_path / "sheet.png", tmp_path / "table.json"
     for there in (sheet, table):
         there.write_text("mine")
@@ -260,10 +260,10 @@ def test_nothing_is_replaced_unasked(run, photo, photographs, tmp_path):
         assert f"{there} is there already; --overwrite replaces it." in done.err
         assert there.read_text() == "mine"
         there.unlink()
-    before = photo.read_bytes(), photographs.list.read_bytes()
+    before = photo.read_bytes(), album.faces_file.read_bytes()
     assert "The sheet would replace" in run("--with", "passthrough", "--overwrite", output=photo).err
-    assert "The table would replace" in run("--with", "passthrough", "--overwrite", "--json", photographs.list).err
-    assert before == (photo.read_bytes(), photographs.list.read_bytes())
+    assert "The table would replace" in run("--with", "passthrough", "--overwrite", "--json", album.faces_file).err
+    assert before == (photo.read_bytes(), album.faces_file.read_bytes())
 
 
 @pytest.mark.parametrize(("name", "what"), [("sheet.jpg", "is written as .png"), ("folder.png", "is a folder")])
@@ -294,17 +294,17 @@ def test_gpen_alone_needs_no_spandrel(run, colored, monkeypatch):
     assert "A face model needs the Python package spandrel" in done.err
 
 
-def test_names_that_are_not_ascii(gpen, networks, photographs, tmp_path):
-    picture = photographs.add("Größe.png")
-    flags = ["--with", "passthrough", "--models-path", networks, "--model", "negative", "--faces", photographs.list]
+def test_names_that_are_not_ascii(gpen, networks, album, tmp_path):
+    picture = album.add("Größe.png")
+    flags = ["--with", "passthrough", "--models-path", networks, "--model", "negative", "--faces", album.faces_file]
     assert gpen("compare", picture, "-o", tmp_path / "sheet.png", *flags).code == 0
     assert read_picture(tmp_path / "sheet.png", 10).width == 3 * CELL + 4
 
 
-def test_from_python(networks, photographs, photo):
+def test_from_python(networks, album, photo):
     picture = read_picture(photo, 1).photo
     models = [load_face_model(networks / "negative.pth")]
-    faces = photographs.faces["a.png"]
+    faces = album.faces["a.png"]
     before = picture.copy()
     result = compare(picture, models, faces, Options(mask="box"), cell=SIDE)
     assert [face for _, face in result.faces] == sorted(faces, key=lambda face: face.center)
@@ -318,7 +318,7 @@ def test_from_python(networks, photographs, photo):
 
 
 def test_faces_that_a_detector_finds(gpen, networks, detector_weights, photos, tmp_path):
-    """In a real photograph: the sheet shows what the detector found, and an unchanged face where nothing is changed."""
+    """In a real photo: the sheet shows what the detector found, and an unchanged face where nothing is changed."""
     places = ["--models-path", networks, "--models-path", detector_weights, "--detector", "yunet"]
     source = tmp_path / "photo.png"
     write_picture(source, Picture(read_picture(photos / "ffhq_00000_lq.png", 10).photo))
@@ -332,8 +332,8 @@ def test_faces_that_a_detector_finds(gpen, networks, detector_weights, photos, t
     assert np.abs(inverted - (1 - before))[MIDDLE, MIDDLE].mean() < 0.03
 
 
-def test_one_entry_of_the_faces_file_belongs_to_the_photograph(run, photo, photographs, tmp_path):
-    write_faces(photographs.list, [PhotoFaces("a.png", 5, 5, ())])
+def test_one_entry_of_the_faces_file_belongs_to_the_photo(run, photo, album, tmp_path):
+    write_faces(album.faces_file, [PhotoFaces("a.png", 5, 5, ())])
     done = run("--with", "passthrough")
     assert done.code == 1
     assert "5 x 5 pixels" in done.err

@@ -1,4 +1,4 @@
-"""Face models as spandrel's architectures save them, with random weights, or made to give every face one colour."""
+"""Face models in spandrel's architectures, saved with random weights, or made to return one colour."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from spandrel.architectures.GFPGAN import GFPGAN
 from spandrel.architectures.RestoreFormer import RestoreFormer
 
 Color = Sequence[float]
-"""RGB, 0 to 1. What the networks give goes from -1 to 1."""
+"""RGB, [0, 1]; the networks' own range is [-1, 1]."""
 
 
 def restoreformer(path: Path, color: Color | None = None) -> Path:
-    """Save a RestoreFormer with few channels; spandrel tells all but the picture's size from the tensors."""
+    """Save a RestoreFormer with few channels; spandrel infers everything but the picture's size from the tensors."""
     torch.manual_seed(0)
     network = RestoreFormer(
         n_embed=16, embed_dim=32, ch=32, ch_mult=(1, 1, 1, 1, 1, 1), num_res_blocks=1, z_channels=32
@@ -26,7 +26,7 @@ def restoreformer(path: Path, color: Color | None = None) -> Path:
 
 
 def gfpgan(path: Path, color: Color | None = None) -> Path:
-    """Save a GFPGAN of full size, the only one that spandrel reads, in 16 bits."""
+    """Save a GFPGAN of full size, the only one that spandrel reads, in float16."""
     torch.manual_seed(0)
     network = GFPGAN()
     if color is not None:
@@ -40,7 +40,7 @@ def gfpgan(path: Path, color: Color | None = None) -> Path:
 
 
 def codeformer(path: Path, color: Color | None = None) -> Path:
-    """Save a CodeFormer with one layer of its transformer, in 16 bits; the rest has no choice of size."""
+    """Save a CodeFormer with one transformer layer, in float16; nothing else can be made smaller."""
     from spandrel_extra_arches.architectures.CodeFormer import CodeFormer
 
     torch.manual_seed(0)

@@ -1,4 +1,4 @@
-"""Face models: what goes into each network and comes out of it, and every file that is none."""
+"""Face models: the input and output of each network, and files that are refused."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ import sys
 import numpy as np
 import pytest
 import torch
-from gpen.face_models import FIDELITY, SIZE
 from spandrel import ModelLoader
 
-from gpen.compare.models import load_face_model
+from gpen.compare.models import FIDELITY, SIZE, load_face_model
 from gpen.errors import CheckpointError, GpenError, OutOfMemoryError
 from gpen.network.spec import Spec
 from gpen.network.synthetic import synthetic_weights
@@ -36,7 +35,7 @@ def small(tmp_path_factory):
 
 @pytest.mark.parametrize("make", [restoreformer, gfpgan, codeformer])
 def test_colours_and_ranges(tmp_path, make):
-    """The network sees RGB from -1 to 1, as it was trained, and what it gives from -1 to 1 becomes 0 to 1."""
+    """The network sees RGB in [-1, 1], as it was trained, and its output in [-1, 1] becomes [0, 1]."""
     model = load_face_model(make(tmp_path / "network.pth", COLOR))
     assert model.title.casefold() == make.__name__
     assert (model.in_size, model.out_size, model.template) == (512, 512, "ffhq")
@@ -46,7 +45,7 @@ def test_colours_and_ranges(tmp_path, make):
     def look(network, given, named):
         seen.append((given, named))
 
-    model._descriptor.model.register_forward_pre_hook(look, with_kwargs=True)
+    model.descriptor.model.register_forward_pre_hook(look, with_kwargs=True)
     before = crop()
     kept = before.copy()
     after = model(before)
@@ -60,7 +59,7 @@ def test_colours_and_ranges(tmp_path, make):
 
 
 def test_spandrels_own_call_converts_ranges_for_restoreformer_alone(small, tmp_path):
-    """Where it does we agree with it; where it does not, half of what the network gives is cut off."""
+    """For RestoreFormer the results agree; of GFPGAN's output spandrel clips half."""
     expected = ModelLoader().load_from_file(small).eval()
     before = crop()
     pixels = torch.from_numpy(before).permute(2, 0, 1)[None]
@@ -69,10 +68,10 @@ def test_spandrels_own_call_converts_ranges_for_restoreformer_alone(small, tmp_p
     assert raw(pixels)[0, :, 0, 0].tolist() == pytest.approx([0.6, 0, 0], abs=1e-3)
 
 
-def test_what_is_drawn_at_random_is_the_same_each_time_and_leaves_no_trace(small):
+def test_random_noise_is_repeatable_and_leaves_the_global_generator_alone(small):
     model = load_face_model(small)
-    really = model._descriptor.model.forward
-    model._descriptor.model.forward = lambda pixels: really(pixels + 0.1 * torch.rand_like(pixels))
+    really = model.descriptor.model.forward
+    model.descriptor.model.forward = lambda pixels: really(pixels + 0.1 * torch.rand_like(pixels))
     torch.manual_seed(7)
     expected = torch.rand(3)
     torch.manual_seed(7)
@@ -89,10 +88,10 @@ def test_a_gpen_network_is_a_face_model(tmp_path, spec):
     assert np.abs(model(crop(spec.in_size)) - crop(spec.in_size)).max() <= 1e-5
 
 
-def test_values_that_are_no_numbers(small):
+def test_nan_is_an_error(small):
     model = load_face_model(small)
-    model._descriptor.model.forward = lambda pixels: (pixels * torch.nan,)
-    with pytest.raises(GpenError, match=r"^RestoreFormer \(RestoreFormer\.pth\) returned values that are no numbers\."):
+    model.descriptor.model.forward = lambda pixels: (pixels * torch.nan,)
+    with pytest.raises(GpenError, match=r"^RestoreFormer \(RestoreFormer\.pth\) returned NaN or Inf\."):
         model(crop())
 
 
@@ -102,26 +101,26 @@ def test_too_little_memory(small):
     def fail(pixels):
         raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
 
-    model._descriptor.model.forward = fail
+    model.descriptor.model.forward = fail
     with pytest.raises(OutOfMemoryError, match=r"^RestoreFormer \(RestoreFormer\.pth\) needs more memory than is free"):
         model(crop())
-    model._descriptor.model.forward = lambda pixels: 1 / 0
+    model.descriptor.model.forward = lambda pixels: 1 / 0
     with pytest.raises(ZeroDivisionError):
         model(crop())
 
 
-def test_an_upscaler_is_no_face_model(tmp_path):
+def test_an_upscaler_is_refused(tmp_path):
     known_upscaler(tmp_path / "RealESRGAN_x2.pth")
     with pytest.raises(
         CheckpointError,
-        match=r"^RealESRGAN_x2\.pth is a network of the kind RealESRGAN Compact, which restores no faces",
+        match=r"^RealESRGAN_x2\.pth is a network of the kind RealESRGAN Compact, which does not restore faces",
     ):
         load_face_model(tmp_path / "RealESRGAN_x2.pth")
 
 
 def test_a_gpen_network_for_another_task_is_refused(tmp_path):
     torch.save(synthetic_weights(SMALL), tmp_path / "GPEN-Colorization-1024.pth")
-    with pytest.raises(GpenError, match=r"^GPEN-Colorization-1024\.pth is a .*for the task colorize; what is needed"):
+    with pytest.raises(GpenError, match=r"^GPEN-Colorization-1024\.pth is a .*for the task colorize\. Choose a model"):
         load_face_model(tmp_path / "GPEN-Colorization-1024.pth")
 
 
@@ -129,18 +128,18 @@ def test_a_gpen_network_for_another_task_is_refused(tmp_path):
     ("names", "what"),
     [
         (("convs.0.weight", "final_conv.0.weight", "final_linear.0.weight"), "the discriminator of a GPEN network"),
-        (("ClassHead.0.weight", "BboxHead.0.weight"), "a RetinaFace network, which finds faces"),
+        (("ClassHead.0.weight", "BboxHead.0.weight"), "a RetinaFace network, which detects faces"),
         (("quantize.weight", "main_branch.weight"), "a VQFR network"),
         (("a", "b"), "another network"),
     ],
 )
-def test_networks_that_restore_no_faces(tmp_path, names, what):
+def test_other_networks_are_refused(tmp_path, names, what):
     torch.save({name: torch.zeros(2) for name in names}, tmp_path / "x.pth")
     with pytest.raises(CheckpointError, match=rf"^x\.pth is {what}, .*spandrel does not read as a face model\. A"):
         load_face_model(tmp_path / "x.pth")
 
 
-def test_files_that_are_missing_or_damaged(small, tmp_path):
+def test_missing_and_damaged_files(small, tmp_path):
     whole = small.read_bytes()
     (tmp_path / "cut.pth").write_bytes(whole[: len(whole) // 2])
     (tmp_path / "page.pth").write_text("<!doctype html><html></html>")
@@ -166,7 +165,7 @@ class Bomb:
 
 
 @pytest.mark.parametrize("name", ["stylegan_decoder.x", "ecd0.0.0.weight", "position_emb"])
-def test_nothing_in_a_file_is_run(tmp_path, name):
+def test_code_in_a_file_is_not_run(tmp_path, name):
     torch.save({name: torch.zeros(3), "bomb": Bomb(tmp_path / "bomb")}, tmp_path / "evil.pth")
     with pytest.raises(CheckpointError, match="wants to run code"):
         load_face_model(tmp_path / "evil.pth")
@@ -175,9 +174,9 @@ def test_nothing_in_a_file_is_run(tmp_path, name):
 
 @pytest.fixture
 def without(monkeypatch):
-    """Let a package be missing."""
+    """Makes a package seem missing."""
 
-    def lack(package: str) -> None:
+    def remove(package: str) -> None:
         monkeypatch.delitem(sys.modules, package, raising=False)
         really = builtins.__import__
 
@@ -188,7 +187,7 @@ def without(monkeypatch):
 
         monkeypatch.setattr(builtins, "__import__", missing)
 
-    return lack
+    return remove
 
 
 @pytest.fixture
@@ -198,7 +197,7 @@ def like_codeformer(tmp_path):
     return tmp_path / "codeformer.pth"
 
 
-def test_without_spandrel_it_says_what_to_install(small, like_codeformer, without):
+def test_without_spandrel_the_error_says_what_to_install(small, like_codeformer, without):
     without("spandrel")
     for path in (small, like_codeformer):
         with pytest.raises(
@@ -207,7 +206,7 @@ def test_without_spandrel_it_says_what_to_install(small, like_codeformer, withou
             load_face_model(path)
 
 
-def test_without_the_package_of_codeformer_it_says_what_its_licence_allows(small, like_codeformer, without):
+def test_without_the_package_of_codeformer_the_error_says_what_its_licence_allows(small, like_codeformer, without):
     without("spandrel_extra_arches")
     with pytest.raises(
         GpenError,
@@ -218,7 +217,7 @@ def test_without_the_package_of_codeformer_it_says_what_its_licence_allows(small
     assert load_face_model(small).title == "RestoreFormer"
 
 
-def test_where_the_package_of_codeformer_is_broken_it_says_why(like_codeformer, tmp_path, monkeypatch):
+def test_if_the_package_of_codeformer_is_broken_the_error_says_why(like_codeformer, tmp_path, monkeypatch):
     (tmp_path / "spandrel_extra_arches.py").write_text("raise RuntimeError('made for another spandrel')")
     monkeypatch.delitem(sys.modules, "spandrel_extra_arches", raising=False)
     monkeypatch.syspath_prepend(tmp_path)

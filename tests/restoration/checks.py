@@ -1,4 +1,4 @@
-"""What must hold of a restoration whose answer is known. Each raises AssertionError where it does not."""
+"""Checks of a restoration whose result is known. Each raises AssertionError if it fails."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from gpen.restoration.result import Restoration
 
 MATRIX = np.array([[0.5, 0.25, -0.1], [-0.15, 0.6, 0.2], [0.3, 0.05, 0.25]])
 BIAS = np.array([-0.1, 0.05, 0.2])
-"""Of the marker weights, in the network's range -1 to 1; chosen so that no colour of a photo is clipped."""
+"""Bias of the marker weights, in the network's range -1 to 1. With this matrix and bias no colour is clipped."""
 
 
 def passed_through(
     restoration: Restoration, expected: NDArray[np.float32], largest: float = 6, mean: float = 0.5
 ) -> None:
-    """Inside the masks nearly the expected photo, outside exactly. Bounds in 255ths."""
+    """Inside the masks almost the expected photo, outside exactly. Bounds in 255ths."""
     inside = restoration.mask > 0
     error = np.abs(restoration.photo - expected) * 255
     assert restoration.faces
@@ -44,21 +44,21 @@ def marked(restoration: Restoration, photo: NDArray[np.float32], largest: float 
 
 
 def masks_cover_faces(restoration: Restoration) -> None:
-    """The landmarks of every restored face lie where it is laid over the photograph in full."""
+    """The landmarks of every restored face lie where the mask is 1."""
     for face in restoration.faces:
         for x, y in np.rint(face.face.landmarks).astype(int):
             assert restoration.mask[y, x] > 0.95
 
 
 def landmarks_on_template(restoration: Restoration, size: int, template: str = "gpen", largest: float = 0.01) -> None:
-    """For faces that are exact similarities of the template: landmarks at t x size in the crop, in pixels."""
+    """For faces that are exact similarities of the template: landmarks lie at t x size in the crop. Bound in pixels."""
     for face in restoration.faces:
         landed = apply(face.matrix, face.face.landmarks)
         assert np.abs(landed - TEMPLATES[template] * size).max() <= largest
 
 
 class LeftHalf:
-    """A parser that takes the left half of every crop for face, and keeps the crops."""
+    """A parser that marks the left half of every crop as face, and records the crops."""
 
     def __init__(self) -> None:
         self.seen: list[NDArray[np.float32]] = []

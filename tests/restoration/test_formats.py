@@ -1,4 +1,4 @@
-"""The whole command on files of many kinds: each photograph comes out as the file it was, faces passed through."""
+"""The whole command on many file formats: each photo comes out in its own format, with its faces passed through."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ from tests.restoration import checks
 
 ORIENTATION = 0x0112
 QUARTER_TURN = 6
-"""EXIF: to be shown after a quarter turn clockwise."""
+"""EXIF: rotate by a quarter turn clockwise to display."""
 JPEG_ERROR = 7
-"""What writing a JPEG file of quality 95 may add, in 255ths; writing this photograph a second time adds up to 4."""
+"""Bound on the error of JPEG at quality 95, in 255ths; encoding this photo a second time adds up to 4."""
 
 Samples = NDArray[np.uint8] | NDArray[np.uint16]
 Run = Callable[..., dict[str, Any]]
@@ -38,7 +38,7 @@ Run = Callable[..., dict[str, Any]]
 
 @pytest.fixture(scope="module")
 def pixels(photos: Path) -> NDArray[np.uint8]:
-    """The photograph as its file holds it: (568, 1328, 3), RGB."""
+    """The samples of the photo's file: (568, 1328, 3), RGB."""
     with Image.open(photos / "Solvay_conference_1927.png") as image:
         return np.asarray(image.convert("RGB"))
 
@@ -52,7 +52,7 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def run(network: Path, detector_weights: Path, tmp_path: Path) -> Run:
-    """Restore one file into another by the command; gives its entry of the report."""
+    """Restores one file into another with the command; returns its entry in the report."""
 
     def command(source: Path, target: Path, *more: object) -> dict[str, Any]:
         report = tmp_path / "report.json"
@@ -66,13 +66,13 @@ def run(network: Path, detector_weights: Path, tmp_path: Path) -> Run:
 
 
 def sixteen_bits(pixels: NDArray[np.uint8]) -> NDArray[np.uint16]:
-    """The photograph with content between the steps of 8 bits."""
+    """The photo with detail between the steps of 8 bits."""
     fine = np.random.default_rng(0).integers(-100, 101, pixels.shape)
     return np.clip(pixels.astype(int) * 257 + fine, 0, 65535).astype(np.uint16)
 
 
 def samples_of(path: Path) -> NDArray[np.uint8]:
-    """Samples of a file as they are stored. Pillow would turn those of a TIFF file."""
+    """The samples of a file as they are stored. Pillow would rotate those of a TIFF file."""
     if path.suffix == ".tif":
         return np.asarray(tifffile.imread(path), np.uint8)
     with Image.open(path) as image:
@@ -88,9 +88,9 @@ def as_photo(samples: Samples) -> NDArray[np.float32]:
 def passed_through(
     entry: dict[str, Any], before: Samples, after: Samples, model: Model, detector: FaceDetector, coding: float = 0
 ) -> None:
-    """29 faces, nearly as they were inside the masks, and outside every sample within ``coding`` 255ths.
+    """29 faces, almost unchanged inside the masks, and outside every sample within ``coding`` 255ths.
 
-    The masks are those of the pipeline on the same photo, without any file.
+    The masks come from the pipeline on the same photo, without any file.
     """
     assert len(entry["faces"]) == 29
     assert entry["skipped"] == []
@@ -101,7 +101,7 @@ def passed_through(
     if not coding:
         checks.passed_through(found, as_photo(before))
         assert np.array_equal(after[expected.mask == 0], before[expected.mask == 0])
-        # Not the file that went in: the faces went through the network, which shows in the last digits.
+        # Not a copy of the input: the network leaves its trace in the last digits.
         assert not np.array_equal(after, before)
         return
     inside = expected.mask > 0
@@ -146,7 +146,7 @@ def test_a_grey_png(
 def test_a_png_with_alpha(
     pixels: NDArray[np.uint8], run: Run, passthrough: Model, yunet: FaceDetector, tmp_path: Path
 ) -> None:
-    """A gradient, under faces too; and colours that are hidden by full transparency stay what they were."""
+    """The alpha is a gradient, under faces too; colours under full transparency are unchanged."""
     height, width = pixels.shape[:2]
     alpha = np.broadcast_to(np.linspace(0, 255, width).astype(np.uint8), (height, width))
     Image.fromarray(np.dstack([pixels, alpha])).save(tmp_path / "photo.png")
@@ -159,10 +159,10 @@ def test_a_png_with_alpha(
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tif", ".jpg"])
-def test_a_turned_photograph(
+def test_a_rotated_photo(
     pixels: NDArray[np.uint8], run: Run, passthrough: Model, yunet: FaceDetector, tmp_path: Path, suffix: str
 ) -> None:
-    """Stored a quarter turn counterclockwise, with EXIF that says so; comes out upright, and says so."""
+    """Stored a quarter turn counterclockwise, with EXIF that says so; comes out upright, with EXIF that says so."""
     source, target = tmp_path / f"photo{suffix}", tmp_path / f"out{suffix}"
     exif = Image.Exif()
     exif[ORIENTATION] = QUARTER_TURN
@@ -183,12 +183,10 @@ def test_a_turned_photograph(
     passed_through(entry, before, samples_of(target), passthrough, yunet, JPEG_ERROR if lossy else 0)
 
 
-def test_a_face_beyond_all_measure_in_a_faces_file_is_left_out(
-    run: Run, solvay: Picture, photos: Path, tmp_path: Path
-) -> None:
-    """Its crop would hold mirror images of the photograph that take gigabytes; the other face is restored."""
+def test_a_huge_face_in_a_faces_file_is_skipped(run: Run, solvay: Picture, photos: Path, tmp_path: Path) -> None:
+    """Its crop would hold gigabytes of mirror images of the photo; the other face is restored."""
     around_middle = TEMPLATES["gpen"] - TEMPLATES["gpen"].mean(axis=0)
-    # The second face's crop is 4.9 times as wide as the photograph, and its landmarks just near enough to be read.
+    # The second face's crop is 4.9 times as wide as the photo, and its landmarks are just near enough to be read.
     faces = [{"landmarks": (around_middle * size + (664, 284)).tolist()} for size in (120, 6500)]
     content = {"path": "Solvay_conference_1927.png", "width": solvay.width, "height": solvay.height, "faces": faces}
     file = tmp_path / "faces.json"

@@ -16,7 +16,7 @@ from tests.memory_errors import OUT_OF_MEMORY
 
 
 class Network(torch.nn.Module):
-    """Doubles its input; remembers what it was converted to."""
+    """Doubles its input, in any dtype."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -25,13 +25,13 @@ class Network(torch.nn.Module):
 
 
 class FakeModel:
-    """A model that runs out of memory over ``room`` bytes of input, on a device that is said to be a GPU."""
+    """A model on a pretended GPU that runs out of memory above ``limit`` bytes of input."""
 
     spec = Spec(256, 256)
 
-    def __init__(self, room: float, error: Exception | None = None, device: str = "cuda") -> None:
+    def __init__(self, limit: float, error: Exception | None = None, device: str = "cuda") -> None:
         self.network = Network()
-        self.room = room
+        self.limit = limit
         self.error = error or OUT_OF_MEMORY[0]
         self.device = torch.device(device)
         self.calls: list[tuple[int, torch.dtype]] = []
@@ -45,7 +45,7 @@ class FakeModel:
         self.calls.append((len(pictures), self.dtype))
         self.strips.append(self.network.strip_bytes)
         in_strips = 0.75 if self.network.strip_bytes else 1
-        if pictures.numel() * self.dtype.itemsize * in_strips > self.room:
+        if pictures.numel() * self.dtype.itemsize * in_strips > self.limit:
             raise self.error
         return (pictures * self.network.weight.float()).float()
 
@@ -58,7 +58,7 @@ def pictures():
 ONE = 3 * 4 * 4 * 4  # bytes of one picture in float32
 
 
-def test_what_fits_runs_once(pictures):
+def test_a_batch_that_fits_runs_once(pictures):
     model = FakeModel(7 * ONE)
     assert torch.equal(run_within_memory(model, pictures), pictures * 2)
     assert model.calls == [(7, torch.float32)]
@@ -77,7 +77,7 @@ def test_then_in_strips(pictures):
     model = FakeModel(0.75 * ONE)
     assert torch.equal(run_within_memory(model, pictures), pictures * 2)
     assert model.dtype == torch.float32
-    # It stays there: what comes later is not tried in vain.
+    # The strips stay: later calls do not run out of memory first.
     model.calls.clear()
     model.strips.clear()
     run_within_memory(model, pictures[:1])
@@ -93,7 +93,7 @@ def test_then_half_the_precision(pictures):
     assert model.calls == [(1, torch.bfloat16)]
 
 
-def test_at_last_a_sentence(pictures):
+def test_out_of_memory_error_when_nothing_helps(pictures):
     model = FakeModel(10)
     with pytest.raises(OutOfMemoryError) as caught:
         run_within_memory(model, pictures[:1])
@@ -106,7 +106,7 @@ def test_at_last_a_sentence(pictures):
     assert model.strips == [None, CPU_STRIP_BYTES, CPU_STRIP_BYTES]
 
 
-def test_on_a_cpu_there_is_no_way_back_and_none_is_offered(pictures):
+def test_on_a_cpu_neither_strips_nor_bfloat16_are_tried(pictures):
     model = FakeModel(10, device="cpu")
     with pytest.raises(OutOfMemoryError, match=r"or choose a smaller network\.$"):
         run_within_memory(model, pictures)
@@ -114,7 +114,7 @@ def test_on_a_cpu_there_is_no_way_back_and_none_is_offered(pictures):
 
 
 @pytest.mark.parametrize("error", [RuntimeError("shapes do not match"), ValueError("out of memory"), GpenError("no")])
-def test_other_errors_pass_through(pictures, error):
+def test_other_errors_propagate(pictures, error):
     model = FakeModel(10, error)
     with pytest.raises(type(error)) as caught:
         run_within_memory(model, pictures)
@@ -148,26 +148,26 @@ def with_memory(monkeypatch, total, free=0):
 
 
 def memory_for(faces):
-    """Memory of a GPU that so many faces may take half of, and not one more."""
+    """Memory of a GPU half of which is just enough for that many faces."""
     return memory_estimate(FakeModel.spec, torch.float32, faces) * 2.01
 
 
 @pytest.mark.parametrize("faces", [1, 2, 5, 9])
 @pytest.mark.parametrize("free", [0, 1e12])
-def test_as_many_faces_at_a_time_as_the_gpu_has_memory_for(monkeypatch, faces, free):
-    """Whatever of it is free, so that the result does not depend on that."""
+def test_the_batch_size_follows_the_total_memory(monkeypatch, faces, free):
+    """Not the free memory, so that the result does not depend on it."""
     with_memory(monkeypatch, memory_for(faces), free)
     assert faces_per_call(FakeModel(0), 29) == faces
     assert faces_per_call(FakeModel(0), 2) == min(faces, 2)
 
 
-def test_one_face_at_least_is_tried(monkeypatch):
+def test_the_batch_size_is_at_least_1(monkeypatch):
     with_memory(monkeypatch, 0)
     assert faces_per_call(FakeModel(0), 29) == 1
 
 
 @pytest.mark.parametrize(("size", "expected"), [(256, 16), (512, 16), (1024, 4), (2048, 1)])
-def test_no_more_faces_at_a_time_than_keep_a_gpu_busy(monkeypatch, size, expected):
+def test_the_batch_size_is_at_most_what_keeps_a_gpu_busy(monkeypatch, size, expected):
     with_memory(monkeypatch, 1e12)
     model = FakeModel(0)
     model.spec = Spec(size, size)
@@ -175,5 +175,5 @@ def test_no_more_faces_at_a_time_than_keep_a_gpu_busy(monkeypatch, size, expecte
 
 
 @pytest.mark.parametrize("device", ["cpu", "mps", "xpu"])
-def test_elsewhere_one_face_at_a_time(device):
+def test_the_batch_size_is_1_on_other_devices(device):
     assert faces_per_call(FakeModel(0, device=device), 29) == 1

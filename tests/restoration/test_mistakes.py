@@ -1,7 +1,7 @@
-"""The mistakes that happen when code like this is changed, each made on purpose and seen by a check.
+"""Mistakes that are easily made in code like this, each made on purpose and caught by a check.
 
-Passthrough sees what is done on one side only; what is done twice and cancels out is seen by the marker
-weights (colours, range) and by landmarks that are an exact similarity of the template (alignment).
+Passthrough weights catch mistakes on one side. Mistakes that are made twice and cancel out are caught by marker weights
+(colours, range) and by landmarks that are an exact similarity of the template (alignment).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Picture = NDArray[np.float32]
 
 @pytest.fixture(scope="module")
 def photo() -> Picture:
-    """Smooth colours with no symmetry between channels, and detail that half a pixel changes visibly."""
+    """Smooth colours, asymmetric in their channels, and detail that a shift by half a pixel changes visibly."""
     rng = np.random.default_rng(5)
     y, x = np.mgrid[:200, :240]
     waves = [np.sin(x / a + y / b) for a, b in ((2.1, 3.3), (1.9, -2.7), (-3.1, 2.2))]
@@ -53,7 +53,7 @@ def marker(make_model: Any) -> Model:
 
 
 def passes(restoration: Restoration, photo: Picture) -> None:
-    # Waves of two pixels' radius are harder than a photograph: the bound is this picture's own.
+    # Waves this short are harder than a real photo, hence the larger bound.
     checks.passed_through(restoration, photo, largest=6, mean=1.5)
 
 
@@ -109,13 +109,13 @@ def test_channels_swapped_on_both_sides(
     monkeypatch: pytest.MonkeyPatch, photo: Picture, face: Face, passthrough: Model, marker: Model
 ) -> None:
     monkeypatch.setattr(pipeline, "restore_crops", swapped_both(pipeline.restore_crops))
-    passes(restore(photo, passthrough, [face]), photo)  # cannot see it
+    passes(restore(photo, passthrough, [face]), photo)  # does not catch it
     with pytest.raises(AssertionError):
         checks.marked(restore(photo, marker, [face]), photo, mean=1.5)
 
 
 class _Range:
-    """A model that lies about its range."""
+    """A model with a wrong value range."""
 
     def __init__(self, model: Model, low: float, high: float) -> None:
         self.value_range = (low, high)
@@ -132,7 +132,7 @@ def test_the_wrong_range_on_both_sides(photo: Picture, face: Face, passthrough: 
     def wrong(model: Model) -> Any:
         return _Range(model, 0.0, 1.0)
 
-    passes(restore(photo, wrong(passthrough), [face]), photo)  # cannot see it
+    passes(restore(photo, wrong(passthrough), [face]), photo)  # does not catch it
     with pytest.raises(AssertionError):
         checks.marked(restore(photo, wrong(marker), [face]), photo, mean=1.5)
 
@@ -166,7 +166,7 @@ def test_pasting_off_by_half_a_pixel(
 def test_alignment_off_by_half_a_pixel_both_ways(
     monkeypatch: pytest.MonkeyPatch, photo: Picture, face: Face, passthrough: Model, shift: tuple[float, float]
 ) -> None:
-    """The same wrong matrix cuts and pastes: the photograph comes back, but the network saw it shifted."""
+    """The same wrong matrix crops and pastes: the photo comes back, but the network saw it shifted."""
     right = align.crop_matrix
 
     def off(face: Face, size: int, template: str) -> NDArray[np.float64]:
@@ -176,12 +176,12 @@ def test_alignment_off_by_half_a_pixel_both_ways(
 
     monkeypatch.setattr(align, "crop_matrix", off)
     restoration = restore(photo, passthrough, [face])
-    passes(restoration, photo)  # cannot see it
+    passes(restoration, photo)  # does not catch it
     with pytest.raises(AssertionError):
         checks.landmarks_on_template(restoration, SIZE)
 
 
-def test_cutting_off_by_half_a_pixel(
+def test_cropping_off_by_half_a_pixel(
     monkeypatch: pytest.MonkeyPatch, photo: Picture, face: Face, passthrough: Model
 ) -> None:
     right = processors.crop_face
@@ -196,10 +196,10 @@ def test_cutting_off_by_half_a_pixel(
         passes(restore(photo, passthrough, [face]), photo)
 
 
-def test_an_upside_down_network_is_seen_by_its_filter(
+def test_an_upside_down_network_is_caught_by_its_filter(
     monkeypatch: pytest.MonkeyPatch, photo: Picture, face: Face, make_model: Any
 ) -> None:
-    """Flipped in and out: colours cannot see it, a filter that is not symmetric can."""
+    """Flipped in and out: colours do not catch it, an asymmetric filter does."""
     kernel = ((0, 0.5, 0), (0, 1, 0), (0, -0.5, 0))
     model = make_model(kernel=kernel)
     right = restore(photo, model, [face])

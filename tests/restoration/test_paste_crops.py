@@ -1,4 +1,4 @@
-"""Crops cut out of a photo and laid back by themselves, in the photo or in the same one enlarged."""
+"""Crops taken from a photo and pasted back on their own, into the photo or into the same one enlarged."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Photo = NDArray[np.float32]
 
 @pytest.fixture
 def photo() -> Photo:
-    """Smooth: what is left of it after resampling twice is all but the same."""
+    """Smooth, so that resampling it twice changes almost nothing."""
     y, x = np.mgrid[:160, :420].astype(np.float32)
     waves = [0.5 + 0.2 * np.sin(x / (25 + 6 * c) + c) + 0.1 * np.cos(y / (15 + 3 * c)) for c in range(3)]
     return np.stack(waves, axis=2).astype(np.float32)
@@ -40,13 +40,13 @@ def face_at(x: float, y: float = 80, scale: float = 0.35, angle: float = 0) -> F
 FACES = (face_at(80), face_at(210, 85, 0.3, 0.5), face_at(340, 70, 0.4, -0.3))
 
 
-def cut_out(photo: Photo, size: int = 256, faces: tuple[Face, ...] = FACES) -> list[tuple[Placement, Photo]]:
-    places = [place(face, size, "gpen") for face in faces]
-    return [(where, crop_face(photo, where.matrix, where.size)) for where in places]
+def crops_of(photo: Photo, size: int = 256, faces: tuple[Face, ...] = FACES) -> list[tuple[Placement, Photo]]:
+    placements = [place(face, size, "gpen") for face in faces]
+    return [(placement, crop_face(photo, placement.matrix, placement.size)) for placement in placements]
 
 
 def came_back(result: Photo, mask: Photo, photo: Photo, largest: float = 1.5, mean: float = 0.25) -> None:
-    """Nearly the photo inside the masks, in 255ths, and the photo outside."""
+    """Almost the photo inside the masks, exactly the photo outside. Bounds in 255ths."""
     inside = mask > 0
     error = np.abs(result - photo) * 255
     assert inside.any()
@@ -59,7 +59,7 @@ def came_back(result: Photo, mask: Photo, photo: Photo, largest: float = 1.5, me
 @pytest.mark.parametrize("size", [128, 256, 512])
 def test_unchanged_crops_give_the_photo_back(photo: Photo, mask: str, size: int) -> None:
     before = photo.copy()
-    crops = cut_out(photo, size)
+    crops = crops_of(photo, size)
     copies = [crop.copy() for _, crop in crops]
     result, weights = paste(photo, crops, Options(mask=mask))
     came_back(result, weights, photo)
@@ -71,15 +71,15 @@ def test_unchanged_crops_give_the_photo_back(photo: Photo, mask: str, size: int)
         assert weights[round(y), round(x)] > 0.95
 
 
-def test_a_photograph_comes_back_with_crops_as_large_as_its_faces_deserve(solvay: Picture, yunet: Any) -> None:
+def test_unchanged_crops_of_a_real_photo_give_it_back(solvay: Picture, yunet: Any) -> None:
     faces = tuple(yunet.detect(solvay.photo))
     assert len(faces) == 29
-    result, weights = paste(solvay.photo, cut_out(solvay.photo, 256, faces))
+    result, weights = paste(solvay.photo, crops_of(solvay.photo, 256, faces))
     came_back(result, weights, solvay.photo, 6, 0.5)
 
 
-def test_it_is_the_second_half_of_restoring(photo: Photo, make_model: Any) -> None:
-    """The network's crops, laid back by themselves, make the photo that restoring makes."""
+def test_pasting_is_the_second_half_of_restoring(photo: Photo, make_model: Any) -> None:
+    """Pasting the restored crops gives the same photo as restoring."""
     model: Model = make_model(color_matrix=checks.MATRIX.tolist(), color_bias=checks.BIAS.tolist())
     for options in (Options(), Options(mask="box", feather=0.3), Options(strength=0.4), Options(color_match=True)):
         whole = restore(photo, model, FACES, options)
@@ -90,22 +90,23 @@ def test_it_is_the_second_half_of_restoring(photo: Photo, make_model: Any) -> No
         assert np.array_equal(weights, whole.mask)
 
 
-def test_crops_of_another_size_than_they_were_cut_in(photo: Photo) -> None:
+def test_crops_resized_since_they_were_taken(photo: Photo) -> None:
     crops = [
-        (where, resize(crop, (size, size))) for (where, crop), size in zip(cut_out(photo), (96, 256, 700), strict=True)
+        (placement, resize(crop, (size, size)))
+        for (placement, crop), size in zip(crops_of(photo), (96, 256, 700), strict=True)
     ]
     result, weights = paste(photo, crops)
     came_back(result, weights, photo)
-    same, same_weights = paste(photo, cut_out(photo))
+    same, same_weights = paste(photo, crops_of(photo))
     assert np.array_equal(weights, same_weights)
     assert np.abs(result - same).max() * 255 < 1
 
 
 @pytest.mark.parametrize(("width", "height"), [(840, 320), (630, 240), (421, 161), (1260, 479)])
-def test_crops_laid_over_the_photo_at_another_size(photo: Photo, width: int, height: int) -> None:
+def test_crops_pasted_into_the_photo_at_another_size(photo: Photo, width: int, height: int) -> None:
     large = cv2.resize(photo, (width, height), interpolation=cv2.INTER_CUBIC)
     x, y = width / 420, height / 160
-    crops = [(where.in_photo_scaled(x, y), crop) for where, crop in cut_out(photo)]
+    crops = [(placement.in_photo_scaled(x, y), crop) for placement, crop in crops_of(photo)]
     result, weights = paste(large, crops)
     came_back(result, weights, large)
     for face in FACES:
@@ -113,18 +114,18 @@ def test_crops_laid_over_the_photo_at_another_size(photo: Photo, width: int, hei
         assert weights[round(top), round(left)] > 0.95
 
 
-def test_a_square_about_the_enlarged_photo_is_the_same_square() -> None:
-    where = place(FACES[1], 256, "gpen")
-    scaled = where.in_photo_scaled(2, 3)
+def test_a_placement_in_the_enlarged_photo_is_the_same_square() -> None:
+    placement = place(FACES[1], 256, "gpen")
+    scaled = placement.in_photo_scaled(2, 3)
     assert scaled.size == 256
-    assert scaled.landmarks == pytest.approx(where.landmarks)
+    assert scaled.landmarks == pytest.approx(placement.landmarks)
     # Pixel centres are at integers: the photo's corner is at -1/2 before and after.
     points = np.array([(-0.5, -0.5), (10, 20), (419.5, 159.5)])
     enlarged = np.array([(-0.5, -0.5), (20.5, 61), (839.5, 479.5)])
-    assert apply(scaled.matrix, enlarged) == pytest.approx(apply(where.matrix, points))
+    assert apply(scaled.matrix, enlarged) == pytest.approx(apply(placement.matrix, points))
     back = scaled.in_photo_scaled(1 / 2, 1 / 3)
-    assert back.matrix == pytest.approx(where.matrix)
-    assert back.face.landmarks == pytest.approx(where.face.landmarks)
+    assert back.matrix == pytest.approx(placement.matrix)
+    assert back.face.landmarks == pytest.approx(placement.face.landmarks)
 
 
 def test_a_face_in_the_enlarged_photo_covers_the_same_pixels() -> None:
@@ -137,8 +138,8 @@ def test_a_face_in_the_enlarged_photo_covers_the_same_pixels() -> None:
     assert scaled.scaled(0.5, 0.25).box == face.box
 
 
-def test_strength_lays_the_crop_over_in_part(photo: Photo) -> None:
-    painted = [(where, np.zeros_like(crop)) for where, crop in cut_out(photo)]
+def test_strength_blends_the_crops(photo: Photo) -> None:
+    painted = [(placement, np.zeros_like(crop)) for placement, crop in crops_of(photo)]
     whole, weights = paste(photo, painted)
     part, part_weights = paste(photo, painted, Options(strength=0.25))
     assert np.allclose(part - photo, 0.25 * (whole - photo), atol=1e-6)
@@ -152,7 +153,10 @@ def test_strength_lays_the_crop_over_in_part(photo: Photo) -> None:
 
 
 def test_matching_colours_brings_the_photos_colours_back(photo: Photo) -> None:
-    tinted = [(where, np.clip(crop * 0.8 + (0.2, 0, -0.1), 0, 1).astype(np.float32)) for where, crop in cut_out(photo)]
+    tinted = [
+        (placement, np.clip(crop * 0.8 + (0.2, 0, -0.1), 0, 1).astype(np.float32))
+        for placement, crop in crops_of(photo)
+    ]
     plain, weights = paste(photo, tinted)
     matched, _ = paste(photo, tinted, Options(color_match=True))
     inside = weights > 0.95
@@ -169,9 +173,9 @@ def test_without_crops_the_photo_comes_back(photo: Photo) -> None:
     assert not weights.any()
 
 
-def test_the_parsed_mask_is_found_in_the_crop_as_it_is_now(photo: Photo) -> None:
-    (where, crop), parser = cut_out(photo)[0], checks.LeftHalf()
-    result, weights = paste(photo, [(where, 1 - crop)], Options(mask="parsed"), parser=parser)
+def test_the_parsed_mask_is_parsed_from_the_changed_crop(photo: Photo) -> None:
+    (placement, crop), parser = crops_of(photo)[0], checks.LeftHalf()
+    result, weights = paste(photo, [(placement, 1 - crop)], Options(mask="parsed"), parser=parser)
     assert np.array_equal(parser.seen[0], 1 - crop)
     assert weights[80, 60] > 0.95
     assert weights[80, 110] == pytest.approx(0, abs=0.05)
@@ -180,7 +184,7 @@ def test_the_parsed_mask_is_found_in_the_crop_as_it_is_now(photo: Photo) -> None
 
 def test_the_parsed_mask_needs_a_parser(photo: Photo) -> None:
     with pytest.raises(OptionError, match="needs a face parser"):
-        paste(photo, cut_out(photo), Options(mask="parsed"))
+        paste(photo, crops_of(photo), Options(mask="parsed"))
 
 
 @pytest.mark.parametrize(
@@ -194,12 +198,12 @@ def test_the_parsed_mask_needs_a_parser(photo: Photo) -> None:
         (np.full((64, 64, 3), np.nan, np.float32), "The crop's values go from nan"),
     ],
 )
-def test_what_is_no_crop_is_refused(photo: Photo, bad: Any, says: str) -> None:
-    good = cut_out(photo)
+def test_an_invalid_crop_is_refused(photo: Photo, bad: Any, says: str) -> None:
+    good = crops_of(photo)
     with pytest.raises(PhotoError, match=says):
         paste(photo, [good[0], (good[1][0], bad)])
 
 
-def test_what_is_no_photo_is_refused(photo: Photo) -> None:
+def test_an_invalid_photo_is_refused(photo: Photo) -> None:
     with pytest.raises(PhotoError, match="The photo is uint8"):
-        paste(np.zeros((160, 420, 3), np.uint8), cut_out(photo))  # type: ignore[arg-type]
+        paste(np.zeros((160, 420, 3), np.uint8), crops_of(photo))  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Real photographs through passthrough and marker networks: the answer is the photograph itself."""
+"""Real photos through passthrough and marker weights: the result is the photo itself, or is computed from it."""
 
 from __future__ import annotations
 
@@ -61,14 +61,14 @@ def test_solvay_with_options(solvay: Picture, passthrough: Model, yunet: FaceDet
 def test_solvay_on_the_background_of_an_upscaler(
     solvay: Picture, passthrough: Model, yunet: FaceDetector, tmp_path: Path
 ) -> None:
-    """The upscaler's pixels outside of the faces, to the last bit; inside of them the photograph's, at the new size."""
+    """Outside the faces the pixels are the upscaler's, to the last bit; inside they are the enlarged photo's."""
     photo = solvay.photo
     background = load_upscaler(known_upscaler(tmp_path / "upscaler.pth"))(photo)
     assert np.abs(background - known_output(photo)).max() <= 1e-6
     restoration = restore(photo, passthrough, yunet, background=background)
     mask = restoration.mask[..., None]
     assert len(restoration.faces) == 29
-    # What is laid over the background is the enlarged photograph, and that is not tinted.
+    # The enlarged photo is pasted over the background, without the upscaler's tint.
     checks.passed_through(restoration, background * (1 - mask) + enlarge(photo, 2) * mask)
 
 
@@ -81,7 +81,7 @@ def test_solvay_enlarged(solvay: Picture, passthrough: Model, yunet: FaceDetecto
 
 
 def test_solvay_pasted_into_a_given_background(solvay: Picture, passthrough: Model, yunet: FaceDetector) -> None:
-    """A background that is grey shows the faces where they belong in the enlarged picture, and only there."""
+    """Over a grey background the faces appear where they lie in the enlarged photo, and only there."""
     grey = np.full((1136, 2656, 3), 0.5, np.float32)
     restoration = restore(solvay.photo, passthrough, yunet, background=grey)
     expected = enlarge(solvay.photo, 2)
@@ -98,7 +98,7 @@ def test_solvay_pasted_into_a_given_background(solvay: Picture, passthrough: Mod
         ("ffhq_00000_lq", 6),
         ("ffhq_00000_hq", 6),
         ("ffhq_00001_lq", 6),
-        # The sharpest: much of it lies right at what the crop can hold, where the filter falls off.
+        # The sharpest: much of its detail lies at the limit of the crop, where the filter falls off.
         ("ffhq_00001_hq", 9),
         ("gray_106000", 9),
     ],
@@ -106,13 +106,13 @@ def test_solvay_pasted_into_a_given_background(solvay: Picture, passthrough: Mod
 def test_faces_larger_than_the_crop(
     photos: Path, make_model: Any, yunet: FaceDetector, name: str, largest: float, size: int
 ) -> None:
-    """What comes back is the photograph low-passed to what the crop can hold."""
+    """The result is the photo, low-passed to the resolution of the crop."""
     photo = read_picture(photos / f"{name}.png", 100).photo
     restoration = restore(photo, make_model(size), yunet)
     (face,) = restoration.faces
     low = low_passed(photo, face.matrix)
     expected = photo + (low - photo) * restoration.mask[..., None]
-    # A crop holds values from 0 to 1. Where the low-pass leaves them, it cannot come back as it was.
+    # A crop is clipped to [0, 1], so that the low-passed photo does not come back where it exceeds that.
     beyond = ((low < 0) | (low > 1)).any(axis=2).astype(np.uint8)
     spread = 2 * math.ceil(6 / math.sqrt(np.linalg.det(face.matrix[:, :2]))) + 1
     faithful = cv2.dilate(beyond, np.ones((spread, spread))) == 0
@@ -125,7 +125,7 @@ def test_faces_larger_than_the_crop(
 
 
 def low_passed(photo: NDArray[np.float32], matrix: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The photo through an ideal low-pass at the crop's resolution, along the crop's axes (Kaiser, 8 pixels)."""
+    """The photo through an ideal low-pass filter (Kaiser, 8 pixels) at the resolution of the crop, along its axes."""
     turn = matrix[:, :2]
     reach = math.ceil(8.5 / math.sqrt(np.linalg.det(turn)))
     y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
@@ -139,7 +139,7 @@ def low_passed(photo: NDArray[np.float32], matrix: NDArray[np.float64]) -> NDArr
     return np.stack([fftconvolve(padded[..., c], kernel[::-1, ::-1], mode="valid") for c in range(3)], axis=2)
 
 
-def test_a_tilted_photograph(solvay: Picture, passthrough: Model, yunet: FaceDetector) -> None:
+def test_a_tilted_photo(solvay: Picture, passthrough: Model, yunet: FaceDetector) -> None:
     part = solvay.photo[:, 300:900]
     turn = cv2.getRotationMatrix2D((300, 284), 25, 1)
     tilted = np.asarray(cv2.warpAffine(part, turn, (600, 568), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT))
@@ -152,7 +152,7 @@ def test_a_tilted_photograph(solvay: Picture, passthrough: Model, yunet: FaceDet
 
 
 @pytest.mark.parametrize("turns", [1, 2, 3])
-def test_a_photograph_lying_on_its_side(solvay: Picture, passthrough: Model, yunet: FaceDetector, turns: int) -> None:
+def test_a_rotated_photo(solvay: Picture, passthrough: Model, yunet: FaceDetector, turns: int) -> None:
     turned = np.ascontiguousarray(np.rot90(solvay.photo, turns))
     restoration = restore(turned, passthrough, yunet)
     assert len(restoration.faces) == 29
@@ -161,12 +161,12 @@ def test_a_photograph_lying_on_its_side(solvay: Picture, passthrough: Model, yun
     assert np.abs(np.rot90(upright.mask, turns) - restoration.mask).max() < 0.35  # the same faces, not others
 
 
-def test_marker_weights_keep_their_range_for_segmentation_networks(
+def test_marker_weights_in_the_range_of_synthesis_networks(
     solvay: Picture, make_model: Any, yunet: FaceDetector
 ) -> None:
-    """Seg2face works from 0 to 1: the same colour matrix there has another bias in the picture."""
+    """Seg2face works in [0, 1], so that the bias is in the photo's own units."""
     matrix, bias = checks.MATRIX * 0.5, np.array([0.3, 0.2, 0.25])
-    model = make_model(task="segmentation", color_matrix=matrix.tolist(), color_bias=bias.tolist())
+    model = make_model(task="synthesize", color_matrix=matrix.tolist(), color_bias=bias.tolist())
     restoration = restore(solvay.photo, model, yunet, Options(select="largest"))
     mask = restoration.mask[..., None]
     expected = solvay.photo * (1 - mask) + (solvay.photo @ matrix.T + bias) * mask

@@ -1,4 +1,4 @@
-"""The pipeline's own behaviour: progress and stopping, selection, errors, what a restoration holds."""
+"""The pipeline: progress and stopping, choosing faces, errors, and what a restoration holds."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ def face_at(x: float, y: float, scale: float = 0.35, score: float = 0.9) -> Face
 
 @pytest.fixture
 def three() -> list[Face]:
-    """Out of order on purpose: they are numbered from left to right."""
+    """Out of order on purpose: faces are numbered from left to right."""
     return [face_at(350, 80), face_at(70, 80), face_at(210, 80, 0.45)]
 
 
-def test_the_package_exports_the_function_not_the_module() -> None:
+def test_the_package_exports_the_function_and_not_the_module() -> None:
     assert exported is restore
 
 
@@ -101,7 +101,7 @@ def test_only_chosen_faces_are_touched(photo: Photo, make_model: Any, three: lis
     changed = np.flatnonzero((restoration.photo != photo).any(axis=(0, 2)))
     assert changed.min() > 130
     assert changed.max() < 290
-    assert restoration.summary == "1 face restored, 2 left as they were."
+    assert restoration.summary == "1 face restored, 2 skipped."
 
 
 def test_a_region_restricts_the_faces(photo: Photo, passthrough: Model, three: list[Face]) -> None:
@@ -128,10 +128,10 @@ def test_given_faces_are_taken_whatever_their_score(photo: Photo, passthrough: M
 
 def test_the_summary_says_why_no_face_was_chosen(photo: Photo, passthrough: Model, three: list[Face]) -> None:
     summary = restore(photo, passthrough, three, Options(only_faces="9")).summary
-    assert summary == "None of 3 faces was chosen (not among faces 9); the photograph is unchanged."
+    assert summary == "None of 3 faces was chosen (not among faces 9); the photo is unchanged."
 
 
-def test_progress_is_told_before_and_after_each_face(photo: Photo, passthrough: Model, three: list[Face]) -> None:
+def test_progress_is_reported_before_and_after_each_face(photo: Photo, passthrough: Model, three: list[Face]) -> None:
     calls: list[tuple[int, int, int | None]] = []
 
     def on_progress(done: int, total: int, face: RestoredFace | None) -> None:
@@ -141,7 +141,7 @@ def test_progress_is_told_before_and_after_each_face(photo: Photo, passthrough: 
     assert calls == [(0, 3, None), (1, 3, 0), (2, 3, 1), (3, 3, 2)]
 
 
-def test_returning_false_keeps_what_is_done(photo: Photo, make_model: Any, three: list[Face]) -> None:
+def test_returning_false_stops_and_keeps_the_faces_done(photo: Photo, make_model: Any, three: list[Face]) -> None:
     model = make_model(color_bias=(0.3, 0, 0))
     restoration = restore(photo, model, three, on_progress=lambda done, total, face: done < 1)
     assert [face.number for face in restoration.faces] == [0]
@@ -153,7 +153,7 @@ def test_returning_false_keeps_what_is_done(photo: Photo, make_model: Any, three
 
 
 class Counting:
-    """A model that notes how many faces each call has."""
+    """A model that records the batch size of each call."""
 
     def __init__(self, model: Model) -> None:
         self.calls: list[int] = []
@@ -172,7 +172,7 @@ def two_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pipeline, "faces_per_call", lambda model, wanted: min(2, wanted))
 
 
-def test_faces_restored_together_are_those_restored_one_by_one(
+def test_a_batch_gives_the_same_faces_as_one_by_one(
     photo: Photo, make_model: Any, three: list[Face], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = Counting(make_model(color_matrix=checks.MATRIX.tolist(), color_bias=checks.BIAS.tolist()))
@@ -190,7 +190,7 @@ def test_faces_restored_together_are_those_restored_one_by_one(
 
 
 @pytest.mark.usefixtures("two_at_a_time")
-def test_progress_is_told_of_each_face_of_a_call(photo: Photo, passthrough: Model, three: list[Face]) -> None:
+def test_progress_is_reported_for_each_face_of_a_batch(photo: Photo, passthrough: Model, three: list[Face]) -> None:
     calls: list[tuple[int, int, int | None]] = []
 
     def on_progress(done: int, total: int, face: RestoredFace | None) -> None:
@@ -201,7 +201,7 @@ def test_progress_is_told_of_each_face_of_a_call(photo: Photo, passthrough: Mode
 
 
 @pytest.mark.usefixtures("two_at_a_time")
-def test_a_stop_between_faces_of_a_call_keeps_those_before_it(photo: Photo, make_model: Any, three: list[Face]) -> None:
+def test_a_stop_within_a_batch_keeps_the_faces_before_it(photo: Photo, make_model: Any, three: list[Face]) -> None:
     model = Counting(make_model(color_bias=(0.3, 0, 0)))
     restoration = restore(photo, model, three, on_progress=lambda done, total, face: done < 1)
     assert model.calls == [2]
@@ -214,9 +214,7 @@ def test_a_stop_between_faces_of_a_call_keeps_those_before_it(photo: Photo, make
 
 
 @pytest.mark.usefixtures("two_at_a_time")
-def test_a_face_that_cannot_be_aligned_takes_no_place_in_a_call(
-    photo: Photo, passthrough: Model, three: list[Face]
-) -> None:
+def test_a_face_that_cannot_be_aligned_is_not_in_a_batch(photo: Photo, passthrough: Model, three: list[Face]) -> None:
     model = Counting(passthrough)
     broken = [Face((x, 10, x + 20, 30), 0.9, np.full((5, 2), x + 10.0)) for x in (100, 380)]
     restoration = restore(photo, model, [*three, *broken])
@@ -226,20 +224,18 @@ def test_a_face_that_cannot_be_aligned_takes_no_place_in_a_call(
 
 
 @pytest.mark.usefixtures("two_at_a_time")
-def test_numbers_that_are_none_are_an_error_in_any_face_of_a_call(
-    photo: Photo, passthrough: Model, three: list[Face]
-) -> None:
+def test_inf_in_any_face_of_a_batch_is_an_error(photo: Photo, passthrough: Model, three: list[Face]) -> None:
     class Broken(Counting):
         def __call__(self, pictures: Any) -> Any:
             out = super().__call__(pictures).clone()
             out[-1, 0, 5, 5] = float("inf")
             return out
 
-    with pytest.raises(GpenError, match="no numbers"):
+    with pytest.raises(GpenError, match="returned NaN or Inf"):
         restore(photo, Broken(passthrough), three)
 
 
-def test_an_exception_of_the_callback_passes_through_and_the_model_stays_usable(
+def test_an_exception_of_the_callback_propagates_and_the_model_stays_usable(
     photo: Photo, passthrough: Model, three: list[Face]
 ) -> None:
     class StoppedError(BaseException):
@@ -280,9 +276,9 @@ def test_tiny_photos(passthrough: Model, shape: tuple[int, int]) -> None:
     assert np.abs(restoration.photo - photo).max() < 1e-3
 
 
-def test_numbers_that_are_none_are_an_error(photo: Photo, make_model: Any) -> None:
+def test_nan_is_an_error(photo: Photo, make_model: Any) -> None:
     model = make_model(color_bias=(float("nan"), 0, 0))
-    with pytest.raises(GpenError, match="no numbers"):
+    with pytest.raises(GpenError, match="returned NaN or Inf"):
         restore(photo, model, [face_at(210, 80)])
 
 
@@ -307,14 +303,14 @@ def test_numbers_that_are_none_are_an_error(photo: Photo, make_model: Any) -> No
         ),
     ],
 )
-def test_what_cannot_be_restored_is_said(
+def test_invalid_input_is_refused_with_the_reason(
     passthrough: Model, bad: Any, more: dict[str, Any], error: type[Exception], says: str
 ) -> None:
     with pytest.raises(error, match=says):
         restore(bad, passthrough, [], **more)
 
 
-def test_the_parsed_mask_asks_the_parser_for_the_restored_face(photo: Photo, make_model: Any) -> None:
+def test_the_parsed_mask_is_parsed_from_the_restored_face(photo: Photo, make_model: Any) -> None:
     parser = checks.LeftHalf()
     restoration = restore(
         photo, make_model(color_bias=(0.3, 0, 0)), [face_at(210, 80)], Options(mask="parsed"), parser=parser

@@ -83,8 +83,8 @@ def test_weights_for_another_task_are_refused_with_both_names(make_model, task, 
         run(task, photo, model, detector, damage=damage)
     text = str(caught.value)
     assert text.startswith("made.pth is a GPEN 256 ")
-    assert f"for the task {weights};" in text
-    assert f"one for the task {task}, such as GPEN-" in text
+    assert f"for the task {weights}. Choose a model" in text
+    assert f"a model for the task {task}, such as GPEN-" in text
 
 
 def test_run_restore_equals_restore(solvay, passthrough, yunet):

@@ -1,4 +1,4 @@
-"""Upscalers: what they make, in tiles that leave no seam, and every file that is none."""
+"""Upscalers: their output, tiles without seams, and files that are refused."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from spandrel.architectures.Compact import Compact
 from spandrel.architectures.GFPGAN import GFPGAN
 
 import gpen
-from gpen import upscale
 from gpen.errors import CheckpointError, GpenError, OutOfMemoryError, PhotoError
 from gpen.network.spec import Spec
 from gpen.network.synthetic import synthetic_weights
 from gpen.options import Options
+from gpen.restoration import upscaler as upscaler_module
 from gpen.restoration.upscaler import HALO, SMALLEST_TILE, Upscaler, load_upscaler, spans
 from gpen.weights.spandrel import usable_dtype
 from tests.restoration.upscalers import known_output, known_upscaler, published_names, random_upscaler
@@ -34,12 +34,12 @@ def noise(height: int, width: int) -> np.ndarray:
 
 
 def in_tiles(upscaler: Upscaler, tile: int) -> Upscaler:
-    return Upscaler(upscaler._descriptor, upscaler.path, tile)
+    return Upscaler(upscaler.descriptor, upscaler.path, tile)
 
 
 @pytest.mark.parametrize("scale", [1, 2, 3, 4])
 @pytest.mark.parametrize("size", [(1, 1), (3, 40), (150, 211)])
-def test_the_known_upscaler_gives_the_known_picture(tmp_path, scale, size):
+def test_the_known_upscaler_gives_the_known_output(tmp_path, scale, size):
     upscaler = load_upscaler(known_upscaler(tmp_path / "known.pth", scale))
     photo = noise(*size)
     before = photo.copy()
@@ -51,10 +51,10 @@ def test_the_known_upscaler_gives_the_known_picture(tmp_path, scale, size):
     assert np.array_equal(photo, before)
 
 
-# The one that folds 4 x 4 pixels into one sees four times as far, which is farther than the halo.
+# The one that folds 4 x 4 pixels into one has a receptive field four times as large, larger than the halo.
 @pytest.mark.parametrize(("scale", "shuffle", "largest"), [(4, 1, 1e-6), (2, 2, 1e-5), (1, 4, 1e-3)])
 @pytest.mark.parametrize("size", [(141, 277), (90, 331), (129, 128)])
-def test_tiles_leave_no_trace(tmp_path, scale, shuffle, largest, size):
+def test_tiles_leave_no_seams(tmp_path, scale, shuffle, largest, size):
     upscaler = load_upscaler(random_upscaler(tmp_path / "random.pth", scale, shuffle))
     photo = noise(*size)
     whole = upscaler(photo)
@@ -68,12 +68,12 @@ def test_tiles_leave_no_trace(tmp_path, scale, shuffle, largest, size):
         assert len(seen) > 2 or tile > max(size)
 
 
-def test_without_a_halo_there_would_be_a_trace(tmp_path, monkeypatch):
-    """What the test above would not see if the network looked at single pixels only."""
+def test_without_a_halo_there_are_seams(tmp_path, monkeypatch):
+    """Shows that the test above could fail: the network looks beyond single pixels."""
     upscaler = in_tiles(load_upscaler(random_upscaler(tmp_path / "random.pth", 2)), 128)
     photo = noise(200, 200)
     whole = upscaler(photo)
-    monkeypatch.setattr(upscale, "HALO", 1)
+    monkeypatch.setattr(upscaler_module, "HALO", 1)
     assert np.abs(upscaler(photo) - whole).max() > 1e-3
 
 
@@ -97,7 +97,7 @@ def test_spans_cover_a_length_once(length, tile, multiple, minimum):
         assert last - first <= max(tile, unit) + 2 * unit + minimum
 
 
-def test_it_can_be_stopped_between_tiles(tmp_path):
+def test_on_tile_stops_it_between_tiles(tmp_path):
     upscaler = in_tiles(load_upscaler(known_upscaler(tmp_path / "known.pth")), 128)
     with pytest.raises(GpenError, match=r"was stopped after 3 of \d+ tiles\.$"):
         upscaler(noise(300, 300), on_tile=lambda done, total: done < 3)
@@ -110,10 +110,10 @@ def test_it_can_be_stopped_between_tiles(tmp_path):
     assert upscaler(noise(3, 3)).shape == (6, 6, 3)
 
 
-def test_where_memory_is_short_tiles_become_smaller(tmp_path):
+def test_out_of_memory_halves_the_tiles(tmp_path):
     upscaler = load_upscaler(known_upscaler(tmp_path / "known.pth"))
     largest, sizes = [150], []
-    really = upscaler._descriptor._call_fn
+    really = upscaler.descriptor._call_fn
 
     def small_only(network, pixels):
         sizes.append(max(pixels.shape[2:]))
@@ -121,42 +121,40 @@ def test_where_memory_is_short_tiles_become_smaller(tmp_path):
             raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 1 GiB")
         return really(network, pixels)
 
-    upscaler._descriptor._call_fn = small_only
+    upscaler.descriptor._call_fn = small_only
     photo = noise(400, 530)
     assert np.abs(upscaler(photo) - known_output(photo)).max() <= 1e-6
     assert sizes[0] > sizes[1] > 150 >= max(sizes[2:])
     sizes.clear()
     upscaler(photo)
-    assert max(sizes) <= 150  # it keeps what worked
+    assert max(sizes) <= 150  # the tile size that worked is kept
     largest[0] = 20
     with pytest.raises(OutOfMemoryError, match=r"needs more memory than is free on cpu, even for tiles of 128 x 128"):
         upscaler(photo)
 
 
-def test_other_errors_of_a_network_pass_through(tmp_path):
+def test_other_errors_of_a_network_propagate(tmp_path):
     upscaler = load_upscaler(known_upscaler(tmp_path / "known.pth"))
-    upscaler._descriptor._call_fn = lambda network, pixels: 1 / 0
+    upscaler.descriptor._call_fn = lambda network, pixels: 1 / 0
     with pytest.raises(ZeroDivisionError):
         upscaler(noise(8, 8))
 
 
-def test_values_that_are_no_numbers(tmp_path):
+def test_nan_is_an_error(tmp_path):
     network = Compact(num_feat=4, num_conv=1, upscale=2)
     network.body[0].weight.data[0, 0, 0, 0] = torch.nan
     torch.save(network.state_dict(), tmp_path / "nan.pth")
-    with pytest.raises(
-        GpenError, match=r"\(nan\.pth\) returned values that are no numbers\. The weight file is damaged"
-    ):
+    with pytest.raises(GpenError, match=r"\(nan\.pth\) returned NaN or Inf\. The weight file is damaged"):
         load_upscaler(tmp_path / "nan.pth")(noise(8, 8))
 
 
 @pytest.mark.parametrize("photo", [np.zeros((4, 4, 3), np.uint8), np.zeros((4, 4), np.float32), noise(4, 4) * 255])
-def test_what_is_no_photo(tmp_path, photo):
+def test_an_invalid_photo_is_refused(tmp_path, photo):
     with pytest.raises(PhotoError, match=r"^The photo"):
         load_upscaler(known_upscaler(tmp_path / "known.pth"))(photo)
 
 
-def test_a_background_has_the_models_size_or_that_of_the_option(tmp_path):
+def test_a_background_has_the_size_of_the_model_or_of_the_option(tmp_path):
     upscaler = load_upscaler(known_upscaler(tmp_path / "known.pth", 4))
     photo = noise(20, 31)
     assert np.array_equal(upscaler.background(photo, Options()), upscaler(photo))
@@ -165,18 +163,18 @@ def test_a_background_has_the_models_size_or_that_of_the_option(tmp_path):
 
 
 @pytest.mark.parametrize(("scale", "factor"), [(4, 1.0), (4, 1.5), (2, 4.0)])
-def test_a_background_that_is_too_large_is_not_begun(tmp_path, scale, factor):
+def test_a_background_that_is_too_large_is_refused_before_it_is_made(tmp_path, scale, factor):
     upscaler = load_upscaler(known_upscaler(tmp_path / "known.pth", scale))
-    upscaler._descriptor = None
+    upscaler.descriptor = None
     limits = Options(max_megapixels=0.1, upscale=factor)
     with pytest.raises(PhotoError, match=r"would make a picture of 0\.2 megapixels, more than the 0\.1 allowed"):
         upscaler.background(noise(100, 100), limits)
 
 
-def test_random_numbers_are_the_same_each_time_and_leave_no_trace(tmp_path):
+def test_random_noise_is_repeatable_and_leaves_the_global_generator_alone(tmp_path):
     upscaler = load_upscaler(known_upscaler(tmp_path / "known.pth"))
-    really = upscaler._descriptor._call_fn
-    upscaler._descriptor._call_fn = lambda network, pixels: really(network, pixels + 0.1 * torch.rand_like(pixels))
+    really = upscaler.descriptor._call_fn
+    upscaler.descriptor._call_fn = lambda network, pixels: really(network, pixels + 0.1 * torch.rand_like(pixels))
     torch.manual_seed(7)
     expected = torch.rand(3)
     torch.manual_seed(7)
@@ -194,13 +192,13 @@ def test_safetensors_and_wrapped_files(tmp_path):
     torch.save({f"module.{name}": value.half() for name, value in state.items()}, tmp_path / "half.pth")
     for name, tolerance in (("a.safetensors", 0), ("wrapped.pth", 0), ("half.pth", 1e-2)):
         upscaler = load_upscaler(tmp_path / name)
-        assert upscaler._descriptor.dtype == torch.float32
+        assert upscaler.descriptor.dtype == torch.float32
         assert np.abs(upscaler(noise(16, 16)) - expected).max() <= tolerance
 
 
 @pytest.mark.parametrize(("scale", "shuffle"), [(4, 1), (2, 2), (1, 4)])
 def test_published_names(tmp_path, scale, shuffle):
-    """As in RealESRNet_x4plus.pth, and the realesrnet_x1, x2 and x4 that GPEN's authors use."""
+    """The tensor names of RealESRNet_x4plus.pth, and of the realesrnet_x1, x2 and x4 that GPEN's authors use."""
     random_upscaler(tmp_path / "old.pth", scale, shuffle)
     state = published_names(torch.load(tmp_path / "old.pth", weights_only=True))
     torch.save({"params_ema": state}, tmp_path / "realesrnet.pth")
@@ -216,11 +214,11 @@ def test_it_can_be_loaded_and_used_in_inference_mode(tmp_path):
         upscaler = load_upscaler(tmp_path / "known.pth")
         result = upscaler(noise(8, 8))
     assert np.abs(result - known_output(noise(8, 8))).max() <= 1e-6
-    assert not next(upscaler._descriptor.model.parameters()).is_inference()
-    assert upscaler._descriptor.model.training is False
+    assert not next(upscaler.descriptor.model.parameters()).is_inference()
+    assert upscaler.descriptor.model.training is False
 
 
-def test_the_package_offers_it(tmp_path):
+def test_the_package_exports_it(tmp_path):
     assert isinstance(gpen.load_upscaler(str(known_upscaler(tmp_path / "known.pth")), "auto"), gpen.Upscaler)
 
 
@@ -250,20 +248,20 @@ def test_a_missing_file(tmp_path):
 
 
 @pytest.mark.parametrize("wrapped", [False, True])
-def test_a_gpen_network_is_no_background_model(tmp_path, wrapped):
+def test_a_gpen_network_is_refused(tmp_path, wrapped):
     weights = synthetic_weights(Spec(64, 64, 2, 1 / 16, 16, 2))
     torch.save({"g_ema": weights} if wrapped else weights, tmp_path / "mine.pth")
     with pytest.raises(CheckpointError, match=r"^mine\.pth is a GPEN 64 network, which restores faces\. A background"):
         load_upscaler(tmp_path / "mine.pth")
 
 
-def test_a_gfpgan_network_is_no_background_model(tmp_path):
+def test_a_gfpgan_network_is_refused(tmp_path):
     with torch.device("meta"):
         network = GFPGAN(
             out_size=512, num_style_feat=512, channel_multiplier=2, fix_decoder=False, input_is_latent=True
         )
     shapes = {name: tensor.shape for name, tensor in network.state_dict().items()}
-    numbers = torch.zeros(max(map(math.prod, shapes.values())))  # the same for all, or it would be 350 MB
+    numbers = torch.zeros(max(map(math.prod, shapes.values())))  # shared by all tensors, to save 350 MB
     state = {name: numbers[: math.prod(shape)].view(shape) for name, shape in shapes.items()}
     torch.save(state, tmp_path / "GFPGANv1.4.pth")
     with pytest.raises(
@@ -286,7 +284,7 @@ def test_grey_upscalers_are_refused(tmp_path):
         (("a", "b"), "another network"),
     ],
 )
-def test_networks_that_spandrel_does_not_read_as_upscalers(tmp_path, names, what):
+def test_other_networks_are_refused(tmp_path, names, what):
     torch.save({name: torch.zeros(2) for name in names}, tmp_path / "x.pth")
     with pytest.raises(CheckpointError, match=rf"^x\.pth is {what}.*does not read as an upscaler\. A background"):
         load_upscaler(tmp_path / "x.pth")
@@ -296,7 +294,9 @@ def test_a_network_that_only_looks_like_an_upscaler(tmp_path):
     state = Compact(num_feat=4, num_conv=1).state_dict()
     del state["body.2.bias"]
     torch.save(state, tmp_path / "x.pth")
-    with pytest.raises(CheckpointError, match=r"a compact upscaler \(SRVGGNet\), and spandrel cannot load it as an upscaler"):
+    with pytest.raises(
+        CheckpointError, match=r"a compact upscaler \(SRVGGNet\), and spandrel cannot load it as an upscaler"
+    ):
         load_upscaler(tmp_path / "x.pth")
 
 
@@ -309,7 +309,7 @@ class Bomb:
 
 
 @pytest.mark.parametrize("bare", [False, True])
-def test_nothing_in_a_file_is_run(tmp_path, bare):
+def test_code_in_a_file_is_not_run(tmp_path, bare):
     content = {"body.0.weight": torch.zeros(3), "body.1.weight": Bomb(tmp_path / "bomb")}
     if bare:
         (tmp_path / "evil.pth").write_bytes(pickle.dumps({"params": Bomb(tmp_path / "bomb")}))
@@ -330,7 +330,7 @@ def test_damaged_files(tmp_path):
             load_upscaler(tmp_path / f"{name}.pth")
 
 
-def test_without_spandrel_it_says_what_to_install(tmp_path, monkeypatch):
+def test_without_spandrel_the_error_says_what_to_install(tmp_path, monkeypatch):
     known_upscaler(tmp_path / "known.pth")
     monkeypatch.delitem(sys.modules, "spandrel")
     really = builtins.__import__
@@ -345,7 +345,7 @@ def test_without_spandrel_it_says_what_to_install(tmp_path, monkeypatch):
         load_upscaler(tmp_path / "known.pth")
 
 
-def test_where_spandrel_is_broken_it_says_why(tmp_path, monkeypatch):
+def test_if_spandrel_is_broken_the_error_says_why(tmp_path, monkeypatch):
     known_upscaler(tmp_path / "known.pth")
     (tmp_path / "spandrel.py").write_text("raise RuntimeError('operator torchvision::nms does not exist')")
     monkeypatch.delitem(sys.modules, "spandrel")

@@ -1,4 +1,4 @@
-"""Steady video over a real photograph: the real detector, passthrough weights, and motion that is known."""
+"""Steady video from a real photo: the real detector, passthrough weights, and known motion."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ def tracked(clip: list[Frame], detected: list[list[Face]]) -> list[list[TrackedF
 
 @pytest.fixture(scope="module")
 def always_there(tracked: list[list[TrackedFace]]) -> list[int]:
-    """Numbers of the faces that are in every frame."""
+    """The numbers of the faces that are in every frame."""
     numbers = [{face.number for face in faces} for faces in tracked]
     return sorted(set.intersection(*numbers))
 
 
 def nearest(faces: list[list[Face]], to: list[Face]) -> list[Face]:
-    """In each frame the face nearest to another one."""
+    """For each frame, the face nearest to the other one."""
     return [
         min(found, key=lambda face: float(np.hypot(*np.subtract(face.center, other.center))))
         for found, other in zip(faces, to, strict=True)
@@ -52,11 +52,11 @@ def nearest(faces: list[list[Face]], to: list[Face]) -> list[Face]:
 
 
 def jitter(matrices: list[Matrix]) -> NDArray[np.float64]:
-    """Of scale, rotation, and both shifts: the standard deviation of what a steady motion does not explain."""
+    """The standard deviation of the second differences of scale, rotation and both shifts: 0 for steady motion."""
     return np.diff([matrix[[0, 1, 0, 1], [0, 0, 2, 2]] for matrix in matrices], 2, axis=0).std(axis=0)
 
 
-def test_the_jitter_of_the_crop_falls_by_three_and_more_and_it_lags_by_less_than_half_a_pixel(
+def test_crops_jitter_three_times_less_and_lag_by_less_than_half_a_pixel(
     clip: list[Frame],
     detected: list[list[Face]],
     tracked: list[list[TrackedFace]],
@@ -75,16 +75,16 @@ def test_the_jitter_of_the_crop_falls_by_three_and_more_and_it_lags_by_less_than
         speed = np.gradient(true, axis=0)
         fastest = np.linalg.norm(speed, axis=1).max()
         assert fastest > 4
-        # By how many frames the path has to be shifted to fit best to the true one, or to the one that was seen.
+        # The lag: the shift in frames that fits the path best to the true path, or to the detected one.
         for reference in (true, seen):
             late = float(((reference - smoothed) * speed).sum() / (speed**2).sum())
             assert abs(late) * fastest < 0.5
-        # And it is nearer to the truth at any time.
+        # The smoothed path is closer to the true one.
         errors = [np.linalg.norm(path - true, axis=1) for path in (seen, smoothed)]
         assert np.sqrt(np.mean(errors[1] ** 2)) < 0.6 * np.sqrt(np.mean(errors[0] ** 2))
 
 
-def test_each_frame_comes_out_as_it_went_in_by_way_of_the_steady_crops(
+def test_frames_pass_through_the_steady_crops_unchanged(
     clip: list[Frame], tracked: list[list[TrackedFace]], passthrough: Model
 ) -> None:
     for frame, faces in list(zip(clip, tracked, strict=True))[::6]:
@@ -95,7 +95,7 @@ def test_each_frame_comes_out_as_it_went_in_by_way_of_the_steady_crops(
             assert np.array_equal(done.matrix, crop_matrix(face.face, CROP, "gpen"))
 
 
-def test_a_missed_face_is_restored_all_the_same(
+def test_a_face_missed_in_some_frames_is_bridged(
     clip: list[Frame], detected: list[list[Face]], tracked: list[list[TrackedFace]], always_there: list[int]
 ) -> None:
     number = always_there[0]
@@ -116,7 +116,7 @@ def test_a_missed_face_is_restored_all_the_same(
 def test_a_cut_resets_the_tracks(
     clip: list[Frame], detected: list[list[Face]], solvay: Picture, yunet: FaceDetector
 ) -> None:
-    """The same camera, and then other people in the same places."""
+    """The same camera motion, then other people at the same positions."""
     part, elsewhere = clip[:12], np.array([[0, 0, 800], [0, 0, 0]])
     other = [seen_through(solvay.photo, frame.true - elsewhere) for frame in part]
     cuts = find_cuts([thumbnail(picture) for picture in [*(frame.picture for frame in part), *other]])

@@ -1,9 +1,8 @@
-"""A restoration at another strength, without the network, is what a run with that strength is."""
+"""A restoration at another strength equals a run with that strength, without running the network."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -22,7 +21,7 @@ TINT = ((0.9, 0.3, 0.0), (0.1, 0.6, 0.2), (0.0, 0.1, 0.5))
 
 CASES = {
     "restore": ("restore", {}),
-    "restore, larger and with the original's colours": ("restore", {"upscale": 1.5, "color_match": True}),
+    "restore, upscaled and colour-matched": ("restore", {"upscale": 1.5, "color_match": True}),
     "colorize": ("colorize", {"mask": "box"}),
     "inpaint": ("inpaint", {}),
     "colorize, aligned": ("colorize", {}),
@@ -32,7 +31,7 @@ CASES = {
 
 @pytest.fixture
 def run_case(make_model: MakeModel, solvay: Picture, yunet: FaceDetector) -> Callable[..., Restoration]:
-    """Runs one of the cases on a part of the Solvay photograph whose faces are close to one another."""
+    """Runs one of the cases on a part of the Solvay photo whose faces are close to each other."""
     models = {}
 
     def run_at(case: str, strength: float, **more: object) -> Restoration:
@@ -60,7 +59,7 @@ def run_case(make_model: MakeModel, solvay: Picture, yunet: FaceDetector) -> Cal
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_another_strength_is_what_a_run_with_it_is(
+def test_another_strength_equals_a_run_with_it(
     case: str, run_case: Callable[..., Restoration], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = [run_case(case, strength) for strength in STRENGTHS]
@@ -68,23 +67,28 @@ def test_another_strength_is_what_a_run_with_it_is(
     assert kept.faces
     monkeypatch.setattr(Model, "__call__", lambda *_: pytest.fail("the network ran"))
     for strength, fresh in zip(STRENGTHS, expected, strict=True):
-        again = kept.at(strength)
+        again = kept.with_strength(strength)
         assert np.array_equal(again.photo, fresh.photo)
         assert np.array_equal(again.mask, fresh.mask)
         assert again.summary == fresh.summary
-        kept = again  # and once more, from that one
+        kept = again  # the next one starts from this one
     assert not np.array_equal(expected[1].photo, expected[2].photo)
 
 
-def test_what_is_held_is_counted(run_case: Callable[..., Restoration]) -> None:
+def test_nbytes_of_the_layers(run_case: Callable[..., Restoration]) -> None:
     kept = run_case("restore", 1.0, keep_layers=True)
     assert kept.layers is not None
     photo = kept.photo.nbytes
     assert photo < kept.layers.nbytes < photo * (1 + 4 / 3 * 2)
 
 
-def test_without_layers_there_is_no_other_strength(run_case: Callable[..., Restoration]) -> None:
+def test_without_layers_with_strength_is_an_error(run_case: Callable[..., Restoration]) -> None:
     made = run_case("restore", 1.0)
     assert made.layers is None
     with pytest.raises(ValueError, match="layers"):
-        replace(made, note="").at(0.5)
+        made.with_strength(0.5)
+
+
+def test_the_old_name_still_works(run_case: Callable[..., Restoration]) -> None:
+    kept = run_case("colorize, aligned", 1.0, keep_layers=True)
+    assert np.array_equal(kept.at(0.5).photo, kept.with_strength(0.5).photo)

@@ -1,4 +1,4 @@
-"""Upscalers as spandrel's architectures save them, small, with known or random weights."""
+"""Small upscalers in spandrel's architectures, saved with known or random weights."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from spandrel.architectures.ESRGAN import ESRGAN
 from torch import Tensor
 
 TINT = (0.1, 0.0, -0.1)
-"""What the known upscaler adds to red, green and blue: channels that change places are seen."""
+"""What the known upscaler adds to red, green and blue, so that swapped channels show."""
 
 
 def known_upscaler(path: Path, scale: int = 2, tint: Sequence[float] = TINT) -> Path:
-    """Save an upscaler whose output is the nearest pixel, tinted: its convolutions work, and the last one drops it."""
+    """Save an upscaler whose output is the nearest pixel, tinted: the last of its convolutions has zero weights."""
     torch.manual_seed(0)
     network = Compact(num_feat=4, num_conv=1, upscale=scale)
     torch.nn.init.zeros_(network.body[-1].weight)
@@ -28,25 +28,25 @@ def known_upscaler(path: Path, scale: int = 2, tint: Sequence[float] = TINT) -> 
 
 
 def known_output(photo: NDArray[np.float32], scale: int = 2, tint: Sequence[float] = TINT) -> NDArray[np.float32]:
-    """What the known upscaler makes of a photo (H, W, 3)."""
+    """The output of the known upscaler for a photo (H, W, 3)."""
     larger = photo.repeat(scale, axis=0).repeat(scale, axis=1)
     return (larger + np.array(tint, np.float32)).clip(0, 1)
 
 
 def random_upscaler(path: Path, scale: int, shuffle: int = 1) -> Path:
-    """Save an ESRGAN of one block, scale ``scale``; with shuffle it works on a picture folded to fewer pixels."""
+    """Save an ESRGAN of one block; ``shuffle`` folds that many pixels squared into one before it."""
     torch.manual_seed(0)
     more = {"in_nc": 3 * shuffle**2, "shuffle_factor": shuffle} if shuffle > 1 else {}
     network = ESRGAN(num_filters=8, num_blocks=1, scale=scale * shuffle, **more)
     for parameter in network.parameters():
-        parameter.data *= 2  # what is far away counts
+        parameter.data *= 2  # so that distant pixels matter
     network.model[-1].bias.data += 0.5
     torch.save(network.state_dict(), path)
     return path
 
 
 def published_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors of an ESRGAN under the names that Real-ESRGAN, and GPEN with it, give them."""
+    """The tensors of an ESRGAN under the names of Real-ESRGAN, which GPEN uses too."""
     last = {"0": "conv_first", "3": "conv_up1", "6": "conv_up2", "8": "conv_hr", "10": "conv_last"}
     names = {}
     for name in state:
