@@ -1,1 +1,1 @@
-"""The GPEN network as a PyTorch module, and its parts. Nothing here knows a file."""
+"""The GPEN network as a PyTorch module, and its parts. Nothing here reads or writes files."""

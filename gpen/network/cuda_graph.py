@@ -1,7 +1,7 @@
-"""Calls of a network whose shapes repeat, on an NVIDIA GPU: recorded once as a CUDA graph, then started as a whole.
+"""Repeated calls of a network on an NVIDIA GPU: recorded once as a CUDA graph, then replayed.
 
-A call starts several hundred kernels. For a small face a GPU is done with each sooner than the next one can be started
-from Python; a graph starts them all at once.
+A call launches several hundred kernels. For a small crop the GPU finishes each one before Python can launch the next;
+a graph launches them all at once.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from torch import Tensor
 from ..wording import first_line
 
 SWITCH = "GPEN_CUDA_GRAPH"
-"""Environment variable that forbids recording where it is "0"."""
+"""Environment variable that disables recording when it is "0"."""
 
-_ROOM = 4
-"""A graph holds its memory for as long as it exists: of what a call takes, so many times has to be free before."""
+_HEADROOM = 4
+"""How many times the memory of one call has to be free before recording: a graph holds its memory while it exists."""
 
 _log = logging.getLogger(__name__)
 
@@ -29,28 +29,28 @@ Call = Callable[[Tensor], Tensor]
 
 
 class RepeatedCalls:
-    """What was recorded of a function, for inputs of the kind that repeats.
+    """The recording of a function for the kind of input that repeats.
 
-    A recording is made at the second call in a row of one kind, and is used only if it returns what that call did, to
-    the last bit. There is one at a time.
+    A recording is made at the second consecutive call of one kind, and is used only if it returns the result of that
+    call bit for bit. There is at most one.
     """
 
     def __init__(self) -> None:
         self._last: Hashable = None
         self._recorded: tuple[Hashable, Call] | None = None
         self._given_up = False
-        # A recording has one place for its input: two threads would get each other's results.
+        # A recording has one input buffer: two threads would get each other's results.
         self._lock = threading.Lock()
 
     def __reduce__(self) -> tuple[type[RepeatedCalls], tuple[()]]:
-        # A copy of the network has weights elsewhere.
+        # A copy of the network has other weights.
         return RepeatedCalls, ()
 
     def run(self, call: Call, x: Tensor, state: Hashable, record: Callable[[Call, Tensor], Call | None]) -> Tensor:
-        """What ``call`` returns for ``x``, by a recording where there is one.
+        """The result of ``call(x)``, from a recording if there is one.
 
-        state: what a recording holds for, besides the input's shape, dtype and device. record: makes one; None where
-        there is no room for it now.
+        state: what a recording depends on, besides the input's shape, dtype and device. record: makes a recording;
+        returns None when there is too little free memory for one.
         """
         kind = (x.shape, x.dtype, x.device, state)
         with self._lock:
@@ -64,7 +64,7 @@ class RepeatedCalls:
             return out
 
     def forget(self) -> None:
-        """Let go of what was recorded, and of its memory."""
+        """Discard the recording and free its memory."""
         self._last = self._recorded = None
 
     def _called(self, call: Call, x: Tensor) -> Tensor:
@@ -74,7 +74,7 @@ class RepeatedCalls:
             if self._recorded is None:
                 raise
             self.forget()
-        # Memory may have run out for what the recording held.
+        # The recording may have held the memory that was missing.
         return call(x)
 
     def _try(
@@ -84,62 +84,62 @@ class RepeatedCalls:
             recorded = record(call, x)
             same = recorded is None or torch.equal(recorded(x), out)
         except Exception as error:
-            # The result is there already; only the next calls could have been faster.
+            # This call has its result; only later calls could have been faster.
             _log.warning("The network's calls could not be recorded as a CUDA graph: %s", first_line(error))
             self._given_up = True
             return
         if not same:
-            _log.info("A CUDA graph of the network's calls gives other digits than the calls, and is not used.")
+            _log.info("A CUDA graph of the network's calls returns different values than the calls, and is not used.")
             self._given_up = True
         elif recorded is not None:
             self._recorded = (kind, recorded)
 
 
 class CudaGraph:
-    """What a call does on CUDA, recorded for one input and replayed for others of its shape.
+    """A call on CUDA, recorded for one input and replayed for others of its shape.
 
-    kept: gives what the call reads besides its input and the weights; it has to stay where it is.
+    cached: returns the tensors that the call reads besides its input and the weights; their memory must stay valid.
     """
 
-    def __init__(self, call: Call, x: Tensor, kept: Callable[[], list[Tensor]]) -> None:
+    def __init__(self, call: Call, x: Tensor, cached: Callable[[], list[Tensor]]) -> None:
         with torch.cuda.device(x.device), torch.inference_mode(False), torch.no_grad():
             current = torch.cuda.current_stream()
             try:
                 self._input = x.clone(memory_format=torch.preserve_format)
-                # Libraries that set themselves up at their first call in a stream cannot do so while recorded.
+                # Libraries that initialise at their first call on a stream cannot do so during recording.
                 stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
                 stream.wait_stream(current)
                 with torch.cuda.stream(stream):
                     call(self._input)
                 current.wait_stream(stream)
                 self._graph = torch.cuda.CUDAGraph()
-                # Other threads of a host may ask for memory meanwhile; that concerns them alone.
+                # Other threads of a host may allocate memory meanwhile, which must not break the recording.
                 with torch.cuda.graph(self._graph, stream=stream, capture_error_mode="thread_local"):
                     self._output = call(self._input)
             finally:
                 # A recording that fails leaves its own stream behind.
                 torch.cuda.set_stream(current)
-            self._kept = kept()
+            self._cached = cached()
 
     def __call__(self, x: Tensor) -> Tensor:
         self._input.copy_(x)
         self._graph.replay()
-        # The next replay writes over it.
+        # The next replay overwrites it.
         return self._output.clone()
 
 
 def can_record(device: torch.device, needed: int) -> bool:
-    """Whether calls that need so many bytes may be recorded there: on CUDA proper, with plenty of memory free."""
+    """Whether calls that need ``needed`` bytes may be recorded: on real CUDA with enough free memory."""
     if device.type != "cuda" or torch.version.hip is not None or os.environ.get(SWITCH) == "0":
         return False
-    # Found on AMD's GPUs, where a translation passes for CUDA, without graphs.
+    # ZLUDA translates CUDA for AMD GPUs, without graphs.
     if "ZLUDA" in torch.cuda.get_device_name(device):
         return False
-    return torch.cuda.mem_get_info(device)[0] >= _ROOM * needed
+    return torch.cuda.mem_get_info(device)[0] >= _HEADROOM * needed
 
 
 def weights_state(network: torch.nn.Module) -> Hashable:
-    """Changes whenever a tensor of the network is put elsewhere, or is written to in place."""
+    """A value that changes whenever a tensor of the network is moved, replaced or written to in place."""
     return tuple(_state_of(tensor) for tensor in (*network.parameters(), *network.buffers()))
 
 

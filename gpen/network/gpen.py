@@ -1,13 +1,13 @@
 """The GPEN network.
 
-An encoder of strided convolutions whose feature maps are concatenated into a StyleGAN2 generator in the
-place of its noise (Yang et al., "GAN Prior Embedded Network for Blind Face Restoration in the Wild", CVPR
-2021; Karras et al., "Analyzing and Improving the Image Quality of StyleGAN", CVPR 2020). The state dict has
-the names and shapes of the published checkpoints.
+An encoder of strided convolutions whose feature maps are concatenated into a StyleGAN2 generator in place of its noise
+(Yang et al., "GAN Prior Embedded Network for Blind Face Restoration in the Wild", CVPR 2021; Karras et al., "Analyzing
+and Improving the Image Quality of StyleGAN", CVPR 2020). The state dict has the names and shapes of the published
+checkpoints.
 
-At the large levels a feature map is hundreds of megabytes, more than any cache holds, and to write and read such
-maps takes longer than the arithmetic. So every level is computed in strips of rows, from the map of the level below
-to that of its own, and what lies between never exists as a whole.
+At the large levels a feature map is hundreds of megabytes, more than any cache, and writing and reading such maps takes
+longer than the arithmetic. So every level is computed in strips of rows, from the map of the level below to its own,
+and the intermediate maps never exist as a whole.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class _ConstantInput(nn.Module):
 
 
 class _Generator(nn.Module):
-    """StyleGAN2's generator with the encoder's maps in the place of noise."""
+    """StyleGAN2's generator with the encoder's maps in place of noise."""
 
     def __init__(self, spec: Spec) -> None:
         super().__init__()
@@ -58,7 +58,10 @@ class _Generator(nn.Module):
             self.to_rgbs.append(ToRGB(2 * channels, dim))
 
     def forward(self, code: Tensor, encoded: list[Rows], strip_bytes: int) -> Tensor:
-        """Code: float32 (N, style_dim). encoded: the encoder's maps, largest first; emptied from the end."""
+        """The picture (N, 3, out_size, out_size) for the style ``code``, float32 (N, style_dim).
+
+        encoded: the encoder's maps, largest first; emptied from the end. strip_bytes: size of the largest strip.
+        """
         style = self.style(code)
         x = self.input.input.expand(len(code), -1, -1, -1)
         out = empty_map(x, 2 * self.conv1.out_channels, BOTTOM_SIZE, BOTTOM_SIZE)
@@ -73,7 +76,7 @@ class _Generator(nn.Module):
     def _level(
         self, i: int, below: Tensor, rgb: Tensor, style: Tensor, encoded: Rows | None, strip_bytes: int
     ) -> tuple[Tensor, Tensor]:
-        """Map and picture of twice the height and width; of the last level's map no more than a strip."""
+        """The map and picture of twice the height and width; of the last level's map only one strip."""
         first, second = cast("tuple[StyledConv, StyledConv]", (self.convs[2 * i], self.convs[2 * i + 1]))
         to_rgb = cast("ToRGB", self.to_rgbs[i])
         is_last = i == len(self.to_rgbs) - 1
@@ -83,12 +86,12 @@ class _Generator(nn.Module):
         to_rgb_weight = to_rgb.modulate(style)
         rgb = fir.upsample(rgb, to_rgb.upsample.kernel)
         out = empty_map(below, channels, step if is_last else size, size)
-        # What the first convolution makes of a strip, with a row more above and below for the second one.
+        # The first convolution's output for a strip, with one more row above and below for the second convolution.
         window = empty_map(below, channels, step + 2, size)
         for top in range(0, size, step):
             bottom = min(size, top + step)
             start, stop = (top + 1 if top else 0), min(size, bottom + 1)
-            # The two rows that this strip shares with the one before; above the first lies a row of zeros.
+            # The two rows that this strip shares with the previous one; above the first strip is a row of zeros.
             if top:
                 window[:, :, :2] = window[:, :, step : step + 2].clone()
             else:
@@ -108,24 +111,28 @@ def _rows(encoded: Rows | None, start: int, stop: int) -> Tensor | None:
 
 
 def rows_at_once(row_bytes: int, height: int, strip_bytes: int) -> int:
-    """Rows of a strip of at most ``strip_bytes``: an even number, at least 2, at most ``height``."""
+    """The height of a strip of at most ``strip_bytes``: an even number, at least 2, at most ``height``."""
     return min(height, max(2, strip_bytes // row_bytes // 2 * 2))
 
 
 class GPEN(nn.Module):
-    """A GPEN network of any published shape, and of in_size < out_size.
+    """A GPEN network of any published shape, including in_size < out_size.
 
-    Maps a picture (N, 3, in_size, in_size) to (N, 3, out_size, out_size), in the parameters' dtype. Above
-    in_size, where the encoder has no map, zeros take its place (the published code draws random noise there).
-
-    strip_bytes: size of the largest strips that feature maps are computed in; None: what suits the device. The
-    result does not depend on it beyond rounding; less takes less memory, and much less takes more time.
+    Maps pictures (N, 3, in_size, in_size) to (N, 3, out_size, out_size), in the parameters' dtype and the value range
+    of the task. Above in_size, where the encoder has no map, zeros replace it (the published code draws random noise
+    there).
     """
+
+    spec: Spec
+    """Its shape."""
+    strip_bytes: int | None
+    """Size of the largest strips in which feature maps are computed; None: a size that suits the device. The result
+    does not depend on it beyond rounding; smaller strips take less memory, and much smaller ones more time."""
 
     def __init__(self, spec: Spec) -> None:
         super().__init__()
         self.spec = spec
-        self.strip_bytes: int | None = None
+        self.strip_bytes = None
         self._repeated = RepeatedCalls()
         self.generator = _Generator(spec)
         channels = [spec.channels(size) for size in spec.encoder_sizes]
@@ -138,7 +145,7 @@ class GPEN(nn.Module):
     @torch.no_grad()
     def forward(self, x: Tensor) -> Tensor:
         if x.device.type == "cpu" and len(x) > 1:
-            # One picture keeps all cores busy; a batch would take more memory and no less time.
+            # One picture keeps all cores busy: a batch would take more memory and as much time.
             return torch.cat([self.forward_together(picture[None]) for picture in x])
         if x.device.type == "cuda":
             return self._repeated.run(self.forward_together, x, self._state(), self._record)
@@ -146,12 +153,12 @@ class GPEN(nn.Module):
 
     @torch.no_grad()
     def forward_together(self, x: Tensor) -> Tensor:
-        """The same, a batch always as a batch."""
+        """The same as :meth:`forward`, but always computes a batch as a batch and never records."""
         strip_bytes = self._strip_bytes_on(x.device)
-        # Channels-last is the layout in which the large levels are fastest, on CPUs and on CUDA alike.
+        # Channels-last is the fastest layout for the large levels, on CPUs and on CUDA.
         picture = x.contiguous(memory_format=torch.channels_last)
 
-        # The largest map is made anew wherever a strip of it is needed: that is faster than to write and read it.
+        # Strips of the largest map are recomputed when needed: that is faster than writing and reading the map.
         def largest(start: int, stop: int) -> Tensor:
             return cast("Tensor", self.ecd0(picture[:, :, start:stop]))
 
@@ -167,7 +174,7 @@ class GPEN(nn.Module):
         return out
 
     def derived(self) -> list[Tensor]:
-        """What was computed from the weights and is kept for the next call."""
+        """Tensors that were computed from the weights and are cached for the next call."""
         return [tensor for module in self.modules() if isinstance(module, StyledConv) for tensor in module.derived()]
 
     def _strip_bytes_on(self, device: torch.device) -> int:
@@ -183,7 +190,7 @@ class GPEN(nn.Module):
         return CudaGraph(call, x, self.derived)
 
     def _apply(self, *args: Any, **kwargs: Any) -> GPEN:
-        # Called where the network is moved or converted, and by hosts before every picture to no effect.
+        # Called when the network is moved or converted, and by hosts before every picture without any effect.
         before = weights_state(self)
         super()._apply(*args, **kwargs)  # type: ignore[no-untyped-call]
         if weights_state(self) != before:

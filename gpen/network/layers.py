@@ -1,8 +1,8 @@
 """The plain layers of the GPEN network, written for inference on strips of feature maps.
 
-Two identities keep the passes over large feature maps few. The leaky ReLU is positively homogeneous, so its
-gain of sqrt(2) is moved into the weights and biases before it. And a bias added after a convolution or a
-filter is that convolution's own bias.
+Two identities reduce the passes over large feature maps. The leaky ReLU is positively homogeneous, so its gain of
+sqrt(2) is moved into the weights and biases before it. And a bias that is added after a convolution or a filter becomes
+the bias of that convolution.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ LEAKY_GAIN = math.sqrt(2)
 EPSILON = 1e-8
 
 Rows = Callable[[int, int], Tensor]
-"""Gives the rows from the first number up to, but not including, the second of a feature map (N, C, H, W)."""
+"""Returns the rows from ``start`` up to, but not including, ``stop`` of a feature map (N, C, H, W)."""
 
 
 def empty_map(like: Tensor, channels: int, height: int, width: int) -> Tensor:
@@ -45,7 +45,7 @@ class Bias(nn.Module):
 
 
 class Kernel(nn.Module):
-    """A FIR kernel under the name that the published state dict gives it."""
+    """A FIR kernel under its name in the published state dict."""
 
     kernel: Tensor
 
@@ -55,7 +55,7 @@ class Kernel(nn.Module):
 
 
 class _EqualizedConv(nn.Module):
-    """Weight of a convolution with equalised learning rate: used times 1 / sqrt(fan in)."""
+    """Weight of a convolution with equalised learning rate: it is multiplied by 1 / sqrt(fan in)."""
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int) -> None:
         super().__init__()
@@ -74,7 +74,7 @@ class EqualizedLinear(nn.Module):
         self.lr_multiplier = lr_multiplier
 
     def forward(self, x: Tensor) -> Tensor:
-        # The input is scaled instead of the weight: it is smaller.
+        # Scale the input, which is smaller than the weight.
         return F.linear(x * self.scale, self.weight.float(), self.bias.float() * self.lr_multiplier)
 
 
@@ -113,7 +113,7 @@ class EncoderDown(nn.Sequential):
         super().__init__(Kernel(), _EqualizedConv(in_channels, out_channels, 3), Bias(out_channels))
 
     def forward(self, above: Rows, size: int, rows_at_once: int) -> Tensor:  # type: ignore[override]
-        """Map (N, C, size, size), given as rows, to (N, C', size / 2, size / 2), so many rows of that at a time."""
+        """Map (N, C, size, size), given as rows, to (N, C', size / 2, size / 2), ``rows_at_once`` at a time."""
         blur, conv, activate = cast("tuple[Kernel, _EqualizedConv, Bias]", tuple(self))
         weight, bias = conv.weight * (conv.scale * LEAKY_GAIN), activate.bias * LEAKY_GAIN
 

@@ -1,4 +1,4 @@
-"""How large strips of feature maps are, and what memory a call of the network takes."""
+"""The size of strips of feature maps, and the memory that a call of the network takes."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ import torch
 from .spec import Spec
 
 CPU_STRIP_BYTES = 16 << 20
-"""Largest strip on a CPU: its caches are small, and the C library keeps blocks of up to twice this size for the next
-call instead of asking the system for them anew."""
+"""Largest strip on a CPU: its caches are small, and the C library reuses blocks of up to twice this size instead of
+returning them to the system."""
 GPU_STRIP_BYTES = 256 << 20
 """Largest strip elsewhere: enough to keep a GPU busy."""
 
 _STRIPS = 4
-# Float32 copies of the widest kernels, out x in = w x 2 w: their energies, one in Winograd's form, one modulated.
+# float32 copies of the widest kernels, out x in = w x 2 w: their energies, one in Winograd's form, one modulated.
 _DERIVED_BYTES = 4 * 2 * (9 + 16 + 3 * 9)
 
 
 def strip_bytes_on(device: torch.device) -> int:
-    """Size of the largest strips where none is given."""
+    """The default size of the largest strips, in bytes."""
     return CPU_STRIP_BYTES if device.type == "cpu" else GPU_STRIP_BYTES
 
 
 def memory_estimate(spec: Spec, dtype: torch.dtype, batch: int = 1, strip_bytes: int = GPU_STRIP_BYTES) -> int:
-    """Bytes that one call of the network takes, its weights not counted: about, and without a library's workspaces.
+    """Approximate bytes that one call of the network takes, without its weights and the workspaces of libraries.
 
-    The encoder's maps, the largest left out, wait for the generator. At each of its levels there are the map of the
-    level below, that of its own, and strips: the input and output of the convolutions, a filter's and an encoder's.
-    Besides, there are pictures, and what is derived from the weights.
+    The encoder's maps, except for the largest, wait for the generator. At each of its levels there are the map of the
+    level below, the level's own map, and strips: the input and output of the convolutions, a filter's and an encoder's.
+    In addition there are pictures, and the tensors derived from the weights.
     """
     itemsize = torch.empty((), dtype=dtype).element_size()
 

@@ -1,4 +1,4 @@
-"""What distinguishes one GPEN network from another."""
+"""The hyperparameters that distinguish one GPEN network from another."""
 
 from __future__ import annotations
 
@@ -10,22 +10,23 @@ BOTTOM_SIZE = 4
 
 @dataclass(frozen=True)
 class Spec:
-    """The shape of a GPEN network.
-
-    in_size, out_size: pixels of the square input and output, powers of two (out_size >= in_size).
-    channel_multiplier scales the channels of the levels from 64 x 64 up, narrow those of all levels.
-    style_dim: length of the style vector. n_mlp: layers of the mapping network.
-    """
+    """The shape of a GPEN network."""
 
     in_size: int
+    """Height and width of the input in pixels, a power of two."""
     out_size: int
+    """Height and width of the output in pixels, a power of two, at least in_size."""
     channel_multiplier: float = 2
+    """Scales the channels of the levels from 64 x 64 up."""
     narrow: float = 1
+    """Scales the channels of all levels."""
     style_dim: int = 512
+    """Length of the style vector."""
     n_mlp: int = 8
+    """Layers of the mapping network."""
 
     def channels(self, size: int) -> int:
-        """Channels of the feature maps of ``size`` x ``size`` (published rule, truncating as it does)."""
+        """Channels of the feature maps of ``size`` x ``size``, by the published rule with its truncation."""
         if size <= 32:
             return int(512 * self.narrow)
         return int(16384 // size * self.channel_multiplier * self.narrow)
@@ -42,7 +43,7 @@ class Spec:
 
     @property
     def title(self) -> str:
-        """How the network is called, such as "GPEN 512" or "GPEN 256 to 1024"."""
+        """The name of the network, such as "GPEN 512" or "GPEN 256 to 1024"."""
         if self.in_size == self.out_size:
             return f"GPEN {self.in_size}"
         return f"GPEN {self.in_size} to {self.out_size}"

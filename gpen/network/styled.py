@@ -1,4 +1,4 @@
-"""StyleGAN2's styled convolution as GPEN has it: with the encoder's map where StyleGAN2 adds noise.
+"""StyleGAN2's styled convolution in GPEN's variant: with the encoder's map where StyleGAN2 adds noise.
 
 Styles and demodulation are computed in float32 whatever the network's precision: float16 cannot hold the
 squares that they sum.
@@ -21,52 +21,51 @@ from .layers import EPSILON, LEAKY_GAIN, LEAKY_SLOPE, Bias, EqualizedLinear, Ker
 KERNEL_SIZE = 3
 
 _WINOGRAD_PIXELS = 64 * 64
-"""Of the smallest map that is convolved by Winograd's method: below, the transformed weights are larger than it is
-worth."""
+"""Pixels of the smallest map that is convolved by Winograd's method: for smaller ones, reading the transformed weights
+costs more than the method saves."""
 
 
 @dataclass(frozen=True, eq=False)
 class Modulated:
-    """What a modulated convolution does for one style, or for the styles of a batch.
-
-    weight: (out, in, 3, 3), or as Winograd's method takes it, (16, in, out). before: factors of the input's channels
-    (N, in, 1, 1), after: of the output's (N, out, 1, 1); None where the weight holds them.
-    """
+    """The weights of a modulated convolution for one style, or for the styles of a batch."""
 
     weight: Tensor
+    """(out, in, 3, 3), or (16, in, out) for Winograd's method."""
     before: Tensor | None = None
+    """Factors of the input channels (N, in, 1, 1); None if they are part of the weight."""
     after: Tensor | None = None
+    """Factors of the output channels (N, out, 1, 1); None if they are part of the weight."""
 
 
 class _Derived:
-    """Something that is computed from a weight, and kept for as long as the weight stays the same."""
+    """A tensor that is computed from a weight and cached until the weight changes."""
 
     def __init__(self, compute: Callable[[Tensor], Tensor]) -> None:
         self._compute = compute
-        self._kept: tuple[Tensor, tuple[int, int], Tensor] | None = None
+        self._cache: tuple[Tensor, tuple[int, int], Tensor] | None = None
 
     def of(self, weight: Tensor) -> Tensor:
         if weight.is_inference():
-            # Such tensors do not count their changes.
+            # Inference tensors have no version counter.
             return self._compute(weight)
-        kept, state = self._kept, (weight.data_ptr(), weight._version)
-        if kept is not None and kept[0] is weight and kept[1] == state:
-            return kept[2]
+        cache, state = self._cache, (weight.data_ptr(), weight._version)
+        if cache is not None and cache[0] is weight and cache[1] == state:
+            return cache[2]
         derived = self._compute(weight)
-        self._kept = (weight, state, derived)
+        self._cache = (weight, state, derived)
         return derived
 
     @property
-    def kept(self) -> list[Tensor]:
-        """What is kept: one tensor, or none."""
-        return [] if self._kept is None else [self._kept[2]]
+    def cached(self) -> list[Tensor]:
+        """The cached tensor, if any."""
+        return [] if self._cache is None else [self._cache[2]]
 
     def forget(self) -> None:
-        self._kept = None
+        self._cache = None
 
 
 class _ModulatedConv(nn.Module):
-    """Convolution of 3 x 3 whose input channels are scaled by the style, and its outputs demodulated."""
+    """3 x 3 convolution whose input channels are scaled by the style, and whose outputs are demodulated."""
 
     BLUR_PADDING = 1
 
@@ -82,17 +81,16 @@ class _ModulatedConv(nn.Module):
         self._transformed = _Derived(_transformed)
 
     def modulate(self, style: Tensor, pixels: int, gain: float) -> Modulated:
-        """Modulation, demodulation and ``gain`` for inputs of so many pixels; style: float32 (N, style_dim)."""
+        """Modulation, demodulation and ``gain`` for inputs of ``pixels`` pixels; style: float32 (N, style_dim)."""
         weight = self.weight[0]
         modulation = self.modulation(style) * self.scale
         demodulation = gain * torch.rsqrt(modulation.square() @ self._energy.of(self.weight).T + EPSILON)
         if len(style) == 1 and weight.shape[1] * pixels > weight.numel():
             factors = demodulation.T * modulation
             return Modulated((weight * factors[:, :, None, None]).to(weight.dtype))
-        # Scaling the input's channels by the style and the output's by the demodulation is the same as scaling
-        # the weight. It costs less where the maps are small, and serves a batch of styles with one weight. Meanwhile
-        # the largest factor is made as small as equalisation makes it: the raw weights are of magnitude 1, and
-        # float16 must hold what they sum up to.
+        # Scaling the input channels by the style and the output channels by the demodulation equals scaling the weight.
+        # It costs less for small maps, and one weight serves a batch of styles. The largest factor is limited to that
+        # of the equalisation: the raw weights are of magnitude 1, and their sums have to fit into float16.
         largest = modulation.abs().amax(dim=1, keepdim=True).clamp_min(EPSILON)
         before = (modulation / largest * self.scale)[:, :, None, None].to(weight.dtype)
         after = (demodulation * largest / self.scale)[:, :, None, None].to(weight.dtype)
@@ -102,7 +100,7 @@ class _ModulatedConv(nn.Module):
         return Modulated(weight, before, after)
 
     def convolve(self, x: Tensor, modulated: Modulated, bias: Tensor | None) -> Tensor:
-        """Convolve (N, in, H + 2, W), its rows padded already: (N, out, H, W)."""
+        """Convolve (N, in, H + 2, W), whose rows are already padded, to (N, out, H, W)."""
         if modulated.before is not None:
             x = x * modulated.before
         if modulated.weight.dim() == 3:
@@ -110,7 +108,7 @@ class _ModulatedConv(nn.Module):
         return F.conv2d(x, modulated.weight, bias, padding=(0, 1))
 
     def upsample(self, x: Tensor, modulated: Modulated, bias: Tensor | None, start: int, stop: int) -> Tensor:
-        """Rows ``start`` to ``stop`` of (N, out, 2 H, 2 W), made of (N, in, H, W) by convolution and filter."""
+        """Rows ``start`` to ``stop`` of (N, out, 2 H, 2 W), from (N, in, H, W) by convolution and filter."""
         height = x.shape[2]
         spread = 2 * height + 1
         begin, end = fir.rows_to_blur(start, stop, spread, self.BLUR_PADDING)
@@ -124,18 +122,18 @@ class _ModulatedConv(nn.Module):
         return fir.blur(x, kernel, self.BLUR_PADDING, bias, first=2 * first, height=spread, rows=wanted)
 
     def derived(self) -> list[Tensor]:
-        """What is kept of the weight beside it."""
-        return self._energy.kept + self._transformed.kept
+        """Tensors that are cached along with the weight."""
+        return self._energy.cached + self._transformed.cached
 
     def _apply(self, *args: Any, **kwargs: Any) -> _ModulatedConv:
-        # Called where the network is moved or converted.
+        # Called when the network is moved or converted.
         self._energy.forget()
         self._transformed.forget()
         return super()._apply(*args, **kwargs)  # type: ignore[no-untyped-call, no-any-return]
 
 
 def _energy(weight: Tensor) -> Tensor:
-    """The sum of the squares of each kernel of (1, out, in, 3, 3): float32 (out, in)."""
+    """The sum of squares of each kernel in (1, out, in, 3, 3): float32 (out, in)."""
     norm: Tensor = torch.linalg.vector_norm(weight[0], dim=(2, 3), dtype=torch.float32)
     return norm.square_()
 
@@ -145,7 +143,7 @@ def _transformed(weight: Tensor) -> Tensor:
 
 
 class _Injection(nn.Module):
-    """The weight of the encoder's map, where StyleGAN2 has the weight of its noise."""
+    """The weight of the encoder's map; in StyleGAN2 it is the weight of the noise."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -153,7 +151,7 @@ class _Injection(nn.Module):
 
 
 class StyledConv(nn.Module):
-    """Modulated convolution, the encoder's map concatenated behind it, bias and leaky ReLU over both."""
+    """Modulated convolution, concatenated with the encoder's map; bias and leaky ReLU on both."""
 
     def __init__(self, in_channels: int, out_channels: int, style_dim: int, *, upsample: bool = False) -> None:
         super().__init__()
@@ -163,19 +161,19 @@ class StyledConv(nn.Module):
         self.out_channels = out_channels
 
     def derived(self) -> list[Tensor]:
-        """What is kept of the convolution's weight beside it."""
+        """Tensors that are cached along with the convolution's weight."""
         return self.conv.derived()
 
     def modulate(self, style: Tensor, pixels: int) -> Modulated:
-        """What this layer does, for these styles, to inputs of so many pixels."""
+        """The convolution's weights for float32 styles (N, style_dim) and inputs of ``pixels`` pixels."""
         return self.conv.modulate(style, pixels, LEAKY_GAIN)
 
     def convolve(self, x: Tensor, modulated: Modulated, encoded: Tensor | None, out: Tensor) -> None:
-        """Write what (N, in, H + 2, W) gives into ``out`` (N, 2 out, H, W); encoded: (N, out, H, W) or None."""
+        """Write the result for (N, in, H + 2, W) into ``out`` (N, 2 out, H, W); encoded: (N, out, H, W) or None."""
         self._write(out, self.conv.convolve(x, modulated, self._conv_bias(modulated)), modulated, encoded)
 
     def upsample(self, x: Tensor, modulated: Modulated, encoded: Tensor | None, out: Tensor, start: int) -> None:
-        """Write rows of what (N, in, H, W) gives into ``out`` (N, 2 out, rows, 2 W): those from ``start``, of 2 H."""
+        """Write rows of the result for (N, in, H, W), from ``start``, into ``out`` (N, 2 out, rows, 2 W)."""
         stop = start + out.shape[2]
         generated = self.conv.upsample(x, modulated, self._conv_bias(modulated), start, stop)
         self._write(out, generated, modulated, encoded)
@@ -184,7 +182,7 @@ class StyledConv(nn.Module):
         return None if modulated.after is not None else self.activate.bias[: self.out_channels] * LEAKY_GAIN
 
     def _write(self, out: Tensor, generated: Tensor, modulated: Modulated, encoded: Tensor | None) -> None:
-        # Both halves are written into one buffer: nothing is concatenated.
+        # Both halves are written into one buffer, which saves the concatenation.
         head, tail = out[:, : self.out_channels], out[:, self.out_channels :]
         bias = (self.activate.bias * LEAKY_GAIN)[:, None, None]
         if modulated.after is None:
@@ -199,9 +197,9 @@ class StyledConv(nn.Module):
 
 
 def _addcmul(out: Tensor, offset: Tensor, x: Tensor, factor: Tensor) -> None:
-    """Write offset + x * factor into ``out``, which is a part of a larger map."""
+    """Write offset + x * factor into ``out``, which is part of a larger map."""
     if out.device.type in ("cpu", "cuda"):
         torch.addcmul(offset, x, factor, out=out)
     else:
-        # Not every backend honours an ``out`` with gaps.
+        # Not every backend supports a non-contiguous ``out``.
         out.copy_(torch.addcmul(offset, x, factor))

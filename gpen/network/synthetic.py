@@ -1,16 +1,15 @@
-"""Made weights whose answer is known: the network does its full work and the output can be predicted.
+"""Synthetic weights with a known output: the network does its full work, and the result can be predicted.
 
-They are no trained model. Tests use them to see every mistake as a number; the demonstration uses the
-sharpening ones, and says so.
+They are not a trained model. Tests use them to turn every mistake into a number; the demonstration uses the sharpening
+ones, and says so.
 
-How it works. The 1 x 1 convolution ``ecd0`` puts +R, -R, +G, -G, +B, -B into its first six channels. They
-reach the last ToRGB through the concatenation at the largest level, two leaky ReLUs with gain sqrt(2)
-later: x becomes 2x where it is positive and 0.08x where it is negative, so the difference of a pair's two
-channels is 2.08x. The last ToRGB adds those differences up through a 3 x 3 colour matrix; everything else
-that reaches the picture is multiplied by zero.
+How it works: the 1 x 1 convolution ``ecd0`` puts +R, -R, +G, -G, +B, -B into its first six channels. They reach the
+last ToRGB through the concatenation at the largest level, after two leaky ReLUs with gain sqrt(2): x becomes 2x where
+it is positive and 0.08x where it is negative, so the difference of a pair's two channels is 2.08x. The last ToRGB adds
+these differences through a 3 x 3 colour matrix; everything else that reaches the picture is multiplied by zero.
 
-With a filter, the last styled convolution reads the six channels instead, and the last ToRGB reads its
-output: one more leaky ReLU, after which the difference of a pair is sqrt(2) x 1.2 times the filtered value.
+With a filter, the last styled convolution reads the six channels instead, and the last ToRGB reads its output: one more
+leaky ReLU, after which the difference of a pair is sqrt(2) x 1.2 times the filtered value.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from .layers import LEAKY_GAIN, LEAKY_SLOPE
 from .spec import Spec
 
 PAIR_GAIN = LEAKY_GAIN**2 * (1 + LEAKY_SLOPE**2)
-"""What a pair's difference has become after two scaled leaky ReLUs: 2.08."""
+"""The factor of a pair's difference after two scaled leaky ReLUs: 2.08."""
 
 IDENTITY = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
 
@@ -45,17 +44,17 @@ def synthetic_weights(
 ) -> dict[str, Tensor]:
     """State dict of a network that returns ``color_matrix @ filtered(x) + color_bias``.
 
-    x: RGB as the network gets it. ``kernel``: 3 x 3, applied to each channel as a correlation with zeros
-    beyond the border; None for no filter. With the defaults the network is the identity (passthrough
-    weights). All tensors that do not matter are random.
+    x: the network's input, RGB. kernel: 3 x 3 filter of each channel, a correlation with zeros beyond the border; None
+    for no filter. With the defaults the network is the identity (passthrough weights). All tensors that do not affect
+    the result are random.
 
-    Needs in_size == out_size and at least six channels at that size; CheckpointError otherwise.
+    CheckpointError unless in_size == out_size and that size has at least six channels.
     """
     channels = spec.channels(spec.out_size)
     if spec.in_size != spec.out_size or channels < 6:
         raise CheckpointError(
-            f"Made weights need equal input and output sizes and six channels at the largest level; "
-            f"{spec.title} has {channels}."
+            f"Synthetic weights need equal input and output sizes and six channels at the largest level; {spec.title} "
+            f"has {channels}. Choose another spec."
         )
     generator = torch.Generator().manual_seed(seed)
     weights = {
@@ -116,7 +115,7 @@ def _write_rgb(
     matrix: Sequence[Sequence[float]],
     bias: Sequence[float],
 ) -> None:
-    """Let ToRGB ``last`` make the picture of the pairs from channel ``first`` on; silence the others."""
+    """Let ToRGB ``last`` compute the picture from the pairs that begin at channel ``first``; zero the others."""
     for name in list(weights):
         if ".to_rgb" in name and name.endswith(("conv.weight", ".bias")) and "modulation" not in name:
             weights[name] = torch.zeros_like(weights[name])

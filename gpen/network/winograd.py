@@ -1,9 +1,9 @@
-"""Convolution of 3 x 3 by Winograd's minimal filtering, F(2 x 2, 3 x 3).
+"""3 x 3 convolution by Winograd's minimal filtering, F(2 x 2, 3 x 3).
 
-Source: Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", CVPR 2016, section 4.1. Each 2 x 2
-outputs take 16 multiplications for each pair of channels instead of 36; what it costs are additions before and
-after, which pay where a map has many channels and few pixels. In float32 the result differs from a direct
-convolution by about as much as two of those differ from each other; lower precisions lose too much.
+Source: Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", CVPR 2016, section 4.1. A tile of 2 x 2
+outputs takes 16 multiplications per pair of channels instead of 36. The price is additions before and after, which pay
+off for maps with many channels and few pixels. In float32 the result differs from a direct convolution about as much as
+two direct convolutions differ from each other; lower precisions lose too much.
 """
 
 from __future__ import annotations
@@ -12,29 +12,30 @@ import torch
 from torch import Tensor
 
 TILE = 2
-"""Outputs of a tile along each axis; it is made of 4 inputs."""
+"""Outputs of a tile along each axis."""
 _POINTS = 4
+"""Inputs of a tile along each axis."""
 _WEIGHT_TRANSFORM = ((1.0, 0.0, 0.0), (0.5, 0.5, 0.5), (0.5, -0.5, 0.5), (0.0, 0.0, 1.0))
 
 _WORKING_BYTES = 8 << 20
-"""Of the transformed input at a time."""
+"""Bytes of transformed input to compute at a time."""
 
 
 def transform_weight(weight: Tensor) -> Tensor:
-    """(out, in, 3, 3) to what :func:`convolve` takes: (16, in, out)."""
+    """Transform (out, in, 3, 3) to (16, in, out), as :func:`convolve` takes it."""
     transform = torch.tensor(_WEIGHT_TRANSFORM, dtype=weight.dtype, device=weight.device)
     transform = torch.kron(transform, transform)
     out = weight.new_empty((_POINTS**2, weight.shape[1], weight.shape[0]))
-    # One by one: as a whole, what lies between would be twice as large as the result.
+    # One by one: as a whole, the intermediate result would be twice as large as the final one.
     for point, row in zip(out, transform, strict=True):
         point.copy_((weight.flatten(2) @ row).mT)
     return out
 
 
 def convolve(x: Tensor, weight: Tensor) -> Tensor:
-    """Convolve (1, in, H + 2, W) to (1, out, H, W), both channels last; columns are padded with zeros, rows are not.
+    """Convolve (1, in, H + 2, W) to (1, out, H, W), both channels last; pads columns with zeros, but not rows.
 
-    weight: (16, in, out), by :func:`transform_weight`. H and W have to be even.
+    weight: (16, in, out), from :func:`transform_weight`. H and W have to be even.
     """
     _, channels, height, width = x.shape
     height -= 2

@@ -1,4 +1,4 @@
-"""The published files: what they are called, what they are for, where they come from, their licence."""
+"""The published models: their names, kinds, addresses, licences and hashes."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from ..tasks import task_of_network
 
 KINDS = ("network", "detector", "parser", "recognizer")
 
-# In the order in which they are preferred: a safetensors file is read lazily and cannot hold code.
 NETWORK_SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt")
+"""In order of preference: a safetensors file opens faster and cannot contain code."""
 ONNX_SUFFIX = ".onnx"
 _SUFFIXES = (*NETWORK_SUFFIXES, ONNX_SUFFIX)
 _PRECISION = re.compile(r"-(fp16|half|float16|f16|bf16|bfloat16|fp32|float32)$")
@@ -24,33 +24,33 @@ class Published:
     """One published file."""
 
     name: str
-    """As the user types it."""
+    """The name that the user types."""
     kind: str
     """One of :data:`KINDS`."""
     saved_as: str
-    """Its file name in our folders."""
+    """The file name under which it is downloaded."""
     addresses: tuple[str, ...]
-    """http(s), in order of preference; empty where none is known."""
+    """http(s) addresses, in order of preference; empty if none is known."""
     licence: str
-    """Sentences to show before a download."""
+    """Sentences about its licence, shown before a download."""
     file_names: tuple[str, ...] = ()
-    """Further names that mean this file wherever it is found."""
+    """Other file names that identify it."""
     sha256: str | None = None
-    """64 lower-case hex digits, of the file at every one of the addresses; None where no public source states it."""
+    """SHA256 of the file at each of the addresses, 64 lower-case hex digits; None if no public source states it."""
     size: int | None = None
-    """Bytes, likewise."""
+    """Size in bytes; None if no public source states it."""
 
     @property
     def task(self) -> str | None:
-        """The name of the task that a network is for; None for other kinds."""
+        """Name of the task that a network is for; None for other kinds."""
         task = task_of_network(self.name)
         return None if task is None else task.name
 
 
 _GPEN_LICENCE = (
-    "Weights made by the authors of GPEN (Alibaba). There is no licence file; the authors' README said "
+    "Model by the authors of GPEN (Alibaba). It has no licence file; the authors' README said "
     '"for academic and non-commercial use only" until that section was removed in March 2026. Treat '
-    "these weights as non-commercial, and do not pass them on."
+    "the model as non-commercial, and do not redistribute it."
 )
 _OSS = "https://public-vigen-video.oss-cn-shanghai.aliyuncs.com/robin/models/"
 _HIRES = "https://www.modelscope.cn/models/iic/cv_gpen_image-portrait-enhancement-hires/resolve/master/"
@@ -69,8 +69,8 @@ def _network(name: str, *, addresses: tuple[str, ...] = (), file_names: tuple[st
     )
 
 
-# ModelScope calls two different networks pytorch_model.pt: the 512 in one repository, the 1024 in
-# another. That name alone therefore identifies nothing.
+# ModelScope calls two different networks pytorch_model.pt: the 512 in one repository, the 1024 in another. So that name
+# does not identify a network.
 NETWORKS: tuple[Published, ...] = (
     _network("GPEN-BFR-256"),
     _network(
@@ -80,7 +80,7 @@ NETWORKS: tuple[Published, ...] = (
             "https://huggingface.co/akhaliq/GPEN-BFR-512/resolve/main/GPEN-BFR-512.pth",
         ),
     ),
-    # The authors published the two large ones on ModelScope and took them off their own server.
+    # The authors published the two large ones on ModelScope and removed them from their own server.
     _network(
         "GPEN-BFR-1024",
         addresses=(f"{_HIRES}pytorch_model.pt", f"{_OSS}GPEN-BFR-1024.pth"),
@@ -108,8 +108,8 @@ DETECTORS: tuple[Published, ...] = (
         sha256="8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4",
         size=232_589,
     ),
-    # The hashes of facexlib's release files are those that packagers of these addresses state. A file
-    # of the same name but another hash (a retraining, say) is used when it is on disk.
+    # The hashes of facexlib's release files are those that packagers state for these addresses. A file on disk with the
+    # same name and another hash, such as a retrained network, is still used.
     Published(
         name="retinaface_resnet50",
         kind="detector",
@@ -136,8 +136,8 @@ PARSERS: tuple[Published, ...] = (
         kind="parser",
         saved_as="parsing_parsenet.pth",
         addresses=(f"{_FACEXLIB}v0.2.2/parsing_parsenet.pth",),
-        licence="Offered by facexlib (MIT), which asks to heed the original's licence: the network is "
-        "PSFRGAN's, CC BY-NC-SA 4.0, for non-commercial use.",
+        licence="Distributed by facexlib (MIT), which asks users to respect the original licence: the network is from "
+        "PSFRGAN, CC BY-NC-SA 4.0, for non-commercial use.",
         sha256="3d558d8d0e42c20224f13cf5a29c79eba2d59913419f945545d8cf7b72920de2",
         size=85_331_193,
     ),
@@ -171,10 +171,10 @@ PUBLISHED: tuple[Published, ...] = (*NETWORKS, *DETECTORS, *PARSERS, *RECOGNIZER
 
 
 def published_by_file_name(name: str) -> Published | None:
-    """Return the published file that a file of this name is, or None.
+    """The published file that a file name stands for, or None.
 
-    ``name`` may be a path. Upper and lower case, ``-`` and ``_``, the suffix (.pth, .pt, .ckpt,
-    .safetensors; for YuNet .onnx) and a trailing precision such as ``-fp16`` or ``_half`` do not matter.
+    ``name`` may be a path. Case, ``-`` or ``_``, the suffix (.pth, .pt, .ckpt, .safetensors; for YuNet .onnx) and a
+    trailing precision such as ``-fp16`` or ``_half`` do not matter.
     """
     file_name = PurePosixPath(name.replace("\\", "/")).name
     suffix = weight_suffix(file_name)
@@ -187,9 +187,9 @@ def published_by_file_name(name: str) -> Published | None:
 
 
 def published_in_onnx(name: str) -> Published | None:
-    """Return the published network that an ONNX file of this name is a copy of, or None.
+    """The published network that an ONNX file of this name was exported from, or None.
 
-    Such a file cannot be used as it is, only converted: :func:`published_by_file_name` does not know it.
+    Such a file can only be converted, not loaded: :func:`published_by_file_name` does not know it.
     """
     stem, dot, suffix = name.rpartition(".")
     found = published_by_file_name(f"{stem}.pth") if dot and f".{suffix.lower()}" == ONNX_SUFFIX else None
@@ -197,7 +197,7 @@ def published_in_onnx(name: str) -> Published | None:
 
 
 def find_published(name: str) -> Published:
-    """Return the published file of this name or file name; FilesError names the nearest otherwise."""
+    """The published file of this name or file name; FilesError, with the nearest names, if there is none."""
     wanted = _normal(name)
     for published in PUBLISHED:
         if wanted == _normal(published.name):
@@ -211,18 +211,18 @@ def find_published(name: str) -> Published:
     if near:
         hint = f"Did you mean {_either([names[key] for key in near[:3]])}?"
     else:
-        hint = f"Published are {', '.join(names.values())}."
-    raise FilesError(f'No published file is called "{name}". {hint} "gpen models" lists them all.')
+        hint = f"Choose one of {', '.join(names.values())}."
+    raise FilesError(f'No published model is called "{name}". {hint} "gpen models" lists them all.')
 
 
 def is_half(name: str) -> bool:
-    """Whether a file's name says that its numbers have 16 bits."""
+    """Whether a file name says that the weights have 16 bits."""
     found = _PRECISION.search(_stem(name))
     return found is not None and not found[1].endswith("32")
 
 
 def weight_suffix(name: str) -> str:
-    """The suffix of a weight file's name in lower case; empty where it has none of a weight file's."""
+    """The suffix of a model file's name in lower case; empty for other files."""
     suffix = PurePosixPath(name).suffix.lower()
     return suffix if suffix in _SUFFIXES else ""
 

@@ -1,7 +1,6 @@
-"""Turns weight files and ONNX graphs into .safetensors: faster to open, unable to hold code, and labelled.
+"""Converts model files and ONNX graphs to .safetensors: faster to open, unable to contain code, and labelled.
 
-The reverse is not offered: a .pth that current PyTorch writes is refused by the safety checks of programs
-that people use GPEN in.
+The reverse is not offered: the safety checks of common host programs refuse a .pth that current PyTorch writes.
 """
 
 from __future__ import annotations
@@ -34,43 +33,47 @@ from .state_dict import locate, standard_kernel
 from .tensors import read_tensors
 
 FORMAT_VERSION = "1"
-"""Of the metadata that is written; a reader needs none of it."""
+"""Version of the metadata that is written; no reader depends on it."""
 
 SUFFIX = ".safetensors"
 
 
 @dataclass(frozen=True)
 class ConvertResult:
-    """A file that was converted and verified.
-
-    source_sha256: of the file that was read. dtypes: number formats in the file that was written. tensors:
-    how many were verified. source_size, target_size: bytes. comparison: of the network with the graph that it was
-    recovered from, for ONNX files.
-    """
+    """A file that was converted and verified."""
 
     source: Path
+    """The file that was read."""
     target: Path
+    """The file that was written."""
     spec: Spec
+    """The shape of the network."""
     task: str
+    """Name of the task that it is for."""
     dtypes: tuple[str, ...]
+    """Names of the dtypes in the target."""
     tensors: int
+    """Number of tensors that were written and verified."""
     source_size: int
+    """Bytes."""
     target_size: int
+    """Bytes."""
     source_sha256: str
+    """64 hex digits."""
     comparison: Comparison | None = None
+    """For an ONNX file, the comparison of the network with the graph that it was recovered from."""
 
 
 @dataclass(frozen=True)
 class FolderResult:
-    """What became of a folder's files.
-
-    converted: verified. skipped: left as they are, each with the reason (no GPEN network, or already
-    converted). failed: could not be written, each with the reason.
-    """
+    """The outcome for each file in a folder."""
 
     converted: list[ConvertResult] = field(default_factory=list)
+    """Files that were converted and verified."""
     skipped: list[tuple[Path, str]] = field(default_factory=list)
+    """Files that were left alone, each with the reason: not a GPEN network, or already converted."""
     failed: list[tuple[Path, str]] = field(default_factory=list)
+    """Files whose target could not be written, each with the reason."""
 
 
 def convert(
@@ -81,17 +84,17 @@ def convert(
     overwrite: bool = False,
     task: str | None = None,
 ) -> ConvertResult:
-    """Write the network in ``source`` as .safetensors, verified bit for bit before it gets its name.
+    """Write the network in ``source`` as .safetensors, verified bit for bit before it gets its final name.
 
-    source: a weight file, or an ONNX graph, of which the tensors are recovered as float32; where ONNX Runtime is
-    installed, the graph and the network then have to agree.
+    source: a model file, or an ONNX graph from which the tensors are recovered as float32; if ONNX Runtime is
+    installed, the graph and the network have to agree.
+    target: a file or a folder; None: the source's folder.
+    half: store float16, at half the size; weights too large for it are refused.
+    overwrite: replace an existing target.
+    task: as for :func:`gpen.weights.checkpoint.inspect`.
 
-    target: a file, or a folder to put it into; None for the source's folder. half: store float16, a file of
-    half the size; numbers too large for it are refused. overwrite: replace a target that is there. task: as
-    for :func:`gpen.weights.checkpoint.inspect`.
-
-    CheckpointError when the source is not a GPEN network or cannot be converted, FilesError when the target
-    cannot be written. Whatever goes wrong, nothing half-written is left, and a file that was there stays.
+    CheckpointError when the source is not a GPEN network or cannot be converted, FilesError when the target cannot be
+    written. After any failure nothing half-written is left, and an existing target is unchanged.
     """
     source = Path(source)
     graph = read_network(source, task) if is_onnx(source) else None
@@ -125,7 +128,7 @@ def convert(
 
 
 def _read(info: CheckpointInfo, half: bool) -> tuple[str, dict[str, Tensor]]:
-    """SHA256 and tensors of a weight file; CheckpointError where it changes meanwhile."""
+    """SHA256 and tensors of a model file; CheckpointError if it changes while it is read."""
     before = _identity(info.path)
     digest = info.sha256()
     tensors = _tensors(read_header(info.path), half)
@@ -135,24 +138,24 @@ def _read(info: CheckpointInfo, half: bool) -> tuple[str, dict[str, Tensor]]:
 
 
 def target_of(source: Path, *, half: bool = False) -> Path:
-    """Where :func:`convert` writes without a target: beside the source."""
+    """The file that :func:`convert` writes without a target: beside the source."""
     return _target(source, None, half)
 
 
 def converted(source: Path, *, half: bool = False) -> Path | None:
-    """The file beside the source that says it was converted from just these bytes of it, or None.
+    """The file beside the source whose metadata says that it was converted from exactly these bytes, or None.
 
-    CheckpointError where the source is no GPEN network. An ONNX file is not looked into.
+    CheckpointError if the source is not a GPEN network, unless it is an ONNX file, whose content is not examined.
     """
     target = target_of(source, half=half)
     digest = partial(sha256_of, source) if is_onnx(source) else inspect(source).sha256
     if not target.is_file() or target == source:
         return None
     try:
-        said = inspect(target).metadata.get("source_sha256")
-    except CheckpointError:  # whatever it is, it is not ours
+        recorded = inspect(target).metadata.get("source_sha256")
+    except CheckpointError:  # not a converted file
         return None
-    return target if said == digest() else None
+    return target if recorded == digest() else None
 
 
 def convert_folder(
@@ -162,33 +165,31 @@ def convert_folder(
     overwrite: bool = False,
     on_progress: Callable[[Path, int, int], None] | None = None,
 ) -> FolderResult:
-    """Convert every GPEN network in a folder (not in the folders inside it), each beside its source.
+    """Convert every GPEN network in a folder (but not in its subfolders), each beside its source.
 
-    on_progress(file, number from 0, count) is called before each file. One file that cannot be converted does
-    not stop the others.
-
-    FilesError when the folder cannot be read.
+    on_progress(file, index from 0, count) is called before each file. A file that cannot be converted does not stop
+    the others. FilesError when the folder cannot be read.
     """
     folder = Path(folder)
     try:
-        # A graph after the weight files: where both hold the same network, those hold its numbers as they were trained.
+        # ONNX graphs come last: a model file of the same name has the weights as they were trained.
         files = sorted(
             (p for p in folder.iterdir() if _is_candidate(p, half)), key=lambda p: (_suffix(p) == ONNX_SUFFIX, p)
         )
     except OSError as e:
         raise FilesError(f"The folder {folder} cannot be read: {e.strerror or e}.") from e
     result = FolderResult()
-    made: set[Path] = set()
+    written: set[Path] = set()
     for number, path in enumerate(files):
         if on_progress is not None:
             on_progress(path, number, len(files))
         target = _target(path, None, half)
-        if target in made or (target.exists() and not overwrite):
-            result.skipped.append((path, f"{target.name} is already there."))
+        if target in written or (target.exists() and not overwrite):
+            result.skipped.append((path, f"{target.name} already exists."))
             continue
         try:
             result.converted.append(convert(path, target, half=half, overwrite=overwrite))
-            made.add(target)
+            written.add(target)
         except CheckpointError as e:
             result.skipped.append((path, str(e)))
         except FilesError as e:
@@ -207,7 +208,7 @@ def _suffix(path: Path) -> str:
 
 
 def _target(source: Path, target: Path | str | None, half: bool) -> Path:
-    # Never under the name that the full precision would have: that is what people look for, and find first.
+    # Never under the name of the full precision, which a search would then find first.
     mark = "-fp16" if half and not is_half(source.name) else ""
     beside = source.with_name(f"{source.stem}{mark}{SUFFIX}")
     if target is None:
@@ -217,27 +218,27 @@ def _target(source: Path, target: Path | str | None, half: bool) -> Path:
 
 
 def _check_target(info: CheckpointInfo, target: Path, half: bool, overwrite: bool) -> None:
-    """Refuse before the work what would be refused after it."""
+    """Check before the work what would fail after it."""
     name = info.path.name
     if info.container == "safetensors" and (not half or info.dtypes == ("float16",)):
         kind = "a float16 .safetensors" if half else "a .safetensors"
         raise CheckpointError(f"{name} is already {kind} file: there is nothing to convert.")
     if target.suffix.lower() != SUFFIX:
         raise FilesError(
-            f"The file to write is called {target.name}; programs tell the format by the name, so it has "
-            f"to end in {SUFFIX}."
+            f"The new file would be called {target.name}, but programs recognise the format by the suffix. Give a name "
+            f"that ends in {SUFFIX}."
         )
     if target.exists() and target.samefile(info.path):
-        raise FilesError(f"{target} is the file to convert itself. Give the new file another name.")
+        raise FilesError(f"{target} is the source itself. Give the new file another name.")
     if os.path.lexists(target) and not overwrite:
         raise _exists(target)
     if not target.parent.is_dir():
-        raise FilesError(f"{target} cannot be written: there is no folder {target.parent}. Make it first.")
+        raise FilesError(f"{target} cannot be written: there is no folder {target.parent}. Create it first.")
     needed = info.parameters * 2 if half else info.parameters * ITEM_SIZES[info.dtypes[0]]
     free = shutil.disk_usage(target.parent).free
     if free < needed:
         raise FilesError(
-            f"{target} needs {needed / 1e6:.0f} MB, and {free / 1e6:.0f} MB are free there. Make room, or "
+            f"{target} needs {needed / 1e6:.0f} MB, but only {free / 1e6:.0f} MB are free there. Free some space, or "
             "choose another folder."
         )
 
@@ -251,7 +252,7 @@ def _identity(path: Path) -> tuple[int, int, int]:
 
 
 def _tensors(header: Header, half: bool) -> dict[str, Tensor]:
-    """Every tensor of the network as it is to be written, in the order of the source."""
+    """Every tensor of the network as it will be written, in the order of the source."""
     located = locate(header)
     tensors = {}
     with torch.inference_mode(False), torch.no_grad():
@@ -268,9 +269,9 @@ def _stored(path: Path, name: str, tensor: Tensor, half: bool) -> Tensor:
     rounded = tensor.half()
     if bool((rounded.isinf() & ~tensor.isinf()).any()):
         raise CheckpointError(
-            f"{path.name} cannot be stored in float16: the tensor {name} has numbers up to "
-            f"{float(tensor.abs().max()):g}, and float16 ends at 65504. Nothing was written; convert it "
-            "without halving."
+            f"{path.name} cannot be stored in float16: the tensor {name} has values up to "
+            f"{float(tensor.abs().max()):g}, and float16 ends at 65504. Nothing was written; convert it in full "
+            "precision."
         )
     return rounded
 
@@ -282,7 +283,7 @@ def _metadata(info: CheckpointInfo, digest: str) -> dict[str, str]:
         "format_version": FORMAT_VERSION,
         "architecture": "GPEN",
         **spec,
-        # Left out, the task is what the file is used for.
+        # Without a task in the file, its user chooses it.
         **({"task": info.task} if info.is_task_known else {}),
         "source_file": info.path.name,
         "source_sha256": digest,
@@ -290,7 +291,7 @@ def _metadata(info: CheckpointInfo, digest: str) -> dict[str, str]:
 
 
 def _verify(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
-    """Read the file back, with a reader of its own, and compare every bit."""
+    """Read the file back, with another reader than wrote it, and compare every bit."""
     try:
         header = read_header(path)
         located = locate(header)
@@ -310,7 +311,7 @@ def _same_bits(a: Tensor, b: Tensor) -> bool:
 
 
 def _exists(target: Path) -> FilesError:
-    return FilesError(f"{target} is already there. Delete it, give another name, or allow it to be overwritten.")
+    return FilesError(f"{target} already exists. Delete it, give another name, or allow overwriting.")
 
 
 @contextlib.contextmanager
@@ -322,6 +323,6 @@ def _writing(target: Path) -> Iterator[None]:
     except (OSError, SafetensorError) as e:
         reason = getattr(e, "strerror", None) or str(e)
         raise FilesError(
-            f"{target} could not be written: {reason}. Nothing was left behind, and a file that was there is "
-            f"unchanged. Make room, or choose another folder."
+            f"{target} could not be written: {reason}. Nothing was left behind, and an existing file is unchanged. "
+            "Free some space, or choose another folder."
         ) from e

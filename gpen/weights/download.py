@@ -1,4 +1,4 @@
-"""Downloads a published file: resumable, checked, and under its final name only when it is whole."""
+"""Downloads published models: resumable, verified, and under the final name only once complete."""
 
 from __future__ import annotations
 
@@ -24,12 +24,13 @@ from .catalog import Published
 from .partial_download import Origin, Part, claim, write
 
 Progress = Callable[[int, int | None], None]
+"""Receives the bytes on disk so far and the bytes of the whole file, or None if unknown."""
 
 _CHUNK = 1 << 16
 _HEAD = 512
 _ATTEMPTS = 4
-# No published file comes near this; a server that announces no length must not fill the disk.
 _MOST_BYTES = 2 << 30
+"""Far more than any published file: a server that announces no length must not fill the disk."""
 _FULL = {getattr(errno, name) for name in ("ENOSPC", "EDQUOT", "EFBIG") if hasattr(errno, name)}
 
 
@@ -43,14 +44,13 @@ def fetch(
 ) -> Path:
     """Download a published file into ``folder`` and return its path, ``folder / published.saved_as``.
 
-    The addresses are tried in order until one gives a file of the right length, size and SHA256 (as far
-    as these are known). An interrupted download leaves ``<saved_as>.part`` and a note beside it, and the
-    next call asks for the rest only. A file that already has the final name is replaced at the end, and
-    stays untouched by a failure.
+    The addresses are tried in order until one returns a file of the right length, size and SHA256, as far as these are
+    known. An interrupted download leaves ``<saved_as>.part`` and a note beside it, and the next call requests only the
+    rest. An existing file of the final name is replaced at the end, and a failure leaves it untouched.
 
-    on_progress is called with the bytes on disk so far, resumed ones included, and the bytes of the
-    whole file or None; what it raises passes through. timeout: seconds without an answer or any data.
-    FilesError names every address with its reason, and where to put the file by hand.
+    on_progress: receives the bytes on disk so far, including resumed ones, and the bytes of the whole file or None;
+    its exceptions are passed on. timeout: seconds without an answer or any data.
+    FilesError gives the reason for every address, and says where to put the file if downloaded in another way.
     """
     folder = Path(folder)
     target = folder / published.saved_as
@@ -71,22 +71,22 @@ def fetch(
     lines = [f"{published.name} could not be downloaded."]
     lines += ["Tried:", *failures] if failures else ["No address is known for it."]
     lines.append(
-        "To do without this download, get the file in another way (in a browser, on another computer) "
-        f"and save it as {published.saved_as} in {folder}"
+        "You can also get the file in another way, such as in a browser or on another computer, and save it as "
+        f"{published.saved_as} in {folder}"
     )
     raise FilesError("\n".join(lines))
 
 
 class _AddressError(Exception):
-    """Why an address gave no file; the text continues "ADDRESS: " and has no full stop."""
+    """An address returned no file. The text continues "ADDRESS: " and has no full stop."""
 
 
 class _CutError(_AddressError):
-    """The transfer broke off after it had begun: asking for the rest may help."""
+    """The transfer broke off after it had begun: requesting the rest may help."""
 
 
 class _StaleError(_AddressError):
-    """The part on disk cannot be continued: asking for the whole file may help."""
+    """The part on disk cannot be continued: requesting the whole file may help."""
 
 
 @dataclass
@@ -99,7 +99,7 @@ class _Transfer:
     on_progress: Progress | None
 
     def run(self, address: str) -> None:
-        """Fill the part from ``address`` and check it; _AddressError says why that did not succeed."""
+        """Fill the part from ``address`` and verify it; _AddressError says why that failed."""
         _check_scheme(address, "it is")
         for attempt in range(1, _ATTEMPTS + 1):
             before = self.part.size()
@@ -115,14 +115,14 @@ class _Transfer:
                     raise
 
     def _origin(self, address: str) -> Origin | None:
-        """What is noted of the part, where it can be continued from this address."""
+        """The origin of the part if it can be continued from this address, else None."""
         origin = self.part.origin()
         if origin is None or origin.address != address or origin.validator is None:
             return None
         return origin if self.part.size() > 0 else None
 
     def _request(self, address: str) -> bool:
-        """Transfer what is missing; return whether there was a part that was continued."""
+        """Transfer what is missing; return whether an existing part was continued."""
         origin = self._origin(address)
         offset = self.part.size() if origin else 0
         request = urllib.request.Request(address, headers={"User-Agent": "gpen-face-restore"})
@@ -140,7 +140,7 @@ class _Transfer:
                 self._receive(response, offset, origin.total, b"")
                 return True
             if response.status != HTTPStatus.OK:
-                raise _AddressError(f"the server answers {response.status} ({response.reason})")
+                raise _AddressError(f"the server answered {response.status} ({response.reason})")
             length = response.headers.get("Content-Length", "")
             total = int(length) if length.isdecimal() else None
             self._check_size(total)
@@ -159,7 +159,7 @@ class _Transfer:
             error.close()
             if error.code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and resuming:
                 raise _StaleError("the server cannot continue the download") from error
-            raise _AddressError(f"the server answers {error.code} ({_one_line(error.reason)})") from error
+            raise _AddressError(f"the server answered {error.code} ({_one_line(error.reason)})") from error
         except (OSError, HTTPException, ValueError) as error:
             reason = getattr(error, "reason", error)
             if isinstance(reason, TimeoutError):
@@ -168,7 +168,7 @@ class _Transfer:
             raise _AddressError(f"no {secure}connection ({_one_line(reason)})") from error
 
     def _check_continues(self, headers: HTTPMessage, origin: Origin, offset: int) -> None:
-        """Raise _StaleError unless the answer is the rest of the very file that the part began."""
+        """_StaleError unless the answer is the rest of the same file that the part belongs to."""
         found = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", headers.get("Content-Range", "").strip())
         strong = origin.validator is not None and origin.validator.startswith('"')
         validator = headers.get("ETag" if strong else "Last-Modified", origin.validator)
@@ -181,7 +181,7 @@ class _Transfer:
             raise _StaleError("the server's answer does not continue the part on disk")
 
     def _receive(self, response: HTTPResponse, done: int, total: int | None, data: bytes) -> None:
-        """Append the body to the part. ``done``: bytes in the part; ``data``: body read already."""
+        """Append the body to the part. ``done``: bytes in the part; ``data``: the beginning of the body."""
         self._check_room(done, total)
         with self._on_disk():
             file = self.part.append()
@@ -194,10 +194,10 @@ class _Transfer:
                 data = b""
                 if done > (_MOST_BYTES if total is None else total):
                     self.part.discard()
-                    raise _AddressError("the server sends more than the file holds")
+                    raise _AddressError("the server sends more bytes than the file has")
                 self._report(done, total)
         finally:
-            with suppress(OSError):  # what a failed close lost shows in the size
+            with suppress(OSError):  # the size shows what a failed close lost
                 file.close()
         if total is not None and done < total:
             raise _CutError(f"the connection broke off after {done:,} of {total:,} bytes")
@@ -213,10 +213,10 @@ class _Transfer:
     def _check_size(self, size: int | None) -> None:
         expected = self.published.size
         if None not in (size, expected) and size != expected:
-            raise _AddressError(f"it gives {size:,} bytes, but the published file has {expected:,}")
+            raise _AddressError(f"it returns {size:,} bytes, but the published file has {expected:,}")
 
     def _check(self, *, resumed: bool) -> None:
-        """Compare size and SHA256 of the part with the published ones; a wrong part is removed."""
+        """Compare the part's size and SHA256 with the published ones; remove a part that differs."""
         try:
             self._check_size(self.part.size())
             if self.published.sha256 is not None:
@@ -224,8 +224,7 @@ class _Transfer:
                     found = sha256_of(self.part.path)
                 if found != self.published.sha256:
                     raise _AddressError(
-                        f"the file it gives is damaged or another one (its SHA256 is {found}, "
-                        f"that of the published file {self.published.sha256})"
+                        f"it returns a damaged or different file (SHA256 {found}, published {self.published.sha256})"
                     )
         except _AddressError as error:
             self.part.discard()
@@ -266,7 +265,7 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
 
 
 def sha256_of(path: Path) -> str:
-    """Return the SHA256 of a file as 64 lower-case hex digits. Raises OSError."""
+    """SHA256 of a file, 64 lower-case hex digits. Raises OSError."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while chunk := file.read(1 << 20):
@@ -297,14 +296,14 @@ def _check_scheme(address: str, verb: str) -> None:
 
 def _validator(headers: HTTPMessage) -> str | None:
     etag = headers.get("ETag")
-    # A weak ETag (W/"…") does not promise equal bytes and may not be used to continue a file.
+    # A weak ETag (W/"…") does not promise equal bytes and must not be used to continue a file.
     return etag if etag and etag.startswith('"') else headers.get("Last-Modified")
 
 
 def _refuse_text(head: bytes) -> None:
-    """Raise _AddressError where a body begins like a page or a message: weights are never plain text."""
+    """_AddressError for a body that begins like a page or a message: a model is never plain text."""
     if not head:
-        raise _AddressError("it gives an empty file")
+        raise _AddressError("it returns an empty file")
     start = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     try:
         text = codecs.getincrementaldecoder("utf-8-sig")().decode(head)
@@ -319,12 +318,12 @@ def _refuse_text(head: bytes) -> None:
         return
     else:
         what = {b"<": "an XML message", b"{": "a JSON message", b"[": "a JSON message"}.get(start[:1], "a text")
-    raise _AddressError(f'it gives {what} instead of the file: "{_one_line(text)}"')
+    raise _AddressError(f'it returns {what} instead of the file: "{_one_line(text)}"')
 
 
 @contextmanager
 def _on_disk(published: Published, folder: Path) -> Iterator[None]:
-    """Turn the OSError of a disk into a FilesError."""
+    """Turn an OSError of the disk into a FilesError."""
     try:
         yield
     except OSError as error:
@@ -337,8 +336,8 @@ def _on_disk(published: Published, folder: Path) -> Iterator[None]:
 
 
 def _full(published: Published, folder: Path, missing: int | None) -> FilesError:
-    needs = f" needs {max(missing / 1e6, 0.1):,.1f} MB there" if missing else " does not fit"
-    return FilesError(f"The disk that holds {folder} is full: {published.name}{needs}. Make room and try again.")
+    needs = f"needs {max(missing / 1e6, 0.1):,.1f} MB" if missing else "does not fit"
+    return FilesError(f"The disk of {folder} is full: {published.name} {needs}. Free some space and try again.")
 
 
 def _one_line(text: object) -> str:

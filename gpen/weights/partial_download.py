@@ -1,4 +1,4 @@
-"""The unfinished file of a download: kept between attempts, written by one process at a time."""
+"""The partial file of a download: kept between attempts, written by one process at a time."""
 
 from __future__ import annotations
 
@@ -21,46 +21,51 @@ else:
 
 @dataclass(frozen=True)
 class Origin:
-    """Where the bytes of a part came from.
-
-    validator: the strong ETag or the Last-Modified date that the server gave, by which it can tell that
-    its file is still the same. total: bytes of the whole file. Each is None where the server did not say.
-    """
+    """Where the bytes of a part came from."""
 
     address: str
+    """The address."""
     validator: str | None
+    """The server's strong ETag or Last-Modified date, by which it can tell that its file is unchanged; None if it gave
+    neither."""
     total: int | None
+    """Bytes of the whole file; None if the server did not say."""
 
 
 class Part:
-    """The bytes downloaded so far, in the file ``path``, and beside it a note where they came from."""
+    """The bytes downloaded so far, and a note beside them that says where they came from."""
+
+    path: Path
+    """The file with the bytes."""
+    note: Path
+    """The file with the note: an :class:`Origin` as JSON."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.note = path.with_name(path.name + ".json")
 
     def size(self) -> int:
-        """Bytes on disk; 0 where there is no part."""
+        """Bytes on disk; 0 without a part."""
         try:
             return self.path.stat().st_size
         except FileNotFoundError:
             return 0
 
     def origin(self) -> Origin | None:
-        """Where the part came from; None where nothing, or nothing sensible, is noted."""
+        """Where the part came from; None if there is no valid note."""
         try:
             origin = Origin(**json.loads(self.note.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):
             return None
-        sensible = (
+        valid = (
             isinstance(origin.address, str)
             and isinstance(origin.validator, str | None)
             and isinstance(origin.total, int | None)
         )
-        return origin if sensible else None
+        return origin if valid else None
 
     def begin(self, origin: Origin) -> None:
-        """Empty the part and note where what follows comes from. Raises OSError."""
+        """Empty the part and note where the next bytes come from. Raises OSError."""
         self.note.unlink(missing_ok=True)
         self.path.write_bytes(b"")
         self.note.write_text(json.dumps(asdict(origin)), encoding="utf-8")
@@ -71,7 +76,7 @@ class Part:
         return self.path.open("ab", buffering=0)
 
     def finish(self, target: Path) -> None:
-        """Put the bytes on the disk, then give them their final name. Raises OSError."""
+        """Flush the bytes to the disk, then give them their final name. Raises OSError."""
         with self.path.open("rb+") as file:
             try:
                 os.fsync(file.fileno())
@@ -83,7 +88,7 @@ class Part:
             self.note.unlink(missing_ok=True)
 
     def discard(self) -> None:
-        """Remove the part and its note, as far as that is possible."""
+        """Remove the part and its note as far as possible."""
         for path in (self.note, self.path):
             with suppress(OSError):
                 path.unlink(missing_ok=True)
@@ -98,10 +103,10 @@ def write(file: FileIO, data: bytes) -> None:
 
 @contextmanager
 def claim(folder: Path, name: str) -> Iterator[Part]:
-    """Give the part ``<name>.part`` in ``folder``, which nobody else writes until the block ends.
+    """Yield the part ``<name>.part`` in ``folder``, locked until the block ends.
 
-    While another process or thread has it, a part of our own takes its place, which is removed at the
-    end: both downloads succeed, and the slower one replaces equal bytes.
+    While another process or thread has the lock, the part is a temporary one instead, removed at the end: both
+    downloads succeed, and the slower one replaces equal bytes.
     """
     lock = folder / f"{name}.part.lock"
     descriptor = _lock(lock)
@@ -118,8 +123,8 @@ def claim(folder: Path, name: str) -> Iterator[Part]:
         _unlock(descriptor, lock)
 
 
-# The operating system drops these locks when their process dies, so none is ever stale. The lock file is
-# removed too; whoever opened it before that finds that it is no longer the file of that name.
+# The operating system drops these locks when their process dies, so none is ever stale. The lock file is removed as
+# well; whoever opened it before that notices that it is no longer the file of that name.
 
 
 def _lock(path: Path) -> int | None:

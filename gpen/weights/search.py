@@ -1,6 +1,6 @@
-"""Where weight files are looked for, and which of them is meant.
+"""Finds model files: the folders that are searched, and the file that a name stands for.
 
-Nothing here creates a folder or opens a file; a folder that does not exist counts as an empty one.
+Nothing here creates a folder or opens a file; a folder that does not exist counts as empty.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ DETECTORS_VARIABLE = "GPEN_DETECTORS_PATH"
 
 
 def search_folders(extra: Sequence[Path] = (), kind: str = "network") -> list[Path]:
-    """Return the folders to search for files of this kind, first choice first, each once.
+    """The folders to search for files of this kind, in order of preference and without duplicates.
 
-    ``extra`` (the host's folders) comes first, then ``$GPEN_MODELS_PATH``, for detectors and parsers
-    also ``$GPEN_DETECTORS_PATH``, then the user's cache. The variables hold one folder or several,
-    separated as in ``PATH``. The folders need not exist.
+    ``extra`` (the host's folders) comes first, then ``$GPEN_MODELS_PATH``, then ``$GPEN_DETECTORS_PATH`` for every kind
+    but networks, then the user's cache. The variables contain one or more folders, separated as in ``PATH``. The
+    folders need not exist.
     """
     if kind not in KINDS:
         raise ValueError(f"kind is {kind!r}, not one of {', '.join(KINDS)}")
@@ -46,21 +46,20 @@ def search_folders(extra: Sequence[Path] = (), kind: str = "network") -> list[Pa
 
 
 def user_cache() -> Path:
-    """Return the user's own folder for these files; FilesError where the user has no home folder."""
+    """The user's own folder for models; FilesError if the user has no home folder."""
     cache = _user_cache()
     if cache is None:
         raise FilesError(
-            "There is no home folder to keep downloaded files in. Set the environment variable "
+            "There is no home folder for downloaded models. Set the environment variable "
             f"{MODELS_VARIABLE} to a folder of your choice."
         )
     return cache
 
 
 def download_folder(folders: Sequence[Path]) -> Path:
-    """Return the folder a download goes to: the first that exists and can be written to, else the last.
+    """The folder to download to: the first that exists and is writable, else the last.
 
-    With what :func:`search_folders` returns, the last is the user's cache; that is also the answer when
-    no folders are given.
+    Of the folders from :func:`search_folders`, the last is the user's cache, which is also the default without folders.
     """
     for folder in folders:
         if folder.is_dir() and os.access(folder, os.W_OK):
@@ -69,10 +68,10 @@ def download_folder(folders: Sequence[Path]) -> Path:
 
 
 def find_file(published: Published, folders: Iterable[Path]) -> Path | None:
-    """Return the file on disk that is this published one, or None.
+    """The published file on disk, or None.
 
-    The first folder that has it wins. Within a folder full precision comes before 16 bits, safetensors
-    before .pth. Files are known by their names (see :func:`catalog.published_by_file_name`).
+    The first folder that has it wins. Within a folder, full precision comes before 16 bits, safetensors before .pth.
+    Files are recognised by their names (see :func:`gpen.weights.catalog.published_by_file_name`).
     """
     for folder in folders:
         found = [path for path in _weight_files(folder) if published_by_file_name(path.name) == published]
@@ -82,14 +81,14 @@ def find_file(published: Published, folders: Iterable[Path]) -> Path | None:
 
 
 def require_file(published: Published, folders: Sequence[Path]) -> Path:
-    """Return what :func:`find_file` finds; otherwise FilesError says where to get it and where to put it."""
+    """The published file on disk; FilesError that says where to get it and where to put it if it is missing."""
     found = find_file(published, folders)
     if found is not None:
         return found
     lines = [f"{published.name} ({published.saved_as}) is not on this computer.", _searched(folders)]
     by_hand = f"put {published.saved_as} into {download_folder(folders)}."
     if published.addresses:
-        lines.append(f'Type "gpen download {published.name}", or download it by hand from')
+        lines.append(f'Run "gpen download {published.name}", or download it yourself from')
         lines += [f"  {address}" for address in published.addresses]
         lines.append(f"and {by_hand}")
     else:
@@ -98,17 +97,17 @@ def require_file(published: Published, folders: Sequence[Path]) -> Path:
 
 
 def find_network(name_or_path: str | Path | None, folders: Sequence[Path], task: str = "restore") -> Path:
-    """Return the weight file the user means.
+    """The model file that the user means.
 
-    ``name_or_path`` is a path to a file, a name from the catalogue, or the name of a file in one of the
-    folders, with or without its suffix (then safetensors comes before .pth). None or empty: what
-    :func:`default_network` chooses for ``task``. FilesError says what was looked for, where, and what to do.
+    ``name_or_path`` is a path to a file, a name from the catalogue, or the name of a file in one of the folders, with
+    or without its suffix (without it, safetensors comes before .pth). None or empty: the :func:`default_network` for
+    ``task``. FilesError says what was looked for, where, and what to do.
     """
     text = str(name_or_path or "").strip()
     if not text:
         return _require_default(folders, task)
     path = _expanded(text)
-    if _there(path.is_file):
+    if _safe(path.is_file):
         return path
     if path.name == text:
         named = _named(text, folders)
@@ -118,24 +117,26 @@ def find_network(name_or_path: str | Path | None, folders: Sequence[Path], task:
         if published is not None and published.kind == "network":
             return require_file(published, folders)
         if published is not None:
-            raise FilesError(f"{text} is a {published.kind}, not a network that restores faces.")
-    if _there(path.is_dir):
-        raise FilesError(f"{path} is a folder. Give one of the weight files in it, or a name from the catalogue.")
+            raise FilesError(
+                f'{text} is a {published.kind}, not a GPEN model. Choose one of those that "gpen models" lists.'
+            )
+    if _safe(path.is_dir):
+        raise FilesError(f"{path} is a folder. Give one of the model files in it, or a name from the catalogue.")
     if path.name != text:
-        raise FilesError(f"There is no file {path}.")
-    there = [file.name for file in list_networks(folders)]
-    has = f"There are {', '.join(there)}. " if there else ""
+        raise FilesError(f"There is no file {path}. Give the path of a model file, or a name from the catalogue.")
+    on_disk = [file.name for file in list_networks(folders)]
+    found = f"Found {', '.join(on_disk)}. " if on_disk else ""
     raise FilesError(
-        f'"{text}" is neither a file, nor a name from the catalogue, nor a weight file in the folders '
-        f'searched. {has}"gpen models" lists what is published and what is on disk.\n{_searched(folders)}'
+        f'"{text}" is neither a file, nor a name from the catalogue, nor a model in the searched folders. {found}'
+        f'"gpen models" lists what is published and what is on disk.\n{_searched(folders)}'
     )
 
 
 def list_networks(folders: Iterable[Path]) -> list[Path]:
-    """Return the weight files in the folders that may be networks, in the order of folders, then names.
+    """The files in the folders that may be GPEN networks, in the order of folders, then names.
 
-    Left out by name are detectors, parsers and GPEN's discriminators (``-D``). The same file reached
-    through two folders is listed once.
+    Detectors, parsers and GPEN's discriminators (``-D``) are left out, by name. A file that is reached through two
+    folders is listed once.
     """
     files: dict[Path, Path] = {}
     for folder in folders:
@@ -146,9 +147,9 @@ def list_networks(folders: Iterable[Path]) -> list[Path]:
 
 
 def may_be_network(name: str, task: str | None = None) -> bool:
-    """Whether a file of this name may be a network: False for detectors, parsers and GPEN's discriminators.
+    """Whether a file of this name may be a GPEN network: False for detectors, parsers and GPEN's discriminators.
 
-    task: False also for published networks that are for another one.
+    task: if given, also False for published networks for another task.
     """
     published = published_by_file_name(name)
     if published is not None:
@@ -159,7 +160,7 @@ def may_be_network(name: str, task: str | None = None) -> bool:
 
 
 def default_network(folders: Sequence[Path], task: str = "restore") -> Path | None:
-    """Return the published network on disk that suits this task best, to use when none is named; or None."""
+    """The published network on disk to use for a task when the user names none; None if there is none."""
     for published in by_preference(task):
         found = find_file(published, folders)
         if found is not None:
@@ -176,13 +177,13 @@ def _require_default(folders: Sequence[Path], task: str) -> Path:
     found = default_network(folders, task)
     if found is not None:
         return found
-    there = [file.name for file in list_networks(folders) if may_be_network(file.name, task)]
+    on_disk = [file.name for file in list_networks(folders) if may_be_network(file.name, task)]
     published = by_preference(task)
-    advice = f'Type "gpen download {published[0].name}" to get one' if published else "Give its weight file"
-    if there:
-        advice += f", or name one of the weight files that are there: {', '.join(there)}"
+    advice = f'Run "gpen download {published[0].name}" to get one' if published else "Give a model file"
+    if on_disk:
+        advice += f", or name one of the models on disk: {', '.join(on_disk)}"
     what = find_task(task).network_does
-    raise FilesError(f"No published network that {what} is on this computer. {advice}.\n{_searched(folders)}")
+    raise FilesError(f"No published model that {what} is on this computer. {advice}.\n{_searched(folders)}")
 
 
 def _named(name: str, folders: Iterable[Path]) -> Path | None:
@@ -213,10 +214,10 @@ def _weight_files(folder: Path) -> list[Path]:
         return []
 
 
-def _there(test: Callable[[], bool]) -> bool:
+def _safe(test: Callable[[], bool]) -> bool:
     try:
         return test()
-    except OSError:  # a name longer than the file system allows
+    except OSError:  # the name is longer than the file system allows
         return False
 
 
@@ -241,7 +242,7 @@ def _folders_in(variable: str) -> list[Path]:
 def _expanded(text: str) -> Path:
     try:
         return Path(text).expanduser()
-    except RuntimeError:  # "~" where there is no home folder
+    except RuntimeError:  # "~" without a home folder
         return Path(text)
 
 

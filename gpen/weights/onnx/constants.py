@@ -1,7 +1,7 @@
 """Values of an ONNX graph that do not depend on the picture.
 
-A weight that is multiplied by a number stays apart from that number: where an exporter left the equalisation of the
-learning rate in the graph, the weight is then recovered bit for bit.
+A weight that is multiplied by a number is kept apart from that number: if the exporter left the learning rate
+equalisation in the graph, the weight is then recovered bit for bit.
 """
 
 from __future__ import annotations
@@ -16,18 +16,23 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 
 _MAX_NUMBERS = 1 << 25
-"""Seven times those of the largest tensor of a published network."""
+"""Largest constant: seven times the largest tensor of a published network."""
 _MAX_DEPTH = 100
+"""Longest chain of operations."""
 
 
 @dataclass(frozen=True, eq=False)
 class Node:
-    """One operation. attributes: numbers, texts, lists of them, and arrays."""
+    """One operation."""
 
     op: str
+    """Its type, such as "Conv"."""
     inputs: tuple[str, ...]
+    """Names of values; "" for an optional input that is left out."""
     outputs: tuple[str, ...]
+    """Names of values."""
     attributes: Mapping[str, Any]
+    """Numbers, strings, lists of them, and arrays, by name."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +40,9 @@ class Constant:
     """The numbers ``factor * array``."""
 
     array: Array
+    """As stored or computed."""
     factor: float = 1.0
+    """A factor that the graph multiplies it by."""
 
     def value(self) -> Array:
         """The numbers, in the array's dtype."""
@@ -51,7 +58,7 @@ class Constant:
 
 
 class Constants:
-    """Computes constants when they are asked for, and keeps them."""
+    """Computes constants on demand and caches them."""
 
     def __init__(self, initializers: Mapping[str, Array], producers: Mapping[str, Node]) -> None:
         self._known: dict[str, Constant | None] = {name: Constant(array) for name, array in initializers.items()}
@@ -59,7 +66,7 @@ class Constants:
         self._depth = 0
 
     def of(self, name: str) -> Constant | None:
-        """The value, or None where it depends on the picture, or on an operation that is not known here."""
+        """The value, or None if it depends on the picture or on an operation that is not supported here."""
         if name not in self._known:
             node = self._producers.get(name)
             if self._depth >= _MAX_DEPTH:
@@ -80,14 +87,14 @@ class Constants:
         first = self.of(node.inputs[0])
         if first is None:
             return None
-        # Expanding and repeating along the batch is what broadcasting does anyway.
+        # Broadcasting does the same as expanding and repeating along the batch.
         if node.op in ("Expand", "Tile", "CastLike"):
             return first
         arguments = [self.of(name) if name else None for name in node.inputs]
         if any(name and argument is None for name, argument in zip(node.inputs, arguments, strict=True)):
             return None
         try:
-            # Numbers that overflow, or sizes that do not fit, are a damaged graph's: no constant of GPEN's.
+            # Overflow and sizes that do not fit occur only in damaged graphs.
             with np.errstate(all="ignore"):
                 result = operation(node, arguments)
         except (ValueError, TypeError, IndexError, KeyError, AttributeError, OverflowError):
@@ -159,7 +166,7 @@ def _concatenate(node: Node, arguments: _Arguments) -> Constant | None:
 def _cast(node: Node, arguments: _Arguments) -> Constant | None:
     first = arguments[0]
     assert first is not None
-    # To a floating-point format of ONNX: FLOAT, FLOAT16, DOUBLE, BFLOAT16. All are kept as they are.
+    # To one of ONNX's FLOAT, FLOAT16, DOUBLE and BFLOAT16: floating-point numbers stay as they are.
     if node.attributes.get("to") in (1, 10, 11, 16):
         return first if first.array.dtype.kind == "f" else Constant(first.value().astype(np.float32))
     return Constant(first.value().astype(np.int64))
@@ -199,7 +206,7 @@ def _slice(x: Array, node: Node, others: list[Array | None]) -> Array:
     index = [slice(None)] * x.ndim
     for i, (start, end) in enumerate(zip(starts, ends, strict=True)):
         axis, step = axes[i] if axes else i, steps[i] if steps else 1
-        # An end below the first element means that the first one is taken, too.
+        # An end before the first element includes the first.
         index[axis] = slice(start, None if step < 0 and end < -x.shape[axis] else end, step)
     return x[tuple(index)]
 
@@ -219,7 +226,7 @@ def _shape(node: Node, arguments: _Arguments) -> Constant | None:
 
 
 def _integers(node: Node, others: list[Array | None], attribute: str) -> list[int]:
-    """An argument that newer versions of an operation take as an input, older ones as an attribute."""
+    """An argument that is an input in newer versions of an operation and an attribute in older ones."""
     if others and others[0] is not None:
         return [int(n) for n in others[0].reshape(-1)]
     return [int(n) for n in node.attributes[attribute]]

@@ -1,4 +1,4 @@
-"""An ONNX graph in plain types, and the steps backwards through it that do not depend on who exported it."""
+"""An ONNX graph in plain types, and steps backwards through it that do not depend on the exporter."""
 
 from __future__ import annotations
 
@@ -14,43 +14,44 @@ from .constants import Constant, Constants, Node
 
 _SHAPING = {"Reshape", "Squeeze", "Unsqueeze", "Flatten", "Transpose", "Expand", "Tile", "Pad", "Slice", "Gather"}
 _PASSED = _SHAPING | {"Identity", "Cast", "CastLike", "Dropout"}
-"""Operations that move numbers without changing them: exporters put them, and optimisers remove them, at will."""
+"""Operations that move numbers without changing them: exporters add them, and optimisers remove them, at will."""
 
 _MAX_TERMS = 64
-"""Of a sum or product: a graph that doubles its terms again and again must not take memory."""
+"""Limit of the terms in a sum or product: a graph that doubles its terms again and again must not exhaust memory."""
 
 
 class NotGpenError(Exception):
-    """The graph is not GPEN's at some place; the text continues "… is no GPEN network: "."""
+    """The graph differs from GPEN's. The text continues "… is not a GPEN network: "."""
 
 
 @dataclass(frozen=True)
 class Product:
-    """A value taken apart into factors.
-
-    constants: those that do not depend on the picture. above, below: the others, multiplied and divided by.
-    """
+    """A value decomposed into factors."""
 
     constants: tuple[Constant, ...]
+    """Factors that do not depend on the picture."""
     above: tuple[str, ...]
+    """Names of the other factors."""
     below: tuple[str, ...]
+    """Names of the other divisors."""
 
 
 @dataclass
 class Graph:
-    """Nodes that do not run in a circle.
-
-    inputs, outputs: names with shapes, None for a dimension that is not fixed. initializers: stored tensors, floating
-    point as float32. half: whether weights are stored with 16 bits. names: of tensors and operations, with dots between
-    the modules that they belong to; they tell a human what the graph is, where an exporter left them.
-    """
+    """A graph without cycles."""
 
     inputs: Mapping[str, tuple[int | None, ...]]
+    """Shapes by name; None for a dimension that is not fixed."""
     outputs: Mapping[str, tuple[int | None, ...]]
+    """Likewise."""
     nodes: list[Node]
+    """The operations, in any order."""
     initializers: Mapping[str, NDArray[Any]]
+    """The stored tensors by name; 16-bit floating-point numbers as float32."""
     half: bool = False
+    """Whether weights are stored with 16 bits."""
     names: frozenset[str] = frozenset()
+    """Names of tensors and operations, with dots between modules, as far as the exporter kept them."""
     _producers: dict[str, Node] = field(init=False, repr=False)
     _constants: Constants = field(init=False, repr=False)
 
@@ -64,22 +65,22 @@ class Graph:
         return 1e-3 if self.half else 1e-6
 
     def constant(self, name: str) -> Constant | None:
-        """The value, where it does not depend on the picture."""
+        """The value, or None if it depends on the picture."""
         return self._constants.of(name)
 
     def origin(self, name: str) -> str:
-        """The value that this one is a rearrangement of."""
+        """The value that this one rearranges."""
         while (node := self._producers.get(name)) is not None and node.op in _PASSED and self.constant(name) is None:
             name = node.inputs[0]
         return name
 
     def producer(self, name: str) -> Node | None:
-        """The node that computes the value, rearrangements passed over; None for an input or a constant."""
+        """The node that computes the value, skipping rearrangements; None for an input or a constant."""
         name = self.origin(name)
         return None if self.constant(name) is not None else self._producers.get(name)
 
     def product(self, name: str) -> Product:
-        """Take apart a value that products, quotients and reciprocals make."""
+        """Decompose a value that products, quotients and reciprocals compute."""
         constants: list[Constant] = []
         sides: dict[bool, list[str]] = {True: [], False: []}
         waiting = [(name, True)]
@@ -101,7 +102,7 @@ class Graph:
         return Product(tuple(constants), tuple(sides[True]), tuple(sides[False]))
 
     def sum(self, name: str) -> tuple[list[Constant], list[str]]:
-        """Take apart a value that sums make: constants, and terms that depend on the picture."""
+        """Decompose a value that sums compute into constants and terms that depend on the picture."""
         constants: list[Constant] = []
         terms: list[str] = []
         waiting = [name]
@@ -119,7 +120,7 @@ class Graph:
         return constants, terms
 
     def describe(self, name: str) -> str:
-        """What a value is, for a message."""
+        """A description of a value for a message."""
         name = self.origin(name)
         if self.constant(name) is not None:
             return "a constant"
@@ -135,12 +136,12 @@ class Graph:
 
 
 def scale_of(constants: Iterable[Constant]) -> float:
-    """The product of constants that are one number each, however often repeated; NotGpenError for others."""
+    """The product of constants that each consist of one number, possibly repeated; NotGpenError for others."""
     product = 1.0
     for constant in constants:
         array = constant.array
         if not array.size or not np.all(array == array.flat[0]):
-            raise NotGpenError(f"constants of the shape {array.shape} scale what a single number scales in GPEN")
+            raise NotGpenError(f"constants of shape {array.shape} are factors where GPEN has a single number")
         product *= float(array.flat[0]) * constant.factor
     if not math.isfinite(product):
         raise NotGpenError("a factor is not a finite number")

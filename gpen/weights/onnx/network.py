@@ -1,4 +1,4 @@
-"""An ONNX file becomes the tensors of a GPEN network, or an error that a user can act on."""
+"""Recovers a GPEN network from an ONNX file, or says in an error that a user can act on why not."""
 
 from __future__ import annotations
 
@@ -27,33 +27,33 @@ _MAX_OUTPUTS = 8
 
 @dataclass(frozen=True)
 class OnnxNetwork:
-    """The network in an ONNX file.
-
-    tensors: float32, by their published names, FIR buffers included. sha256: of the file. by_name: whether they were
-    taken for what their names say, and not found by what the graph does with them.
-    """
+    """The network in an ONNX file."""
 
     info: CheckpointInfo
+    """What the file contains."""
     tensors: dict[str, Tensor]
+    """float32 tensors by their published names, including the FIR buffers."""
     sha256: str
+    """Of the file, 64 hex digits."""
     by_name: bool
+    """Whether the tensors were identified by their names only, not by what the graph does with them."""
     _file: OnnxFile
     _output: str
 
     def compare(self) -> Comparison:
-        """Run the graph and the network on the same picture; CheckpointError where they do not agree."""
+        """Run the graph and the network on the same picture; CheckpointError if they disagree."""
         info = self.info
         comparison = onnx_verify.compare(self._file, self._output, info.spec, self.tensors, info.value_range)
         if self.by_name and comparison.difference is None:
             raise CheckpointError(
-                f"{info.path.name} has tensors under GPEN's names in a graph that cannot be followed; without running "
-                f"both, nobody can tell whether they mean the same. {comparison.reason}"
+                f"{info.path.name} has tensors with GPEN's names in a graph that cannot be followed; only running both "
+                f"can tell whether they are the same. {comparison.reason}"
             )
         return comparison
 
 
 def read_network(path: Path, task: str | None = None) -> OnnxNetwork:
-    """Recover the network; CheckpointError that says what the file is instead. task: as for ``inspect``."""
+    """Recover the network; CheckpointError that says what else the file is. task: as for ``inspect``."""
     file = read_onnx(path)
     by_name = False
     try:
@@ -68,21 +68,21 @@ def read_network(path: Path, task: str | None = None) -> OnnxNetwork:
         arrays = {name: file.graph.initializers[keys[-1]] for name, keys in located.paths.items()}
     info = replace(info_of(header, located, task), file_size=file.size)
     _check_ends(file, info)
-    # A copy each: arrays are views of the whole file, and some of them of one another.
+    # Copies, because the arrays are views of the whole file and sometimes of one another.
     tensors = {name: torch.from_numpy(np.array(array, np.float32)) for name, array in arrays.items()}
     tensors |= {name: standard_kernel(name) for name in located.kernels}
     return OnnxNetwork(info, tensors, file.sha256, by_name, file, output)
 
 
 def _walked(file: OnnxFile) -> tuple[str, dict[str, NDArray[Any]]]:
-    """The output that is GPEN's picture, and the tensors that make it: some exports return styles besides."""
+    """The output that is GPEN's picture, and the tensors that produce it: some exports also return styles."""
     first: NotGpenError | None = None
     for output in list(file.graph.outputs)[:_MAX_OUTPUTS]:
         try:
             return output, recover(file.graph, output)
         except NotGpenError as e:
             first = first or e
-    raise first or NotGpenError("it returns nothing")
+    raise first or NotGpenError("it has no output")
 
 
 def _located(path: Path, arrays: dict[str, NDArray[Any]]) -> tuple[Header, Located]:
@@ -92,7 +92,7 @@ def _located(path: Path, arrays: dict[str, NDArray[Any]]) -> tuple[Header, Locat
 
 
 def _named(file: OnnxFile) -> tuple[Header, Located] | None:
-    """Where every tensor of a GPEN network is stored under its published name."""
+    """The network if every tensor is stored under its published name, else None."""
     stored = file.graph.initializers.items()
     arrays = {name: array for name, array in stored if is_own_name(name) and array.dtype == np.float32}
     try:
@@ -105,12 +105,12 @@ def _check_ends(file: OnnxFile, info: CheckpointInfo) -> None:
     name, size = file.path.name, info.spec.in_size
     if len(file.graph.inputs) != 1:
         raise CheckpointError(
-            f"{name} takes {len(file.graph.inputs)} inputs, GPEN one picture. It cannot be converted."
+            f"{name} takes {len(file.graph.inputs)} inputs, but GPEN takes one picture. It cannot be converted."
         )
     (shape,) = file.graph.inputs.values()
     if any(n not in (None, wanted) for n, wanted in zip(shape[-3:], (3, size, size), strict=False)):
         raise CheckpointError(
-            f"{name} holds {info.spec.title}, but takes {_values(file.graph.inputs)} instead of pictures of "
+            f"{name} contains {info.spec.title}, but takes {_values(file.graph.inputs)} instead of pictures of "
             f"3 x {size} x {size}. It cannot be converted."
         )
 
@@ -119,10 +119,10 @@ def _not_gpen(file: OnnxFile, why: NotGpenError) -> str:
     name, graph = file.path.name, file.graph
     what = other_networks.identify(graph)
     if what is not None:
-        return f"{name} is {what} `gpen models` lists the files that fit."
+        return f"{name} is {what} `gpen models` lists the models that fit."
     return (
-        f"{name} is no GPEN network: {why}. It takes {_values(graph.inputs)} and returns {_values(graph.outputs)}. "
-        "Expected was an export of GPEN such as GPEN-BFR-512.onnx; `gpen models` lists the .pth files that fit as well."
+        f"{name} is not a GPEN network: {why}. It takes {_values(graph.inputs)} and returns {_values(graph.outputs)}. "
+        "Expected an export of GPEN such as GPEN-BFR-512.onnx; `gpen models` lists the .pth files that fit."
     )
 
 

@@ -1,4 +1,4 @@
-"""Reads an ONNX file into a :class:`gpen.weights.onnx.graph.Graph`, trusting nothing that it says about itself."""
+"""Reads an ONNX file into a :class:`gpen.weights.onnx.graph.Graph`, without trusting anything that it declares."""
 
 from __future__ import annotations
 
@@ -18,27 +18,32 @@ from .constants import Node
 from .graph import Graph
 
 MAX_BYTES = 1_500_000_000
-"""Of graph and weights: five times the largest GPEN network, and what the format can hold in one file."""
+"""Limit for graph and weights together: five times the largest GPEN network, and within what one file can hold."""
 
 _MAX_NODES = 100_000
 _DOMAINS = ("", "ai.onnx")
 _FUSED = {"FusedConv": "Conv", "FusedGemm": "Gemm"}
-"""What ONNX Runtime's extended optimisation makes of an operation and the leaky ReLU behind it."""
+"""ONNX Runtime's extended optimisation fuses an operation and the leaky ReLU after it into these."""
 
 
 @dataclass(frozen=True)
 class OnnxFile:
-    """An ONNX file. sha256: of its bytes. content: the whole model, weights included, as ONNX Runtime takes it."""
+    """An ONNX file in memory."""
 
     path: Path
+    """The file."""
     size: int
+    """Bytes, including those of external weights."""
     sha256: str
+    """Of the file itself, 64 hex digits."""
     content: bytes
+    """The whole model with its weights, as ONNX Runtime takes it."""
     graph: Graph
+    """The graph in plain types."""
 
 
 def read_onnx(path: Path) -> OnnxFile:
-    """Read a file; CheckpointError when it is damaged, too large, or the package onnx is not there."""
+    """Read a file; CheckpointError when it is damaged, too large, or the package onnx is missing."""
     onnx = _package(path)
     try:
         size = path.stat().st_size
@@ -53,7 +58,7 @@ def read_onnx(path: Path) -> OnnxFile:
     except Exception as e:  # protobuf's own errors, of which there are several
         raise _damaged(path, first_line(e)) from e
     if not model.HasField("graph") or not model.graph.node:
-        raise _damaged(path, "there is no graph in it")
+        raise _damaged(path, "it contains no graph")
     _check_texts(path, model)
     if model.functions:
         model = _without_functions(onnx, path, model)
@@ -81,27 +86,27 @@ def _package(path: Path) -> Any:
 
 def _broken(path: Path, error: Exception) -> CheckpointError:
     return CheckpointError(
-        f"{path.name} is an ONNX file; to convert it, the package onnx is needed, and the one that is installed does "
-        f"not work ({first_line(error)}). Install it anew: pip install --force-reinstall onnx"
+        f"{path.name} is an ONNX file; to convert it, the package onnx is needed, and the installed one does not work "
+        f"({first_line(error)}). Install it again: pip install --force-reinstall onnx"
     )
 
 
 def _damaged(path: Path, why: str) -> CheckpointError:
     return CheckpointError(
-        f"{path.name} begins like an ONNX file, but cannot be read as one ({why}). It is cut short or damaged; get it "
+        f"{path.name} starts like an ONNX file, but cannot be read as one ({why}). It is cut short or damaged; get it "
         "again from a source you trust."
     )
 
 
 def _too_large(path: Path, size: int) -> CheckpointError:
     return CheckpointError(
-        f"{path.name} has {size / 1e6:,.0f} MB of graph and weights; the largest GPEN network has 285 MB, and more "
-        f"than {MAX_BYTES / 1e6:,.0f} MB are not read."
+        f"{path.name} has {size / 1e6:,.0f} MB of graph and weights. The largest GPEN network has 285 MB, and at most "
+        f"{MAX_BYTES / 1e6:,.0f} MB are read: it is another network."
     )
 
 
 def _check_texts(path: Path, model: Any) -> None:
-    """Refuse names that are no text: protobuf gives them as bytes, where every use of a name would fail."""
+    """Refuse names that are not text: protobuf returns them as bytes, on which every use of a name would fail."""
     nodes = [*model.graph.node, *(node for function in model.functions for node in function.node)]
     texts = [text for node in nodes for text in (node.name, node.op_type, node.domain, *node.input, *node.output)]
     texts += [attribute.name for node in nodes for attribute in node.attribute]
@@ -110,17 +115,17 @@ def _check_texts(path: Path, model: Any) -> None:
         texts.append(tensor.name)
         texts += [text for entry in tensor.external_data for text in (entry.key, entry.value)]
     if not all(isinstance(text, str) for text in texts):
-        raise _damaged(path, "a name in it is no text")
+        raise _damaged(path, "it contains a name that is not text")
 
 
 def _without_functions(onnx: Any, path: Path, model: Any) -> Any:
-    """Put the bodies of a model's own functions where they are called, as some exporters write every module."""
+    """Inline the model's own functions, which some exporters write for every module."""
     bodies = {(function.domain, function.name): function.node for function in model.functions}
     sizes: dict[tuple[str, str], int] = {}
 
     def nodes(body: Any, depth: int) -> int:
         if depth > len(bodies):
-            raise _damaged(path, "its functions call one another in a circle")
+            raise _damaged(path, "its functions call one another in a cycle")
         total: int = 0
         for node in body:
             key = (node.domain, node.op_type)
@@ -130,34 +135,34 @@ def _without_functions(onnx: Any, path: Path, model: Any) -> Any:
         return total
 
     if len(bodies) > 500 or nodes(model.graph.node, 0) > _MAX_NODES:
-        raise CheckpointError(f"{path.name} is no GPEN network: its graph has more than {_MAX_NODES:,} operations.")
+        raise CheckpointError(f"{path.name} is not a GPEN network: its graph has more than {_MAX_NODES:,} operations.")
     try:
         from onnx.inliner import inline_local_functions
 
         return inline_local_functions(model)
     except Exception as e:
-        raise _damaged(path, f"its functions cannot be put into its graph: {first_line(e)}") from e
+        raise _damaged(path, f"its functions cannot be inlined: {first_line(e)}") from e
 
 
 def _load_external(path: Path, model: Any, size: int) -> int:
-    """Read tensors that lie in files beside the graph into it; return the size of everything.
+    """Load the tensors that are stored in external files; return the total size in bytes.
 
-    Only from the same folder: a graph from elsewhere must not make us read what it likes.
+    Only from the same folder: an untrusted graph must not make us read arbitrary files.
     """
     total = size
     for tensor in _tensors(model):
         if tensor.data_location != tensor.EXTERNAL:
             continue
-        told = {entry.key: entry.value for entry in tensor.external_data}
-        location, name = told.get("location", ""), tensor.name[:60]
+        entries = {entry.key: entry.value for entry in tensor.external_data}
+        location, name = entries.get("location", ""), tensor.name[:60]
         data = path.parent / location
         if not location or Path(location).name != location or "\\" in location or data.is_symlink():
             raise CheckpointError(
-                f"{path.name} keeps the tensor {name} in {location[:100]!r}, which is not a file of its own folder; it "
-                "was not read. Get the graph as one file, or with its data file beside it."
+                f"{path.name} stores the tensor {name} in {location[:100]!r}, which is not a file in its own folder; "
+                "it was not read. Get the graph as one file, or with its data file beside it."
             )
         try:
-            offset = int(told.get("offset", 0))
+            offset = int(entries.get("offset", 0))
             needed = _nbytes(path, tensor)
             total += needed
             if total > MAX_BYTES:
@@ -167,11 +172,11 @@ def _load_external(path: Path, model: Any, size: int) -> int:
                 content = file.read(needed)
         except (OSError, ValueError) as e:
             raise CheckpointError(
-                f"{path.name} keeps its weights in {location}, which cannot be read ({first_line(e)}). Put that file "
+                f"{path.name} stores its weights in {location}, which cannot be read ({first_line(e)}). Put that file "
                 "beside it; the two belong together."
             ) from e
-        if len(content) != needed or int(told.get("length", needed)) != needed:
-            raise _damaged(path, f"{location} does not hold the {needed} bytes of the tensor {name}")
+        if len(content) != needed or int(entries.get("length", needed)) != needed:
+            raise _damaged(path, f"{location} does not contain the {needed} bytes of the tensor {name}")
         tensor.raw_data = content
         tensor.data_location = tensor.DEFAULT
         del tensor.external_data[:]
@@ -192,7 +197,7 @@ def _nbytes(path: Path, tensor: Any) -> int:
     try:
         item: int = tensor_dtype_to_np_dtype(tensor.data_type).itemsize
     except (KeyError, TypeError, ValueError) as e:
-        raise _damaged(path, f"the tensor {tensor.name[:60]} has an unknown number format") from e
+        raise _damaged(path, f"the tensor {tensor.name[:60]} has an unknown dtype") from e
     if any(n < 0 for n in tensor.dims):
         raise _damaged(path, f"the tensor {tensor.name[:60]} has a negative size")
     count: int = math.prod(tensor.dims)
@@ -202,22 +207,22 @@ def _nbytes(path: Path, tensor: Any) -> int:
 def _graph(onnx: Any, path: Path, model: Any) -> Graph:
     source = model.graph
     if len(source.node) > _MAX_NODES:
-        raise CheckpointError(f"{path.name} is no GPEN network: its graph has more than {_MAX_NODES:,} operations.")
+        raise CheckpointError(f"{path.name} is not a GPEN network: its graph has more than {_MAX_NODES:,} operations.")
     initializers: dict[str, NDArray[Any]] = {}
     half = False
     for tensor in source.initializer:
         array = _array(onnx, path, tensor)
         half = half or (array.size > 1 and array.dtype.itemsize == 2)
         initializers[tensor.name] = _single(array)
-    made = {*initializers, *(value.name for value in source.input)}
+    defined = {*initializers, *(value.name for value in source.input)}
     nodes: list[Node] = []
     for raw in source.node:
         if raw.domain not in _DOMAINS and not (raw.domain == "com.microsoft" and raw.op_type in _FUSED):
             raise CheckpointError(_foreign_domain(path, raw))
         outputs = list(filter(None, raw.output))
-        if not made.isdisjoint(outputs):
-            raise _damaged(path, f"the operation {raw.op_type[:60]} makes what is there already")
-        made.update(outputs)
+        if not defined.isdisjoint(outputs):
+            raise _damaged(path, f"the operation {raw.op_type[:60]} writes a value that already exists")
+        defined.update(outputs)
         nodes += _unfused(_node(onnx, path, raw))
     _check_order(path, nodes)
     return Graph(
@@ -231,24 +236,24 @@ def _graph(onnx: Any, path: Path, model: Any) -> Graph:
 
 
 def _check_order(path: Path, nodes: list[Node]) -> None:
-    """Refuse a graph that runs in a circle. Converters to float16 leave the nodes of honest ones unsorted."""
-    makers = {name: number for number, node in enumerate(nodes) for name in filter(None, node.outputs)}
-    takes = {i: {makers[name] for name in node.inputs if name in makers} for i, node in enumerate(nodes)}
+    """Refuse a graph with a cycle. Unsorted nodes are allowed: converters to float16 leave them."""
+    producers = {name: number for number, node in enumerate(nodes) for name in filter(None, node.outputs)}
+    needs = {i: {producers[name] for name in node.inputs if name in producers} for i, node in enumerate(nodes)}
     try:
-        graphlib.TopologicalSorter(takes).prepare()
+        graphlib.TopologicalSorter(needs).prepare()
     except graphlib.CycleError as e:
-        raise _damaged(path, "its operations run in a circle") from e
+        raise _damaged(path, "its operations form a cycle") from e
 
 
 def _foreign_domain(path: Path, node: Any) -> str:
     if node.domain.startswith("com.microsoft"):
         return (
-            f"{path.name} was rewritten by ONNX Runtime for one kind of processor: its graph holds the operation "
-            f"{node.op_type[:60]}. Give the graph as it was before that, or the one of the optimisation level basic."
+            f"{path.name} was optimised by ONNX Runtime for one kind of processor: its graph contains the operation "
+            f"{node.op_type[:60]}. Give the original graph, or one of the optimisation level basic."
         )
     return (
-        f"{path.name} is no GPEN network: its graph holds the operation {node.op_type[:60]} of {node.domain[:60]!r}, "
-        "and GPEN consists of ONNX's own."
+        f"{path.name} is not a GPEN network: its graph contains the operation {node.op_type[:60]} of "
+        f"{node.domain[:60]!r}, and GPEN uses only ONNX's own."
     )
 
 
@@ -261,7 +266,7 @@ def _array(onnx: Any, path: Path, tensor: Any) -> NDArray[Any]:
 
 
 def _single(array: NDArray[Any]) -> NDArray[Any]:
-    """Floating-point numbers of 16 bits as float32: no constant is computed in less."""
+    """Convert 16-bit floating-point numbers to float32, in which all constants are computed."""
     return array.astype(np.float32) if array.dtype.itemsize == 2 and array.dtype.kind in "fV" else array
 
 
@@ -282,11 +287,11 @@ def _node(onnx: Any, path: Path, node: Any) -> Node:
 
 
 def _unfused(node: Node) -> list[Node]:
-    """The operation and the leaky ReLU that ONNX Runtime's extended optimisation joined."""
+    """Split an operation from the leaky ReLU that ONNX Runtime's extended optimisation fused with it."""
     if node.op not in _FUSED:
         return [node]
     if node.attributes.get("activation") != "LeakyRelu":
-        return [node]  # stays what it is: no operation of GPEN's
+        return [node]  # not an operation of GPEN's
     alpha = node.attributes.get("activation_alpha", [*node.attributes.get("activation_params", ()), 0.0][0])
     between = f"{node.outputs[0]} before its activation"
     return [

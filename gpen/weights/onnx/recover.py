@@ -1,10 +1,10 @@
-"""Recovers the published tensors from the graph of a GPEN network, whoever exported and optimised it.
+"""Recovers the published tensors from the graph of a GPEN network, whatever exported and optimised it.
 
-Nothing depends on names. The walk begins at the picture that comes out and follows what each operation takes: pictures
-down to the 4 x 4 level, of each level its two styled convolutions, the encoder's maps up to the picture that goes in,
-and the style back to the same encoder. What multiplies a map or a style is the *effective* weight, with the
-equalisation of the learning rate in it, whether the exporter multiplied it in or left that to the graph. GPEN's factors
-follow from the shapes, so that dividing by them gives the published tensor in either case.
+Nothing depends on names. The walk starts at the output picture and follows the inputs of each operation: the ToRGB
+layers down to the 4 x 4 level, the two styled convolutions of each level, the encoder's maps up to the input picture,
+and the style back to the same encoder. What multiplies a map or a style is the *effective* weight, which includes the
+learning rate equalisation, whether the exporter folded it in or left it in the graph. GPEN's factors follow from the
+shapes, so dividing by them gives the published tensor in either case.
 """
 
 from __future__ import annotations
@@ -31,46 +31,62 @@ _MAX_LAYERS = 64
 
 @dataclass(frozen=True)
 class _Activation:
-    """A leaky ReLU with its gain: the value under it without its bias, and the bias as it stands in the graph."""
+    """A leaky ReLU with its gain."""
 
     node: Node
+    """The leaky ReLU."""
     before: str
+    """Its input without the bias."""
     bias: Constant | None
+    """The bias as stored in the graph."""
 
 
 @dataclass(frozen=True)
 class _Linear:
-    """Effective weight (out, in), bias (out,) if it has one, and the value that it is applied to."""
+    """A linear layer."""
 
     weight: Constant
+    """Effective weight (out, in)."""
     bias: Constant | None
+    """(out,)."""
     data: str
+    """Its input."""
 
 
 @dataclass(frozen=True)
 class _Modulated:
-    """A modulated convolution: its kernels (1, out, in, k, k), its modulation, the value that it is applied to."""
+    """A modulated convolution."""
 
     weight: Array
+    """Kernels (1, out, in, k, k)."""
     modulation: _Linear
+    """The layer that computes the factors of the input channels from the style."""
     bias: Constant | None
+    """(out,)."""
     data: str
+    """Its input."""
     upsamples: bool
+    """Whether it doubles the size of its input."""
 
 
 @dataclass(frozen=True)
 class _Styled:
-    """A styled convolution: bias and encoder's part of it besides the convolution."""
+    """A styled convolution."""
 
     conv: _Modulated
+    """The convolution."""
     noise: Array
+    """Weight of the encoder's map, a single number."""
     bias: Constant | None
+    """Bias of the generator's and the encoder's channels."""
     encoded: Node
+    """The leaky ReLU that the encoder's map comes from."""
     node: Node
+    """The leaky ReLU at its end."""
 
 
 def recover(graph: Graph, output: str) -> dict[str, Array]:
-    """The tensors under their published names, FIR buffers left out; NotGpenError where the graph is not GPEN's."""
+    """The tensors by their published names, without FIR buffers; NotGpenError if the graph is not GPEN's."""
     return _Walk(graph).tensors(output)
 
 
@@ -89,14 +105,14 @@ class _Walk:
             encoded.append(below.encoded)
         (style,) = self.styles if len(self.styles) == 1 else (None,)
         if style is None:
-            raise NotGpenError(f"its layers take {len(self.styles)} different styles; in GPEN all take the same")
+            raise NotGpenError(f"its layers take {len(self.styles)} different styles, but in GPEN all take the same")
         self._encoder(encoded, self._style(style))
         return self.found
 
     # The picture
 
     def _pictures(self, output: str) -> list[_Modulated]:
-        """The convolutions to RGB, smallest level first."""
+        """The ToRGB convolutions, smallest level first."""
         found: list[_Modulated] = []
         value: str | None = output
         while value is not None:
@@ -112,13 +128,15 @@ class _Walk:
         return found
 
     def _picture(self, value: str) -> tuple[_Modulated, str | None]:
-        """The convolution that makes one level's picture, and the picture of the level below."""
+        """The convolution that computes the picture of one level, and the picture of the level below."""
         constants, terms = self.graph.sum(value)
         below = [filtered for term in terms if (filtered := self._filtered(term, 4)) is not None]
         others = [term for term in terms if self._filtered(term, 4) is None]
         if len(others) != 1 or len(below) > 1:
             what = " + ".join(map(self.graph.describe, terms)) or "a constant"
-            raise NotGpenError(f"its picture is made by {what}, not by a modulated convolution over a filtered picture")
+            raise NotGpenError(
+                f"its picture comes from {what}, not from a modulated convolution plus a filtered picture"
+            )
         return self._modulated(others[0], constants, demodulated=False), below[0] if below else None
 
     # The generator
@@ -137,11 +155,11 @@ class _Walk:
         if self._activation(first.conv.data).node is not below.node:
             raise NotGpenError(f"level {level} of its generator does not begin with what the level below ends with")
         if first.encoded is not last.encoded:
-            raise NotGpenError(f"the two layers of level {level} take different maps of the encoder")
+            raise NotGpenError(f"the two layers of level {level} take different maps from the encoder")
         for i, styled in enumerate((first, last)):
             self._keep_styled(f"generator.convs.{2 * level - 2 + i}", styled)
             if styled.conv.upsamples != (i == 0):
-                raise NotGpenError(f"layer {i + 1} of level {level} should {'' if i == 0 else 'not '}enlarge its map")
+                raise NotGpenError(f"layer {i + 1} of level {level} should {'' if i == 0 else 'not '}upsample its map")
         return last
 
     def _styled(self, value: str) -> _Styled:
@@ -149,13 +167,13 @@ class _Walk:
         concat = self.graph.producer(activation.before)
         if concat is None or concat.op != "Concat" or len(concat.inputs) != 2:
             found = self.graph.describe(activation.before)
-            raise NotGpenError(f"{found} stands where GPEN joins a map of the generator and one of the encoder")
+            raise NotGpenError(f"it has {found} where GPEN concatenates a map of the generator and one of the encoder")
         generated, injected = concat.inputs
         conv = self._modulated(self._filtered(generated, 4) or generated, [], demodulated=True)
         product = self.graph.product(injected)
         encoded = self.graph.producer(product.above[0]) if len(product.above) == 1 and not product.below else None
         if encoded is None or not self._is_leaky(encoded):
-            raise NotGpenError(f"{self.graph.describe(injected)} stands where GPEN weighs a map of the encoder")
+            raise NotGpenError(f"it has {self.graph.describe(injected)} where GPEN scales a map of the encoder")
         if conv.bias is not None and conv.bias.array.any():
             raise NotGpenError("a modulated convolution has a bias of its own")
         noise = np.asarray(scale_of(product.constants) / LEAKY_GAIN)
@@ -164,20 +182,20 @@ class _Walk:
     def _modulated(self, value: str, biases: list[Constant], *, demodulated: bool) -> _Modulated:
         node = self.graph.producer(value)
         if node is None or node.op not in ("Conv", "ConvTranspose"):
-            raise NotGpenError(f"{self.graph.describe(value)} stands where GPEN has a modulated convolution")
+            raise NotGpenError(f"it has {self.graph.describe(value)} where GPEN has a modulated convolution")
         product = self.graph.product(node.inputs[1])
         norms = [*product.below, *(name for name in product.above if self._is(name, "Pow"))]
         modulations = [name for name in product.above if not self._is(name, "Pow")]
         if len(modulations) != 1 or len(norms) != demodulated:
             raise NotGpenError(
-                f"{len(modulations)} styles and {len(norms)} norms scale the kernels of a convolution, where GPEN has "
-                f"1 and {int(demodulated)}"
+                f"{len(modulations)} styles and {len(norms)} norms scale the kernels of a convolution, but in GPEN "
+                f"1 and {int(demodulated)} do"
             )
         modulation = self._linear(modulations[0])
         self.styles.add(self._activation(modulation.data).node)
         weight, scale = self._kernels(product)
         if weight.ndim not in (4, 5) or weight.shape[-3] != modulation.weight.array.shape[0]:
-            raise NotGpenError(f"a style scales kernels of the shape {weight.shape}, which its modulation does not fit")
+            raise NotGpenError(f"a style scales kernels of shape {weight.shape}, which its modulation does not fit")
         weight = weight.reshape(1, *weight.shape[-4:])
         size = math.prod(weight.shape[2:])
         return _Modulated(
@@ -197,7 +215,7 @@ class _Walk:
     # The style
 
     def _style(self, last: Node) -> str:
-        """Keep the mapping network that ends with this leaky ReLU, and the layer before it; return that one's input."""
+        """Keep the mapping network that ends with this leaky ReLU, and the layer before it; return its input."""
         layers: list[_Linear] = []
         activation = self._activation_of(last)
         while True:
@@ -209,7 +227,7 @@ class _Walk:
             if len(product.above) + len(product.below) != 1:
                 break
             activation = self._activation(layer.data)
-        # PixelNorm is the style times one over its own norm.
+        # PixelNorm is the style times the reciprocal of its own norm.
         leaky = [node for name in product.above if (node := self.graph.producer(name)) and self._is_leaky(node)]
         if len(leaky) != 1 or len(product.above) + len(product.below) != 2:
             raise NotGpenError("its mapping network does not begin with the normalisation of a style")
@@ -221,15 +239,15 @@ class _Walk:
         return first.data
 
     def _linear(self, value: str, bias: Constant | None = None) -> _Linear:
-        """A linear layer; bias: of an activation that follows it."""
+        """The linear layer that computes a value; bias: that of an activation after it."""
         constants, terms = self.graph.sum(value)
         node = self.graph.producer(terms[0]) if len(terms) == 1 else None
         if node is None or node.op not in ("Gemm", "MatMul"):
             what = " + ".join(map(self.graph.describe, terms)) or "a constant"
-            raise NotGpenError(f"{what} stands where GPEN has a linear layer")
+            raise NotGpenError(f"it has {what} where GPEN has a linear layer")
         stored = self.graph.constant(node.inputs[1])
         if stored is None or stored.array.ndim != 2 or node.attributes.get("transA"):
-            raise NotGpenError("the weight of a linear layer is no constant matrix")
+            raise NotGpenError("the weight of a linear layer is not a constant matrix")
         weight = stored.array if node.attributes.get("transB") else stored.array.T
         alpha, beta = (float(node.attributes.get(name, 1)) for name in ("alpha", "beta"))
         constants += [Constant(own.array, own.factor * beta) for own in self._own_bias(node)]
@@ -240,22 +258,24 @@ class _Walk:
     # The encoder
 
     def _encoder(self, encoded: list[Node], flattened: str) -> None:
-        """Keep the encoder whose maps, smallest first, the generator takes."""
+        """Keep the encoder whose maps the generator takes, smallest first."""
         sizes = list(enumerate(reversed(range(len(encoded)))))
         value = flattened
         for i, number in sizes:
             activation = self._activation(value)
             if activation.node is not encoded[i]:
-                raise NotGpenError("the maps of its encoder do not go to the levels of the generator one by one")
+                raise NotGpenError("the maps of its encoder do not go to one level of the generator each")
             constants, terms = self.graph.sum(activation.before)
             conv = self.graph.producer(terms[0]) if len(terms) == 1 else None
             weight = self.graph.constant(conv.inputs[1]) if conv is not None and conv.op == "Conv" else None
             if conv is None or weight is None or weight.array.ndim != 4:
-                raise NotGpenError(f"{self.graph.describe(activation.before)} stands where GPEN's encoder convolves")
+                raise NotGpenError(
+                    f"it has {self.graph.describe(activation.before)} where GPEN's encoder has a convolution"
+                )
             if activation.bias is not None:
                 constants.append(activation.bias)
             bias = self._bias([*constants, *self._own_bias(conv)])
-            # Only behind the picture there is no filter before the convolution, and no buffer of it.
+            # Only the first layer has no filter before the convolution, and no buffer for it.
             name = f"ecd{number}.0.{1 if number else 0}"
             scale = 1 / math.sqrt(math.prod(weight.array.shape[1:]))
             self._keep(f"{name}.weight", self._unscaled(weight, scale), weight.array.shape)
@@ -272,21 +292,21 @@ class _Walk:
     # Parts
 
     def _activation(self, value: str) -> _Activation:
-        """The scaled leaky ReLU that makes a value."""
+        """The scaled leaky ReLU that computes a value."""
         product = self.graph.product(value)
         node = self.graph.producer(product.above[0]) if len(product.above) == 1 and not product.below else None
         if node is None or not self._is_leaky(node):
             found = self.graph.describe(product.above[0] if len(product.above) == 1 else value)
-            raise NotGpenError(f"{found} stands where GPEN has a leaky ReLU of slope {LEAKY_SLOPE:g}")
+            raise NotGpenError(f"it has {found} where GPEN has a leaky ReLU of slope {LEAKY_SLOPE:g}")
         gain = scale_of(product.constants)
         if abs(gain / LEAKY_GAIN - 1) > self.graph.tolerance:
-            raise NotGpenError(f"a leaky ReLU is scaled by {gain:.6g}, in GPEN by the square root of 2")
+            raise NotGpenError(f"a leaky ReLU is scaled by {gain:.6g}, but in GPEN by the square root of 2")
         return self._activation_of(node)
 
     def _activation_of(self, node: Node) -> _Activation:
         constants, terms = self.graph.sum(node.inputs[0])
         if len(terms) != 1:
-            raise NotGpenError(f"a leaky ReLU is applied to a sum of {len(terms)} maps, in GPEN to one")
+            raise NotGpenError(f"a leaky ReLU is applied to a sum of {len(terms)} maps, but in GPEN to one")
         return _Activation(node, terms[0], self._bias(constants))
 
     def _is_leaky(self, node: Node) -> bool:
@@ -302,7 +322,7 @@ class _Walk:
         return node is not None and node.op == op
 
     def _filtered(self, value: str, gain: float) -> str | None:
-        """What goes into the filter that makes a value; None where that is no filter. NotGpenError for another one."""
+        """The input of the filter that computes a value; None if no filter does. NotGpenError for another filter."""
         node = self.graph.producer(value)
         if node is None or node.op != "Conv":
             return None
@@ -311,31 +331,31 @@ class _Walk:
             return None
         standard = published_kernel(gain).numpy()
         if not np.allclose(kernel.value(), standard, rtol=self.graph.tolerance * 10, atol=0):
-            raise NotGpenError("one of its filters is not the one of GPEN, [1, 3, 3, 1] in both directions")
+            raise NotGpenError("one of its filters is not GPEN's, [1, 3, 3, 1] in both directions")
         return node.inputs[0]
 
     def _own_bias(self, node: Node) -> list[Constant]:
-        """The bias that is an input of the convolution or linear layer itself."""
+        """The bias that is an input of the convolution or linear layer itself, if any."""
         if len(node.inputs) < 3 or not node.inputs[2]:
             return []
         bias = self.graph.constant(node.inputs[2])
         if bias is None:
-            raise NotGpenError(f"the bias of the operation {node.op} is no constant")
+            raise NotGpenError(f"the bias of the operation {node.op} is not a constant")
         return [bias]
 
     def _bias(self, constants: list[Constant]) -> Constant | None:
-        """The sum of biases; None where there is none, as optimisers leave out zeros."""
+        """The sum of biases; None without any, because optimisers remove zeros."""
         if len(constants) < 2:
             return constants[0] if constants else None
         flat = [constant.value().reshape(-1).astype(np.float64) for constant in constants]
         if len({len(bias) for bias in flat} - {1}) > 1:
-            raise NotGpenError("biases of different lengths are added up")
+            raise NotGpenError("biases of different lengths are added")
         return Constant(np.asarray(sum(flat)))
 
     def _unscaled(self, effective: Constant, scale: float) -> Array:
-        """The published tensor: its effective numbers divided by GPEN's scale."""
+        """The published tensor: the effective one divided by GPEN's scale."""
         factor = effective.factor / scale
-        # Where the exporter left the multiplication in the graph, what it multiplied is the tensor itself.
+        # If the exporter left the multiplication in the graph, the array is the published tensor itself.
         return effective.array if abs(factor - 1) <= self.graph.tolerance else Constant(effective.array, factor).value()
 
     def _keep_styled(self, name: str, styled: _Styled) -> None:
@@ -359,5 +379,5 @@ class _Walk:
         if array.size == 1 and math.prod(shape) > 1:
             array = np.broadcast_to(array, shape)
         if array.size != math.prod(shape):
-            raise NotGpenError(f"{array.shape} numbers were found for {name}, {shape} expected")
+            raise NotGpenError(f"the shape {array.shape} was found for {name}, but {shape} expected")
         self.found[name] = np.ascontiguousarray(array.reshape(shape), dtype=np.float32)

@@ -1,4 +1,4 @@
-"""Runs a graph and the network recovered from it on the same picture."""
+"""Compares a graph with the network that was recovered from it, by running both on the same picture."""
 
 from __future__ import annotations
 
@@ -18,20 +18,19 @@ from ...wording import first_line
 from .reader import OnnxFile
 
 TOLERANCE = 1e-3
-"""Largest difference, as a part of the output's range."""
+"""Largest allowed difference, as a fraction of the output's range."""
 TOLERANCE_HALF = 1e-2
-"""The same for a graph whose weights have 16 bits: what it rounds by is in the difference."""
+"""The same for a graph with 16-bit weights, whose rounding is part of the difference."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What came of running both.
-
-    difference: the largest, as a part of the output's range; None where they were not compared, for this reason.
-    """
+    """The result of running both."""
 
     difference: float | None
+    """Largest difference as a fraction of the output's range; None if they were not compared."""
     reason: str = ""
+    """Why they were not compared."""
 
     def __str__(self) -> str:
         if self.difference is None:
@@ -42,9 +41,10 @@ class Comparison:
 def compare(
     file: OnnxFile, output: str, spec: Spec, tensors: dict[str, Tensor], value_range: tuple[float, float]
 ) -> Comparison:
-    """Compare; CheckpointError where they disagree or ONNX Runtime refuses the graph.
+    """Compare; CheckpointError if they disagree or ONNX Runtime refuses the graph.
 
-    tensors: of the network, by published name, FIR buffers included; float32. value_range: of the network's input.
+    tensors: float32 tensors of the network by published name, including the FIR buffers. value_range: smallest and
+    largest value of the network's input.
     """
     try:
         import onnxruntime
@@ -60,8 +60,8 @@ def compare(
         found = network(torch.from_numpy(picture)).numpy()
     if expected.shape != found.shape:
         raise CheckpointError(
-            f"{file.path.name} returns pictures of the shape {expected.shape}, where {spec.title} returns "
-            f"{found.shape}. Its graph does more than GPEN; nothing was written."
+            f"{file.path.name} returns pictures of shape {expected.shape}, but {spec.title} returns {found.shape}. Its "
+            "graph does more than GPEN; nothing was written."
         )
     span = float(expected.max() - expected.min())
     difference = float(np.abs(expected - found).max()) / span if span else math.nan
@@ -69,7 +69,7 @@ def compare(
     if not difference <= tolerance:
         raise CheckpointError(
             f"The network recovered from {file.path.name} differs from its graph by {difference:.2g} of the output's "
-            f"range, where at most {tolerance:g} is rounding. The graph does something that GPEN does not, such as "
+            f"range, but rounding explains at most {tolerance:g}. The graph does something that GPEN does not, such as "
             "scaling its pictures or swapping their channels; nothing was written."
         )
     return Comparison(difference)
@@ -77,7 +77,7 @@ def compare(
 
 def _run(runtime: Any, file: OnnxFile, output: str, picture: NDArray[np.float32]) -> NDArray[np.float32]:
     options = runtime.SessionOptions()
-    options.log_severity_level = 4  # what goes wrong is in the exception
+    options.log_severity_level = 4  # the exception says what failed
     try:
         session = runtime.InferenceSession(file.content, options, providers=["CPUExecutionProvider"])
         (taken,) = session.get_inputs()
@@ -86,13 +86,13 @@ def _run(runtime: Any, file: OnnxFile, output: str, picture: NDArray[np.float32]
         return np.asarray(returned, np.float32)
     except Exception as e:  # its own exceptions derive from Exception alone
         raise CheckpointError(
-            f"ONNX Runtime could not run {file.path.name} ({first_line(e)}), so that what was recovered from it could "
-            "not be verified; nothing was written."
+            f"ONNX Runtime could not run {file.path.name} ({first_line(e)}), so the recovered network could not be "
+            "verified; nothing was written."
         ) from e
 
 
 def _picture(size: int, value_range: tuple[float, float]) -> NDArray[np.float32]:
-    """A picture (1, 3, size, size) of a few smooth waves and some grain, the same every time."""
+    """A fixed picture (1, 3, size, size) of a few smooth waves and some grain."""
     low, high = value_range
     y, x = np.meshgrid(*2 * (np.linspace(0, 1, size),), indexing="ij")
     waves = [

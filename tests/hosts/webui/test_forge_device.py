@@ -1,4 +1,4 @@
-"""Device, memory and folders of the host in SD-WebUI Forge, on its own modules."""
+"""The host's device, memory and folders, in SD-WebUI Forge's own modules."""
 
 from __future__ import annotations
 
@@ -9,19 +9,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
+from torch.nn.modules.module import register_module_forward_pre_hook
 
 from gpen.network.memory import memory_estimate
+from gpen.restoration import components
 from gpen.weights.checkpoint import load_model
 from tests.hosts.conftest import Parts
 from tests.hosts.webui.host import WebUI
+from tests.hosts.webui.pictures import restore_faces
 
 
-def restore_faces(forge: WebUI, pixels: NDArray[np.uint8]) -> Any:
-    return forge.face_restoration.restore_faces(pixels)
-
-
-def test_use_cpu_gpen_counts_though_the_host_ignores_it(
+def test_use_cpu_gpen_takes_effect_though_the_host_ignores_it(
     forge: WebUI, parts: Parts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(forge.devices, "get_device_for", lambda task: torch.device("cuda", 77))
@@ -29,7 +27,7 @@ def test_use_cpu_gpen_counts_though_the_host_ignores_it(
     assert not np.array_equal(restore_faces(forge, parts.left), parts.left)
 
 
-def test_no_half_comes_before_the_setting(forge: WebUI, parts: Parts, caplog: pytest.LogCaptureFixture) -> None:
+def test_no_half_overrides_the_setting(forge: WebUI, parts: Parts, caplog: pytest.LogCaptureFixture) -> None:
     forge.opts.gpen_precision = "fp16"
     assert restore_faces(forge, parts.left) is parts.left
     assert "float16 cannot be used on a CPU" in caplog.text
@@ -37,21 +35,21 @@ def test_no_half_comes_before_the_setting(forge: WebUI, parts: Parts, caplog: py
     assert not np.array_equal(restore_faces(forge, parts.left), parts.left)
 
 
-def test_forge_s_memory_manager_is_asked_for_room(
+def test_forge_s_memory_manager_makes_room(
     forge: WebUI, made_models: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[tuple[int, torch.device]] = []
     manager = importlib.import_module("backend.memory_management")
     monkeypatch.setattr(manager, "free_memory", lambda size, device: asked.append((size, device)))
     file = made_models["facerestore_models/passthrough-256.safetensors"]
-    forge.adapter._make_room(file, torch.device("cuda"), torch.float32)
-    forge.adapter._make_room(file, torch.device("cpu"), torch.float32)
+    forge.adapter.make_room(file, torch.device("cuda"), torch.float32)
+    forge.adapter.make_room(file, torch.device("cpu"), torch.float32)
     model = load_model(file)
     weights = sum(tensor.nbytes for name, tensor in model.network.state_dict().items() if "kernel" not in name)
     assert asked == [(weights + memory_estimate(model.spec, torch.float32), torch.device("cuda"))]
 
 
-def test_networks_are_kept_in_memory_only_where_the_setting_says_so(
+def test_networks_stay_in_memory_only_if_the_setting_says_so(
     forge: WebUI, parts: Parts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loaded: list[Path] = []
@@ -60,15 +58,15 @@ def test_networks_are_kept_in_memory_only_where_the_setting_says_so(
         loaded.append(path)
         return load_model(path, *more)
 
-    monkeypatch.setattr(forge.adapter, "load_model", load)
-    monkeypatch.setattr(forge.adapter.engine, "_kept", {})
+    monkeypatch.setattr(components, "load_model", load)
+    forge.adapter.engine.cache.drop()
     for keep, loads in ((True, 1), (True, 1), (False, 1), (False, 2)):
         forge.opts.gpen_keep_in_memory = keep
         restore_faces(forge, parts.left)
         assert len(loaded) == loads
 
 
-def test_a_file_that_changed_is_loaded_again(forge: WebUI, parts: Parts, made_models: dict[str, Path]) -> None:
+def test_a_changed_file_is_loaded_again(forge: WebUI, parts: Parts, made_models: dict[str, Path]) -> None:
     file = forge.data / "models" / "facerestore_models" / "changing.safetensors"
     forge.opts.gpen_model = file.name
     results = []
@@ -79,43 +77,41 @@ def test_a_file_that_changed_is_loaded_again(forge: WebUI, parts: Parts, made_mo
     assert np.abs(results[0].astype(int) - results[1]).max() > 20
 
 
-def test_after_processing_weights_move_into_ram_where_the_host_s_setting_says_so(
+def test_weights_move_to_ram_after_a_picture_if_the_host_s_setting_says_so(
     forge: WebUI, parts: Parts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     network_class = type(load_model(forge.data / "given" / "GPEN-BFR-256.safetensors").network)
     moved: list[str] = []
     to = network_class.to
 
-    def watched(network: Any, *places: Any) -> Any:
-        moved.append(str(places[0]))
-        return to(network, *places)
+    def watched(network: Any, device: Any) -> Any:
+        moved.append(str(device))
+        return to(network, device)
 
     monkeypatch.setattr(network_class, "to", watched)
     monkeypatch.setattr(forge.devices, "get_device_for", lambda task: torch.device("cpu", 0))
-    for unload, places in ((False, ["cpu:0"]), (True, ["cpu:0", "cpu"]), (True, ["cpu:0", "cpu"])):
+    for unload, devices in ((False, ["cpu:0"]), (True, ["cpu:0", "cpu"]), (True, ["cpu:0", "cpu"])):
         forge.opts.face_restoration_unload = unload
         moved.clear()
         restore_faces(forge, parts.left)
-        assert moved == places
+        assert moved == devices
 
 
-def test_weights_loaded_while_the_host_generates_serve_afterwards(
-    forge: WebUI, parts: Parts, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It generates in inference mode, whose tensors cannot be used outside of it."""
-    engine = forge.adapter.engine
-    monkeypatch.setattr(engine, "_kept", {})
+def test_weights_loaded_during_a_generation_are_usable_afterwards(forge: WebUI, parts: Parts) -> None:
+    """The host generates in inference mode, whose tensors cannot be used outside of it."""
+    forge.adapter.engine.cache.drop()
     forge.opts.gpen_detector = "retinaface_mobile0.25"
-    with torch.inference_mode():
+    weights: list[torch.Tensor] = []
+    watch = register_module_forward_pre_hook(lambda module, _: weights.extend(module.state_dict().values()))
+    with watch, torch.inference_mode():
         during = restore_faces(forge, parts.left)
-    network = engine._kept["model"][1].network
-    detector = engine._kept["detector"][1]._network._network
-    assert not any(weight.is_inference() for part in (network, detector) for weight in part.state_dict().values())
+    assert weights
+    assert not any(weight.is_inference() for weight in weights)
     assert not np.array_equal(during, parts.left)
     assert np.array_equal(restore_faces(forge, parts.left), during)
 
 
-def test_the_flag_of_preload_comes_first(forge: WebUI) -> None:
+def test_the_folder_of_our_flag_comes_first(forge: WebUI) -> None:
     assert forge.shared.cmd_opts.gpen_models_path == str(forge.data / "given")
     models = forge.data / "models"
     expected = [forge.data / "given", models / "GPEN", models / "GFPGAN"]
@@ -124,10 +120,10 @@ def test_the_flag_of_preload_comes_first(forge: WebUI) -> None:
         assert models / name in forge.adapter.folders()
 
 
-def test_networks_of_the_host_s_own_restorers_are_not_offered(
+def test_networks_of_the_host_s_own_restorers_are_not_listed(
     forge: WebUI, made_models: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Guides put GPEN's files into models/GFPGAN, where the host keeps those of GFPGAN."""
+    """Guides put GPEN's files into models/GFPGAN, among GFPGAN's."""
     ours = tmp_path / "my-network.safetensors"
     ours.write_bytes(made_models["facerestore_models/passthrough-256.safetensors"].read_bytes())
     for name in ("GFPGANv1.4.pth", "codeformer-v0.1.0.pth", "detection_Resnet50_Final.pth", "parsing_parsenet.pth"):
@@ -138,5 +134,5 @@ def test_networks_of_the_host_s_own_restorers_are_not_offered(
     assert forge.adapter.networks() == ["auto", ours.name]
     assert forge.adapter.network_path("auto") == ours
     ours.unlink()
-    with pytest.raises(Exception, match="No published network that restores faces is on this computer"):
+    with pytest.raises(Exception, match="No published model that restores faces is on this computer"):
         forge.adapter.network_path("auto")
