@@ -1,7 +1,7 @@
-"""The own modules of SD-WebUI Forge or AUTOMATIC1111, in this process, with this checkout as the only extension.
+"""SD-WebUI Forge's or AUTOMATIC1111's modules, imported into this process, with this checkout as the only extension.
 
-They are no server: they read ``sys.argv`` once and keep their state in globals. What they need of diffusion models is
-replaced by mocks, so that their packages need not be there.
+No server runs: the modules read ``sys.argv`` once and keep their state in globals. Those for diffusion models are
+mocked, so that their packages need not be installed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from unittest.mock import MagicMock
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 EXTENSION = "gpen-face-restore"
-# Of what these import, only the packages of diffusion models are missing.
+# They import packages for diffusion models, which the test environment lacks.
 _MOCKED = ("infotext_utils", "processing", "sd_models", "sd_samplers", "sd_schedulers", "sd_vae")
 _MOCKED_OF_A1111 = ("hypernetworks.hypernetwork", "interrogate", "sd_hijack", "sd_models_types")
 # Forge's history begins with AUTOMATIC1111's.
@@ -31,19 +31,19 @@ _started: dict[str, WebUI] = {}
 
 
 def forge_folder() -> Path | None:
-    """Where Forge is checked out, or None."""
+    """The checkout of Forge, or None."""
     default = "~/.cache/gpen-hosts/stable-diffusion-webui-forge"
     folder = Path(os.environ.get("FORGE_DIR") or default).expanduser()
     return folder if (folder / "modules_forge").is_dir() else None
 
 
 def why_not_forge() -> str:
-    """Why Forge's modules cannot be imported here; empty if they can."""
+    """Why Forge's modules cannot be imported; empty if they can."""
     return _why_not("4.40.0")
 
 
 def why_not_a1111() -> str:
-    """The same of AUTOMATIC1111's."""
+    """Why AUTOMATIC1111's modules cannot be imported; empty if they can."""
     return _why_not("3.41.2")
 
 
@@ -54,16 +54,16 @@ def _why_not(gradio: str) -> str:
         found = importlib.metadata.version("gradio")
     except importlib.metadata.PackageNotFoundError:
         found = "none"
-    return "" if found == gradio else f"needs gradio {gradio}, and there is {found}: run make test-forge"
+    return "" if found == gradio else f"needs gradio {gradio}; installed is {found}: run make test-forge"
 
 
 def start_forge(data: Path, models: Mapping[str, Path]) -> WebUI:
-    """Import Forge with ``data`` as its folder; once in a process, whatever is asked for later."""
+    """Import Forge with ``data`` as its data folder. Later calls in the same process return the first host."""
     if "forge" not in _started:
         folder = forge_folder()
         assert folder is not None
         host = _started["forge"] = WebUI(folder, data, models, ["--always-cpu"], _MOCKED)
-        # As at its start, where it also imports the packages of diffusion models.
+        # Its launcher patches these too, and imports packages for diffusion models.
         patches = importlib.import_module("modules_forge.patch_basic")
         patches.build_loaded(importlib.import_module("torch"), "load")
         patches.build_loaded(importlib.import_module("safetensors.torch"), "load_file")
@@ -72,13 +72,13 @@ def start_forge(data: Path, models: Mapping[str, Path]) -> WebUI:
 
 
 def start_a1111(data: Path, models: Mapping[str, Path]) -> WebUI:
-    """The same with AUTOMATIC1111, taken out of Forge's history."""
+    """The same for AUTOMATIC1111, taken from Forge's history."""
     if "a1111" not in _started:
         source = data / "source"
         archive = subprocess.run(["git", "archive", _A1111], cwd=forge_folder(), capture_output=True, check=True)
         with tarfile.open(fileobj=BytesIO(archive.stdout)) as files:
             files.extractall(source, filter="data")
-        # By this file it knows the repository that it clones at its start.
+        # It looks for this file to find the repository that its launcher clones.
         clone = source / "repositories" / "stable-diffusion-stability-ai" / "ldm" / "models" / "diffusion" / "ddpm.py"
         clone.parent.mkdir(parents=True)
         clone.touch()
@@ -90,15 +90,15 @@ def start_a1111(data: Path, models: Mapping[str, Path]) -> WebUI:
 
 
 class WebUI:
-    """A host after its start. Attributes that are not written down here are its own modules, by name."""
+    """A host that has started. Attributes not defined here are the host's modules, by name."""
 
     def __init__(
         self, folder: Path, data: Path, models: Mapping[str, Path], flags: Sequence[str], mocked: Sequence[str]
     ) -> None:
         self.folder = folder
         self.data = data
-        for place, file in models.items():
-            target = data / place
+        for path, file in models.items():
+            target = data / path
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, target)
         (data / "extensions").mkdir()
@@ -116,7 +116,7 @@ class WebUI:
             os.chdir(CHECKOUT)
 
     def begin(self) -> None:
-        """What the host does with extensions at its start."""
+        """Load the extensions, as the host does when it starts."""
         builtin = [folder.name for folder in (self.folder / "extensions-builtin").iterdir()]
         self.opts.data["disabled_extensions"] = builtin
         self.extensions.list_extensions()
@@ -139,17 +139,17 @@ class WebUI:
 
     @property
     def adapter(self) -> Any:
-        """Our own module, as our script imported it."""
-        return importlib.import_module("gpen_hosts.webui")
+        """The extension's module, as its script imported it."""
+        return importlib.import_module("gpen_hosts.webui.host")
 
     def load_scripts(self) -> None:
-        """What the start and Reload UI do."""
+        """Load the scripts, as the host does when it starts and on Reload UI."""
         self.scripts.load_scripts()
         self.script_callbacks.ui_settings_callback()
 
     @contextlib.contextmanager
     def as_it_was(self) -> Iterator[None]:
-        """Afterwards settings, flags and progress are what they are now."""
+        """Restore settings, flags and progress afterwards."""
         kept = [vars(self.state), self.opts.data, self.opts.data_labels, vars(self.shared.cmd_opts)]
         before = [dict(values) for values in kept]
         state = self.state

@@ -1,10 +1,8 @@
-"""AUTOMATIC1111's own modules, under the gradio, FastAPI and pydantic that it pins."""
+"""The extension in AUTOMATIC1111's own modules, with the versions of gradio, FastAPI and pydantic that it pins."""
 
 from __future__ import annotations
 
-import base64
 import importlib
-import io
 import os
 import sys
 import zipfile
@@ -15,20 +13,19 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
 from gpen.errors import CheckpointError
-from gpen.faces.detection.detector import make_detector
-from gpen.options import OPTIONS, Options
-from gpen.restoration.api import restore
+from gpen.options import OPTIONS
 from gpen.weights.checkpoint import load_model
 from tests.hosts.conftest import Parts
+from tests.hosts.webui.conftest import MakeClient, Reference
 from tests.hosts.webui.host import CHECKOUT, EXTENSION, WebUI
+from tests.hosts.webui.pictures import bytes_of, encoded, restore_faces, run_panel
 
 ALLOWED = ("data.pkl", "version")
-"""Besides the numbers themselves, the members of an archive that the host accepts."""
+"""The members that the host accepts in an archive, besides the tensors' data."""
 
 
 @pytest.fixture
@@ -37,21 +34,8 @@ def state(made_models: dict[str, Path]) -> dict[str, Tensor]:
 
 
 @pytest.fixture
-def restored(made_models: dict[str, Path], detector_weights: Path) -> Any:
-    """What the package makes of a picture without any host, with the marker weights."""
-    detector = make_detector("yunet", [detector_weights])
-
-    def make(pixels: NDArray[np.uint8], **options: Any) -> NDArray[np.uint8]:
-        model = load_model(made_models["facerestore_models/marker-256.safetensors"])
-        result = restore(pixels.astype(np.float32) / 255, model, detector, Options(**options))
-        return np.rint(result.photo * 255).astype(np.uint8)
-
-    return make
-
-
-@pytest.fixture
 def reported(a1111: WebUI, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What the host wrote about errors."""
+    """Errors that the host reported."""
     lines: list[str] = []
     monkeypatch.setattr(a1111.errors, "report", lambda message, **_: lines.append(message))
     return lines
@@ -66,12 +50,12 @@ def without_newer_members(file: Path) -> None:
                 archive.writestr(name, content)
 
 
-def flat(state: dict[str, Tensor], file: Path) -> None:
+def legacy(state: dict[str, Tensor], file: Path) -> None:
     torch.save(state, file, _use_new_zipfile_serialization=False)
 
 
 def half_legacy(state: dict[str, Tensor], file: Path) -> None:
-    flat({name: tensor.half() for name, tensor in state.items()}, file)
+    legacy({name: tensor.half() for name, tensor in state.items()}, file)
 
 
 def half_zip(state: dict[str, Tensor], file: Path) -> None:
@@ -89,34 +73,37 @@ class RunsCode:
         return os.system, ("true",)
 
 
-@pytest.mark.parametrize("write", [flat, half_legacy, half_zip, nested_zip])
-def test_weight_files_load_while_the_host_checks(
+@pytest.mark.parametrize("write", [legacy, half_legacy, half_zip, nested_zip])
+def test_weights_load_under_the_host_s_safety_check(
     a1111: WebUI,
     parts: Parts,
     state: dict[str, Tensor],
-    restored: Any,
+    reference: Reference,
     reported: list[str],
     write: Callable[..., None],
 ) -> None:
-    file = a1111.data / "models" / "GFPGAN" / "made.pth"
+    file = a1111.data / "models" / "GFPGAN" / "synthetic.pth"
     file.parent.mkdir(exist_ok=True)
     write(state, file)
     assert torch.load is a1111.safe.load
     a1111.opts.gpen_model = file.name
-    result = a1111.face_restoration.restore_faces(parts.left)
+    result = restore_faces(a1111, parts.left)
     file.unlink()
     assert reported == []
-    # float16 weights are those of the others, rounded.
-    assert np.abs(result.astype(int) - restored(parts.left)).max() <= (2 if write in (half_legacy, half_zip) else 0)
+    # float16 rounds the weights.
+    allowed = 2 if write in (half_legacy, half_zip) else 0
+    assert np.abs(result.astype(int) - bytes_of(reference(parts.left).photo)).max() <= allowed
 
 
-def test_safetensors_load_while_the_host_checks(a1111: WebUI, parts: Parts, restored: Any, reported: list[str]) -> None:
+def test_safetensors_load_under_the_host_s_safety_check(
+    a1111: WebUI, parts: Parts, reference: Reference, reported: list[str]
+) -> None:
     a1111.opts.gpen_model = "marker-256.safetensors"
-    assert np.array_equal(a1111.face_restoration.restore_faces(parts.left), restored(parts.left))
+    assert np.array_equal(restore_faces(a1111, parts.left), bytes_of(reference(parts.left).photo))
     assert reported == []
 
 
-def test_the_members_that_pytorch_writes_today_are_refused_with_what_to_do(
+def test_files_of_newer_pytorch_are_refused_with_what_to_do(
     a1111: WebUI, parts: Parts, state: dict[str, Tensor], reported: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     file = a1111.data / "models" / "newer.pth"
@@ -127,13 +114,13 @@ def test_the_members_that_pytorch_writes_today_are_refused_with_what_to_do(
         load_model(file)
     assert ".safetensors" in str(refused.value)
     a1111.opts.gpen_model = str(file)
-    assert a1111.face_restoration.restore_faces(parts.left) is parts.left
+    assert restore_faces(a1111, parts.left) is parts.left
     assert "Convert the file" in caplog.text
     file.unlink()
 
 
 @pytest.mark.parametrize("new", [True, False], ids=["zip", "legacy"])
-def test_a_malicious_file_is_refused_before_the_host_has_to(
+def test_a_malicious_file_is_refused_before_the_host_sees_it(
     a1111: WebUI, state: dict[str, Tensor], tmp_path: Path, reported: list[str], new: bool
 ) -> None:
     file = tmp_path / "malicious.pth"
@@ -147,8 +134,8 @@ def test_a_malicious_file_is_refused_before_the_host_has_to(
     assert "may be malicious" in reported[0]
 
 
-def test_reload_ui_leaves_one_restorer_and_a_path_as_it_was(a1111: WebUI, parts: Parts, restored: Any) -> None:
-    """The extension's folder is on sys.path only while scripts are imported: later imports have to do without it."""
+def test_reload_ui_leaves_one_restorer_and_sys_path_unchanged(a1111: WebUI, parts: Parts) -> None:
+    """The extension's folder is on sys.path only while scripts are imported: later imports have to work without it."""
     ours = str(a1111.data / "extensions" / EXTENSION)
     before = list(sys.path)
     kept = {name: module for name, module in sys.modules.items() if name.split(".")[0] in ("gpen", "gpen_hosts")}
@@ -162,14 +149,14 @@ def test_reload_ui_leaves_one_restorer_and_a_path_as_it_was(a1111: WebUI, parts:
             assert sys.path == without
             assert ours not in sys.path
             [restorer] = [restorer for restorer in a1111.shared.face_restorers if restorer.name() == "GPEN"]
-            assert type(restorer) is sys.modules["gpen_hosts.webui_face_restorer"].GpenFaceRestorer
+            assert type(restorer) is sys.modules["gpen_hosts.webui.face_restorer"].GpenFaceRestorer
         fresh = sys.modules["gpen"]
         assert fresh is not kept["gpen"]
         assert str(fresh.__file__).startswith(ours)
         a1111.opts.gpen_model = "marker-256.safetensors"
         for detector in ("yunet", "retinaface_mobile0.25"):
             a1111.opts.gpen_detector = detector
-            assert not np.array_equal(a1111.face_restoration.restore_faces(parts.left), parts.left)
+            assert not np.array_equal(restore_faces(a1111, parts.left), parts.left)
     finally:
         for name in [name for name in sys.modules if name.split(".")[0] in ("gpen", "gpen_hosts")]:
             del sys.modules[name]
@@ -178,15 +165,8 @@ def test_reload_ui_leaves_one_restorer_and_a_path_as_it_was(a1111: WebUI, parts:
         a1111.load_scripts()
 
 
-def run(a1111: WebUI, image: Image.Image, arguments: dict[str, Any]) -> Any:
-    runner = a1111.scripts.scripts_postproc
-    picture = a1111.scripts_postprocessing.PostprocessedImage(image)
-    runner.run(picture, runner.create_args_for_run({"GPEN": arguments}))
-    return picture
-
-
 def test_gradio_3_builds_every_control_of_the_panel(a1111: WebUI) -> None:
-    run(a1111, Image.new("RGB", (8, 8)), {})
+    run_panel(a1111, Image.new("RGB", (8, 8)), {})
     script = next(s for s in a1111.scripts.scripts_postproc.scripts_in_preferred_order() if s.name == "GPEN")
     controls = script.controls
     assert type(controls["enable"]).__name__ == "InputAccordion"
@@ -200,23 +180,18 @@ def test_gradio_3_builds_every_control_of_the_panel(a1111: WebUI) -> None:
             assert (control.minimum, control.maximum, control.step) == (option.minimum, option.maximum, option.step)
 
 
-def test_extras_with_our_arguments_with_none_and_with_alpha(a1111: WebUI, parts: Parts, restored: Any) -> None:
+def test_extras_with_arguments_without_any_and_with_alpha(a1111: WebUI, parts: Parts, reference: Reference) -> None:
     alpha = np.full(parts.left.shape[:2], 77, np.uint8)
     image = Image.fromarray(np.dstack([parts.left, alpha]), "RGBA")
-    assert run(a1111, image, {}).image is image
-    picture = run(a1111, image, {"enable": True, "model": "marker-256.safetensors", "strength": 0.5})
+    assert run_panel(a1111, image, {}).image is image
+    picture = run_panel(a1111, image, {"enable": True, "model": "marker-256.safetensors", "strength": 0.5})
     assert picture.image.mode == "RGBA"
-    assert np.array_equal(np.asarray(picture.image)[..., :3], restored(parts.left, strength=0.5))
+    assert np.array_equal(np.asarray(picture.image)[..., :3], bytes_of(reference(parts.left, strength=0.5).photo))
     assert (np.asarray(picture.image)[..., 3] == 77).all()
 
 
-def test_the_api_under_pydantic_1(a1111: WebUI, parts: Parts) -> None:
-    app = importlib.import_module("fastapi").FastAPI()
-    a1111.script_callbacks.app_started_callback(None, app)
-    client = importlib.import_module("fastapi.testclient").TestClient(app)
-    buffer = io.BytesIO()
-    Image.fromarray(parts.left).save(buffer, "PNG")
-    image = base64.b64encode(buffer.getvalue()).decode()
+def test_the_api_under_pydantic_1(a1111: WebUI, make_client: MakeClient, parts: Parts) -> None:
+    client, image = make_client(a1111), encoded(parts.left)
     assert client.get("/gpen/models").json()["default"] == "auto"
     assert client.post("/gpen/restore", json={"image": image}).json()["faces"] == 5
     for change in ({"strength": 2}, {"mask": "circle"}, {"image": "?"}):
@@ -227,7 +202,7 @@ def test_the_api_under_pydantic_1(a1111: WebUI, parts: Parts) -> None:
     assert fields["strength"]["maximum"] == 1
 
 
-def test_settings_are_built_by_gradio_3(a1111: WebUI) -> None:
+def test_gradio_3_builds_the_components_of_the_settings(a1111: WebUI) -> None:
     gradio = importlib.import_module("gradio")
     names = [name for name in a1111.opts.data_labels if name.startswith("gpen_")]
     assert len(names) == 8

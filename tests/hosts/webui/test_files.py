@@ -1,4 +1,4 @@
-"""What SD-WebUI finds in the extension's folder, without the host: install.py, preload.py, scripts, metadata.ini."""
+"""The files that SD-WebUI looks for in the extension's folder, tested without the host."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import importlib.machinery
 import importlib.util
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -19,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[3]
 
 
 def load(name: str) -> Any:
-    """A file in the checkout's root, as the host loads it: by its path, under its file name."""
+    """A file in the checkout's root, loaded as the host does: by its path, under its file name."""
     spec = importlib.util.spec_from_file_location(name, ROOT / name)
     assert spec is not None
     assert spec.loader is not None
@@ -35,38 +36,38 @@ def install() -> Any:
 
 @pytest.fixture
 def commands(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What the host is asked to run pip with."""
-    asked: list[str] = []
+    """The pip commands that the host was asked to run."""
+    run: list[str] = []
     launch: Any = ModuleType("launch")
-    launch.run_pip = lambda command, _description: asked.append(command)
+    launch.run_pip = lambda command, _description: run.append(command)
     monkeypatch.setitem(sys.modules, "launch", launch)
-    return asked
+    return run
 
 
 def lack(install: Any, monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
-    """Let these modules be missing, and all others be there."""
-    there = importlib.machinery.ModuleSpec("there", None)
-    monkeypatch.setattr(install.importlib.util, "find_spec", lambda name: None if name in names else there)
+    """Have only these modules missing."""
+    found = importlib.machinery.ModuleSpec("found", None)
+    monkeypatch.setattr(install.importlib.util, "find_spec", lambda name: None if name in names else found)
 
 
-def test_what_is_there_is_left_alone(install: Any, commands: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_installed_packages_are_left_alone(install: Any, commands: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     lack(install, monkeypatch)
     assert install.missing() == []
     install.main()
     assert commands == []
 
 
-def test_only_what_is_missing_is_installed_and_without_what_it_drags_in(
+def test_only_missing_packages_are_installed_and_without_dependencies(
     install: Any, commands: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """facexlib asks for opencv-python, which must not come beside another OpenCV, and all for a NumPy of their own."""
+    """facexlib depends on opencv-python, which must not join another OpenCV, and all of them on some NumPy."""
     lack(install, monkeypatch, "facexlib", "tifffile")
     assert install.missing() == ["tifffile", "facexlib"]
     install.main()
     assert commands == ['install --no-deps "tifffile"', 'install --no-deps "facexlib"']
 
 
-def test_opencv_comes_only_where_there_is_none(
+def test_opencv_is_installed_if_it_is_missing(
     install: Any, commands: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lack(install, monkeypatch, "cv2")
@@ -82,11 +83,20 @@ def test_pytorch_and_numpy_are_the_host_s(install: Any, monkeypatch: pytest.Monk
     assert "numpy" not in listed
 
 
-def test_everything_that_the_package_needs_is_in_the_list(install: Any) -> None:
-    """Third-party modules imported anywhere in the package, but those of the host and of the extras."""
+def at_run_time(node: ast.AST) -> Iterator[ast.AST]:
+    """All nodes below a node, except those that only type checkers see."""
+    if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+        return
+    yield node
+    for child in ast.iter_child_nodes(node):
+        yield from at_run_time(child)
+
+
+def test_all_requirements_of_the_package_are_listed(install: Any) -> None:
+    """Third-party modules imported anywhere in the package, except the host's and those of the extras."""
     imported: set[str] = set()
     for file in (ROOT / "gpen").rglob("*.py"):
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        for node in at_run_time(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Import):
                 imported |= {name.name.split(".")[0] for name in node.names}
             elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
@@ -104,8 +114,8 @@ def test_everything_that_the_package_needs_is_in_the_list(install: Any) -> None:
 
 
 @pytest.mark.parametrize("launch", ["", "def start():\n    pass\n"], ids=["none", "another program's"])
-def test_outside_of_the_host_nothing_is_done(launch: str, tmp_path: Path) -> None:
-    """ComfyUI-Manager runs it as a program, too; there may be a module of that name."""
+def test_outside_the_host_nothing_is_done(launch: str, tmp_path: Path) -> None:
+    """ComfyUI-Manager runs it as a program too, maybe beside another module called launch."""
     if launch:
         (tmp_path / "launch.py").write_text(launch)
     (tmp_path / "pip.py").write_text("raise SystemExit('pip was run')")
@@ -117,9 +127,9 @@ def test_outside_of_the_host_nothing_is_done(launch: str, tmp_path: Path) -> Non
 
 
 def test_as_a_program_it_installs_through_the_host(tmp_path: Path) -> None:
-    """With the host's folder on the path, as at its start."""
+    """With the host's folder on the path, as when it starts."""
     (tmp_path / "launch.py").write_text("def run_pip(command, description):\n    print(command, '|', description)\n")
-    # -S: without installed packages, -E is not given, so that the path counts.
+    # -S hides the installed packages; without -E, PYTHONPATH applies.
     command = [sys.executable, "-S", str(ROOT / "install.py")]
     ran = subprocess.run(command, cwd=tmp_path, env={"PYTHONPATH": str(tmp_path)}, capture_output=True, text=True)
     assert ran.returncode == 0, ran.stderr
@@ -135,8 +145,8 @@ def test_preload_adds_one_flag() -> None:
     assert parser.parse_args(["--gpen-models-path", "a folder"]).gpen_models_path == "a folder"
 
 
-def test_files_that_the_host_reads_have_the_names_it_wants() -> None:
-    """Every file flat in scripts/ is run, and a package of these names would hide the host's own."""
+def test_files_that_the_host_reads_have_the_right_names() -> None:
+    """The host runs every file in scripts/, and packages of these names would hide its own."""
     assert [file.name for file in (ROOT / "scripts").glob("*.py")] == ["gpen_webui.py"]
     for name in ("modules", "models", "utils.py", "scripts/__init__.py"):
         assert not (ROOT / name).exists()
@@ -146,8 +156,8 @@ def test_files_that_the_host_reads_have_the_names_it_wants() -> None:
     assert name == name.lower() == "gpen-face-restore"
 
 
-def test_the_script_has_classes_of_the_host_only_that_are_ours() -> None:
-    """The host registers every class that it finds in a script, imported ones too."""
+def test_the_script_imports_no_class_that_is_not_ours() -> None:
+    """The host registers every class that it finds in a script, even an imported one."""
     tree = ast.parse((ROOT / "scripts" / "gpen_webui.py").read_text(encoding="utf-8"))
     assert not [node for node in ast.walk(tree) if isinstance(node, ast.ClassDef | ast.FunctionDef)]
     froms = {node.module: [name.name for name in node.names] for node in tree.body if isinstance(node, ast.ImportFrom)}

@@ -1,4 +1,4 @@
-"""The Face Restoration checkbox, the settings and the plot axes in SD-WebUI Forge, on its own modules."""
+"""The Face Restoration checkbox, the settings and the plot axes, in SD-WebUI Forge's own modules."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import importlib
 import logging
 import sys
 import zipfile
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -15,57 +14,34 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 
-from gpen.faces.detection.detector import make_detector
-from gpen.options import OPTIONS, Options
-from gpen.restoration.api import restore
+from gpen.options import OPTIONS
 from gpen.restoration.result import Restoration
 from gpen.weights.checkpoint import load_model
 from tests.hosts.conftest import Parts
+from tests.hosts.webui.conftest import Reference
 from tests.hosts.webui.host import CHECKOUT, EXTENSION, WebUI
+from tests.hosts.webui.pictures import Pixels, bytes_of, restore_faces
 from tests.restoration import checks
 
-Pixels = NDArray[np.uint8]
 SETTINGS = ("detector", "precision", "strength", "upscale", "identity_guard", "identity_action")
-Reference = Callable[..., Restoration]
-
-
-@pytest.fixture(scope="module")
-def reference(made_models: dict[str, Path], detector_weights: Path) -> Reference:
-    """What the package makes of a picture without any host."""
-    detector = make_detector("yunet", [detector_weights])
-
-    def make(pixels: Pixels, network: str = "passthrough-256", **options: Any) -> Restoration:
-        model = load_model(made_models[f"facerestore_models/{network}.safetensors"])
-        return restore(pixels.astype(np.float32) / 255, model, detector, Options(**options))
-
-    return make
 
 
 class Generation:
-    """Of the host's class, what extensions' scripts are told about."""
+    """Those attributes of the host's class that extensions' scripts use."""
 
     def __init__(self) -> None:
         self.extra_generation_params: dict[str, Any] = {"Steps": 20}
         self.script_args: tuple[Any, ...] = ()
 
 
-def bytes_of(restoration: Restoration) -> Pixels:
-    return np.rint(restoration.photo * 255).astype(np.uint8)
-
-
-def restore_faces(forge: WebUI, pixels: Pixels) -> Any:
-    return forge.face_restoration.restore_faces(pixels)
-
-
-def as_restoration(of: Restoration, pixels: Pixels) -> Restoration:
-    return replace(of, photo=pixels.astype(np.float32) / 255)
+def as_restoration(restoration: Restoration, pixels: Pixels) -> Restoration:
+    return replace(restoration, photo=pixels.astype(np.float32) / 255)
 
 
 @pytest.fixture
 def corrupted(forge: WebUI, made_models: dict[str, Path]) -> Any:
-    """The setting names a .pth whose table of contents is whole, while what it points to is not."""
+    """A .pth file that the setting names: its zip directory is intact, one of its members is not."""
     state = load_model(made_models["facerestore_models/passthrough-256.safetensors"]).network.state_dict()
     file = forge.data / "models" / "facerestore_models" / "corrupted.pth"
     torch.save(state, file)
@@ -75,13 +51,13 @@ def corrupted(forge: WebUI, made_models: dict[str, Path]) -> Any:
         written.write(bytes(4))
     forge.opts.gpen_model = file.name
     yield file
-    for left in file.parent.glob("corrupted*"):
-        left.unlink()
+    for path in file.parent.glob("corrupted*"):
+        path.unlink()
 
 
 @pytest.fixture
 def job(forge: WebUI) -> Any:
-    """A generation that the host has told its scripts about."""
+    """A running generation."""
     runner = forge.scripts.scripts_txt2img
     runner.initialize_scripts(is_img2img=False)
     runner.scripts = [script for script in runner.scripts if EXTENSION in script.filename]
@@ -103,33 +79,33 @@ def test_reload_ui_leaves_one_restorer_one_panel_and_one_of_each_script(forge: W
         assert [data.script_class.name for data in panels] == ["GPEN"]
 
 
-def test_the_setting_face_restoration_model_lists_it(forge: WebUI) -> None:
+def test_the_setting_face_restoration_model_lists_gpen(forge: WebUI) -> None:
     choices = forge.shared_options.options_templates["face_restoration_model"].component_args()
     assert "GPEN" in choices["choices"]
 
 
-def test_passthrough_returns_the_solvay_photograph(forge: WebUI, solvay_pixels: Pixels, reference: Reference) -> None:
+def test_passthrough_returns_the_solvay_photo(forge: WebUI, solvay_pixels: Pixels, reference: Reference) -> None:
     before = solvay_pixels.copy()
     restored = restore_faces(forge, solvay_pixels)
     assert restored.dtype == np.uint8
     assert restored.shape == solvay_pixels.shape
     assert np.array_equal(solvay_pixels, before)
-    expected = reference(solvay_pixels)
+    expected = reference(solvay_pixels, "passthrough-256")
     assert len(expected.faces) >= 25
     checks.passed_through(as_restoration(expected, restored), solvay_pixels.astype(np.float32) / 255, mean=1)
-    assert np.array_equal(restored, bytes_of(expected))
+    assert np.array_equal(restored, bytes_of(expected.photo))
 
 
-def test_marker_weights_show_their_colours(forge: WebUI, parts: Parts, reference: Reference) -> None:
+def test_marker_weights_change_the_colours(forge: WebUI, parts: Parts, reference: Reference) -> None:
     forge.opts.gpen_model = "marker-256.safetensors"
     restored = restore_faces(forge, parts.left)
-    expected = reference(parts.left, "marker-256")
+    expected = reference(parts.left)
     checks.marked(as_restoration(expected, restored), parts.left.astype(np.float32) / 255)
 
 
-def test_the_strength_of_the_settings_counts(forge: WebUI, parts: Parts, reference: Reference) -> None:
+def test_the_strength_setting_takes_effect(forge: WebUI, parts: Parts, reference: Reference) -> None:
     forge.opts.gpen_model, forge.opts.gpen_strength = "marker-256.safetensors", 0.5
-    expected = bytes_of(reference(parts.left, "marker-256", strength=0.5))
+    expected = bytes_of(reference(parts.left, strength=0.5).photo)
     assert np.array_equal(restore_faces(forge, parts.left), expected)
 
 
@@ -139,12 +115,13 @@ def test_the_checkbox_never_enlarges(forge: WebUI, parts: Parts) -> None:
     assert np.array_equal(restore_faces(forge, parts.left), plain)
 
 
-def test_without_the_settings_page_defaults_count(forge: WebUI, parts: Parts, reference: Reference) -> None:
-    """As with --nowebui, where it is never built."""
+def test_without_the_settings_page_defaults_apply(forge: WebUI, parts: Parts, reference: Reference) -> None:
+    """With --nowebui it is never built."""
     for name in [name for name in forge.opts.data if name.startswith("gpen_")]:
         del forge.opts.data[name], forge.opts.data_labels[name]
     assert not hasattr(forge.opts, "gpen_model")
-    assert np.array_equal(restore_faces(forge, parts.left), bytes_of(reference(parts.left)))
+    expected = bytes_of(reference(parts.left, "passthrough-256").photo)
+    assert np.array_equal(restore_faces(forge, parts.left), expected)
 
 
 def test_settings_are_registered_with_the_defaults_of_the_options(forge: WebUI) -> None:
@@ -159,7 +136,7 @@ def test_settings_are_registered_with_the_defaults_of_the_options(forge: WebUI) 
     assert not [name for name in choices if "yunet" in name or "detection" in name]
 
 
-def test_settings_have_components_that_gradio_builds(forge: WebUI) -> None:
+def test_gradio_builds_the_components_of_the_settings(forge: WebUI) -> None:
     gradio = importlib.import_module("gradio")
     for name in [name for name in forge.opts.data_labels if name.startswith("gpen_")]:
         info = forge.opts.data_labels[name]
@@ -197,14 +174,14 @@ def test_infotext_of_the_running_job(forge: WebUI, parts: Parts, job: Any) -> No
     assert job.extra_generation_params == first
 
 
-def test_sdnext_passes_the_job_itself(forge: WebUI, parts: Parts) -> None:
+def test_sdnext_passes_the_job(forge: WebUI, parts: Parts) -> None:
     restorer = next(restorer for restorer in forge.shared.face_restorers if restorer.name() == "GPEN")
     processing = Generation()
     restorer.restore(parts.left, processing)
     assert processing.extra_generation_params["GPEN faces"] == 5
 
 
-def test_sdnext_s_list_of_detailers_has_it_once(forge: WebUI, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gpen_is_listed_once_among_sdnext_s_detailers(forge: WebUI, monkeypatch: pytest.MonkeyPatch) -> None:
     other = SimpleNamespace(name=lambda: "Detailer")
     monkeypatch.setattr(forge.shared, "detailers", [other], raising=False)
     for _ in range(2):
@@ -212,15 +189,15 @@ def test_sdnext_s_list_of_detailers_has_it_once(forge: WebUI, monkeypatch: pytes
         assert [detailer.name() for detailer in forge.shared.detailers] == ["Detailer", "GPEN"]
 
 
-def test_the_wrapper_that_renames_files_is_in_force(corrupted: Path) -> None:
-    """What the next test is about: the host's wrapper renames what it is given as text."""
+def test_the_host_wraps_torch_load(corrupted: Path) -> None:
+    """The premise of the next test: the wrapper renames a corrupted file, if it is given its path as text."""
     with pytest.raises(ValueError, match="File corrupted"):
         torch.load(str(corrupted), weights_only=True)
     assert not corrupted.exists()
     assert corrupted.with_name("corrupted.pth.corrupted").exists()
 
 
-def test_a_corrupted_file_leaves_the_picture_and_itself(
+def test_a_corrupted_file_leaves_the_picture_unchanged_and_is_not_renamed(
     forge: WebUI, parts: Parts, corrupted: Path, job: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     content = corrupted.read_bytes()
@@ -228,21 +205,21 @@ def test_a_corrupted_file_leaves_the_picture_and_itself(
     assert corrupted.read_bytes() == content
     assert sorted(file.name for file in corrupted.parent.glob("corrupted*")) == ["corrupted.pth"]
     assert "corrupted.pth" in caplog.text
-    # So it was torch.load that failed, inside the wrapper.
+    # The error came from torch.load, inside the wrapper.
     assert "corrupted.pth could not be read by PyTorch's safe reader" in job.extra_generation_params["GPEN error"]
 
 
-def test_no_error_of_ours_loses_the_picture(
+def test_a_bug_of_ours_does_not_lose_the_picture(
     forge: WebUI, parts: Parts, job: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fail(*_: Any, **__: Any) -> Any:
-        raise ZeroDivisionError("a mistake")
+        raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr(forge.adapter, "run", fail)
+    monkeypatch.setattr(forge.adapter.engine, "run", fail)
     assert restore_faces(forge, parts.left) is parts.left
     assert caplog.records[-1].levelno == logging.ERROR
     assert caplog.records[-1].exc_info
-    assert job.extra_generation_params["GPEN error"] == "ZeroDivisionError: a mistake"
+    assert job.extra_generation_params["GPEN error"] == "ZeroDivisionError: a bug"
 
 
 @pytest.mark.parametrize("flag", ["interrupted", "skipped"])
@@ -250,7 +227,7 @@ def test_interrupt_and_skip_keep_the_faces_done_so_far(
     forge: WebUI, parts: Parts, reference: Reference, monkeypatch: pytest.MonkeyPatch, flag: str, job: Any
 ) -> None:
     class Pressed(type(forge.state)):  # type: ignore[misc]
-        """Somebody presses the button while the third face is waited for."""
+        """The user presses the button while the third face is restored."""
 
         def __setattr__(self, name: str, value: Any) -> None:
             super().__setattr__(name, value)
@@ -260,11 +237,11 @@ def test_interrupt_and_skip_keep_the_faces_done_so_far(
     monkeypatch.setattr(forge.shared, "state", Pressed())
     forge.opts.gpen_model = "marker-256.safetensors"
     restored = restore_faces(forge, parts.left)
-    assert np.array_equal(restored, bytes_of(reference(parts.left, "marker-256", only_faces="0,1")))
+    assert np.array_equal(restored, bytes_of(reference(parts.left, only_faces="0,1").photo))
     assert job.extra_generation_params["GPEN faces"] == 2
 
 
-def test_progress_is_shown_for_each_face_and_then_as_it_was(
+def test_progress_counts_faces_and_is_restored_afterwards(
     forge: WebUI, parts: Parts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shown: list[tuple[int, int, str]] = []
@@ -283,16 +260,16 @@ def test_progress_is_shown_for_each_face_and_then_as_it_was(
     assert (state.sampling_step, state.sampling_steps, state.textinfo) == (7, 20, "before")
 
 
-def test_another_extension_s_package_of_our_name_is_told_apart(forge: WebUI, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_extension_s_package_gpen_is_refused(forge: WebUI, monkeypatch: pytest.MonkeyPatch) -> None:
     other = ModuleType("gpen")
     other.__file__ = str(forge.data / "extensions" / "other" / "gpen" / "__init__.py")
     monkeypatch.setitem(sys.modules, "gpen", other)
-    with pytest.raises(ImportError, match="Disable one of the two extensions") as told:
+    with pytest.raises(ImportError, match="Disable one of the two extensions") as refused:
         forge.script_loading.load_module(str(CHECKOUT / "scripts" / "gpen_webui.py"))
-    assert other.__file__ in str(told.value)
+    assert other.__file__ in str(refused.value)
 
 
-def test_plot_axes_are_there_once_and_set_what_they_say(forge: WebUI, parts: Parts, reference: Reference) -> None:
+def test_each_plot_axis_is_listed_once_and_sets_its_value(forge: WebUI, parts: Parts, reference: Reference) -> None:
     grid = next(data.module for data in forge.scripts.scripts_data if data.path.endswith("xyz_grid.py"))
     for _ in range(2):
         forge.script_callbacks.before_ui_callback()
@@ -310,5 +287,5 @@ def test_plot_axes_are_there_once_and_set_what_they_say(forge: WebUI, parts: Par
     assert processing.restore_faces
     for name, value in processing.override_settings.items():
         assert forge.opts.set(name, value, is_api=True) or forge.opts.data[name] == value
-    expected = bytes_of(reference(parts.left, "marker-256", strength=0.5))
+    expected = bytes_of(reference(parts.left, strength=0.5).photo)
     assert np.array_equal(restore_faces(forge, parts.left), expected)

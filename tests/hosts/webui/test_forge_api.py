@@ -1,90 +1,49 @@
-"""GPEN's routes of the API, in SD-WebUI Forge on a real FastAPI app."""
+"""The API's routes in SD-WebUI Forge, on a real FastAPI app."""
 
 from __future__ import annotations
 
-import base64
 import importlib
-import io
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
-from PIL import Image
 
-from gpen.faces.detection.detector import make_detector
-from gpen.options import OPTIONS, Options
-from gpen.restoration.api import restore
-from gpen.weights.checkpoint import load_model
+from gpen.options import OPTIONS
 from tests.hosts.conftest import Parts
+from tests.hosts.webui.conftest import MakeClient, Reference
 from tests.hosts.webui.host import WebUI
-
-MakeClient = Callable[..., Any]
-
-
-@pytest.fixture
-def make_client(forge: WebUI) -> MakeClient:
-    """A client of an app that the host has just started, with other flags where some are given."""
-    fastapi = importlib.import_module("fastapi")
-    testclient = importlib.import_module("fastapi.testclient")
-
-    def make(**flags: Any) -> Any:
-        vars(forge.shared.cmd_opts).update(flags)
-        app = fastapi.FastAPI()
-        forge.script_callbacks.app_started_callback(None, app)
-        return testclient.TestClient(app)
-
-    return make
+from tests.hosts.webui.pictures import bytes_of, decoded, encoded
 
 
 @pytest.fixture
-def client(make_client: MakeClient) -> Any:
-    return make_client()
+def client(make_client: MakeClient, forge: WebUI) -> Any:
+    return make_client(forge)
 
 
-def encoded(pixels: NDArray[np.uint8], form: str = "PNG") -> str:
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, form)
-    return base64.b64encode(buffer.getvalue()).decode()
-
-
-def decoded(answer: Any) -> NDArray[np.uint8]:
-    assert answer.status_code == 200, answer.text
-    picture = Image.open(io.BytesIO(base64.b64decode(answer.json()["image"])))
-    assert picture.format == "PNG"
-    return np.asarray(picture)
-
-
-def test_models_are_those_that_can_be_chosen(client: Any, forge: WebUI) -> None:
+def test_the_installed_models_are_listed(client: Any, forge: WebUI) -> None:
     forge.opts.gpen_model = "marker-256.safetensors"
-    answer = client.get("/gpen/models").json()
-    assert answer["models"][:2] == ["auto", "GPEN-BFR-256.safetensors"]
-    assert "marker-256.safetensors" in answer["models"]
-    assert answer["default"] == "marker-256.safetensors"
+    response = client.get("/gpen/models").json()
+    assert response["models"][:2] == ["auto", "GPEN-BFR-256.safetensors"]
+    assert "marker-256.safetensors" in response["models"]
+    assert response["default"] == "marker-256.safetensors"
 
 
-def test_restores_with_options_by_name(
-    client: Any, parts: Parts, made_models: dict[str, Path], detector_weights: Path
-) -> None:
+def test_restores_with_options_by_name(client: Any, parts: Parts, reference: Reference) -> None:
     options = {"strength": 0.5, "upscale": 2.0, "only_faces": "1-3", "mask": "box"}
-    answer = client.post(
+    response = client.post(
         "/gpen/restore", json={"image": encoded(parts.left), "model": "marker-256.safetensors"} | options
     )
-    model = load_model(made_models["facerestore_models/marker-256.safetensors"])
-    detector = make_detector("yunet", [detector_weights])
-    expected = restore(parts.left.astype(np.float32) / 255, model, detector, Options(**options))
-    assert np.array_equal(decoded(answer), np.rint(expected.photo * 255).astype(np.uint8))
-    assert answer.json()["faces"] == 3
-    assert answer.json()["summary"] == expected.summary == "3 faces restored, 2 left as they were."
+    expected = reference(parts.left, **options)
+    assert np.array_equal(decoded(response), bytes_of(expected.photo))
+    assert response.json()["faces"] == 3
+    assert response.json()["summary"] == expected.summary == "3 faces restored, 2 skipped."
 
 
-def test_a_data_url_will_do_and_settings_count(client: Any, forge: WebUI, parts: Parts) -> None:
+def test_a_data_url_is_accepted_and_settings_apply(client: Any, forge: WebUI, parts: Parts) -> None:
     forge.opts.gpen_strength = 0.0
-    answer = client.post("/gpen/restore", json={"image": "data:image/png;base64," + encoded(parts.left)})
-    assert np.array_equal(decoded(answer), parts.left)
-    assert answer.json()["faces"] == 5
+    response = client.post("/gpen/restore", json={"image": "data:image/png;base64," + encoded(parts.left)})
+    assert np.array_equal(decoded(response), parts.left)
+    assert response.json()["faces"] == 5
 
 
 def test_alpha_is_kept(client: Any, parts: Parts) -> None:
@@ -94,20 +53,20 @@ def test_alpha_is_kept(client: Any, parts: Parts) -> None:
     assert np.array_equal(result[..., 3], alpha)
 
 
-def test_without_a_face_the_picture_comes_back(client: Any, parts: Parts) -> None:
-    answer = client.post("/gpen/restore", json={"image": encoded(parts.nobody)})
-    assert np.array_equal(decoded(answer), parts.nobody)
-    assert answer.json() | {"image": ""} == {
+def test_without_a_face_the_picture_is_unchanged(client: Any, parts: Parts) -> None:
+    response = client.post("/gpen/restore", json={"image": encoded(parts.nobody)})
+    assert np.array_equal(decoded(response), parts.nobody)
+    assert response.json() | {"image": ""} == {
         "image": "",
         "faces": 0,
-        "summary": "No face was found; the photograph is unchanged.",
+        "summary": "No face was found; the photo is unchanged.",
     }
 
 
 @pytest.mark.parametrize(
     ("change", "status", "sentence"),
     [
-        ({"image": "not base64!"}, 422, "not base64"),
+        ({"image": "not base64!"}, 422, "The image is not base64"),
         ({"image": "aGVsbG8="}, 422, "The image is not a picture"),
         ({"image": ""}, 422, "The image"),
         ({"strength": 1.5}, 422, "less than or equal to 1"),
@@ -120,51 +79,54 @@ def test_without_a_face_the_picture_comes_back(client: Any, parts: Parts) -> Non
         ({"detector": "retinaface_resnet50"}, 404, "is not on this computer"),
     ],
 )
-def test_bad_input_is_refused_with_a_sentence(
+def test_bad_input_is_refused_with_a_reason(
     client: Any, parts: Parts, change: dict[str, Any], status: int, sentence: str
 ) -> None:
-    answer = client.post("/gpen/restore", json={"image": encoded(parts.left)} | change)
-    assert answer.status_code == status
-    assert sentence in answer.text
-    assert "/tmp/" not in answer.text or status == 404
+    response = client.post("/gpen/restore", json={"image": encoded(parts.left)} | change)
+    assert response.status_code == status
+    assert sentence in response.text
+    assert "/tmp/" not in response.text or status == 404
 
 
-def test_without_a_picture_the_field_is_named(client: Any) -> None:
-    answer = client.post("/gpen/restore", json={"strength": 0.5})
-    assert answer.status_code == 422
-    assert answer.json()["detail"][0]["loc"] == ["body", "image"]
+def test_without_an_image_the_missing_field_is_named(client: Any) -> None:
+    response = client.post("/gpen/restore", json={"strength": 0.5})
+    assert response.status_code == 422
+    assert response.json()["detail"][0]["loc"] == ["body", "image"]
 
 
 def test_too_large_a_picture_is_refused(client: Any, parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
     text = encoded(parts.left)
-    monkeypatch.setattr(importlib.import_module("gpen_hosts.webui_api"), "MOST_CHARACTERS", len(text) - 1)
-    answer = client.post("/gpen/restore", json={"image": text})
-    assert answer.status_code == 413
-    assert "MB" in answer.json()["detail"]
+    monkeypatch.setattr(importlib.import_module("gpen_hosts.webui.api"), "MOST_CHARACTERS", len(text) - 1)
+    response = client.post("/gpen/restore", json={"image": text})
+    assert response.status_code == 413
+    assert "MB" in response.json()["detail"]
 
 
-def test_the_host_s_authentication_counts(make_client: MakeClient, parts: Parts) -> None:
-    client = make_client(api_auth="ann:one,bob:two")
+def test_the_host_s_authentication_is_required(forge: WebUI, make_client: MakeClient, parts: Parts) -> None:
+    forge.shared.cmd_opts.api_auth = "ann:one,bob:two"
+    client = make_client(forge)
     for auth in (None, ("ann", "two"), ("eve", "one"), ("", "")):
-        for answer in (
+        for response in (
             client.get("/gpen/models", auth=auth),
             client.post("/gpen/restore", json={"image": "x"}, auth=auth),
         ):
-            assert answer.status_code == 401
-            assert answer.headers["www-authenticate"] == "Basic"
+            assert response.status_code == 401
+            assert response.headers["www-authenticate"] == "Basic"
     for auth in (("ann", "one"), ("bob", "two")):
         assert client.get("/gpen/models", auth=auth).status_code == 200
-    answer = client.post("/gpen/restore", json={"image": encoded(parts.nobody)}, auth=("bob", "two"))
-    assert answer.status_code == 200
+    response = client.post("/gpen/restore", json={"image": encoded(parts.nobody)}, auth=("bob", "two"))
+    assert response.status_code == 200
 
 
-def test_routes_are_there_with_the_flags_of_the_api_alone(make_client: MakeClient) -> None:
-    assert make_client(api=False, nowebui=False).get("/gpen/models").status_code == 404
-    assert make_client(api=False, nowebui=True).get("/gpen/models").status_code == 200
-    assert make_client(api=True, nowebui=False).get("/gpen/models").status_code == 200
+@pytest.mark.parametrize(("api", "nowebui", "status"), [(False, False, 404), (False, True, 200), (True, False, 200)])
+def test_the_routes_exist_only_with_the_api_s_flags(
+    forge: WebUI, make_client: MakeClient, api: bool, nowebui: bool, status: int
+) -> None:
+    vars(forge.shared.cmd_opts).update(api=api, nowebui=nowebui)
+    assert make_client(forge).get("/gpen/models").status_code == status
 
 
-def test_the_host_s_docs_describe_them(client: Any) -> None:
+def test_the_host_s_docs_describe_the_routes(client: Any) -> None:
     described = client.get("/openapi.json").json()
     assert "Restore the faces" in described["paths"]["/gpen/restore"]["post"]["description"]
     assert "get" in described["paths"]["/gpen/models"]
@@ -179,10 +141,10 @@ def test_the_host_s_docs_describe_them(client: Any) -> None:
             assert (kind["minimum"], kind["maximum"]) == (option.minimum, option.maximum)
 
 
-def test_works_in_the_host_s_queue_as_a_job_of_its_own(
+def test_runs_in_the_host_s_queue_as_a_job_of_its_own(
     client: Any, forge: WebUI, parts: Parts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    api = importlib.import_module("gpen_hosts.webui_api")
+    api = importlib.import_module("gpen_hosts.webui.api")
     seen: list[tuple[bool, str, bool]] = []
 
     class Lock:
@@ -195,25 +157,26 @@ def test_works_in_the_host_s_queue_as_a_job_of_its_own(
             self.held = False
 
     lock = Lock()
-    original = forge.adapter.run
+    engine = forge.adapter.engine
+    original = engine.run
 
-    def watched(*given: Any, **more: Any) -> Any:
+    def watched(*arguments: Any) -> Any:
         seen.append((lock.held, forge.state.job, forge.state.interrupted))
-        return original(*given, **more)
+        return original(*arguments)
 
     assert api.queue_lock is forge.call_queue.queue_lock
     monkeypatch.setattr(api, "queue_lock", lock)
-    monkeypatch.setattr(forge.adapter, "run", watched)
-    # Left behind by the button, pressed during another job.
+    monkeypatch.setattr(engine, "run", watched)
+    # Left over from another job.
     forge.state.interrupted = True
-    answer = client.post("/gpen/restore", json={"image": encoded(parts.left)})
-    assert answer.json()["faces"] == 5
+    response = client.post("/gpen/restore", json={"image": encoded(parts.left)})
+    assert response.json()["faces"] == 5
     assert seen == [(True, "gpen", False)]
     assert not lock.held
     assert forge.state.job == ""
 
 
-def test_without_the_settings_page_defaults_count(client: Any, forge: WebUI, parts: Parts) -> None:
+def test_without_the_settings_page_defaults_apply(client: Any, forge: WebUI, parts: Parts) -> None:
     for name in [name for name in forge.opts.data if name.startswith("gpen_")]:
         del forge.opts.data[name], forge.opts.data_labels[name]
     assert client.get("/gpen/models").json()["default"] == "auto"

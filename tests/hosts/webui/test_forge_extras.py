@@ -1,4 +1,4 @@
-"""The panel of the Extras tab in SD-WebUI Forge, on its own modules."""
+"""The panel in the Extras tab, in SD-WebUI Forge's own modules."""
 
 from __future__ import annotations
 
@@ -8,71 +8,43 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from PIL import Image
 
-from gpen.faces.detection.detector import make_detector
 from gpen.images.resize import resize
-from gpen.options import OPTIONS, Options
-from gpen.restoration.api import restore
-from gpen.restoration.result import Restoration
+from gpen.options import OPTIONS
 from gpen.tasks import TASKS
-from gpen.weights.checkpoint import load_model
 from tests.hosts.conftest import Parts
+from tests.hosts.webui.conftest import Reference
 from tests.hosts.webui.host import EXTENSION, WebUI
+from tests.hosts.webui.pictures import bytes_of, known_facts, run_panel
 
-Pixels = NDArray[np.uint8]
 MARKER = {"enable": True, "model": "marker-256.safetensors"}
-
-
-@pytest.fixture(scope="module")
-def marked(made_models: dict[str, Path], detector_weights: Path) -> Any:
-    """What the package makes of a picture without any host, with the marker weights."""
-    model = load_model(made_models["facerestore_models/marker-256.safetensors"])
-    detector = make_detector("yunet", [detector_weights])
-
-    def make(pixels: Pixels, **options: Any) -> Restoration:
-        return restore(pixels.astype(np.float32) / 255, model, detector, Options(**options))
-
-    return make
 
 
 @pytest.fixture
 def errors(forge: WebUI, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What the host had to report while it ran our code."""
+    """Errors that the host reported while it ran our code."""
     reported: list[str] = []
     monkeypatch.setattr(forge.errors, "display", lambda error, task, **_: reported.append(f"{task}: {error}"))
     return reported
 
 
-def bytes_of(photo: NDArray[np.float32]) -> Pixels:
-    return np.rint(photo * 255).astype(np.uint8)
-
-
-def run(forge: WebUI, image: Image.Image, arguments: dict[str, Any]) -> Any:
-    """As the generic API runs it: what is not given is None."""
-    runner = forge.scripts.scripts_postproc
-    picture = forge.scripts_postprocessing.PostprocessedImage(image)
-    runner.run(picture, runner.create_args_for_run({"GPEN": arguments}))
-    return picture
-
-
 def panel(forge: WebUI) -> Any:
-    """Our script, with its controls just built."""
+    """Our script, with newly built controls."""
     forge.load_scripts()
     runner = forge.scripts.scripts_postproc
     runner.create_args_for_run({})
     return next(script for script in runner.scripts_in_preferred_order() if script.name == "GPEN")
 
 
-def test_restores_with_our_arguments(forge: WebUI, parts: Parts, marked: Any, errors: list[str]) -> None:
+def test_restores_with_the_given_arguments(forge: WebUI, parts: Parts, reference: Reference, errors: list[str]) -> None:
     arguments = {"strength": 0.5, "mask": "box", "feather": 0.2, "only_faces": "0,2-3"}
-    picture = run(forge, Image.fromarray(parts.left), MARKER | arguments)
-    expected = marked(parts.left, **arguments)
+    picture = run_panel(forge, Image.fromarray(parts.left), MARKER | arguments)
+    expected = reference(parts.left, **arguments)
     assert len(expected.faces) == 3
     assert picture.image.mode == "RGB"
     assert np.array_equal(np.asarray(picture.image), bytes_of(expected.photo))
-    assert {name: value for name, value in picture.info.items() if value is not None} == {
+    assert known_facts(picture) == {
         "Postprocess GPEN model": "marker-256.safetensors",
         "Postprocess GPEN strength": 0.5,
         "Postprocess GPEN faces": 3,
@@ -80,15 +52,15 @@ def test_restores_with_our_arguments(forge: WebUI, parts: Parts, marked: Any, er
     assert errors == []
 
 
-def test_passthrough_is_the_default_and_the_settings_count(forge: WebUI, parts: Parts) -> None:
+def test_the_default_model_and_the_settings_apply(forge: WebUI, parts: Parts) -> None:
     forge.opts.gpen_upscale = 2.0
-    picture = run(forge, Image.fromarray(parts.left), {"enable": True})
+    picture = run_panel(forge, Image.fromarray(parts.left), {"enable": True})
     assert picture.image.size == (2 * parts.left.shape[1], 2 * parts.left.shape[0])
     assert picture.info["Postprocess GPEN model"] == "GPEN-BFR-256.safetensors"
     assert picture.info["Postprocess GPEN upscale"] == 2.0
     expected = bytes_of(resize(parts.left.astype(np.float32) / 255, picture.image.size))
     error = np.abs(np.asarray(picture.image).astype(int) - expected)
-    # Inside the faces the network's 256 pixels stand for about 100 of the picture.
+    # In faces about 100 pixels of the picture went through 256 of the network.
     assert error.mean() < 0.5
     assert 0 < (error > 0).any(axis=-1).mean() < 0.5
 
@@ -97,37 +69,37 @@ def test_passthrough_is_the_default_and_the_settings_count(forge: WebUI, parts: 
 def test_without_enable_nothing_is_done(
     forge: WebUI, parts: Parts, errors: list[str], arguments: dict[str, Any]
 ) -> None:
-    """With {} every argument is None, as the generic API has it."""
+    """With {} every argument is None, as the host's API passes them."""
     image = Image.fromarray(parts.left)
-    picture = run(forge, image, arguments)
+    picture = run_panel(forge, image, arguments)
     assert picture.image is image
     assert not picture.info
     assert errors == []
 
 
-def test_alpha_is_kept(forge: WebUI, parts: Parts, marked: Any) -> None:
+def test_alpha_is_kept(forge: WebUI, parts: Parts, reference: Reference) -> None:
     alpha = np.linspace(0, 255, parts.left.size // 3).astype(np.uint8).reshape(parts.left.shape[:2])
     image = Image.fromarray(np.dstack([parts.left, alpha]), "RGBA")
-    picture = run(forge, image, MARKER)
+    picture = run_panel(forge, image, MARKER)
     assert picture.image.mode == "RGBA"
     result = np.asarray(picture.image)
     assert np.array_equal(result[..., 3], alpha)
-    assert np.array_equal(result[..., :3], bytes_of(marked(parts.left).photo))
+    assert np.array_equal(result[..., :3], bytes_of(reference(parts.left).photo))
 
 
 def test_alpha_grows_with_the_picture(forge: WebUI, parts: Parts) -> None:
     alpha = np.zeros(parts.left.shape[:2], np.uint8)
     alpha[60:200, 50:250] = 255
-    picture = run(forge, Image.fromarray(np.dstack([parts.left, alpha]), "RGBA"), MARKER | {"upscale": 2.0})
+    picture = run_panel(forge, Image.fromarray(np.dstack([parts.left, alpha]), "RGBA"), MARKER | {"upscale": 2.0})
     grown = np.asarray(picture.image)[..., 3]
     assert grown.shape == (2 * alpha.shape[0], 2 * alpha.shape[1])
     assert (grown[130:390, 110:490] == 255).all()
     assert (grown[:110] == 0).all()
 
 
-def test_upscale_enlarges(forge: WebUI, parts: Parts, marked: Any) -> None:
-    picture = run(forge, Image.fromarray(parts.left), MARKER | {"upscale": 2.0})
-    assert np.array_equal(np.asarray(picture.image), bytes_of(marked(parts.left, upscale=2.0).photo))
+def test_upscale_enlarges(forge: WebUI, parts: Parts, reference: Reference) -> None:
+    picture = run_panel(forge, Image.fromarray(parts.left), MARKER | {"upscale": 2.0})
+    assert np.array_equal(np.asarray(picture.image), bytes_of(reference(parts.left, upscale=2.0).photo))
     assert picture.info["Postprocess GPEN upscale"] == 2.0
 
 
@@ -140,23 +112,23 @@ def test_upscale_enlarges(forge: WebUI, parts: Parts, marked: Any) -> None:
         ({"mask": "parsed"}, "parsing"),
     ],
 )
-def test_what_cannot_be_done_is_said_and_the_picture_stays(
+def test_an_error_is_in_the_infotext_and_the_picture_is_unchanged(
     forge: WebUI, parts: Parts, errors: list[str], arguments: dict[str, Any], reason: str
 ) -> None:
     image = Image.fromarray(parts.left)
-    picture = run(forge, image, {"enable": True} | arguments)
+    picture = run_panel(forge, image, {"enable": True} | arguments)
     assert picture.image is image
     assert list(picture.info) == ["Postprocess GPEN error"]
     assert reason in picture.info["Postprocess GPEN error"]
     assert errors == []
 
 
-def test_a_corrupted_file_is_said_and_keeps_its_name(forge: WebUI, parts: Parts) -> None:
+def test_a_corrupted_file_is_reported_and_keeps_its_name(forge: WebUI, parts: Parts) -> None:
     file = forge.data / "models" / "facerestore_models" / "broken.safetensors"
     whole = file.with_name("marker-256.safetensors").read_bytes()
     file.write_bytes(whole[: len(whole) // 2])
     image = Image.fromarray(parts.left)
-    picture = run(forge, image, {"enable": True, "model": file.name})
+    picture = run_panel(forge, image, {"enable": True, "model": file.name})
     assert picture.image is image
     assert "broken.safetensors" in picture.info["Postprocess GPEN error"]
     assert [found.name for found in file.parent.glob("broken*")] == ["broken.safetensors"]
@@ -170,9 +142,11 @@ def batch(forge: WebUI, mode: int, images: list[Image.Image] | None, folder: str
     return forge.postprocessing.run_postprocessing(mode, None, images, folder, "", True, *given, save_output=False)
 
 
-def test_batch_and_folder_mode_do_every_picture(forge: WebUI, parts: Parts, marked: Any, tmp_path: Path) -> None:
+def test_batch_and_folder_mode_restore_every_picture(
+    forge: WebUI, parts: Parts, reference: Reference, tmp_path: Path
+) -> None:
     pictures = [Image.fromarray(part) for part in (parts.left, parts.nobody, parts.right)]
-    expected = [bytes_of(marked(part).photo) for part in (parts.left, parts.nobody, parts.right)]
+    expected = [bytes_of(reference(part).photo) for part in (parts.left, parts.nobody, parts.right)]
     for number, picture in enumerate(pictures):
         picture.save(tmp_path / f"{number}.png")
     for mode, images, folder in ((1, pictures, ""), (2, None, str(tmp_path))):
@@ -183,23 +157,24 @@ def test_batch_and_folder_mode_do_every_picture(forge: WebUI, parts: Parts, mark
 
 
 def test_one_bad_picture_does_not_end_the_batch(
-    forge: WebUI, parts: Parts, marked: Any, monkeypatch: pytest.MonkeyPatch
+    forge: WebUI, parts: Parts, reference: Reference, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = forge.adapter.run
+    engine = forge.adapter.engine
+    original = engine.run
 
-    def fail_first(photo: Any, *more: Any, **options: Any) -> Any:
-        monkeypatch.setattr(forge.adapter, "run", original)
-        raise ZeroDivisionError("a mistake of ours")
+    def fail_first(*_: Any) -> Any:
+        monkeypatch.setattr(engine, "run", original)
+        raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr(forge.adapter, "run", fail_first)
+    monkeypatch.setattr(engine, "run", fail_first)
     pictures = [Image.fromarray(parts.right), Image.fromarray(parts.left)]
     outputs, _, _ = batch(forge, 1, pictures, "", MARKER)
     assert np.array_equal(outputs[0], parts.right)
-    assert np.array_equal(outputs[1], bytes_of(marked(parts.left).photo))
+    assert np.array_equal(outputs[1], bytes_of(reference(parts.left).photo))
 
 
 def test_interrupt_keeps_the_faces_done_so_far(
-    forge: WebUI, parts: Parts, marked: Any, monkeypatch: pytest.MonkeyPatch
+    forge: WebUI, parts: Parts, reference: Reference, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Pressed(type(forge.state)):  # type: ignore[misc]
         def __setattr__(self, name: str, value: Any) -> None:
@@ -208,12 +183,12 @@ def test_interrupt_keeps_the_faces_done_so_far(
                 super().__setattr__("interrupted", True)
 
     monkeypatch.setattr(forge.shared, "state", Pressed())
-    picture = run(forge, Image.fromarray(parts.left), MARKER)
-    assert np.array_equal(np.asarray(picture.image), bytes_of(marked(parts.left, only_faces="0").photo))
+    picture = run_panel(forge, Image.fromarray(parts.left), MARKER)
+    assert np.array_equal(np.asarray(picture.image), bytes_of(reference(parts.left, only_faces="0").photo))
     assert picture.info["Postprocess GPEN faces"] == 1
 
 
-def test_after_a_generation_where_the_user_enables_it_there(forge: WebUI, parts: Parts, marked: Any) -> None:
+def test_runs_after_a_generation_where_the_user_enables_that(forge: WebUI, parts: Parts, reference: Reference) -> None:
     forge.opts.postprocessing_enable_in_main_ui = ["GPEN"]
     gradio = importlib.import_module("gradio")
     for is_img2img in (False, True):
@@ -226,9 +201,9 @@ def test_after_a_generation_where_the_user_enables_it_there(forge: WebUI, parts:
         arguments[names.index("enable")] = True
         arguments[names.index("model")] = "marker-256.safetensors"
         generation = type("Generation", (), {"extra_generation_params": {}})()
-        made = forge.scripts.PostprocessImageArgs(Image.fromarray(parts.left), 0)
-        script.postprocess_image(generation, made, *arguments)
-        assert np.array_equal(np.asarray(made.image), bytes_of(marked(parts.left).photo))
+        generated = forge.scripts.PostprocessImageArgs(Image.fromarray(parts.left), 0)
+        script.postprocess_image(generation, generated, *arguments)
+        assert np.array_equal(np.asarray(generated.image), bytes_of(reference(parts.left).photo))
         assert generation.extra_generation_params["Postprocess GPEN faces"] == 5
 
 
@@ -262,13 +237,13 @@ def test_gradio_builds_every_control_from_the_options(forge: WebUI) -> None:
     assert len(set(ids)) == len(ids)
 
 
-def test_what_the_panel_shows_is_what_process_takes(forge: WebUI, parts: Parts, marked: Any) -> None:
-    """As the tab sends it: the components' own values."""
+def test_process_accepts_the_values_of_the_controls(forge: WebUI, parts: Parts, reference: Reference) -> None:
+    """As the tab sends them."""
     script = panel(forge)
     values = {name: control.value for name, control in script.controls.items()} | MARKER
     picture = forge.scripts_postprocessing.PostprocessedImage(Image.fromarray(parts.left))
     script.process(picture, **values)
-    assert np.array_equal(np.asarray(picture.image), bytes_of(marked(parts.left).photo))
+    assert np.array_equal(np.asarray(picture.image), bytes_of(reference(parts.left).photo))
 
 
 def test_the_panel_comes_between_restorers_and_upscalers_of_the_host(forge: WebUI) -> None:
