@@ -17,7 +17,7 @@ class Face:
     score: float
     """The detector's confidence, 0 to 1."""
     landmarks: NDArray[np.float64]
-    """(5, 2): left eye, right eye, nose, left and right mouth corner; left and right as seen in the picture when the face is upright."""
+    """(5, 2): left eye, right eye, nose, left and right mouth corner, as seen by a viewer, the face upright."""
 
     @property
     def width(self) -> float:

@@ -1,13 +1,13 @@
-"""Faces in a JSON file: detect once, correct by hand, restore.
+"""Faces files, in JSON: detect once, correct by hand, restore.
 
-One entry per photograph, in the units of :class:`Face`::
+There is one entry per photo, in the units of :class:`Face`::
 
     {"format": "gpen-faces", "version": 1, "photos": [
       {"path": "group.png", "width": 1328, "height": 568, "faces": [
         {"box": [x0, y0, x1, y1], "score": 0.93, "landmarks": [[x, y], [x, y], [x, y], [x, y], [x, y]]}
     ]}]}
 
-In a file written by hand ``box`` and ``score`` may be left out.
+A file written by hand may omit ``box`` and ``score``.
 """
 
 from __future__ import annotations
@@ -33,58 +33,63 @@ _LANDMARKS = ("left eye", "right eye", "nose", "left mouth corner", "right mouth
 
 @dataclass(frozen=True)
 class PhotoFaces:
-    """The faces of one photo. ``path``: as the user knows the photo, with / between folders."""
+    """The faces of one photo."""
 
     path: str
+    """As the user names the photo, with / between folders."""
     width: int
+    """Of the photo, in pixels."""
     height: int
+    """Of the photo, in pixels."""
     faces: tuple[Face, ...]
+    """In pixels of the photo, in any order."""
 
 
 def write_faces(path: Path, entries: Iterable[PhotoFaces]) -> None:
-    """Write the file, whole or not at all. Numbers are rounded to two decimals. FaceError when it fails."""
+    """Write a faces file, whole or not at all; numbers are rounded to two decimals.
+
+    Raises FaceError if a number is NaN or Inf, or the file cannot be written.
+    """
     photos = ",\n".join(map(_photo_text, entries))
     text = f'{{\n  "format": "{FORMAT}",\n  "version": {VERSION},\n  "photos": [\n{photos}\n  ]\n}}\n'
     write_text(Path(path), text, "The faces file", FaceError)
 
 
 def read_faces(path: Path) -> list[PhotoFaces]:
-    """Return what the file holds; FaceError names the file, photo, face and field that are wrong."""
+    """Read a faces file. Raises FaceError, which names the file, photo, face and field at fault."""
     content = _load(Path(path))
     if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise FaceError(
-            f'{path} is not a file of faces: it does not begin with "format": "{FORMAT}". '
-            '"gpen detect --json" writes such files.'
-        )
+        raise FaceError(f'{path} is not a faces file: it lacks "format": "{FORMAT}". Write one with "gpen detect".')
     if content.get("version") != VERSION or isinstance(content.get("version"), bool):
         raise FaceError(
-            f"{path} has version {_shown(content.get('version'))}; only version {VERSION} can be read here."
+            f"{path} has version {_shown(content.get('version'))}; only version {VERSION} is supported. "
+            "Write it again with this program, or update the program."
         )
     photos = content.get("photos")
     if not isinstance(photos, list):
         raise FaceError(f'{path}: "photos" is {_shown(photos)} instead of a list.')
-    return [_read_photo(photo, _Place(f"{path}, photo {i}")) for i, photo in enumerate(photos)]
+    return [_read_photo(photo, _Location(f"{path}, photo {i}")) for i, photo in enumerate(photos)]
 
 
 class FacesFromFile:
-    """The faces of a file, by photograph. Raises what :func:`read_faces` raises."""
+    """The faces of a file, by photo. Raises what :func:`read_faces` raises."""
 
     def __init__(self, path: Path) -> None:
         self.path = Path(path)
         self.entries = read_faces(self.path)
 
     def faces_for(self, photo: str | Path, width: int, height: int) -> list[Face]:
-        """Return the faces of the photo of that path and size, sorted from left to right.
+        """The faces of the photo with this path and size, sorted from left to right.
 
-        The entry is the one of the same path, else the one that agrees in the most trailing parts of it
-        (at least the file's name), else the only one in the file. FaceError when none or several fit, or
-        when the entry is for a photo of another size.
+        The entry with the same path wins, then the one that shares the most trailing parts of it, at least the file
+        name, then the only entry in the file. Raises FaceError if no entry or several match, or if the entry states
+        another size.
         """
         entry = self._entry(str(photo))
         if (entry.width, entry.height) != (width, height):
             raise FaceError(
                 f"{self.path} lists {entry.path} with {entry.width} x {entry.height} pixels, but {photo} has "
-                f"{width} x {height}. Detect its faces again, or use the photograph they were detected in."
+                f"{width} x {height}. Detect its faces again, or use the photo they were detected in."
             )
         return sorted(entry.faces, key=lambda face: face.center)
 
@@ -102,11 +107,13 @@ class FacesFromFile:
                 f"{self.path} has {len(fitting)} entries that may be {photo}: "
                 f"{', '.join(entry.path for entry in fitting[:3])}. Give each its full path."
             )
-        raise FaceError(f"{self.path} has no entry for {photo}. It lists {len(self.entries)} photographs.")
+        raise FaceError(
+            f"{self.path} has no entry for {photo} among its {len(self.entries)}. Detect the photo's faces too."
+        )
 
 
-class _Place:
-    """Where in the file something is, for the error."""
+class _Location:
+    """A location in the file, and checks whose errors name it."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -135,53 +142,53 @@ class _Place:
         return self.fail(f'"{name}" is {_shown(value)} instead of a whole number of pixels.')
 
 
-def _read_photo(photo: object, place: _Place) -> PhotoFaces:
+def _read_photo(photo: object, location: _Location) -> PhotoFaces:
     if not isinstance(photo, dict):
-        place.fail(f"it is {_shown(photo)} instead of an object with path, width, height and faces.")
+        location.fail(f"it is {_shown(photo)} instead of an object with path, width, height and faces.")
     path = photo.get("path")
     if not isinstance(path, str) or not path:
-        place.fail(f'"path" is {_shown(path)} instead of the path of a photograph.')
-    place = _Place(f"{place.text} ({path})")
-    width, height = (place.size(photo.get(name), name) for name in ("width", "height"))
+        location.fail(f'"path" is {_shown(path)} instead of the path of a photo.')
+    location = _Location(f"{location.text} ({path})")
+    width, height = (location.size(photo.get(name), name) for name in ("width", "height"))
     faces = photo.get("faces")
     if not isinstance(faces, list):
-        place.fail(f'"faces" is {_shown(faces)} instead of a list.')
-    read = [_read_face(face, width, height, _Place(f"{place.text}, face {i}")) for i, face in enumerate(faces)]
+        location.fail(f'"faces" is {_shown(faces)} instead of a list.')
+    read = [_read_face(face, width, height, _Location(f"{location.text}, face {i}")) for i, face in enumerate(faces)]
     return PhotoFaces(path, width, height, tuple(read))
 
 
-def _read_face(face: object, width: int, height: int, place: _Place) -> Face:
+def _read_face(face: object, width: int, height: int, location: _Location) -> Face:
     if not isinstance(face, dict):
-        place.fail(f"it is {_shown(face)} instead of an object with box, score and landmarks.")
+        location.fail(f"it is {_shown(face)} instead of an object with box, score and landmarks.")
     points = face.get("landmarks")
     if not isinstance(points, list) or len(points) != len(_LANDMARKS):
-        place.fail(f'"landmarks" is {_shown(points)} instead of five points [x, y]: {", ".join(_LANDMARKS)}.')
-    landmarks = np.array([place.numbers(p, 2, f"the {name}") for p, name in zip(points, _LANDMARKS, strict=True)])
+        location.fail(f'"landmarks" is {_shown(points)} instead of five points [x, y]: {", ".join(_LANDMARKS)}.')
+    landmarks = np.array([location.numbers(p, 2, f"the {name}") for p, name in zip(points, _LANDMARKS, strict=True)])
     for (x, y), name in zip(landmarks, _LANDMARKS, strict=True):
         if not (-width <= x <= 2 * width and -height <= y <= 2 * height):
-            place.fail(f"the {name} is at {x:g}, {y:g}, far outside the photograph of {width} x {height} pixels.")
+            location.fail(f"the {name} is at {x:g}, {y:g}, far outside the photo of {width} x {height} pixels.")
     if np.ptp(landmarks, axis=0).max() < 1:
-        place.fail("all its landmarks are in the same place.")
-    score = place.number(face.get("score", 1.0), '"score"')
+        location.fail("all its landmarks coincide; give the five points of the face.")
+    score = location.number(face.get("score", 1.0), '"score"')
     if not 0 <= score <= 1:
-        place.fail(f'"score" is {score:g}; it has to lie between 0 and 1.')
+        location.fail(f'"score" is {score:g}; it must lie between 0 and 1.')
     if face.get("box") is None:
         box = _box_around(landmarks)
     else:
-        x0, y0, x1, y1 = place.numbers(face["box"], 4, '"box"')
+        x0, y0, x1, y1 = location.numbers(face["box"], 4, '"box"')
         if not (x0 < x1 and y0 < y1):
-            place.fail(f'"box" is {_shown(face["box"])}; it has to be [left, top, right, bottom].')
+            location.fail(f'"box" is {_shown(face["box"])}; it must be [left, top, right, bottom].')
         box = (x0, y0, x1, y1)
     return Face(box, score, landmarks)
 
 
 def _box_around(landmarks: np.ndarray[Any, np.dtype[np.float64]]) -> tuple[float, float, float, float]:
-    """The box a detector would have given a face with these landmarks, whichever way it lies."""
+    """The box that a detector would return for a face with these landmarks, at any angle."""
     eyes, mouth = landmarks[:2].mean(axis=0), landmarks[3:].mean(axis=0)
     tall = float(np.linalg.norm(eyes - mouth))
     reach = max(tall, float(np.linalg.norm(landmarks[1] - landmarks[0])))
     up = (eyes - mouth) / tall if tall else np.array([0.0, -1.0])
-    # What the detectors' boxes measure on average, in units of ``reach``.
+    # The average size of the detectors' boxes, in units of ``reach``.
     x, y = (eyes + mouth) / 2 + 0.18 * reach * up
     wide, high = reach * (1.05 * np.abs(up[::-1]) + 1.33 * np.abs(up))
     return (float(x - wide), float(y - high), float(x + wide), float(y + high))
@@ -189,17 +196,17 @@ def _box_around(landmarks: np.ndarray[Any, np.dtype[np.float64]]) -> tuple[float
 
 def _load(path: Path) -> Any:
     def refuse(constant: str) -> NoReturn:
-        raise ValueError(f"it contains {constant}, which is no number")
+        raise ValueError(f"it contains {constant}, which is not a number")
 
     try:
         if path.stat().st_size > _LARGEST_FILE:
-            raise FaceError(f"{path} is too large to be a file of faces.")
+            raise FaceError(f"{path} is too large for a faces file: {_LARGEST_FILE >> 20} MB are allowed.")
         # Notepad writes a byte order mark.
         return json.loads(path.read_text(encoding="utf-8-sig"), parse_constant=refuse)
     except OSError as error:
-        raise FaceError(f"The file of faces {path} cannot be read: {error.strerror or error}.") from error
+        raise FaceError(f"The faces file {path} cannot be read: {error.strerror or error}.") from error
     except (ValueError, RecursionError) as error:
-        raise FaceError(f"{path} is not a file of faces, or was damaged when it was edited: {error}.") from error
+        raise FaceError(f"{path} is not a faces file, or was damaged by editing: {error}.") from error
 
 
 def _photo_text(entry: PhotoFaces) -> str:
@@ -221,7 +228,7 @@ def _face_text(face: Face) -> str:
 
 def _rounded(value: float) -> float:
     if not math.isfinite(value):
-        raise FaceError("A face whose box, score or landmarks are not finite numbers cannot be written.")
+        raise FaceError("A face's box, score or landmarks hold NaN or Inf, which a faces file cannot hold.")
     return round(float(value), 2) + 0.0  # + 0.0 turns -0.0 into 0.0
 
 

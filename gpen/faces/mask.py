@@ -1,7 +1,7 @@
-"""Where the restored face counts: soft masks in the crop, from 0 (the photograph) to 1 (the restored face).
+"""Soft masks in the crop, from 0 (the photo) to 1 (the restored face).
 
-Lengths follow the face, not the pixels: the feather is a fraction of the face's height, from hairline to
-chin, which is taken as 2.8 times the distance between the eyes and the mouth.
+Lengths are relative to the face, not in pixels: the feather is a fraction of the face's height from hairline to chin,
+which is estimated as 2.8 times the distance from the eyes to the mouth.
 """
 
 from __future__ import annotations
@@ -14,28 +14,30 @@ from ..errors import OptionError
 from ..images.picture import FloatImage
 
 SIZE = 512
-"""Height and width of every mask; the size at which face-parsing networks work."""
+"""Height and width of every mask: the input size of the face-parsing networks."""
 
 FACE_HEIGHT = 2.8
-"""Hairline to chin, in distances between the middle of the eyes and the middle of the mouth."""
+"""Hairline to chin, in units of the distance from the middle of the eyes to the middle of the mouth."""
 SEMI_AXES = (1.15, 1.55)
-"""Half the ellipse's width and height in the same unit, with room for the feather."""
+"""The ellipse's semi-axes across and along the face, in the same unit, with room for the feather."""
 CENTER = 0.35
-"""The ellipse's centre on the way from the eyes to the mouth."""
+"""The ellipse's centre, as a fraction of the way from the eyes to the mouth."""
 PROPORTION = 0.868
-"""Distance between the eyes over that from eyes to mouth in GPEN's template: a frontal face."""
+"""In GPEN's template, a frontal face: the distance between the eyes over the distance from eyes to mouth."""
 MARGIN = 26 / 512
-"""Border of the crop that the published code clears before it feathers."""
+"""The border that the published code clears before it feathers, as a fraction of the crop."""
 SMALLEST_FEATHER = 0.01
+"""As a fraction of the face's height; smaller values are raised to it."""
 
 
 def face_mask(
     shape: str, landmarks: NDArray[np.float64], feather: float, parsed: FloatImage | None = None
 ) -> FloatImage:
-    """Mask (SIZE, SIZE) of the kind that option "mask" names; 0 on the border of the crop.
+    """The mask (SIZE, SIZE), [0, 1], of a face; 0 at the border of the crop.
 
-    landmarks: (5, 2) in the crop, as fractions of its size. feather: width of the soft edge as a fraction of
-    the face's height. parsed: (SIZE, SIZE), 1 where a parser saw face; needed for "parsed" only.
+    shape: "ellipse", "box" or "parsed", the choices of option "mask". landmarks: (5, 2), as fractions of the crop.
+    feather: the width of the soft edge, as a fraction of the face's height. parsed: (SIZE, SIZE), 1 where the parser
+    sees face; only "parsed" needs it. Raises OptionError for any other shape, or "parsed" without a parser's result.
     """
     eyes, mouth = landmarks[:2].mean(axis=0) * SIZE, landmarks[3:].mean(axis=0) * SIZE
     unit = float(np.linalg.norm(mouth - eyes))
@@ -47,8 +49,10 @@ def face_mask(
     elif shape == "parsed" and parsed is not None:
         mask = _parsed(parsed, width)
     else:
-        raise OptionError(f"There is no mask {shape!r} here; a parsed mask needs a face parser.")
-    # Whatever the shape, nothing may end abruptly at the border of the crop.
+        raise OptionError(
+            f"The mask is {shape!r}; it must be ellipse, box, or, with a face parser, parsed. Choose one of these."
+        )
+    # No mask may end abruptly at the border of the crop.
     mask *= _rising_from_border(0, MARGIN * SIZE)
     return mask
 
@@ -61,7 +65,7 @@ def _ellipse(
     width: float,
 ) -> FloatImage:
     between_eyes = float(np.linalg.norm(points[1] - points[0])) / PROPORTION
-    # In a profile the eyes are close together; the head is as wide as ever.
+    # In a profile view the eyes are close together, but the head is as wide as ever.
     semi_x, semi_y = SEMI_AXES[0] * max(unit, between_eyes), SEMI_AXES[1] * unit
     down = (mouth - eyes) / unit
     center = eyes + CENTER * (mouth - eyes)
@@ -70,7 +74,7 @@ def _ellipse(
     across = (x * np.float32(down[1] / semi_x) - y * np.float32(down[0] / semi_x)) ** 2
     along = (x * np.float32(down[0] / semi_y) + y * np.float32(down[1] / semi_y)) ** 2
     radius = np.maximum(np.sqrt(across + along), 1e-6)
-    # Distance to the ellipse to first order: (1 - r) / |gradient of r|, which is this root over r.
+    # The distance to the ellipse, to first order: (1 - r) / |gradient of r|; the gradient is this root over r.
     across *= np.float32(1 / semi_x**2)
     along *= np.float32(1 / semi_y**2)
     along += across
@@ -86,13 +90,13 @@ def _parsed(parsed: FloatImage, width: float) -> FloatImage:
 
 
 def _rising_from_border(start: float, width: float) -> FloatImage:
-    """0 up to ``start`` pixels from the nearest side of the crop, 1 from ``width`` pixels further in."""
+    """0 within ``start`` pixels of the crop's nearest side, rising to 1 over the next ``width`` pixels."""
     rising = _smoothstep((_steps_to_border() - np.float32(start)) / np.float32(width))
     return np.minimum(rising, rising[:, None])
 
 
 def _steps_to_border() -> FloatImage:
-    """Distance of each row (or column) to the nearer end; 0 for the outermost ones."""
+    """The distance of each row or column to the nearer end; 0 for the outermost ones."""
     steps = np.arange(SIZE, dtype=np.float32)
     return np.minimum(steps, SIZE - 1 - steps)
 

@@ -1,4 +1,4 @@
-"""Which pixels of a crop are face, found by facexlib's face-parsing networks."""
+"""Face parsing: which pixels of a crop are face, by facexlib's networks."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from ..weights.search import find_file, require_file, search_folders
 from .facexlib import facexlib_module, load_weights
 
 SIZE = 512
+"""Height and width of the networks' input, in pixels."""
 PARSERS = ("parsenet", "bisenet")
 
-# The two number the same 19 parts differently.
+# The same 19 labels, in different orders.
 _LABELS = {
     "parsenet": (
         *("background", "skin", "nose", "glasses", "left eye", "right eye", "left brow", "right brow"),
@@ -33,7 +34,7 @@ _LABELS = {
 }
 # As in GPEN's published code.
 _NOT_FACE = ("background", "hat", "necklace", "cloth")
-# Mean and standard deviation the input is normalised with, RGB.
+# Mean and standard deviation that normalise the input, RGB.
 _NORMALIZED = {
     "parsenet": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
     "bisenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
@@ -41,10 +42,10 @@ _NORMALIZED = {
 
 
 class FaceParser:
-    """A parsing network. ``name``: one of :data:`PARSERS`. ``device``: as PyTorch names it.
+    """A face-parsing network.
 
-    FilesError when the weights cannot be read; FaceError when they are for another network or facexlib
-    does not import.
+    name: one of :data:`PARSERS`. device: as PyTorch names it. Raises FilesError if the weights cannot be read,
+    FaceError if they are for another network or facexlib cannot be imported.
     """
 
     def __init__(self, name: str, weights: Path, device: str = "cpu") -> None:
@@ -62,14 +63,15 @@ class FaceParser:
         self._is_face = np.array([label not in _NOT_FACE for label in _LABELS[name]], np.float32)
 
     def parse(self, crop: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the mask (512, 512), 1 where the crop (S, S, 3), RGB, [0, 1], shows the face, else 0.
+        """The mask (512, 512), 1 where the crop (S, S, 3), RGB, [0, 1], shows the face, else 0.
 
-        Face is skin, brows, eyes, glasses, nose, mouth, lips, ears, earrings, neck and hair.
+        Skin, brows, eyes, glasses, nose, mouth, lips, ears, earrings, neck and hair count as face. Raises FaceError for
+        another shape.
         """
         import torch
 
         if crop.ndim != 3 or crop.shape[2] != 3 or 0 in crop.shape:
-            raise FaceError(f"A crop to parse has the shape (S, S, 3), not {crop.shape}.")
+            raise FaceError(f"The crop to parse has the shape {crop.shape}; it must be (S, S, 3). Pass an RGB crop.")
         if crop.shape[:2] != (SIZE, SIZE):
             how = cv2.INTER_AREA if max(crop.shape[:2]) > SIZE else cv2.INTER_CUBIC
             crop = cv2.resize(crop, (SIZE, SIZE), interpolation=how)  # type: ignore[assignment]
@@ -82,15 +84,15 @@ class FaceParser:
 
 
 def make_parser(folders: Sequence[Path] = (), device: str = "cpu") -> FaceParser:
-    """Return ParseNet if its weights are on disk, else BiSeNet; as :func:`find_parser`, with the weights loaded."""
+    """Load ParseNet if its weights are on disk, else BiSeNet. Arguments and errors as for :func:`find_parser`."""
     return FaceParser(*find_parser(folders), device)
 
 
 def find_parser(folders: Sequence[Path] = ()) -> tuple[str, Path]:
-    """Return the name of a parser (:data:`PARSERS`) and the file of its weights, without reading it.
+    """The name of a parser, one of :data:`PARSERS`, and the path of its weights, which are not read.
 
-    ``folders``: the host's, searched before those of the environment and the user's cache. FilesError says
-    what to get when neither is there, FaceError why facexlib cannot be used.
+    folders: the host's, searched before those of the environment and the user's cache. Raises FilesError, which says
+    what to get, if neither parser's weights are found; FaceError if facexlib cannot be imported.
     """
     name, weights = _found(folders)
     facexlib_module(f"parsing.{name}")
@@ -108,6 +110,6 @@ def _found(folders: Sequence[Path]) -> tuple[str, Path]:
     except FilesError as error:
         other = find_published(PARSERS[1])
         raise FilesError(
-            f"The parsed mask needs a face-parsing network, and none is there. {error}\n"
-            f"{other.name} ({other.saved_as}) does as well."
+            f"The parsed mask needs a face-parsing model, and none was found. {error}\n"
+            f"{other.name} ({other.saved_as}) works too."
         ) from error
