@@ -247,7 +247,7 @@ def test_other_detectors(graph: GraphBuilder, parts: Parts, detector: str | None
 @pytest.mark.parametrize(
     ("inputs", "sentence"),
     [
-        ({"mask": "parsed"}, r"needs a face-parsing network[\s\S]*put parsing_parsenet\.pth into .*facedetection"),
+        ({"mask": "parsed"}, r"needs a face-parsing model[\s\S]*put parsing_parsenet\.pth into .*facedetection"),
         ({"only_faces": "first"}, "Only these faces is 'first'; it has to be numbers"),
         ({"upscale": 4.0, "max_megapixels": 0.5}, r"1\.2 megapixels after enlarging, more than the 0\.5 allowed"),
     ],
