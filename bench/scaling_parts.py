@@ -186,7 +186,7 @@ def _canvas(megapixels: float) -> dict[str, Any]:
             if detector is not None and not steps["detect"]:  # once: it takes longer than all the others
                 photo = loaded.picture.photo
                 _timed(steps["detect"], lambda photo=photo: detector.detect(photo))
-            made = _timed(steps["restore"], lambda loaded=loaded: restorer.restore(loaded))
+            made = _timed(steps["restore"], lambda loaded=loaded: restorer.process(loaded))
             assert isinstance(made, ProcessedPhoto)
             _timed(steps["write"], lambda made=made: restorer.write(made))
     return {"megapixels": megapixels} | {name: statistics.median(t) for name, t in steps.items() if t}
@@ -205,7 +205,7 @@ def _overlap(what: str, model: Model, width: int, height: int, number: int) -> d
             for job in jobs:
                 loaded = restorer.read(job)
                 assert isinstance(loaded, LoadedPhoto)
-                made = restorer.restore(loaded)
+                made = restorer.process(loaded)
                 assert isinstance(made, ProcessedPhoto)
                 restorer.write(made)
 

@@ -1,12 +1,10 @@
-"""What a batch is to do, in paths and plain values, which other processes understand as well."""
+"""The configuration of a run, in paths and plain values that can be sent to other processes."""
 
 from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
-
-import torch
 
 from ..faces.detection.detector import FaceDetector
 from ..faces.faces_file import FacesFromFile
@@ -16,6 +14,7 @@ from ..options import Options
 from ..restoration.api import face_choice, face_source
 from ..restoration.components import ComponentLoader, Needs
 from ..tasks import Task, find_task
+from ..weights.search import search_folders
 from .faces import BatchFaces, ListedFaces, SameSource, VideoFaces
 from .stages import OutputOptions, PhotoProcessor
 from .video import TrackedFaces
@@ -23,36 +22,36 @@ from .video import TrackedFaces
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
-    """What is done to the photos of a batch."""
+    """What a batch does to its photos."""
 
     weights: Path
-    """The network's file."""
+    """The model file."""
     options: Options
-    """The product's options."""
+    """The options of the task."""
     output: OutputOptions = field(default_factory=OutputOptions)
-    """What is written besides the results, and how."""
+    """How results are written, and which further files."""
     task_name: str = "restore"
-    """The task, by its name: rows do not travel between processes."""
+    """Name of the task; the row itself is not sent between processes."""
     faces: Path | None = None
-    """What ``gpen detect`` wrote; None for the detector of the options."""
+    """A faces file (:mod:`gpen.faces.faces_file`); None to detect faces."""
     region: Path | None = None
-    """A picture in whose white faces are worked on."""
+    """A picture that is white where faces are worked on; None for everywhere."""
     background: Path | None = None
-    """The file of an upscaler for the background."""
+    """The model file of an upscaler for the background."""
     damage: Path | None = None
-    """A picture that is white where the photo is damaged, or a folder of such."""
+    """A picture that is white where the photo is damaged, or a folder with one per photo."""
     aligned: bool = False
-    """Whether photos are faces that were cropped as the network takes them."""
+    """Whether each photo is one aligned face, cropped to the square that the network takes."""
     video: TrackedFaces | None = None
-    """The faces of all photos, where these are the frames of a video."""
+    """The tracked faces, if the photos are the frames of a video."""
     folders: tuple[Path, ...] = ()
-    """Searched first for detectors, parsers and recognisers."""
+    """Folders to search first for detectors, parsers and recognisers."""
     device: str = "cpu"
-    """As PyTorch names it."""
+    """A PyTorch device such as "cpu" or "cuda:1"; a Ray engine also takes "auto"."""
 
     @property
     def task(self) -> Task:
-        """The row of the task."""
+        """The row of the task in :mod:`gpen.tasks`."""
         return find_task(self.task_name)
 
     @property
@@ -68,17 +67,17 @@ class RunConfig:
         )
 
     def loader(self, device: str | None = None) -> ComponentLoader:
-        """Loads the components, onto another device where one is given."""
+        """Loads the components onto ``device``, or onto the device of the run."""
         return ComponentLoader(self.folders, device or self.device)
 
     def batch_faces(self, detector: FaceDetector | None) -> BatchFaces:
-        """Where the faces come from; FaceError for a faces file that cannot be used."""
+        """Where the faces come from; FaceError if the faces file cannot be used."""
         if self.video is not None:
             return VideoFaces(self.video)
         return self._faces_of(self.options, detector)
 
     def untracked_faces(self, detector: FaceDetector | None) -> BatchFaces:
-        """The same without any choice among them, and before faces are followed."""
+        """All faces of every photo, without choosing or tracking any."""
         everything = dataclasses.replace(self.options, select="all", only_faces="", min_face_size=0)
         return self._faces_of(everything, detector)
 
@@ -89,22 +88,32 @@ class RunConfig:
         source = face_source(self.task, options, detector, aligned=aligned)
         return SameSource(source, "" if detector is None else detector.name, options.detection_threshold)
 
+    def absolute(self) -> RunConfig:
+        """The same with paths that hold in any process: in another working directory and environment."""
+        return dataclasses.replace(
+            self,
+            weights=self.weights.absolute(),
+            faces=self.faces and self.faces.absolute(),
+            region=self.region and self.region.absolute(),
+            background=self.background and self.background.absolute(),
+            damage=self.damage and self.damage.absolute(),
+            folders=tuple(folder.absolute() for folder in search_folders(self.folders, kind="detector")),
+        )
+
     def region_mask(self) -> FloatImage | None:
-        """The region, (H, W); PhotoError where it cannot be read."""
+        """The region, float32 (H, W); PhotoError if it cannot be read."""
         return None if self.region is None else read_region_mask(self.region, self.options.max_megapixels)
 
     def check(self) -> None:
-        """Raise what is wrong with the configuration itself, without building anything."""
+        """Raise a GpenError for what is wrong with the configuration itself, without loading anything."""
         self.loader("cpu").check(self.task, self.weights, self.options, self.needs)
         if self.faces is not None:
             FacesFromFile(self.faces)
         self.region_mask()
 
     def make(self) -> PhotoProcessor:
-        """Load everything. GpenError, or a subclass, where something cannot be used."""
-        components = ComponentLoader(self.folders, torch.device(self.device)).load(
-            self.task, self.weights, self.options, self.needs
-        )
+        """Load everything; GpenError if something cannot be used."""
+        components = self.loader().load(self.task, self.weights, self.options, self.needs)
         return PhotoProcessor(
             self.task,
             components,

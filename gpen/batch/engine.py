@@ -1,4 +1,4 @@
-"""What works through a batch: this process, or a Ray cluster."""
+"""The engine of a batch: this process, or a Ray cluster."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from .report import PhotoResult
 
 @dataclass(frozen=True, kw_only=True)
 class Cluster:
-    """What is asked of a Ray cluster; None for what suits it."""
+    """How a Ray cluster is used; None for what suits it."""
 
     workers: int | None = None
-    """How many workers."""
+    """Number of workers."""
     cpus: int | None = None
-    """CPUs for each worker."""
+    """CPUs per worker."""
 
 
 class Engine(Protocol):
-    """Works through a batch, once."""
+    """Runs one batch."""
 
     @property
     def title(self) -> str:
-        """What restores, and where."""
+        """Which model restores the photos, and where."""
         ...
 
     def known(self, jobs: Sequence[Job]) -> dict[str, dict[str, Any]]:
-        """What unfinished runs have said about photos that are done, by path."""
+        """Report entries of photos that earlier, unfinished runs have finished; by the photo's path."""
         ...
 
     def run(
@@ -49,12 +49,12 @@ class Engine(Protocol):
         ...
 
     def close(self) -> None:
-        """Called after a run that came to its end."""
+        """Clean up after a run that was not interrupted."""
         ...
 
 
 class LocalEngine:
-    """Works in the process that runs the command."""
+    """Runs a batch in this process."""
 
     def __init__(self, config: RunConfig) -> None:
         self._processor = config.make()
@@ -62,7 +62,7 @@ class LocalEngine:
         self.title = self._processor.title
 
     def known(self, jobs: Sequence[Job]) -> dict[str, dict[str, Any]]:
-        """See :class:`Engine`. Nothing is left of earlier runs."""
+        """See :class:`Engine`: nothing, because no journal is kept."""
         return {}
 
     def run(
@@ -80,7 +80,7 @@ class LocalEngine:
 
 
 def make_engine(config: RunConfig, cluster: Cluster | None, results: Path) -> Engine:
-    """The cluster that is asked for, or the process itself. results: the folder that all results go to."""
+    """Make the engine: Ray if a cluster is given, else this process. results: the folder of all results."""
     if cluster is None:
         return LocalEngine(config)
     from .ray.engine import RayEngine

@@ -1,4 +1,4 @@
-"""Where the faces of each photo of a batch come from."""
+"""Where the faces of each photo in a batch come from."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from .video import TrackedFaces
 
 
 class BatchFaces(Protocol):
-    """Gives each photo of a batch the source of its faces."""
+    """Gives the face source of each photo in a batch."""
 
     @property
     def name(self) -> str:
-        """What knows or finds the faces; empty where none are looked for."""
+        """The detector or file that the faces come from; empty if photos are aligned faces."""
         ...
 
     @property
     def min_score(self) -> float:
-        """The lowest score that a face may have; 0 where scores do not matter."""
+        """The lowest detection score of a face; 0 if scores do not matter."""
         ...
 
     def source(self, photo: PhotoFile, picture: Picture) -> FaceSource:
-        """The source for one photo; GpenError where there is none."""
+        """The face source of one photo; GpenError if there is none."""
         ...
 
 
@@ -46,7 +46,7 @@ class SameSource:
 
 
 class ListedFaces:
-    """The faces that a file lists, as ``gpen detect`` writes it."""
+    """The faces listed in a faces file."""
 
     min_score = 0.0
 
@@ -56,19 +56,19 @@ class ListedFaces:
         self._choice = choice
 
     def source(self, photo: PhotoFile, picture: Picture) -> FaceSource:
-        """See :class:`BatchFaces`. FaceError where the file does not list the photo at this size."""
+        """See :class:`BatchFaces`. FaceError unless the file lists the photo at this size."""
         return GivenFaces(self._faces(photo, picture), self._choice)
 
     def _faces(self, photo: PhotoFile, picture: Picture) -> list[Face]:
         try:
-            # The file may list a folder above the one that was given now: there the whole path tells more.
+            # The file may list a folder above the given one, where only the whole path identifies the photo.
             return self._file.faces_for(photo.path.absolute(), picture.width, picture.height)
         except FaceError:
             return self._file.faces_for(photo.name, picture.width, picture.height)
 
 
 class VideoFaces:
-    """The faces of the frames of a video, which were followed and chosen before."""
+    """The faces of the frames of a video, already tracked and chosen."""
 
     min_score = 0.0
 
@@ -77,5 +77,5 @@ class VideoFaces:
         self._tracked = tracked
 
     def source(self, photo: PhotoFile, picture: Picture) -> FaceSource:
-        """See :class:`BatchFaces`. PhotoError where the faces of the frame are not known."""
+        """See :class:`BatchFaces`. PhotoError if the frame was not tracked."""
         return ChosenFaces(self._tracked.of(photo))

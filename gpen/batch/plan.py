@@ -1,4 +1,4 @@
-"""Which photos a command means, and where each result goes."""
+"""Which photos the inputs stand for, and which file each result is written to."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..errors import PhotoError
 from ..images import READABLE_SUFFIXES, can_write
 
 Problem = tuple[str, str]
-"""An input, as the user typed it, and why it cannot be used."""
+"""An input as the user typed it, and why it cannot be used."""
 
 _WILDCARDS = frozenset("*?[")
 _EXTRA = re.compile(r"_(compare|faces|face\d+_(before|after))$")
@@ -25,28 +25,28 @@ class PhotoFile:
     """A picture file."""
 
     path: Path
-    """Where it is."""
+    """Path of the file."""
     name: str
-    """Relative to the folder that was given, with / between folders."""
+    """Path relative to the input folder, with / as separator."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """A photo to work on, and the file to write."""
+    """A photo to process, and the file to write."""
 
     photo: PhotoFile
-    """The photo."""
+    """The input."""
     target: Path
-    """The file that the result goes to."""
+    """The file of the result."""
     label: str
-    """What the names of further files begin with that are written beside the target."""
+    """Prefix for the names of further files beside the target, such as "<label>_compare.png"."""
 
 
 def find_photos(inputs: Sequence[str], leave_out: Path | None = None) -> tuple[list[PhotoFile], list[Problem]]:
-    """Return what files, folders (with all that is in them) and glob patterns mean, each file once.
+    """Expand files, folders (recursively) and glob patterns into photos, each file once.
 
-    Hidden files and folders inside a folder do not count. leave_out: a folder whose pictures do not count
-    either, where it lies inside a folder that was given or that a pattern searches.
+    Hidden files and folders inside a folder are skipped. leave_out: a folder to skip as well, if it lies inside an
+    input folder or one that a pattern searches.
     """
     found: dict[Path, PhotoFile] = {}
     problems = []
@@ -65,12 +65,11 @@ def find_photos(inputs: Sequence[str], leave_out: Path | None = None) -> tuple[l
 
 
 def plan(inputs: Sequence[str], out: Path) -> tuple[list[Job], list[Problem]]:
-    """Give each photo the file that its result goes to.
+    """Choose the file that each photo's result is written to.
 
-    out: the folder for the results, which keeps the tree of each given folder and pattern; or, for a single
-    file and where it ends like a picture's name, the result itself. Formats that cannot be written become
-    PNG. PhotoError where that makes no sense, where two results would have the same name, or a result that
-    of a photo.
+    out: the output folder, in which the tree of each input folder and pattern is kept; or, for a single photo, the
+    result itself if the name ends like a picture's. Formats that cannot be written become PNG. PhotoError if ``out`` is
+    neither, or if a result would replace a photo or another result.
     """
     photos, problems = find_photos(inputs, leave_out=out)
     if _is_result(inputs, out, len(photos)):
@@ -83,25 +82,25 @@ def plan(inputs: Sequence[str], out: Path) -> tuple[list[Job], list[Problem]]:
 
 
 def check_targets(photos: Sequence[PhotoFile], targets: Sequence[Path]) -> None:
-    """PhotoError where what is made of a photo would replace one that was given, or that of another."""
+    """PhotoError if a target would replace one of the photos, or another target."""
     sources = {photo.path.resolve() for photo in photos}
     taken: dict[str, PhotoFile] = {}
     for photo, target in zip(photos, targets, strict=True):
         if target.resolve() in sources:
             raise PhotoError(
-                f"What is made of {photo.path} would replace {target}, a photo that was given. "
-                "Choose another folder with -o."
+                f"The result of {photo.path} would replace {target}, one of the input photos. Choose another output "
+                "folder."
             )
         first = taken.setdefault(_key(target), photo)
         if first is not photo:
             raise PhotoError(
-                f"{first.path} and {photo.path} would both be written to {target}. Do them one "
-                "after the other into different folders, or give the folder above them."
+                f"{first.path} and {photo.path} would both be written to {target}. Process them separately into "
+                "different folders, or give the folder that contains both."
             )
 
 
 def labels(paths: Sequence[Path]) -> list[str]:
-    """What the names of further files beside each path begin with: its stem, or more where that is not clear."""
+    """A prefix for the names of further files beside each path: its stem, or more where stems are ambiguous."""
     stems = Counter(_key(path.with_suffix("")) for path in paths)
     # Beside a.png and a_compare.png, the comparison of the first may not be called a_compare.png.
     taken = {_key(path.with_name(_EXTRA.sub("", path.stem) or "_")) for path in paths if _EXTRA.search(path.stem)}
@@ -118,7 +117,7 @@ def labels(paths: Sequence[Path]) -> list[str]:
 
 
 def _key(path: Path) -> str:
-    """Equal for paths that may be the same: many file systems do not tell upper from lower case."""
+    """Equal for paths that may be the same file: many file systems ignore case."""
     return str(path).casefold()
 
 
@@ -127,11 +126,11 @@ def _matches(text: str, leave_out: Path | None) -> Iterator[PhotoFile]:
     if path.is_dir():
         for found in _outside(leave_out, path, path.rglob("*")):
             parts = PurePath(found.name).parts
-            # Hidden files are no photos: macOS keeps notes in ._photo.jpg, file managers thumbnails.
+            # Hidden files are not photos: macOS keeps metadata in ._photo.jpg, file managers thumbnails.
             if found.path.suffix.lower() in READABLE_SUFFIXES and not any(p.startswith(".") for p in parts):
                 yield found
     elif path.is_file() or not _WILDCARDS.intersection(text):
-        # A file that is named is taken whatever it is called; a missing one is reported when it is read.
+        # A file given by name is taken whatever its suffix; if it is missing, reading it says so.
         yield PhotoFile(path, path.name)
     else:
         names = glob.glob(text, recursive=True)  # noqa: PTH207 - patterns may be absolute
@@ -139,7 +138,7 @@ def _matches(text: str, leave_out: Path | None) -> Iterator[PhotoFile]:
 
 
 def _outside(folder: Path | None, base: Path, paths: Iterable[Path]) -> Iterator[PhotoFile]:
-    """The files among ``paths`` that are not in ``folder``, provided that this is a part of ``base``."""
+    """The files among ``paths``, without those in ``folder`` if that lies inside ``base``."""
     skipped = folder.resolve() if folder is not None else None
     if skipped is not None and base.resolve() not in skipped.parents:
         skipped = None
@@ -149,7 +148,7 @@ def _outside(folder: Path | None, base: Path, paths: Iterable[Path]) -> Iterator
 
 
 def _fixed_part(pattern: Path) -> Path:
-    """The folder that a pattern begins with."""
+    """The leading folders of a pattern, up to its first wildcard."""
     while _WILDCARDS.intersection(str(pattern)):
         pattern = pattern.parent
     return pattern
@@ -160,17 +159,17 @@ def _writable(name: PurePath) -> PurePath:
 
 
 def _is_result(inputs: Sequence[str], out: Path, photos: int) -> bool:
-    """Whether ``out`` is the name of the one result, not of a folder for all; PhotoError if it is neither."""
+    """Whether ``out`` is the file of the only result rather than a folder; PhotoError if it can be neither."""
     if out.is_dir():
         return False
     if can_write(out.suffix):
         if photos > 1 or any(Path(text).is_dir() for text in inputs):
             raise PhotoError(
-                f"{out} is the name of one picture, and more than one may have to be written. Give a folder with -o."
+                f"{out} is the name of one picture, but there may be several results. Give an output folder."
             )
         return True
     if out.exists():
-        raise PhotoError(f"{out} is a file, but no picture. Give a folder with -o, or the name of a picture.")
+        raise PhotoError(f"{out} is a file, but not a picture. Give an output folder, or the name of a picture.")
     if out.suffix.lower() in READABLE_SUFFIXES:
         raise PhotoError(f"Pictures cannot be written as {out.suffix}. Choose .png, .jpg, .webp or .tif.")
     return False

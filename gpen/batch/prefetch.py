@@ -1,9 +1,9 @@
-"""Prefetch pipeline: while the network works on one photo, the next is read and the one before is written.
+"""Prefetch pipeline: while the network works on one photo, the next is read and the previous one is written.
 
-Threads read and write; the network, and everything else that computes, stays in the thread that calls
-:meth:`PrefetchPipeline.run`. Decoding, encoding and the disk leave Python's lock alone, so threads are enough. PyTorch
-keeps a team of threads for each thread that calls it: as the readers and writers never do, there is one team,
-and on a CPU at most two more threads want a core, for the short time that decoding and encoding take.
+Reading and writing happen in thread pools; the network and all other computation stay in the thread that calls
+:meth:`PrefetchPipeline.run`. Decoding, encoding and disk access release the GIL, so threads are enough. PyTorch keeps
+an OpenMP thread team per calling thread: because readers and writers never call it, there is only one team, and on a
+CPU at most two more threads compete for cores, briefly.
 """
 
 from __future__ import annotations
@@ -25,32 +25,32 @@ from .report import PhotoResult
 from .stages import LoadedPhoto, ProcessedPhoto
 
 MEMORY_BUDGET = 3 << 29
-"""Bytes that all photos in flight may hold together, unless there is only one: 1.5 GiB."""
+"""Bytes that all photos in flight may hold together: 1.5 GiB. A single photo may exceed it."""
 
 _MOST_WORKERS = 4
 
 
 class Stages(Protocol):
-    """What is done with a photo, as :class:`~gpen.batch.stages.PhotoProcessor` does it."""
+    """The stages of a photo, as in :class:`~gpen.batch.stages.PhotoProcessor`."""
 
     def read(self, job: Job, on_size: OnSize) -> LoadedPhoto | PhotoResult: ...
-    def restore(
+    def process(
         self, loaded: LoadedPhoto, on_progress: OnProgress, on_tile: OnTile
     ) -> ProcessedPhoto | PhotoResult: ...
-    def write(self, made: ProcessedPhoto) -> PhotoResult: ...
+    def write(self, processed: ProcessedPhoto) -> PhotoResult: ...
     def memory(self, pixels: int) -> int: ...
 
 
 def worker_count(device: str, cores: int) -> int:
-    """Threads that read, and as many that write: a GPU is fast enough to wait for one, a CPU is not."""
+    """Number of reader threads, and of writer threads: one would keep a GPU waiting, but not a CPU."""
     return 1 if device == "cpu" else max(1, min(_MOST_WORKERS, cores // 2))
 
 
 class PrefetchPipeline:
-    """Restores photos with as many reading and as many writing threads as ``workers`` says.
+    """Runs the stages of many photos, with ``workers`` reader threads and as many writer threads.
 
-    Results, entries and their order are those of one photo after the other. At most 2 x workers + 1
-    photos are in flight, and no more than ``memory_budget`` bytes of them, or a single one that is larger.
+    Files, results and their order are the same as for one photo after the other. At most 2 x workers + 1 photos are in
+    flight, holding at most ``memory_budget`` bytes together; a photo larger than that is in flight alone.
     """
 
     def __init__(self, stages: Stages, workers: int = 1, memory_budget: int = MEMORY_BUDGET) -> None:
@@ -66,12 +66,12 @@ class PrefetchPipeline:
         ends: Callable[[PhotoResult], None],
         on_tile: OnTile | None = None,
     ) -> None:
-        """Restore the photos; once only.
+        """Process the photos. Can be called once.
 
-        starts: called when the network is about to begin with a photo, for what shows its progress. ends:
-        called in the order of the jobs, as soon as a photo and those before it are finished. on_tile: called
-        while the photo that was started last gets its background. All are called by this thread. An exception,
-        KeyboardInterrupt above all, lets what is being written be finished and reported before it passes through.
+        starts: called when the network is about to start on a photo; returns the progress callback for it. ends: called
+        in the order of the jobs, as soon as a photo and all before it are finished. on_tile: called for each background
+        tile of the photo that was started last. All callbacks run in this thread. On an exception, KeyboardInterrupt
+        above all, photos that are being written are finished and reported before it propagates.
         """
         pending: deque[Future[PhotoResult]] = deque()
         readers = ThreadPoolExecutor(self._workers, "gpen-reader")
@@ -81,16 +81,16 @@ class PrefetchPipeline:
                 on_progress = starts(job)
                 loaded = read.result()
                 if isinstance(loaded, LoadedPhoto):
-                    meanwhile = _Meanwhile(on_progress, on_tile, lambda: _report(pending, ends))
-                    made = self._stages.restore(loaded, meanwhile.on_progress, meanwhile.on_tile)
-                    meanwhile.pass_on()
+                    callbacks = _Callbacks(on_progress, on_tile, lambda: _report(pending, ends))
+                    processed = self._stages.process(loaded, callbacks.on_progress, callbacks.on_tile)
+                    callbacks.raise_error()
                 else:
-                    made = loaded
-                del loaded, read  # or its pixels wait here until the next photo is read
-                # Before the writing begins: the user may interrupt as soon as it has.
+                    processed = loaded
+                del loaded, read  # or its pixels stay in memory until the next photo is read
+                # Appended before writing begins: the user may interrupt from then on.
                 pending.append(Future())
-                self._write(number, made, writers, pending[-1])
-                del made
+                self._write(number, processed, writers, pending[-1])
+                del processed
                 _report(pending, ends)
                 while pending and (len(pending) > self._workers or self._budget.is_full):
                     _report(pending, ends, wait=1)
@@ -102,7 +102,7 @@ class PrefetchPipeline:
             writers.shutdown(cancel_futures=True)
             for future in pending:
                 if future.done() and future.exception() is None:
-                    with contextlib.suppress(OSError):  # nobody may listen any more
+                    with contextlib.suppress(OSError):  # stdout may be closed
                         ends(future.result())
             raise
         readers.shutdown()
@@ -129,35 +129,39 @@ class PrefetchPipeline:
             budget.settle(number)
 
     def _write(
-        self, number: int, made: ProcessedPhoto | PhotoResult, writers: ThreadPoolExecutor, written: Future[PhotoResult]
+        self,
+        number: int,
+        processed: ProcessedPhoto | PhotoResult,
+        writers: ThreadPoolExecutor,
+        written: Future[PhotoResult],
     ) -> None:
-        if isinstance(made, ProcessedPhoto):
-            self._budget.add(number, made.crop_bytes)
-            writers.submit(self._written, number, made, written)
+        if isinstance(processed, ProcessedPhoto):
+            self._budget.add(number, processed.crop_bytes)
+            writers.submit(self._write_now, number, processed, written)
         else:
             self._budget.leave(number)
-            written.set_result(made)
+            written.set_result(processed)
 
-    def _written(self, number: int, made: ProcessedPhoto, written: Future[PhotoResult]) -> None:
+    def _write_now(self, number: int, processed: ProcessedPhoto, written: Future[PhotoResult]) -> None:
         try:
             if self._stopped.is_set():
                 raise _Stopped
-            entry = self._stages.write(made)
+            result = self._stages.write(processed)
         except BaseException as error:
             self._stopped.set()
             self._budget.leave(number)
             written.set_exception(error)
         else:
             self._budget.leave(number)
-            written.set_result(entry)
+            written.set_result(result)
 
 
 class _Stopped(BaseException):
-    """No Exception, so that nobody takes it for damage of a photo."""
+    """Not an Exception, so that no stage mistakes it for the failure of a photo."""
 
 
 class MemoryBudget:
-    """Lets photos in, in the order of their numbers, as long as they fit together; one always fits alone."""
+    """Admits photos in the order of their numbers while they fit together; a single one always fits."""
 
     def __init__(self, size: int) -> None:
         self._size = size
@@ -167,13 +171,16 @@ class MemoryBudget:
         self._changed = threading.Condition()
 
     def enter(self, number: int, size: int) -> None:
-        """Wait until all earlier ones have settled and there is room."""
+        """Hold ``size`` bytes, after waiting until earlier photos have settled and it fits."""
         with self._changed:
             self._wait(lambda: self._turn == number and self._fits(number, size))
             self._held[number] = size
 
     def settle(self, number: int, size: int = 0) -> None:
-        """Wait until there is room for ``size`` more; then it is the next one's turn. The first call counts."""
+        """Hold ``size`` more bytes, after waiting until they fit; then it is the next photo's turn.
+
+        Calls after the first have no effect.
+        """
         with self._changed:
             if self._turn != number:
                 return
@@ -183,23 +190,25 @@ class MemoryBudget:
             self._changed.notify_all()
 
     def add(self, number: int, size: int) -> None:
-        """Hold more, whether there is room or not."""
+        """Hold ``size`` more bytes without waiting, even above the budget."""
         with self._changed:
             self._held[number] += size
 
     def leave(self, number: int) -> None:
+        """Release what a photo holds."""
         with self._changed:
             del self._held[number]
             self._changed.notify_all()
 
     def close(self) -> None:
-        """Let nobody in any more: who waits is stopped."""
+        """Admit no more photos; stop the threads that wait."""
         with self._changed:
             self._open = False
             self._changed.notify_all()
 
     @property
     def is_full(self) -> bool:
+        """Whether photos hold more than the budget."""
         with self._changed:
             return sum(self._held.values()) > self._size
 
@@ -214,17 +223,18 @@ class MemoryBudget:
 
 
 def _report(pending: deque[Future[PhotoResult]], ends: Callable[[PhotoResult], None], wait: int = 0) -> None:
-    """Report those that are finished, up to the first that is not; wait for the first ``wait`` of them."""
+    """Report finished photos up to the first unfinished one, after waiting for the first ``wait``."""
     while pending and (wait > 0 or pending[0].done()):
         ends(pending[0].result())
         pending.popleft()
         wait -= 1
 
 
-class _Meanwhile:
-    """Shows progress, and reports others, while the network works on a photo.
+class _Callbacks:
+    """Shows progress, and reports finished photos, while the network works on another.
 
-    An exception stops the network and waits for pass_on: restoring would take it for damage of its photo.
+    An exception stops the network and is kept for :meth:`raise_error`: the stage would mistake it for the failure of
+    its photo.
     """
 
     def __init__(self, on_progress: OnProgress, on_tile: OnTile | None, report: Callable[[], None]) -> None:
@@ -247,7 +257,7 @@ class _Meanwhile:
             self._error = error
             return False
 
-    def pass_on(self) -> None:
+    def raise_error(self) -> None:
         if self._error is not None:
             raise self._error
 
@@ -255,5 +265,5 @@ class _Meanwhile:
 def _file_size(job: Job) -> int:
     try:
         return job.photo.path.stat().st_size
-    except OSError:  # reading it will say what is wrong
+    except OSError:  # reading the photo will say what is wrong
         return 0

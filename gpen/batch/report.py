@@ -1,4 +1,4 @@
-"""What became of each photograph, for people and in a file."""
+"""The result of each photo, as a sentence and in a JSON report."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from .plan import Job
 
 
 class Status(Enum):
-    """What became of a photo, by the word in reports."""
+    """The outcome for a photo; the values are the words in reports."""
 
     DONE = "restored"
-    """Faces were changed, or the background was."""
+    """Faces or the background were changed."""
     UNCHANGED = "unchanged"
-    """There was nothing to change; the result is the photo."""
+    """Nothing had to be changed: the result equals the photo."""
     EXISTS = "already there"
-    """The result already existed."""
+    """The result existed before the run."""
     FAILED = "failed"
-    """There is no result; the message says why."""
+    """No result was made; the message says why."""
 
     @property
     def is_finished(self) -> bool:
@@ -38,22 +38,23 @@ class Status(Enum):
 
 @dataclass(frozen=True, eq=False)
 class PhotoResult:
-    """What became of one photo. Holds no pictures."""
+    """The outcome for one photo. Holds no pictures."""
 
     job: Job
-    """The photo, and the file of its result."""
+    """The photo and the file of its result."""
     status: Status
-    """What became of it."""
+    """The outcome in a word."""
     message: str
-    """The same as a sentence for people."""
+    """The outcome as a sentence for the user."""
     seconds: float = 0.0
-    """Of work on it."""
+    """Seconds spent on the photo."""
     faces: tuple[NumberedFace, ...] = ()
     """The restored faces, with their numbers."""
     skipped: tuple[SkippedFace, ...] = ()
-    """The other faces."""
+    """The faces that were left as they were."""
     identities: Mapping[int, tuple[float, float]] = field(default_factory=dict)
-    """By the number of a restored face: the cosine distance that a guard measured, the share of strength it left."""
+    """By number of a restored face: the cosine distance that the identity guard measured, and the share of strength it
+    left."""
 
     def as_json(self) -> dict[str, Any]:
         """The photo's entry in a report."""
@@ -72,7 +73,7 @@ class PhotoResult:
 
     @classmethod
     def from_json(cls, job: Job, content: Mapping[str, Any]) -> PhotoResult:
-        """The result of a job from what :meth:`as_json` gave, whatever its paths were called there."""
+        """The inverse of :meth:`as_json`, for a job whose paths may have been written differently there."""
         faces = tuple((face["number"], _face_from(face)) for face in content["faces"])
         skipped = tuple(
             SkippedFace(face["number"], _face_from(face), face["why"], face.get("identity_distance"))
@@ -96,14 +97,14 @@ class PhotoResult:
 def write_report(
     path: Path, jobs: Sequence[Job], results: Sequence[PhotoResult], known: Mapping[str, dict[str, Any]] | None = None
 ) -> None:
-    """Write one entry per photo as JSON; photos that were not worked on keep the entry that the file has.
+    """Write a JSON report with one entry per photo; photos without a new result keep their entry in an existing report.
 
-    jobs: all, in their order, also those that the run did not come to. known: entries by path that an earlier run
-    could not write; one counts unless the file itself says that the photo is finished. PhotoError when the file
-    cannot be written.
+    jobs: all jobs in order, including those that the run did not reach. known: entries by path from an earlier run that
+    could not write its report; an entry is used unless the existing report has the photo as finished. PhotoError if the
+    file cannot be written.
     """
     earlier = _earlier_entries(path)
-    # A run that was killed may have finished what the report of one before it calls failed.
+    # A killed run may have finished photos that the report of the run before it calls failed.
     finished = {name: entry for name, entry in earlier.items() if _is_finished(entry)}
     earlier = {**earlier, **(known or {}), **finished}
     new = {result.job: result for result in results}

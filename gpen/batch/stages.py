@@ -1,4 +1,4 @@
-"""Photos in files restored into files, in stages; :mod:`gpen.batch.prefetch` runs the stages side by side."""
+"""The stages of one photo in a batch: read, process, write. :mod:`gpen.batch.prefetch` overlaps them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from .faces import BatchFaces
 from .plan import Job
 from .report import PhotoResult, Status
 
-# Colours and alpha in float32; while they are read or written, samples of 8 or 16 bits and the file as well.
+# RGBA in float32; while a file is read or written, also its 8- or 16-bit samples and its bytes.
 _BYTES_PER_PIXEL = 20
 
 _log = logging.getLogger(__name__)
@@ -34,75 +34,75 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class OutputOptions:
-    """What is written besides the results, and how."""
+    """How results are written, and which further files."""
 
     compare: bool = False
-    """Also before and after, side by side."""
+    """Also write before and after side by side."""
     save_faces: bool = False
-    """Also each face before and after."""
+    """Also write each face before and after."""
     overwrite: bool = False
-    """Also results that already exist."""
+    """Replace existing results instead of skipping their photos."""
     quality: int | None = None
-    """Of JPEG and WebP, 1 to 100; None for the default."""
+    """JPEG/WebP quality, 1 to 100; None for the default."""
 
 
 @dataclass(frozen=True, eq=False)
 class LoadedPhoto:
-    """A photo that was read."""
+    """Output of the first stage: a photo in memory."""
 
     job: Job
-    """The photo, and the file of its result."""
+    """The photo and the file of its result."""
     picture: Picture
-    """What the file holds."""
+    """The photo with its alpha, profile and metadata."""
     source: FaceSource
-    """Where its faces come from."""
+    """Source of its faces."""
     seconds: float
-    """Of work on it so far."""
+    """Seconds spent on it so far."""
     damage: FloatImage | None = None
-    """The mask of its damage."""
+    """Mask of its damage, (H, W); None if the task needs none."""
 
 
 @dataclass(frozen=True, eq=False)
 class ProcessedPhoto:
-    """A photo whose result is to be written."""
+    """Output of the second stage: a result to be written."""
 
     job: Job
-    """The photo, and the file of its result."""
+    """The photo and the file of its result."""
     finished: FinishedPhoto
-    """What is written."""
+    """The result."""
     before: FloatImage | None
-    """The photo's pixels, where they will be shown once more."""
+    """The photo as it was read, for a comparison; else None."""
     restoration: Restoration
-    """What became of its faces."""
+    """The outcome, with the crops of the faces if these are written."""
     seconds: float
-    """Of work on it so far."""
+    """Seconds spent on it so far."""
 
     @property
     def crop_bytes(self) -> int:
-        """Bytes of the crops that wait to be written."""
+        """Bytes held by crops that wait to be written."""
         crops = (crop for face in self.restoration.faces for crop in (face.before, face.after))
         return sum(crop.nbytes for crop in crops if crop is not None)
 
     @property
     def result(self) -> PhotoResult:
-        """What is to be said once it is written."""
-        made = self.restoration
+        """The outcome to report once everything is written."""
+        done = self.restoration
         return PhotoResult(
             self.job,
-            Status.DONE if made.changed else Status.UNCHANGED,
-            made.summary,
+            Status.DONE if done.changed else Status.UNCHANGED,
+            done.summary,
             self.seconds,
-            tuple((face.number, face.face) for face in made.faces),
-            tuple(made.skipped),
-            {face.number: (face.identity, face.share) for face in made.faces if face.identity is not None},
+            tuple((face.number, face.face) for face in done.faces),
+            tuple(done.skipped),
+            {face.number: (face.identity, face.share) for face in done.faces if face.identity is not None},
         )
 
 
 class PhotoProcessor:
-    """Does a task to photos, with the same components and options, in three stages: read, restore, write.
+    """Does a task to photos in three stages, all with the same components and options.
 
-    A stage never fails: what goes wrong with a photo is in the result that takes the place of the stage's output. The
-    first and the last stage call nothing of PyTorch, and may run in other threads than the second.
+    Stages do not raise: if one fails, it returns a failed result instead of its output. The first and last stage do not
+    call PyTorch, and may run in other threads than the second.
     """
 
     def __init__(
@@ -122,27 +122,27 @@ class PhotoProcessor:
         self._region = region
         upscaler, detector = components.upscaler, components.detector
         self._factor = options.upscale if upscaler is None else upscaler.factor(options)
-        # Only YuNet, which stays on the CPU, leaves a GPU to the network; on a CPU every detector needs its cores.
+        # Detect while reading if that leaves the network alone: YuNet runs on the CPU, so the network must not.
         on_gpu = components.model.device.type != "cpu"
-        self._finds_early = on_gpu and detector is not None and detector.name == "yunet"
+        self._detects_early = on_gpu and detector is not None and detector.name == "yunet"
 
     @property
     def title(self) -> str:
-        """What restores, where, and where the faces come from."""
+        """Which model restores the photos, on which device, and where faces and background come from."""
         model, upscaler = self._components.model, self._components.upscaler
         faces = self._faces.name and f", faces from {self._faces.name}"
         background = "" if upscaler is None else f", background from {upscaler.title}"
         return f"{model.spec.title} ({model.path.name}) on {model.device}{faces}{background}"
 
     def memory(self, pixels: int) -> int:
-        """About as many bytes as a photo of so many pixels holds while it is not being restored.
+        """Estimated bytes held by a photo of that many pixels while it waits between stages.
 
-        Not counted: the second copy and the drawing that ``compare`` needs.
+        Without the second copy and the drawing for ``compare``.
         """
         return round(_BYTES_PER_PIXEL * pixels * self._factor**2)
 
     def read(self, job: Job, on_size: OnSize | None = None) -> LoadedPhoto | PhotoResult:
-        """Read a photo whose result does not exist yet. on_size: as for :func:`~gpen.images.read_picture`."""
+        """Read a photo, unless its result exists. on_size: as for :func:`~gpen.images.read_picture`."""
         if job.target.is_file() and not self._output.overwrite:
             return exists(job)
         watch = _Stopwatch()
@@ -151,16 +151,16 @@ class PhotoProcessor:
             masks = self._components.damage_masks
             damage = None if masks is None else masks.of(job.photo.name)
             source = self._faces.source(job.photo, picture)
-            if self._finds_early:
+            if self._detects_early:
                 source = ChosenFaces(source.find(picture.photo, self._region))
             return LoadedPhoto(job, picture, source, watch.seconds, damage)
         except Exception as error:
             return _failed(job, error, watch.seconds)
 
-    def restore(
+    def process(
         self, loaded: LoadedPhoto, on_progress: OnProgress | None = None, on_tile: OnTile | None = None
     ) -> ProcessedPhoto | PhotoResult:
-        """Make the background of a photo, if there is an upscaler for it, and do the task to the faces."""
+        """Upscale the background, if there is an upscaler, and do the task to the faces."""
         job, picture, watch = loaded.job, loaded.picture, _Stopwatch(loaded.seconds)
         try:
             upscaler, background = self._components.upscaler, None
@@ -183,9 +183,9 @@ class PhotoProcessor:
         return ProcessedPhoto(job, finished, before, restoration, watch.seconds)
 
     def write(self, processed: ProcessedPhoto, on_ready: Callable[[PhotoResult], None] | None = None) -> PhotoResult:
-        """Write the result of a photo.
+        """Write the result of a photo and its further files.
 
-        The result itself is written last: where it exists, everything else does. on_ready: called before that.
+        The result comes last, so if it exists, the other files do too. on_ready: called just before it is written.
         """
         job, watch = processed.job, _Stopwatch(processed.seconds)
         try:
@@ -214,10 +214,10 @@ class PhotoProcessor:
 
 
 class _Stopwatch:
-    """Seconds since it was made, and those that were counted before."""
+    """Seconds since it was made, plus those spent earlier."""
 
-    def __init__(self, before: float = 0.0) -> None:
-        self._start = time.perf_counter() - before
+    def __init__(self, earlier: float = 0.0) -> None:
+        self._start = time.perf_counter() - earlier
 
     @property
     def seconds(self) -> float:
@@ -225,8 +225,8 @@ class _Stopwatch:
 
 
 def exists(job: Job) -> PhotoResult:
-    """What is said of a photo whose result already exists."""
-    return PhotoResult(job, Status.EXISTS, f"{job.target} already exists; it was not made again.")
+    """The outcome for a photo whose result already exists."""
+    return PhotoResult(job, Status.EXISTS, f"{job.target} already exists; the photo was skipped.")
 
 
 def _failed(job: Job, error: Exception, seconds: float) -> PhotoResult:
@@ -235,9 +235,9 @@ def _failed(job: Job, error: Exception, seconds: float) -> PhotoResult:
     elif isinstance(error, MemoryError):
         why = "There is not enough memory for this photo. Close other programs, or make it smaller."
     else:
-        # A mistake of ours; thousands of other photos should not wait for it to be found.
+        # A bug of ours must not stop a batch of thousands of photos.
         _log.info("%s", job.photo.path, exc_info=error)
-        why = f"This should not happen: {type(error).__name__}: {error}. The log says more; please report it."
+        why = f"Unexpected {type(error).__name__}: {error}. The log says more; please report this as a bug."
     return PhotoResult(job, Status.FAILED, why, seconds)
 
 

@@ -1,4 +1,4 @@
-"""The frames of a video in files: their faces are all found and followed before the first frame is restored."""
+"""Video frames in files: all faces are detected and tracked before the first frame is processed."""
 
 from __future__ import annotations
 
@@ -25,40 +25,38 @@ from .plan import Job, PhotoFile
 
 _DIGITS = re.compile(r"(\d+)")
 
-
 FindFaces = Callable[[PhotoFile, Picture], list[Face]]
-"""Finds the faces of a frame, or knows them."""
+"""Detects or looks up the faces of a frame."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class TrackedFaces:
-    """The faces of all frames of a video, followed and chosen."""
+    """The faces of all frames of a video, tracked and chosen."""
 
     name: str
-    """What found them."""
+    """The detector or file that they come from."""
     frames: dict[str, list[FoundFace]]
-    """By the frame's absolute path: its faces, from left to right, with the numbers of their tracks."""
+    """The faces of each frame from left to right, numbered by track; by the frame's absolute path."""
     summary: str
-    """One sentence for people."""
+    """One sentence about the tracks."""
 
     def of(self, frame: PhotoFile) -> list[FoundFace]:
-        """Those of one frame; PhotoError where it could not be read when all faces were looked for."""
+        """The faces of one frame; PhotoError if it could not be read while faces were tracked."""
         faces = self.frames.get(_key(frame.path))
         if faces is None:
             raise PhotoError(
-                f"{frame.path} could not be read when the faces were looked for, and now it can. Run the same command "
-                "again."
+                f"{frame.path} could not be read while faces were tracked, but can be read now. Start the run again."
             )
         return faces
 
 
 def in_order(jobs: Sequence[Job]) -> list[Job]:
-    """The frames as they follow each other: frame2 before frame10. PhotoError where they lie in several folders."""
+    """Sort the frames naturally, frame2 before frame10. PhotoError if they are in several folders."""
     folders = list(dict.fromkeys(job.photo.path.parent for job in jobs))
     if len(folders) > 1:
         raise PhotoError(
-            f"With --video the photos are the frames of one video, in one folder; these lie in {len(folders)}, "
-            f"such as {folders[0]} and {folders[1]}. Do one folder after the other."
+            f"These frames are in {len(folders)} folders, such as {folders[0]} and {folders[1]}; Steady video needs "
+            "the frames of one video in one folder. Process one folder at a time."
         )
     return sorted(jobs, key=lambda job: _natural(job.photo.path.name))
 
@@ -73,12 +71,12 @@ def track_video(
     name: str = "",
     min_score: float = 0.0,
 ) -> TrackedFaces:
-    """Find the faces of all frames, follow them, and choose among them.
+    """Detect the faces of all frames, track them, and choose among the tracks.
 
-    jobs: in the order of the frames. find: finds the faces of one; name: what that is called. region: (H, W), as for
-    :func:`gpen.restore`. on_frame: called after each frame. min_score: the lowest median score of a track. Of the
-    frames, only faces and thumbnails are kept. One that cannot be read counts as one without faces. PhotoError where
-    the frames are not of one size.
+    jobs: in the order of the frames. find: gives the faces of one frame; name: what ``find`` is called. region: (H, W),
+    as for :func:`gpen.restore`. on_frame: called after each frame. min_score: the lowest median score of a track.
+    Only faces and thumbnails are kept of each frame. A frame that cannot be read counts as one without faces.
+    PhotoError if the frames differ in size.
     """
     found: list[list[Face]] = []
     thumbnails: list[Thumbnail | None] = []
@@ -93,8 +91,7 @@ def track_video(
             elif (picture.width, picture.height) != size:
                 raise PhotoError(
                     f"{job.photo.path} has {picture.width} x {picture.height} pixels, {first} {size[0]} x "
-                    f"{size[1]}. The frames of a video are of one size; without steady video each is restored by "
-                    "itself."
+                    f"{size[1]}. The frames of a video must have one size; turn off Steady video for separate pictures."
                 )
             faces = find(job.photo, picture)
         found.append(faces)
@@ -125,7 +122,7 @@ def _chosen(
 
 
 def _pictures(jobs: Sequence[Job], max_megapixels: float) -> Iterator[tuple[Job, Picture | None]]:
-    """Each frame's picture, the next one being read meanwhile; None where that fails, which restoring it will say."""
+    """Each frame's picture, with the next one prefetched; None if it cannot be read (processing it reports why)."""
 
     def read(job: Job) -> Picture | None:
         try:
@@ -135,15 +132,15 @@ def _pictures(jobs: Sequence[Job], max_megapixels: float) -> Iterator[tuple[Job,
 
     with ThreadPoolExecutor(1, "gpen-reader") as reader:
         ahead = [reader.submit(read, job) for job in jobs[:1]]
-        for place, job in enumerate(jobs):
+        for position, job in enumerate(jobs):
             picture = ahead.pop().result()
-            ahead.extend(reader.submit(read, following) for following in jobs[place + 1 : place + 2])
+            ahead.extend(reader.submit(read, following) for following in jobs[position + 1 : position + 2])
             yield job, picture
 
 
 def _natural(name: str) -> tuple[list[str | int], str]:
     parts = _DIGITS.split(name)
-    return [int(part) if place % 2 else part.casefold() for place, part in enumerate(parts)], name
+    return [int(part) if index % 2 else part.casefold() for index, part in enumerate(parts)], name
 
 
 def _key(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""`gpen app`: the page for the browser."""
+"""`gpen app`: the app in the browser."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .arguments import options_from
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Serve the page until Ctrl+C is pressed; 0."""
+    """Serve the app until Ctrl+C is pressed; returns 0."""
     return serve(
         port=arguments.port,
         folders=arguments.models_path,

@@ -1,4 +1,4 @@
-"""Flags of the command line: the product's options, and what checks the values of others."""
+"""Flags that several commands share, and the types that check their values."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from ..options import ALIGNED, OPTIONS, Option, Options, preset_values
 
 
 def add_options(parser: argparse.ArgumentParser, names: Sequence[str]) -> None:
-    """Add a flag for each of these options, in the groups of :mod:`gpen.options`."""
+    """Add a flag for each named option, in the groups of :mod:`gpen.options`."""
     groups: dict[str, Any] = {}
     for name in names:
         option = OPTIONS[name]
         group = groups.setdefault(option.group, parser.add_argument_group(option.group))
         flag = "--" + name.replace("_", "-")
-        # Left out, an option is not in the namespace at all: its default is declared elsewhere.
+        # A flag that is left out is not in the namespace at all: defaults are declared in gpen.options alone.
         more: dict[str, Any] = {"default": argparse.SUPPRESS, "help": _help(option), "dest": name}
         if option.kind is bool:
             group.add_argument(flag, action=argparse.BooleanOptionalAction, **more)
@@ -31,93 +31,93 @@ def add_options(parser: argparse.ArgumentParser, names: Sequence[str]) -> None:
 
 
 def options_from(arguments: argparse.Namespace) -> Options:
-    """The product's options among the arguments. Raises OptionError on a bad value."""
+    """The options among the arguments, over those of a preset; OptionError for a bad value."""
     given = {name: getattr(arguments, name) for name in OPTIONS if hasattr(arguments, name)}
     preset = getattr(arguments, "preset", None)
     return Options(**(given if preset is None else preset_values(preset, given)))
 
 
 def quality(text: str) -> int:
-    """The quality of a lossy picture file, 1 to 100."""
+    """Argument type: the quality of a lossy picture file, 1 to 100."""
     if text.isdecimal() and 1 <= int(text) <= 100:
         return int(text)
     raise argparse.ArgumentTypeError(f"The quality is {text!r}; it has to be a whole number from 1 to 100.")
 
 
 def port(text: str) -> int:
-    """A port of this computer, 1 to 65535."""
+    """Argument type: a TCP port, 1 to 65535."""
     if text.isdecimal() and 1 <= int(text) <= 65535:
         return int(text)
     raise argparse.ArgumentTypeError(f"The port is {text!r}; it has to be a whole number from 1 to 65535.")
 
 
 def at_least_one(text: str) -> int:
-    """A whole number above 0."""
+    """Argument type: a whole number from 1 on."""
     if text.isdecimal() and int(text) >= 1:
         return int(text)
-    raise argparse.ArgumentTypeError(f"It is {text!r}; it has to be a whole number from 1 on.")
+    raise argparse.ArgumentTypeError(f"The value is {text!r}; it has to be a whole number from 1 on.")
 
 
 def add_background(parser: argparse.ArgumentParser) -> None:
-    """Add what chooses an upscaler."""
+    """Add the flag for an upscaler."""
     parser.add_argument(
         "--background-model",
         type=Path,
         metavar="FILE",
-        help="image upscaler for the background, such as RealESRNet_x4plus.pth; the result has the size that it makes, "
-        "or that of --upscale",
+        help="image upscaler for the background, such as RealESRNet_x4plus.pth; the result has the upscaler's size, or "
+        "that of --upscale if given",
     )
 
 
 def add_aligned(parser: argparse.ArgumentParser) -> None:
-    """Add what says that pictures are crops."""
-    parser.add_argument(
-        "--aligned",
-        action="store_true",
-        help=ALIGNED.help,
-    )
+    """Add the flag for aligned portraits."""
+    parser.add_argument("--aligned", action="store_true", help=ALIGNED.help)
 
 
-def add_places(parser: argparse.ArgumentParser, *, device: bool = True) -> None:
-    """Add where weights and devices are."""
+def add_models_path(parser: argparse.ArgumentParser) -> None:
+    """Add the flag for folders with models."""
     parser.add_argument(
         "--models-path",
         type=Path,
         action="append",
         default=[],
         metavar="DIR",
-        help="folder to search for weights first; may be given several times",
+        help="folder to search for models first; may be given several times",
     )
-    if device:
-        parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps, xpu (default: auto)")
+
+
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """Add the flag for the device."""
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps, xpu (default: auto)")
 
 
 def add_engine(parser: argparse.ArgumentParser) -> None:
-    """Add what spreads the work over machines."""
+    """Add the flags for a cluster."""
     group = parser.add_argument_group("many machines")
     group.add_argument(
         "--engine",
         choices=("local", "ray"),
         default="local",
-        help="local: this process. ray: the Ray cluster that RAY_ADDRESS names, or one on this machine; all its "
-        "machines have to see photographs, weights and results under the same paths (default: local)",
+        help="local: this process. ray: the Ray cluster at RAY_ADDRESS, or one on this machine; all its machines have "
+        "to see photos, models and results under the same paths (default: local)",
     )
     group.add_argument(
         "--workers",
         type=at_least_one,
         metavar="N",
-        help="networks that work at a time with --engine ray (default: as many as the cluster has GPUs, or CPUs for)",
+        help="number of workers with --engine ray, each with its own network (default: one per GPU, else what the CPUs "
+        "allow)",
     )
     group.add_argument(
         "--cpus-per-worker",
         type=at_least_one,
         metavar="N",
-        help="CPUs of each worker with --engine ray (default: 4, or what the smallest machine has)",
+        help="CPUs per worker with --engine ray (default: 4, or what the smallest machine has)",
     )
 
 
 def _value(option: Option) -> Callable[[str], object]:
-    """What turns an argument into a value of the option, or says what is wrong in the option's own words."""
+    """The argument type for an option, with the option's own error messages."""
 
     def value(text: str) -> object:
         number: object = text

@@ -1,4 +1,4 @@
-"""`gpen compare`: the same faces through several models, as a sheet and a table."""
+"""`gpen compare`: the same faces restored by several models, as a sheet and a table."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ from .outputs import check_output_file
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Write the sheet of a photo's faces, and print how long each model took; 0.
+    """Write the sheet of a photo's faces, and print how long each model took; returns 0.
 
-    Raises GpenError for everything that is wrong, before any network runs and any file is written.
+    GpenError for anything wrong with the arguments, before a network runs or a file is written.
     """
     options = options_from(arguments)
     parse_face_numbers(options.only_faces)
@@ -45,7 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
     device = str(pick_device(arguments.device))
     source, source_name = _faces(arguments, picture, options, device)
     parser = make_parser(folders, device) if options.mask == "parsed" else None
-    # Each file once, however often and in whatever way it was named.
+    # Each file once, even if it is given twice under different names.
     models = [load_face_model(file, device, options.precision) for file in {f.resolve(): f for f in files}.values()]
     for path in (output, *([table] if table is not None else [])):
         make_folder(path.parent)
@@ -75,7 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _faces(arguments: argparse.Namespace, picture: Picture, options: Options, device: str) -> tuple[FaceSource, str]:
-    """Where the faces come from, and what that is called."""
+    """The source of the faces, and its name."""
     if arguments.faces is not None:
         faces = FacesFromFile(arguments.faces).faces_for(arguments.photo, picture.width, picture.height)
         return face_source(RESTORE, options, faces), str(arguments.faces)

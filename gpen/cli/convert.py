@@ -1,4 +1,4 @@
-"""`gpen convert`: model files become .safetensors."""
+"""`gpen convert`: model files to .safetensors."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from ..weights.convert import ConvertResult, convert, convert_folder
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Convert a model file, or all in a folder; 0 when something was converted and nothing failed."""
+    """Convert a model file, or all of a folder; returns 0 if nothing failed, else 1."""
     path, half, overwrite = arguments.path, arguments.half, arguments.overwrite
     if not path.is_dir():
         _print(convert(path, arguments.output, half=half, overwrite=overwrite, task=arguments.task))
         return 0
     if arguments.output is not None:
-        raise FilesError("The files of a folder are converted beside themselves: leave -o out, or convert one file.")
+        raise FilesError("The files of a folder are converted in place: leave -o out, or convert a single file.")
     if arguments.task is not None:
-        raise FilesError("--task is for one file; those of a folder may be for several tasks.")
+        raise FilesError("The models in a folder may be for several tasks: leave --task out, or convert a single file.")
     result = convert_folder(path, half=half, overwrite=overwrite)
     for converted in result.converted:
         _print(converted)

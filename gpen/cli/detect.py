@@ -1,4 +1,4 @@
-"""`gpen detect`: faces found, printed, drawn, and written to a file that can be corrected."""
+"""`gpen detect`: detects faces, prints and draws them, and writes them to a file that can be edited."""
 
 from __future__ import annotations
 
@@ -25,15 +25,13 @@ from .progress import print_problems
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print, draw and write down the faces of photos; 0 when all could be read, else 1."""
+    """Print, draw and save the faces of photos; returns 0 if all could be read, else 1."""
     options, json = options_from(arguments), arguments.json
     photos, problems = find_photos(arguments.paths)
     if json is not None:
         check_output_file(json, "faces", suffix=".json", given=[photo.path for photo in photos])
         if json.exists() and not arguments.overwrite:
-            raise FaceError(
-                f"{json} already exists, and may have been corrected by hand; use --overwrite to replace it."
-            )
+            raise FaceError(f"{json} already exists and may have been edited by hand. Use --overwrite to replace it.")
         make_folder(json.parent)
     if not photos:
         print_problems(problems)
@@ -57,8 +55,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _drawings(photos: Sequence[PhotoFile], folder: Path) -> Sequence[Path | None]:
-    places = [folder / photo.name for photo in photos]
-    drawings = [place.with_name(f"{label}_faces.png") for place, label in zip(places, labels(places), strict=True)]
+    paths = [folder / photo.name for photo in photos]
+    drawings = [path.with_name(f"{label}_faces.png") for path, label in zip(paths, labels(paths), strict=True)]
     check_targets(photos, drawings)
     return drawings
 
@@ -75,5 +73,5 @@ def _detect_in(
     if drawing is not None:
         make_folder(drawing.parent)
         write_picture(drawing, from_samples(draw_faces(picture.photo, enumerate(faces))))
-        print(f"  drawn into {drawing}")
+        print(f"  drawn in {drawing}")
     return picture, faces

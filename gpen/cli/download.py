@@ -1,4 +1,4 @@
-"""`gpen download`: a published file, once its licence is accepted."""
+"""`gpen download`: downloads a published file once its licence is accepted."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from ..weights.search import download_folder, find_file, search_folders
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Download a published file once its licence is accepted; 1 when it is not."""
+    """Download a published file; returns 0, or 1 if its licence was not accepted."""
     published, output = find_published(arguments.name), arguments.output
     searched = search_folders(arguments.models_path, kind=published.kind)
-    there = find_file(published, [output] if output is not None else searched)
-    if there is not None:
-        print(f"{published.name} already exists: {there}")
+    existing = find_file(published, [output] if output is not None else searched)
+    if existing is not None:
+        print(f"{published.name} already exists: {existing}")
         return 0
     print(textwrap.fill(published.licence, 100))
-    if not arguments.accept_licence and not _agreed():
-        print("gpen: nothing was downloaded: the licence was not accepted.", file=sys.stderr)
+    if not arguments.accept_licence and not _is_accepted():
+        print("gpen: The licence was not accepted; nothing was downloaded.", file=sys.stderr)
         return 1
     path = _fetch(published, output if output is not None else download_folder(searched))
     print(f"{published.name} is now in {path}")
     return 0
 
 
-def _agreed() -> bool:
+def _is_accepted() -> bool:
     if not sys.stdin.isatty():
-        print("gpen: add --accept-licence to accept these terms without being asked.", file=sys.stderr)
+        print("gpen: Add --accept-licence to accept these terms without being asked.", file=sys.stderr)
         return False
     try:
         return input("Do you accept these terms? [y/N] ").strip().lower() in ("y", "yes")

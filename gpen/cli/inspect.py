@@ -1,4 +1,4 @@
-"""`gpen inspect`: what a model file is."""
+"""`gpen inspect`: describes a model file."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ..weights.checkpoint import inspect
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print what a model file is; CheckpointError when it is not a GPEN network."""
+    """Print what is in a model file; CheckpointError if it is not a GPEN network."""
     info = inspect(arguments.path)
     spec = info.spec
     lines = {

@@ -1,4 +1,4 @@
-"""The command line: runs the module of the command that was given."""
+"""The entry point: parses the arguments and runs the module of the command."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from collections.abc import Sequence
 from ..errors import GpenError, OptionError
 from .parser import make_parser
 
-OK, FAILED, MISUSED, INTERRUPTED = 0, 1, 2, 130
+FAILED, MISUSED, INTERRUPTED = 1, 2, 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run ``gpen`` with these arguments (those of the process by default) and return its exit code.
+    """Run ``gpen`` with these arguments, by default those of the process, and return the exit code.
 
-    0: all went well. 1: something failed, which was said. 2: the arguments are wrong. 130: interrupted.
+    0: success. 1: something failed, and was reported. 2: bad arguments. 130: interrupted.
     """
-    _print_anything()
+    _escape_unprintable()
     arguments = make_parser().parse_args(argv)
     logging.basicConfig(level=logging.INFO if arguments.verbose else logging.WARNING, format="gpen: %(message)s")
     try:
@@ -35,23 +35,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"gpen: {error}", file=sys.stderr)
         return FAILED
     except BrokenPipeError:
-        # Whoever reads our output has seen enough, as in: gpen models | head
+        # The reader closed the pipe, as in: gpen models | head
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
     except KeyboardInterrupt:
-        print("gpen: stopped; what is finished stays.", file=sys.stderr)
+        print("gpen: Interrupted; finished results stay.", file=sys.stderr)
         return INTERRUPTED
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    # Only now: gpen --help needs neither PyTorch nor OpenCV.
+    # Imported late: gpen --help needs neither PyTorch nor OpenCV.
     module = importlib.import_module(f".{arguments.module}", __package__)
     code: int = module.run(arguments)
     return code
 
 
-def _print_anything() -> None:
-    """Print what the terminal's encoding lacks, such as a file's name that is not text, as escapes."""
+def _escape_unprintable() -> None:
+    """Print characters that the terminal's encoding lacks, or file names that are not text, as escapes."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

@@ -1,4 +1,4 @@
-"""`gpen models`: what is published, and what is on disk."""
+"""`gpen models`: lists published models and those on disk."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..weights.search import find_file, list_networks, search_folders
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the catalogue, what of it is on disk, and other model files."""
+    """Print the catalogue, where its files are on disk, and other model files; returns 0."""
     folders = arguments.models_path
     for published in PUBLISHED:
         found = find_file(published, search_folders(folders, kind=published.kind))

@@ -1,4 +1,4 @@
-"""Which files a command may write: never a photo or another file that the user gave."""
+"""Checks that a command overwrites no file that the user gave it."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from ..errors import PhotoError
 def check_output_file(
     path: Path, what: str, *, suffix: str, given: Sequence[Path | None], overwrite: bool | None = None
 ) -> None:
-    """PhotoError where the ``what`` may not be written to ``path``.
+    """PhotoError if the ``what``, such as "report", must not be written to ``path``.
 
-    suffix: what the file's name has to end with. given: files that must stay. overwrite: whether a file that exists may
-    be replaced; None where it may if it has the suffix.
+    suffix: the required suffix of the file. given: input files, which must not be overwritten. overwrite: whether an
+    existing file may be replaced; None to allow it if the file has the suffix.
     """
     for other in given:
         if other is not None and path.resolve() == other.resolve():
-            raise PhotoError(f"The {what} would replace {other}. Give another file.")
+            raise PhotoError(f"The {what} would replace {other}, an input file. Choose another file.")
     if path.is_dir():
-        raise PhotoError(f"{path} is a folder. Give the {what} another name.")
+        raise PhotoError(f"{path} is a folder. Choose a file for the {what}.")
     if path.suffix.lower() != suffix and (overwrite is not None or path.exists()):
-        raise PhotoError(f"The {what} is written as {suffix}; {path} ends otherwise. Change its ending.")
+        raise PhotoError(f"The {what} is written as {suffix}, but {path} has another suffix. Change it to {suffix}.")
     if path.exists() and overwrite is False:
-        raise PhotoError(f"{path} already exists; use --overwrite to replace it.")
+        raise PhotoError(f"{path} already exists. Use --overwrite to replace it.")
 
 
 def check_results_spare(given: Path | None, what: str, jobs: Sequence[Job]) -> None:
-    """PhotoError where results would be written over a picture, or into a folder of pictures, given for another use."""
+    """PhotoError if a result would replace ``given``, a picture such as the region, or be written into that folder."""
     if given is None:
         return
     path = given.resolve()
@@ -37,5 +37,5 @@ def check_results_spare(given: Path | None, what: str, jobs: Sequence[Job]) -> N
         target = job.target.resolve()
         if target == path or (path.is_dir() and path in target.parents):
             raise PhotoError(
-                f"{job.target} would be written to {given}, where the {what} is. Choose another place with -o."
+                f"{job.target} would be written to {given}, where the {what} is. Choose another output folder."
             )

@@ -1,4 +1,4 @@
-"""The commands and their arguments. Nothing heavy is imported here: ``gpen --help`` answers at once."""
+"""The commands and their arguments. Imports nothing heavy, so that ``gpen --help`` is fast."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from ..tasks import TASKS, Task
 from .arguments import (
     add_aligned,
     add_background,
+    add_device,
     add_engine,
+    add_models_path,
     add_options,
-    add_places,
     at_least_one,
     port,
     quality,
@@ -21,11 +22,11 @@ from .arguments import (
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """Return the parser of ``gpen``. The namespace's ``module`` names the module of the command in this package."""
+    """Make the parser of ``gpen``; ``module`` in its namespace names the command's module in this package."""
     parser = argparse.ArgumentParser(
         prog="gpen", description="Restores faces in photos with GPEN, up to 2048 x 2048 per face."
     )
-    parser.add_argument("-v", "--verbose", action="store_true", help="print more about what is being done")
+    parser.add_argument("-v", "--verbose", action="store_true", help="print more details")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for task in TASKS.values():
         _add_task(commands, task)
@@ -40,9 +41,9 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def _add_task(commands: Any, task: Task) -> None:
-    """The command of a task, with the arguments that its row asks for."""
+    """The command of a task, with the flags that its row calls for."""
     parser = _command(commands, task.name, task.help, "task")
-    # What only some of these commands have arguments for.
+    # Defaults for flags that only some tasks have.
     parser.set_defaults(
         task=task.name, faces=None, region=None, background_model=None, damage=None, aligned=False, preset=None
     )
@@ -53,16 +54,18 @@ def _add_task(commands: Any, task: Task) -> None:
         required=True,
         type=Path,
         metavar="OUT",
-        help="folder for the results, or a file for one",
+        help="output folder, or the file of a single result",
     )
     parser.add_argument("--model", metavar="FILE|NAME", help="model file or name (default: the best one on disk)")
     if task.looks_for_faces:
-        parser.add_argument("--faces", type=Path, metavar="FILE", help="take the faces from what gpen detect wrote")
+        parser.add_argument(
+            "--faces", type=Path, metavar="FILE", help="take the faces from a file of gpen detect --json"
+        )
         parser.add_argument(
             "--region",
             type=Path,
             metavar="FILE",
-            help=f"{task.name} only faces in the white of this picture, of equal size",
+            help=f"{task.name} only faces in the white of this picture, which has the photo's size",
         )
     if task.needs_damage_mask:
         parser.add_argument(
@@ -70,8 +73,8 @@ def _add_task(commands: Any, task: Task) -> None:
             required=True,
             type=Path,
             metavar="FILE|DIR",
-            help="picture of equal size, white where the photo is damaged; or a folder with one for each photo, of the "
-            "same name",
+            help="picture of the photo's size, white where the photo is damaged; or a folder with one per photo, of "
+            "the same name",
         )
     if task.accepts_aligned:
         add_aligned(parser)
@@ -82,16 +85,17 @@ def _add_task(commands: Any, task: Task) -> None:
             parser.add_argument(f"--{name}", dest="preset", action="store_const", const=name, help=preset.help)
     parser.add_argument("--compare", action="store_true", help="also write before and after side by side")
     parser.add_argument("--save-faces", action="store_true", help="also write each face before and after")
-    parser.add_argument("--report", type=Path, metavar="FILE", help="write what became of each photo as JSON")
+    parser.add_argument("--report", type=Path, metavar="FILE", help="write the outcome for each photo as JSON")
     parser.add_argument("--overwrite", action="store_true", help="overwrite existing results")
     parser.add_argument("--quality", type=quality, metavar="N", help="JPEG/WebP quality, 1 to 100 (default: 95)")
-    add_places(parser)
+    add_models_path(parser)
+    add_device(parser)
     add_engine(parser)
     add_options(parser, task.options)
 
 
 def _add_compare(commands: Any) -> None:
-    parser = _command(commands, "compare", "put the same faces through several models", "compare")
+    parser = _command(commands, "compare", "compare the results of several models", "compare")
     parser.add_argument("photo", type=Path, metavar="PHOTO", help="a photo with faces")
     parser.add_argument(
         "--with",
@@ -107,22 +111,25 @@ def _add_compare(commands: Any) -> None:
         required=True,
         type=Path,
         metavar="SHEET.png",
-        help="a row for each face, a column for each model",
+        help="picture with a row per face and a column per model",
     )
-    parser.add_argument("--model", metavar="FILE|NAME", help="GPEN of the first column (default: the best one on disk)")
-    parser.add_argument("--faces", type=Path, metavar="FILE", help="take the faces from what gpen detect wrote")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write models and seconds per face")
-    parser.add_argument("--cell", type=at_least_one, metavar="N", help="pixels of each face's square (default: 384)")
+    parser.add_argument(
+        "--model", metavar="FILE|NAME", help="model of the first column (default: the best one on disk)"
+    )
+    parser.add_argument("--faces", type=Path, metavar="FILE", help="take the faces from a file of gpen detect --json")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the models and their seconds per face as JSON")
+    parser.add_argument("--cell", type=at_least_one, metavar="N", help="size of each face in pixels (default: 384)")
     parser.add_argument("--overwrite", action="store_true", help="overwrite an existing sheet and table")
-    add_places(parser)
+    add_models_path(parser)
+    add_device(parser)
     add_options(parser, COMPARE_OPTIONS)
 
 
 def _add_detect(commands: Any) -> None:
-    parser = _command(commands, "detect", "find the faces of photos", "detect")
+    parser = _command(commands, "detect", "detect the faces of photos", "detect")
     parser.add_argument("paths", nargs="+", metavar="PATH", help="photos, folders or patterns such as *.jpg")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the faces, to correct and to restore")
-    parser.add_argument("--overwrite", action="store_true", help="overwrite an existing file of faces")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the faces, to edit them or for --faces")
+    parser.add_argument("--overwrite", action="store_true", help="overwrite an existing faces file")
     parser.add_argument("--draw", action="store_true", help="write each photo with its faces numbered")
     parser.add_argument(
         "-o",
@@ -130,42 +137,45 @@ def _add_detect(commands: Any) -> None:
         type=Path,
         default=Path(),
         metavar="DIR",
-        help="folder for --draw (default: this one)",
+        help="output folder for --draw (default: the current one)",
     )
-    add_places(parser)
+    add_models_path(parser)
+    add_device(parser)
     add_options(parser, ["detector", "detection_threshold", "max_megapixels"])
 
 
 def _add_convert(commands: Any) -> None:
     parser = _command(commands, "convert", "convert model files and ONNX graphs to .safetensors", "convert")
     parser.add_argument("path", type=Path, help="a model file, an ONNX file, or a folder of them")
-    parser.add_argument("-o", "--output", type=Path, metavar="OUT", help="file or folder (default: beside the file)")
-    parser.add_argument("--half", action="store_true", help="write float16, half as large")
+    parser.add_argument("-o", "--output", type=Path, metavar="OUT", help="file or folder (default: beside the input)")
+    parser.add_argument("--half", action="store_true", help="write float16, which halves the file size")
     parser.add_argument(
         "--task",
         choices=[name for task in TASKS.values() for name in (task.name, *task.aliases)],
         metavar=f"{{{','.join(TASKS)}}}",
-        help="what the model is for, to be written into the file (default: what its name or the file itself says)",
+        help="the task of the model, to be saved in the file (default: taken from the file or its name)",
     )
     parser.add_argument("--overwrite", action="store_true", help="overwrite existing files")
 
 
 def _add_inspect(commands: Any) -> None:
-    parser = _command(commands, "inspect", "say what a model file is", "inspect")
+    parser = _command(commands, "inspect", "describe a model file", "inspect")
     parser.add_argument("path", type=Path, metavar="FILE", help="a model file")
 
 
 def _add_models(commands: Any) -> None:
     parser = _command(commands, "models", "list published models and those on disk", "models")
-    add_places(parser, device=False)
+    add_models_path(parser)
 
 
 def _add_download(commands: Any) -> None:
     parser = _command(commands, "download", "download a published model", "download")
-    parser.add_argument("name", metavar="NAME", help="as gpen models lists it")
+    parser.add_argument("name", metavar="NAME", help="name as in the list of gpen models")
     parser.add_argument("--accept-licence", action="store_true", help="accept the licence without being asked")
-    parser.add_argument("-o", "--output", type=Path, metavar="DIR", help="folder (default: the first searched one)")
-    add_places(parser, device=False)
+    parser.add_argument(
+        "-o", "--output", type=Path, metavar="DIR", help="output folder (default: the first one searched)"
+    )
+    add_models_path(parser)
 
 
 def _add_app(commands: Any) -> None:
@@ -176,9 +186,10 @@ def _add_app(commands: Any) -> None:
         type=at_least_one,
         default=100,
         metavar="N",
-        help="refuse larger files (default: 100)",
+        help="largest upload in megabytes (default: 100)",
     )
-    add_places(parser)
+    add_models_path(parser)
+    add_device(parser)
     add_options(parser, ["max_megapixels"])
 
 

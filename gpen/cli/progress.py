@@ -1,4 +1,4 @@
-"""What the commands print while they work: a progress bar, results, problems, and the tally at the end."""
+"""Output of the commands: a progress bar, results, problems, and the totals at the end."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ from ..wording import count
 
 
 class Tally:
-    """How many photos ended how.
+    """Counts photos by status, and faces.
 
-    keep: keep their entries too, which a million photos need not. done: what is done to faces, in a word.
+    keep: keep the results as well, for a report; a million photos take less memory without. done: what the task does to
+    faces, in a word such as "restored".
     """
 
     def __init__(self, keep: bool, done: str) -> None:
@@ -30,7 +31,7 @@ class Tally:
         self._done = done
 
     def add(self, result: PhotoResult) -> None:
-        """Count what became of a photo."""
+        """Count the result of a photo."""
         if self._keep:
             self.results.append(result)
         self.statuses[result.status] += 1
@@ -44,16 +45,16 @@ class Tally:
         return f"{', '.join(counts)}; {count(self._faces, 'face')} {self._done}"
 
 
-_SHARE_OF_BACKGROUND = 0.5  # of the work on a photo, for want of knowing better
+_SHARE_OF_BACKGROUND = 0.5  # of the work on a photo; a guess
 
 
 class Progress:
-    """A bar of photos that advances with each face, and before them with each tile of the background."""
+    """A progress bar over photos, which advances with each background tile and each face."""
 
     def __init__(self, photos: int) -> None:
-        # The name comes last: it is what a narrow terminal may cut off.
+        # The name comes last, where a narrow terminal cuts it off.
         form = "{percentage:3.0f}%|{bar:20}| {desc}, {elapsed} gone, {remaining} left{postfix}"
-        # A bar that is not seen by anybody only fills logs.
+        # disable=None: no bar unless stderr is a terminal.
         self._bar = tqdm(
             total=photos,
             bar_format=form,
@@ -75,7 +76,7 @@ class Progress:
         self._bar.close()
 
     def starts(self, job: Job) -> OnProgress:
-        """Called when a photo is begun with; what is returned, after each of its faces."""
+        """Call when a photo is started; returns the callback for each of its faces."""
         self._name = job.photo.path.name
         self._background = 0.0
         self._started += 1
@@ -83,7 +84,7 @@ class Progress:
         return self._on_face
 
     def on_tile(self, done: int, total: int) -> None:
-        """Called after each tile of a background."""
+        """Call after each tile of a background."""
         self._background = _SHARE_OF_BACKGROUND
         self._show(f"background, tile {done} of {total}", self._background * done / total)
 
@@ -98,24 +99,24 @@ class Progress:
         self._bar.refresh()
 
     def ends(self, result: PhotoResult) -> None:
-        """Called when a photo is finished."""
+        """Call when a photo is finished."""
         if result.status is Status.EXISTS and not self._bar.disable:
-            self._bar.initial += 1  # it took no time, which says nothing about the others
+            self._bar.initial += 1  # it took no time, so leave it out of the estimate
         self._ended += 1
-        self._bar.n = max(self._bar.n, self._ended)  # the next one may have started before this one was written
+        self._bar.n = max(self._bar.n, self._ended)  # the next photo may have started already
         self._bar.refresh()
         path = result.job.photo.path
         if result.status is Status.FAILED:
             text = result.message if str(path) in result.message else f"{path}: {result.message}"
             tqdm.write(f"gpen: {text}", file=sys.stderr)
         elif result.status is Status.EXISTS:
-            tqdm.write(f"{path}: {result.message} Use --overwrite to make it again.")
+            tqdm.write(f"{path}: {result.message} Use --overwrite to replace the result.")
         else:
             tqdm.write(f"{path} -> {result.job.target}: {result.message} ({result.seconds:.1f} s)")
 
 
 def frame_progress(frames: int) -> Any:
-    """A bar for the first pass over a video, in which faces are found."""
+    """A progress bar for the first pass over a video, which detects faces."""
     form = (
         "{percentage:3.0f}%|{bar:20}| finding faces in frame {n_fmt} of {total_fmt}, {elapsed} gone, {remaining} left"
     )
@@ -123,6 +124,6 @@ def frame_progress(frames: int) -> Any:
 
 
 def print_problems(problems: Sequence[Problem]) -> None:
-    """Print which inputs could not be used, and why."""
+    """Print the inputs that could not be used, and why."""
     for text, why in problems:
         print(f"gpen: {why if text in why else f'{text}: {why}'}", file=sys.stderr)

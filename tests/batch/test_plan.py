@@ -1,4 +1,4 @@
-"""Which photographs are meant, and what their results are called."""
+"""Which photos the inputs stand for, and the names of their results."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gpen.errors import PhotoError
 
 @pytest.fixture
 def folder(tmp_path):
-    """Files with nothing in them: only names matter here."""
+    """Empty files: only names matter here."""
     for name in ("a.png", "B.JPG", "c.tiff", "d.webp", "e.bmp", "f.gif", "sub/a.png", "sub/deep/g.jpeg"):
         path = tmp_path / "in" / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -27,18 +27,18 @@ def folder(tmp_path):
 
 
 def names(found) -> list[str]:
-    photographs, problems = found
+    photos, problems = found
     assert problems == []
-    return sorted(photograph.name for photograph in photographs)
+    return sorted(photo.name for photo in photos)
 
 
-def test_a_folder_means_its_pictures(folder):
+def test_a_folder_stands_for_its_pictures(folder):
     assert names(find_photos([str(folder)])) == sorted(
         ["a.png", "B.JPG", "c.tiff", "d.webp", "e.bmp", "f.gif", "sub/a.png", "sub/deep/g.jpeg"]
     )
 
 
-def test_hidden_files_count_when_they_are_meant(folder):
+def test_hidden_files_count_if_they_are_named(folder):
     assert names(find_photos([str(folder / ".hidden.png")])) == [".hidden.png"]
     assert names(find_photos([str(folder / ".thumbnails")])) == ["a.png"]
     assert names(find_photos([str(folder / ".*.png")])) == [".hidden.png"]
@@ -55,7 +55,7 @@ def test_a_name_that_looks_like_a_pattern_is_a_name(folder):
     assert names(find_photos([str(folder / "[ac].png")])) == ["[ac].png"]
 
 
-def test_a_named_file_is_taken_whatever_it_is_called(folder):
+def test_a_named_file_is_taken_whatever_its_suffix(folder):
     assert names(find_photos([str(folder / "notes.txt")])) == ["notes.txt"]
     assert names(find_photos([str(folder / "lost.png")])) == ["lost.png"]
 
@@ -73,7 +73,7 @@ def test_formats_that_cannot_be_written_become_png(folder, tmp_path):
         plan([str(folder / "a.gif"), str(folder / "a.png")], tmp_path / "out")
 
 
-def test_what_lies_in_the_results_folder_is_named_after_all(folder, tmp_path):
+def test_photos_in_the_output_folder_are_found_if_they_are_named(folder, tmp_path):
     out = folder / "sub"
     assert "sub/a.png" not in names(find_photos([str(folder)], leave_out=out))
     assert names(find_photos([str(out)], leave_out=out)) == ["a.png", "deep/g.jpeg"]
@@ -91,14 +91,14 @@ def test_targets_and_labels(folder, tmp_path):
     ]
     (job,), _ = plan([str(folder / "a.png")], tmp_path / "b.jpg")
     assert (job.target, job.label) == (tmp_path / "b.jpg", "b")
-    # A folder of that name that is there is meant as one.
+    # An existing folder of that name is the output folder.
     (job,), _ = plan([str(folder / "a.png")], folder / "folder.png")
     assert job.target == folder / "folder.png" / "a.png"
 
 
-def test_an_unreadable_name_is_a_problem_not_an_error(tmp_path):
+def test_an_unusable_input_is_a_problem_not_an_error(tmp_path):
     (job,), _ = plan(["lost.png"], tmp_path / "out")
-    assert job.photograph.path == Path("lost.png")
+    assert job.photo.path == Path("lost.png")
     _, problems = find_photos([str(tmp_path / "*.png"), str(tmp_path)])
     assert [why for _, why in problems] == ["No file matches.", "There is no picture in this folder."]
 
@@ -121,6 +121,6 @@ def test_no_further_file_has_the_name_of_another(targets):
     assert len({str(path).casefold() for path in [*targets, *extras]}) == 4 * len(targets)
 
 
-def test_labels_are_the_stem_where_that_is_clear():
+def test_labels_are_the_stem_unless_stems_are_ambiguous():
     assert labels([Path("a.png"), Path("b.png"), Path("sub/a.jpg")]) == ["a", "b", "a"]
     assert labels([Path("a.png"), Path("a.jpg")]) == ["a_png", "a_jpg"]

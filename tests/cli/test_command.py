@@ -1,4 +1,4 @@
-"""The command as such: what it is called, how it starts, what its help says."""
+"""The command itself: its name, its start, its help."""
 
 from __future__ import annotations
 
@@ -11,15 +11,18 @@ from pathlib import Path
 
 import pytest
 
-from gpen.cli import main, options_from
-from gpen.images.write import _QUALITY
-from gpen.options import COMPARE_OPTIONS, OPTIONS, OPTIONS_OF, Options
+from gpen.cli import main
+from gpen.cli import task as task_module
+from gpen.cli.arguments import options_from
+from gpen.errors import GpenError
+from gpen.options import COMPARE_OPTIONS, OPTIONS, Options
+from gpen.tasks import TASKS
 
 ROOT = Path(__file__).resolve().parents[2]
 OPTIONS_OF_COMMANDS = {
     "restore": [name for name in OPTIONS if name != "damage_feather"],
-    "colorize": OPTIONS_OF["colorize"],
-    "inpaint": OPTIONS_OF["inpaint"],
+    "colorize": TASKS["colorize"].options,
+    "inpaint": TASKS["inpaint"].options,
     "synthesize": ("precision", "max_megapixels"),
     "compare": COMPARE_OPTIONS,
     "detect": ("detector", "detection_threshold", "max_megapixels"),
@@ -27,7 +30,7 @@ OPTIONS_OF_COMMANDS = {
 
 
 def help_of(gpen, command: str) -> dict[str, str]:
-    """The flags of a command, each with what its help says on one line."""
+    """The flags of a command, each with its help text on one line."""
     run = gpen(command, "--help")
     assert run.code == 0
     flags = {}
@@ -64,24 +67,29 @@ def test_no_flag_is_without_effect(gpen, command):
 
 
 def test_every_option_belongs_to_a_task():
-    assert {name for names in OPTIONS_OF.values() for name in names} == set(OPTIONS)
+    assert {name for task in TASKS.values() for name in task.options} == set(OPTIONS)
 
 
-def test_the_default_quality_is_what_the_help_says(gpen):
-    assert f"(default: {_QUALITY})" in help_of(gpen, "restore")["--quality"]
+def test_the_help_says_the_default_quality(gpen):
+    """That it is 95 is what test_restore.py::test_quality checks."""
+    assert "(default: 95)" in help_of(gpen, "restore")["--quality"]
 
 
 @pytest.fixture
 def parsed(monkeypatch):
-    """Return what gpen restore would be run with."""
-    from gpen import photo_commands
-
+    """Return the options that the command would run with."""
     seen = []
-    monkeypatch.setattr(photo_commands, "restore", lambda paths, output, options, **more: seen.append(options) or 0)
+
+    def config(**fields):
+        seen.append(fields["options"])
+        raise GpenError("seen")
+
+    monkeypatch.setattr(task_module, "RunConfig", config)
+    monkeypatch.setattr(task_module, "find_network", lambda *_: Path("a.pth"))
 
     def run(*arguments: object, command: str = "restore") -> Options:
         more = ["--damage", "m.png"] if command == "inpaint" else []
-        assert main([command, "a.png", "-o", "b.png", *more, *map(str, arguments)]) == 0
+        assert main([command, "a.png", "-o", "b.png", *more, *map(str, arguments)]) == 1
         return seen[-1]
 
     return run
@@ -115,15 +123,15 @@ def test_options_from_arguments_that_lack_them():
     assert options_from(Namespace(strength=0.5)) == Options(strength=0.5)
 
 
-@pytest.mark.parametrize("place", ["before", "after"])
-def test_verbose(gpen, place, tmp_path):
+@pytest.mark.parametrize("position", ["before", "after"])
+def test_verbose(gpen, position, tmp_path):
     import logging
 
     root = logging.getLogger()
     level, handlers = root.level, root.handlers[:]
     try:
         root.handlers.clear()
-        arguments = ["-v", "models"] if place == "before" else ["models", "-v"]
+        arguments = ["-v", "models"] if position == "before" else ["models", "-v"]
         assert gpen(*arguments, "--models-path", tmp_path).code == 0
         assert root.level == logging.INFO
     finally:
@@ -150,7 +158,7 @@ def test_runs_from_a_checkout_and_help_needs_no_heavy_package(arguments):
 def test_every_command_is_in_the_help(start):
     out, err = start("--help").communicate(timeout=60)
     assert err == ""
-    for command in ("restore", "detect", "convert", "inspect", "models", "download"):
+    for command in (*TASKS, "compare", "detect", "convert", "inspect", "models", "download", "app"):
         assert re.search(rf"^    {command} +\w", out, re.MULTILINE)
 
 
@@ -162,7 +170,7 @@ def test_the_package_installs_this_command():
 
 
 @pytest.mark.skipif(os.name == "nt", reason="pipes break otherwise on Windows")
-def test_a_reader_who_has_seen_enough(start):
+def test_a_closed_pipe_is_no_traceback(start):
     process = start("models")
     process.stdout.close()
     process.wait(timeout=60)

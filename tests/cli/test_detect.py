@@ -13,7 +13,7 @@ from gpen.images import Picture, read_picture, write_picture
 
 @pytest.fixture(scope="module")
 def group(photos, tmp_path_factory):
-    """Four people of the group photograph."""
+    """Four people of the group photo."""
     whole = read_picture(photos / "Solvay_conference_1927.png", 10).photo
     path = tmp_path_factory.mktemp("group") / "group.png"
     write_picture(path, Picture(np.ascontiguousarray(whole[170:290, 350:620])))
@@ -76,19 +76,19 @@ def test_a_list_of_a_folder_serves_its_parts(gpen, group, networks, detector_wei
     for place in ("in/a.png", "in/sub/a.png"):
         (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(group, tmp_path / place)
-    # A photograph whose faces would be told apart only by its size.
+    # A photo whose faces would be told apart only by its size.
     write_picture(tmp_path / "in" / "a.png", Picture(np.zeros((120, 270, 3), np.float32)))
     listed = tmp_path / "faces.json"
     gpen("detect", tmp_path / "in", "--json", listed, "--models-path", detector_weights)
     arguments = ["--models-path", networks, "--model", "negative", "--faces", listed]
     run = gpen("restore", tmp_path / "in" / "sub", "-o", tmp_path / "out", *arguments)
     assert run.code == 0
-    assert "1 photograph: 1 restored" in run.out
+    assert "1 photo: 1 restored" in run.out
     run = gpen("restore", tmp_path / "in", "-o", tmp_path / "out2", *arguments)
-    assert "2 photographs: 1 restored, 1 unchanged" in run.out
+    assert "2 photos: 1 restored, 1 unchanged" in run.out
 
 
-def test_photographs_of_one_name_are_listed_by_their_paths(gpen, group, detector_weights, tmp_path, files_in):
+def test_photos_of_one_name_are_listed_by_their_paths(gpen, group, detector_weights, tmp_path, files_in):
     paths = [tmp_path / folder / "a.png" for folder in ("x", "y")]
     for path in paths:
         path.parent.mkdir()
@@ -103,7 +103,7 @@ def test_photographs_of_one_name_are_listed_by_their_paths(gpen, group, detector
     assert len(files_in(tmp_path / "out")) == 2
 
 
-def test_a_drawing_does_not_replace_a_photograph(gpen, group, detector_weights, tmp_path):
+def test_a_drawing_does_not_replace_a_photo(gpen, group, detector_weights, tmp_path):
     for name in ("a.png", "a_faces.png", "b.png", "b.tif"):
         write_picture(tmp_path / name, read_picture(group, 1))
     before = (tmp_path / "a_faces.png").read_bytes()
@@ -118,14 +118,14 @@ def test_a_drawing_does_not_replace_a_photograph(gpen, group, detector_weights, 
     assert (tmp_path / "b_tif_faces.png").exists()
 
 
-def test_a_drawing_that_would_replace_a_photograph_is_refused(gpen, group, detector_weights, tmp_path):
+def test_a_drawing_that_would_replace_a_photo_is_refused(gpen, group, detector_weights, tmp_path):
     for name in ("a.png", "in/sub/a_faces.png"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(group, tmp_path / name)
     inputs = [tmp_path / "in", tmp_path / "a.png"]
     run = gpen("detect", *inputs, "--draw", "-o", tmp_path / "in" / "sub", "--models-path", detector_weights)
     assert run.code == 1
-    assert "a photograph that was given. Choose another folder with -o." in run.err
+    assert "a photo that was given. Choose another folder with -o." in run.err
     assert (tmp_path / "in" / "sub" / "a_faces.png").read_bytes() == group.read_bytes()
 
 
@@ -141,7 +141,7 @@ def test_what_cannot_be_read_is_reported(gpen, group, detector_weights, tmp_path
     assert len(json.loads(listed.read_text(encoding="utf-8"))["photos"]) == 1
 
 
-def test_without_weights_or_photographs(gpen, tmp_path):
+def test_without_weights_or_photos(gpen, tmp_path):
     write_picture(tmp_path / "a.png", Picture(np.zeros((50, 50, 3), np.float32)))
     run = gpen("detect", tmp_path / "a.png", "--json", tmp_path / "faces.json")
     assert run.code == 1

@@ -81,12 +81,12 @@ def test_asked(gpen, server, tmp_path, files_in, monkeypatch, answer, code):
     assert files_in(tmp_path) == (["GPEN-BFR-256.pth"] if code == 0 else [])
 
 
-def test_a_download_is_found(gpen, server, photographs, tmp_path, assert_restored, monkeypatch):
+def test_a_download_is_found(gpen, server, album, tmp_path, assert_restored, monkeypatch):
     monkeypatch.setenv("GPEN_MODELS_PATH", str(tmp_path / "weights"))
     (tmp_path / "weights").mkdir()
     assert gpen("download", NAME, "--accept-licence").code == 0
-    photo = photographs.add("a.png")
-    assert gpen("restore", photo, "-o", tmp_path / "r.png", "--faces", photographs.list).code == 0
+    photo = album.add("a.png")
+    assert gpen("restore", photo, "-o", tmp_path / "r.png", "--faces", album.faces_file).code == 0
     assert_restored(tmp_path / "r.png", photo)
 
 

@@ -1,4 +1,4 @@
-"""Alpha, grey, 16 bits, turned photographs, colour profiles and EXIF, through the command."""
+"""Alpha, grey, 16 bits, EXIF rotation, colour profiles and metadata, through the command."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from gpen.images import Picture, read_picture, write_picture
 
 @pytest.fixture
 def result(restore, tmp_path):
-    """Restore a photograph and return how it was before and after."""
+    """Restore a photo and return it before and after."""
 
     def run(photo, *arguments, **more) -> tuple[Picture, Picture]:
         target = tmp_path / "out" / photo.name
@@ -22,16 +22,16 @@ def result(restore, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.tif", "a.webp"])
-def test_alpha_stays(photographs, result, assert_restored, tmp_path, name):
-    photo = photographs.add(name, alpha=True)
+def test_alpha_is_kept(album, result, assert_restored, tmp_path, name):
+    photo = album.add(name, alpha=True)
     before, after = result(photo)
     assert np.abs(before.alpha - after.alpha).max() == 0
     assert before.alpha.std() > 0.1
     assert_restored(tmp_path / "out" / name, photo, coding=0 if name != "a.webp" else 14)
 
 
-def test_transparency_that_jpeg_cannot_hold_is_refused(restore, photographs, tmp_path, files_in):
-    photo = photographs.add("a.png", alpha=True)
+def test_transparency_that_jpeg_cannot_hold_is_refused(restore, album, tmp_path, files_in):
+    photo = album.add("a.png", alpha=True)
     run = restore(photo, "-o", tmp_path / "out" / "a.jpg")
     assert run.code == 1
     assert "JPEG knows no transparency. Write it as PNG, WebP or TIFF." in run.err
@@ -39,8 +39,8 @@ def test_transparency_that_jpeg_cannot_hold_is_refused(restore, photographs, tmp
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.tif", "a.jpg"])
-def test_grey_stays_grey(photographs, result, assert_restored, tmp_path, name):
-    photo = photographs.add(name, grey=True)
+def test_grey_stays_grey(album, result, assert_restored, tmp_path, name):
+    photo = album.add(name, grey=True)
     before, after = result(photo)
     assert before.grey
     assert after.grey
@@ -49,8 +49,8 @@ def test_grey_stays_grey(photographs, result, assert_restored, tmp_path, name):
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.tif"])
-def test_sixteen_bits_survive(photographs, result, name):
-    photo = photographs.add(name, bits=16)
+def test_sixteen_bits_survive(album, result, name):
+    photo = album.add(name, bits=16)
     before, after = result(photo, model="passthrough")
     assert before.bits == after.bits == 16
     steps = np.abs(after.photo - before.photo).max(axis=2) * 65535
@@ -60,15 +60,15 @@ def test_sixteen_bits_survive(photographs, result, name):
     assert len(np.unique(np.rint(after.photo * 65535))) > 256
 
 
-def test_a_turned_photograph_is_restored_upright(photographs, result, assert_restored, tmp_path):
-    upright = photographs.add("upright.jpg")
-    turned = photographs.folder / "turned.jpg"
+def test_a_turned_photo_is_restored_upright(album, result, assert_restored, tmp_path):
+    upright = album.add("upright.jpg")
+    turned = album.folder / "turned.jpg"
     exif = Image.Exif()
     exif[0x0112] = 6  # shown after a quarter turn clockwise
     exif[0x0110] = "A camera"
     image = Image.open(upright).transpose(Image.Transpose.ROTATE_90)
     image.save(turned, quality=95, subsampling=0, exif=exif)
-    photographs.known("turned.jpg", photographs.faces["upright.jpg"])
+    album.set_faces("turned.jpg", album.faces["upright.jpg"])
     before, after = result(turned)
     assert (before.width, before.height) == (after.width, after.height) == (112, 96)
     assert_restored(tmp_path / "out" / "turned.jpg", turned, coding=14)
@@ -77,8 +77,8 @@ def test_a_turned_photograph_is_restored_upright(photographs, result, assert_res
     assert tags[0x0110] == "A camera"
 
 
-def test_a_turned_photograph_without_faces_is_copied(restore, photographs, tmp_path):
-    photo = photographs.add("a.jpg", faces=[])
+def test_a_turned_photo_without_faces_is_copied(restore, album, tmp_path):
+    photo = album.add("a.jpg", faces=[])
     exif = Image.Exif()
     exif[0x0112] = 8
     Image.open(photo).transpose(Image.Transpose.ROTATE_270).save(photo, exif=exif)
@@ -87,9 +87,9 @@ def test_a_turned_photograph_without_faces_is_copied(restore, photographs, tmp_p
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".tif"])
-def test_profile_and_exif_are_carried_over(photographs, result, tmp_path, suffix):
+def test_profile_and_exif_are_carried_over(album, result, tmp_path, suffix):
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    photo = photographs.add(f"a{suffix}")
+    photo = album.add(f"a{suffix}")
     exif = Image.Exif()
     exif[0x010E] = "An afternoon"
     with Image.open(photo) as image:
@@ -105,8 +105,8 @@ def test_profile_and_exif_are_carried_over(photographs, result, tmp_path, suffix
         assert [round(float(number)) for number in written.info["dpi"]] == [300, 300]
 
 
-def test_a_larger_picture_than_allowed_is_refused(restore, photographs, tmp_path, files_in):
-    photo = photographs.add("a.png", faces=[])
+def test_a_larger_picture_than_allowed_is_refused(restore, album, tmp_path, files_in):
+    photo = album.add("a.png", faces=[])
     write_picture(photo, Picture(np.zeros((400, 400, 3), np.float32)))
     run = restore(photo, "-o", tmp_path / "out", "--max-megapixels", 0.1)
     assert run.code == 1

@@ -1,4 +1,4 @@
-"""The progress bar: there for people, not in logs."""
+"""The progress bar: shown in terminals, not in logs."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from gpen.batch import THERE, Entry
 from gpen.batch.plan import Job, PhotoFile
+from gpen.batch.report import PhotoResult, Status
 from gpen.cli.progress import Progress
 
 
-def test_no_bar_where_nobody_sees_it(start, arguments, photographs, tmp_path):
-    photographs.add("a.png")
-    process = start("restore", photographs.folder, "-o", tmp_path / "out", *arguments)
+def test_no_bar_without_a_terminal(start, arguments, album, tmp_path):
+    album.add("a.png")
+    process = start("restore", album.folder, "-o", tmp_path / "out", *arguments)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 0
     assert err == ""
@@ -28,16 +28,16 @@ def test_no_bar_where_nobody_sees_it(start, arguments, photographs, tmp_path):
     assert "%|" not in out
 
 
-def test_the_bar_shows_faces_and_time_left(start, arguments, photographs, tmp_path, one_face):
+def test_the_bar_shows_faces_and_time_left(start, arguments, album, tmp_path, one_face):
     pty = pytest.importorskip("pty")
     import fcntl
     import termios
 
-    photographs.add("a.png", faces=[one_face(5, 5, 40), one_face(60, 40, 30)])
-    photographs.add("b with quite a long name, longer than half a line of a terminal is.png")
+    album.add("a.png", faces=[one_face(5, 5, 40), one_face(60, 40, 30)])
+    album.add("b with quite a long name, longer than half a line of a terminal is.png")
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
-    process = start("restore", photographs.folder, "-o", tmp_path / "out", *arguments, stderr=slave)
+    process = start("restore", album.folder, "-o", tmp_path / "out", *arguments, stderr=slave)
     os.close(slave)
     shown = b""
     while True:
@@ -51,18 +51,18 @@ def test_the_bar_shows_faces_and_time_left(start, arguments, photographs, tmp_pa
     os.close(master)
     out, _ = process.communicate(timeout=60)
     assert process.returncode == 0
-    assert "2 photographs: 2 restored; 3 faces restored." in out
+    assert "2 photos: 2 restored; 3 faces restored." in out
     bars = [bar for bar in re.split(r"[\r\n]+", shown.decode()) if bar.strip()]
     text = "\n".join(bars)
     assert re.search(r" 0%\|.*\| 1 of 2, finding faces, \d\d:\d\d gone, \? left", text)
     assert re.search(r" 25%\|█+.*\| 1 of 2, face 1 of 2, \d\d:\d\d gone, \d\d:\d\d left, a\.png", text)
     assert re.search(r"100%\|█+\| 2 of 2, face 1 of 1, ", text)
     assert all(len(bar) <= 80 for bar in bars)
-    # Nothing of it stays on the screen.
+    # The bar is cleared in the end.
     assert shown.decode().split("\r")[-2:] == [" " * 79, ""]
 
 
-def test_what_was_there_already_says_nothing_about_the_time_left(monkeypatch):
+def test_existing_results_are_left_out_of_the_estimate(monkeypatch):
     class Terminal(io.StringIO):
         def isatty(self) -> bool:
             return True
@@ -73,7 +73,7 @@ def test_what_was_there_already_says_nothing_about_the_time_left(monkeypatch):
     with Progress(10) as progress:
         for _ in range(4):
             progress.starts(job)
-            progress.ends(Entry(job, THERE, ""))
+            progress.ends(PhotoResult(job, Status.EXISTS, ""))
         progress.starts(job)
     last = [bar for bar in terminal.getvalue().split("\r") if bar.strip()][-1]
     assert "40%|" in last

@@ -11,11 +11,11 @@ from gpen.options import OPTIONS
 
 
 @pytest.fixture
-def refused(restore, photographs, tmp_path, files_in):
+def refused(restore, album, tmp_path, files_in):
     """Run gpen restore and check that it wrote nothing; return what it said."""
 
     def run(*arguments, code: int = 1, **more) -> str:
-        photographs.list.parent.mkdir(exist_ok=True)
+        album.faces_file.parent.mkdir(exist_ok=True)
         before = files_in(tmp_path)
         done = restore(*arguments, **more)
         assert done.code == code, done
@@ -25,40 +25,40 @@ def refused(restore, photographs, tmp_path, files_in):
     return run
 
 
-def test_a_result_that_would_replace_its_photograph(refused, photographs, tmp_path, monkeypatch):
-    photo = photographs.add("a.png")
-    photographs.add("sub/b.png")
-    sentence = "a photograph that was given. Choose another folder with -o."
+def test_a_result_that_would_replace_its_photo(refused, album, tmp_path, monkeypatch):
+    photo = album.add("a.png")
+    album.add("sub/b.png")
+    sentence = "a photo that was given. Choose another folder with -o."
     assert sentence in refused(photo, "-o", photo)
-    assert sentence in refused(photo, "-o", photographs.folder)
-    assert sentence in refused(photo, "-o", photographs.folder, "--overwrite")
-    assert sentence in refused(photographs.folder, "-o", photographs.folder)
-    assert sentence in refused(photographs.folder / "*.png", "-o", photographs.folder)
-    assert sentence in refused(photo, photographs.folder / "sub" / "b.png", "-o", photographs.folder / "sub" / "..")
-    monkeypatch.chdir(photographs.folder)
+    assert sentence in refused(photo, "-o", album.folder)
+    assert sentence in refused(photo, "-o", album.folder, "--overwrite")
+    assert sentence in refused(album.folder, "-o", album.folder)
+    assert sentence in refused(album.folder / "*.png", "-o", album.folder)
+    assert sentence in refused(photo, album.folder / "sub" / "b.png", "-o", album.folder / "sub" / "..")
+    monkeypatch.chdir(album.folder)
     assert sentence in refused("a.png", "-o", ".")
     assert sentence in refused("a.png", "-o", "sub/../a.png")
 
 
-def test_a_result_that_would_replace_its_photograph_through_a_link(refused, photographs, tmp_path):
-    photographs.add("a.png")
+def test_a_result_that_would_replace_its_photo_through_a_link(refused, album, tmp_path):
+    album.add("a.png")
     link = tmp_path / "link"
     try:
-        link.symlink_to(photographs.folder, target_is_directory=True)
+        link.symlink_to(album.folder, target_is_directory=True)
     except OSError:
         pytest.skip("links cannot be made here")
-    assert "a photograph that was given" in refused(photographs.folder, "-o", link)
+    assert "a photo that was given" in refused(album.folder, "-o", link)
 
 
-def test_two_results_of_one_name(refused, photographs, tmp_path):
-    one, two = photographs.add("x/a.png"), photographs.add("y/A.PNG")
+def test_two_results_of_one_name(refused, album, tmp_path):
+    one, two = album.add("x/a.png"), album.add("y/A.PNG")
     err = refused(one, two, "-o", tmp_path / "out")
     assert f"{one} and {two} would both be written to " in err
 
 
-def test_the_name_of_one_result_for_several(refused, photographs, tmp_path):
-    one, two = photographs.add("a.png"), photographs.add("b.png")
-    for inputs in ([one, two], [photographs.folder], [photographs.folder / "*.png"]):
+def test_the_name_of_one_result_for_several(refused, album, tmp_path):
+    one, two = album.add("a.png"), album.add("b.png")
+    for inputs in ([one, two], [album.folder], [album.folder / "*.png"]):
         assert "is the name of one picture" in refused(*inputs, "-o", tmp_path / "r.png")
     # One that is there is no folder either.
     (tmp_path / "r.txt").write_text("mine")
@@ -73,16 +73,16 @@ def test_an_empty_folder(refused, tmp_path):
     assert err == f"gpen: {tmp_path / 'empty'}: There is no picture in this folder.\n"
 
 
-def test_nothing_found(refused, photographs, tmp_path):
-    photographs.add("a.png")
-    assert "*.jpg: No file matches." in refused(photographs.folder / "*.jpg", "-o", tmp_path / "out")
+def test_nothing_found(refused, album, tmp_path):
+    album.add("a.png")
+    assert "*.jpg: No file matches." in refused(album.folder / "*.jpg", "-o", tmp_path / "out")
     assert "does not exist" in refused(tmp_path / "lost.png", "-o", tmp_path / "out")
     assert "xxx.png" in refused("x" * 5000 + ".png", "-o", tmp_path / "out")
 
 
-def test_a_pattern_without_matches_does_not_stop_the_rest(restore, photographs, tmp_path, files_in):
-    photo = photographs.add("a.png")
-    run = restore(photo, photographs.folder / "*.jpg", "-o", tmp_path / "out")
+def test_a_pattern_without_matches_does_not_stop_the_rest(restore, album, tmp_path, files_in):
+    photo = album.add("a.png")
+    run = restore(photo, album.folder / "*.jpg", "-o", tmp_path / "out")
     assert run.code == 1
     assert "*.jpg: No file matches." in run.err
     assert files_in(tmp_path / "out") == ["a.png"]
@@ -103,8 +103,8 @@ BAD = [
 
 
 @pytest.mark.parametrize(("flag", "value", "sentence"), BAD, ids=[f"{flag} {value}" for flag, value, _ in BAD])
-def test_a_bad_value(refused, photographs, tmp_path, flag, value, sentence):
-    photo = photographs.add("a.png")
+def test_a_bad_value(refused, album, tmp_path, flag, value, sentence):
+    photo = album.add("a.png")
     assert sentence in refused(photo, "-o", tmp_path / "out", flag, value, code=2)
 
 
@@ -113,39 +113,39 @@ def test_missing_arguments(gpen):
         assert gpen(*arguments).code == 2
 
 
-def test_an_unknown_network(refused, photographs, tmp_path, networks):
-    photo = photographs.add("a.png")
+def test_an_unknown_network(refused, album, tmp_path, networks):
+    photo = album.add("a.png")
     err = refused(photo, "-o", tmp_path / "out", model="GPEN-BFR-4096")
     assert 'gpen: "GPEN-BFR-4096" is neither a file, nor a name from the catalogue' in err
     assert str(networks) in err
     assert "passthrough.pth" in err
 
 
-def test_a_published_network_that_is_not_there(refused, photographs, tmp_path, networks):
-    photo = photographs.add("a.png")
+def test_a_published_network_that_is_not_there(refused, album, tmp_path, networks):
+    photo = album.add("a.png")
     err = refused(photo, "-o", tmp_path / "out", model="GPEN-BFR-512")
     assert "gpen download GPEN-BFR-512" in err
     assert str(networks) in err
 
 
-def test_no_network_at_all(gpen, photographs, tmp_path, files_in):
-    photo = photographs.add("a.png")
-    run = gpen("restore", photo, "-o", tmp_path / "out", "--faces", photographs.list)
+def test_no_network_at_all(gpen, album, tmp_path, files_in):
+    photo = album.add("a.png")
+    run = gpen("restore", photo, "-o", tmp_path / "out", "--faces", album.faces_file)
     assert run.code == 1
     assert "gpen download" in run.err
     assert not (tmp_path / "out").exists()
 
 
-def test_a_network_for_another_task(refused, photographs, tmp_path, networks):
-    photo = photographs.add("a.png")
+def test_a_network_for_another_task(refused, album, tmp_path, networks):
+    photo = album.add("a.png")
     shutil.copy(networks / "passthrough.pth", tmp_path / "GPEN-Colorization-1024.pth")
     err = refused(photo, "-o", tmp_path / "out", model=str(tmp_path / "GPEN-Colorization-1024.pth"))
     assert "for the task colorize" in err
     assert "restore" in err
 
 
-def test_a_file_that_is_no_network(refused, photographs, tmp_path):
-    photo = photographs.add("a.png")
+def test_a_file_that_is_no_network(refused, album, tmp_path):
+    photo = album.add("a.png")
     (tmp_path / "page.pth").write_text("<!DOCTYPE html><html>Not found</html>")
     torch.save({"weight": torch.zeros(3)}, tmp_path / "other.pth")
     assert "page.pth" in refused(photo, "-o", tmp_path / "out", model=str(tmp_path / "page.pth"))
@@ -154,11 +154,11 @@ def test_a_file_that_is_no_network(refused, photographs, tmp_path):
 
 
 @pytest.mark.parametrize("detector", ["yunet", "retinaface_resnet50"])
-def test_missing_detector(refused, photographs, tmp_path, networks, monkeypatch, detector):
+def test_missing_detector(refused, album, tmp_path, networks, monkeypatch, detector):
     if detector != "yunet":
         pytest.importorskip("facexlib")
     monkeypatch.setenv("GPEN_DETECTORS_PATH", str(tmp_path / "detectors"))
-    photo = photographs.add("a.png")
+    photo = album.add("a.png")
     err = refused(photo, "-o", tmp_path / "out", "--detector", detector, faces=False)
     assert f"{detector} (" in err
     assert "https://" in err
@@ -167,56 +167,56 @@ def test_missing_detector(refused, photographs, tmp_path, networks, monkeypatch,
     assert f"{tmp_path / 'detectors'} (does not exist)" in err
 
 
-def test_parsed_mask_without_weights(refused, photographs, tmp_path, networks):
-    photo = photographs.add("a.png")
+def test_parsed_mask_without_weights(refused, album, tmp_path, networks):
+    photo = album.add("a.png")
     err = refused(photo, "-o", tmp_path / "out", "--mask", "parsed")
-    assert "The parsed mask needs a face-parsing network, and none is there." in err
+    assert "The parsed mask needs a face-parsing model, and none was found." in err
     assert "parsing_parsenet.pth" in err
     assert str(networks) in err
 
 
-def test_a_bad_list_of_faces(refused, photographs, tmp_path):
-    photo = photographs.add("a.png")
-    photographs.list.write_text("{}")
-    assert "is not a file of faces" in refused(photo, "-o", tmp_path / "out")
-    photographs.list.unlink()
+def test_a_bad_list_of_faces(refused, album, tmp_path):
+    photo = album.add("a.png")
+    album.faces_file.write_text("{}")
+    assert "is not a faces file" in refused(photo, "-o", tmp_path / "out")
+    album.faces_file.unlink()
     assert "cannot be read" in refused(photo, "-o", tmp_path / "out")
 
 
-def test_a_device_that_is_not_there(refused, photographs, tmp_path):
-    photo = photographs.add("a.png")
+def test_a_device_that_is_not_there(refused, album, tmp_path):
+    photo = album.add("a.png")
     for device in ("cuda:99", "toaster", "meta"):
         err = refused(photo, "-o", tmp_path / "out", "--device", device)
         assert f"gpen: PyTorch cannot use the device '{device}' here (" in err
 
 
-def test_float16_on_a_cpu(refused, photographs, tmp_path):
-    photo = photographs.add("a.png")
+def test_float16_on_a_cpu(refused, album, tmp_path):
+    photo = album.add("a.png")
     assert "float16" in refused(photo, "-o", tmp_path / "out", "--device", "cpu", "--precision", "fp16")
 
 
-def test_a_report_that_cannot_be_written_is_known_before_the_work(refused, photographs, tmp_path):
-    photo = photographs.add("a.png")
+def test_a_report_that_cannot_be_written_is_known_before_the_work(refused, album, tmp_path):
+    photo = album.add("a.png")
     err = refused(photo, "-o", tmp_path / "out", "--report", photo / "report.json")
     assert "cannot be made" in err
 
 
-def test_a_folder_that_cannot_be_made(refused, photographs, tmp_path):
-    photo = photographs.add("a.png")
+def test_a_folder_that_cannot_be_made(refused, album, tmp_path):
+    photo = album.add("a.png")
     (tmp_path / "file").write_text("mine")
     assert "The folder" in refused(photo, "-o", tmp_path / "file" / "out")
 
 
-def test_more_pixels_than_memory_would_hold(refused, photographs, tmp_path):
-    photo = photographs.add("a.png")
+def test_more_pixels_than_memory_would_hold(refused, album, tmp_path):
+    photo = album.add("a.png")
     assert OPTIONS["max_megapixels"].minimum == 0.1
     err = refused(photo, "-o", tmp_path / "out", "--max-megapixels", 0.1, "--upscale", 4)
     assert "Choose a smaller upscale, or a larger limit." in err
 
 
-def test_a_report_over_something_else(refused, photographs, tmp_path):
-    photo = photographs.add("a.png")
+def test_a_report_over_something_else(refused, album, tmp_path):
+    photo = album.add("a.png")
     (tmp_path / "notes.txt").write_text("mine")
     assert "ends in .json" in refused(photo, "-o", tmp_path / "out", "--report", tmp_path / "notes.txt")
     assert "would replace" in refused(photo, "-o", tmp_path / "out", "--report", photo)
-    assert "would replace" in refused(photo, "-o", tmp_path / "out", "--report", photographs.list)
+    assert "would replace" in refused(photo, "-o", tmp_path / "out", "--report", album.faces_file)

@@ -1,4 +1,4 @@
-"""`gpen restore --selfie`: the published preset in one flag, of which every part can be given otherwise."""
+"""`gpen restore --selfie`: the published preset in one flag; given options override it."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from tests.restoration.upscalers import known_output, known_upscaler
 
 
 @pytest.fixture
-def selfie(gpen, networks, photographs, tmp_path):
-    """Run the command on a photograph; ``gpen models`` has GPEN-BFR-2048, which inverts colours. Result and outcome."""
+def selfie(gpen, networks, album, tmp_path):
+    """Run the command with a GPEN-BFR-2048 that inverts colours; returns photo, result and outcome."""
     folder = tmp_path / "models"
     folder.mkdir()
     shutil.copy(networks / "negative.pth", folder / "GPEN-BFR-2048.pth")
     shutil.copy(networks / "passthrough.pth", folder / "GPEN-BFR-512.pth")
-    photo = photographs.add("a.png")
+    photo = album.add("a.png")
 
     def run(*arguments: object):
-        known = ["--models-path", folder, "--faces", photographs.list]
+        known = ["--models-path", folder, "--faces", album.faces_file]
         outcome = gpen("restore", photo, "-o", tmp_path / "r.png", "--overwrite", *known, *arguments)
         assert outcome.code == 0, outcome.err
         return read_picture(photo, 1).photo, read_picture(tmp_path / "r.png", 1).photo, outcome
@@ -49,7 +49,7 @@ def test_one_flag(selfie):
     assert np.abs(after[corners] - resize(before, (224, 192))[corners]).max() * 255 <= 1.01
 
 
-def test_what_is_given_counts(selfie):
+def test_given_options_override_it(selfie):
     before, after, run = selfie("--selfie", "--strength", 0.5, "--upscale", 1)
     assert "(GPEN-BFR-2048.pth)" in run.out
     assert after.shape == before.shape
@@ -68,9 +68,9 @@ def test_with_a_background_model(selfie, tmp_path, scale):
     assert np.abs(after - expected)[[0, 0, -1, -1], [0, -1, 0, -1]].max() * 255 <= 1.01
 
 
-def test_without_the_weights_it_says_which_are_needed(gpen, photographs, tmp_path):
-    photo = photographs.add("a.png")
-    run = gpen("restore", photo, "-o", tmp_path / "out", "--selfie", "--faces", photographs.list)
+def test_without_the_model_the_error_names_it(gpen, album, tmp_path):
+    photo = album.add("a.png")
+    run = gpen("restore", photo, "-o", tmp_path / "out", "--selfie", "--faces", album.faces_file)
     assert run.code == 1
     assert "gpen download GPEN-BFR-2048" in run.err
 

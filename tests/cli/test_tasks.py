@@ -13,7 +13,6 @@ from PIL import Image, ImageCms
 
 from gpen.images import Picture, read_picture, write_picture
 from gpen.network.synthetic import synthetic_weights
-
 from tests.commands import HEIGHT, SPEC, WIDTH, upright_face
 
 REDDISH = [[0.8, 0.0, 0.1], [0.1, 0.5, 0.0], [0.0, 0.1, 0.4]]

@@ -25,14 +25,14 @@ def shaken(face: Face, seed: int) -> Face:
 
 
 @pytest.fixture
-def frames(photographs, one_face):
+def frames(album, one_face):
     """Twelve equal frames, frame1.png to frame12.png; one face is known to move, a larger one to stand still."""
     for number in range(1, COUNT + 1):
         faces = [shaken(one_face(4 + 2 * number, 6, 30), number), shaken(one_face(60, 44, 46), 100 + number)]
-        path = photographs.add(f"frame{number}.png", faces)
+        path = album.add(f"frame{number}.png", faces)
         if number > 1:
-            shutil.copyfile(photographs.folder / "frame1.png", path)
-    return photographs
+            shutil.copyfile(album.folder / "frame1.png", path)
+    return album
 
 
 def entries(path) -> dict[str, dict]:
@@ -63,7 +63,7 @@ def test_a_folder_of_frames(restore, frames, tmp_path, files_in):
     assert np.abs(np.diff(smoothed, axis=0)[..., 0] - 2).max() < 1
 
 
-def test_without_the_flag_every_photograph_is_taken_by_itself(restore, frames, tmp_path):
+def test_without_the_flag_every_photo_is_taken_by_itself(restore, frames, tmp_path):
     run = restore(frames.folder, "-o", tmp_path / "out", "--report", tmp_path / "r.json")
     assert run.code == 0
     assert "bridged" not in run.out
@@ -73,7 +73,7 @@ def test_without_the_flag_every_photograph_is_taken_by_itself(restore, frames, t
 
 def test_a_face_that_is_missing_in_some_frames(restore, frames, tmp_path):
     for number in (5, 6, 7):
-        frames.known(f"frame{number}.png", frames.faces[f"frame{number}.png"][1:])
+        frames.set_faces(f"frame{number}.png", frames.faces[f"frame{number}.png"][1:])
     run = restore(frames.folder, "-o", tmp_path / "out", "--video", "--report", tmp_path / "r.json")
     assert "3 missing faces bridged." in run.out
     assert len(landmarks(entries(tmp_path / "r.json"), 0)) == COUNT
@@ -82,7 +82,7 @@ def test_a_face_that_is_missing_in_some_frames(restore, frames, tmp_path):
 def test_a_person_is_chosen_by_number_through_the_clip(restore, frames, tmp_path, one_face, files_in):
     # From here on the first face is to the right of the other.
     for number in range(1, COUNT + 1):
-        frames.known(f"frame{number}.png", [one_face(90 - 7 * number, 8, 30), one_face(30, 40, 46)])
+        frames.set_faces(f"frame{number}.png", [one_face(90 - 7 * number, 8, 30), one_face(30, 40, 46)])
     out = tmp_path / "out"
     chosen = ["--only-faces", "1", "--save-faces", "--report", tmp_path / "r.json"]
     assert restore(frames.folder, "-o", out, "--video", *chosen).code == 0
@@ -97,7 +97,7 @@ def test_a_person_is_chosen_by_number_through_the_clip(restore, frames, tmp_path
 def test_the_largest_face_is_the_one_that_is_it_throughout(restore, frames, tmp_path, one_face):
     for number in range(1, COUNT + 1):
         changing = 44 if number % 2 else 36
-        frames.known(f"frame{number}.png", [one_face(4, 6, changing), one_face(60, 44, 42)])
+        frames.set_faces(f"frame{number}.png", [one_face(4, 6, changing), one_face(60, 44, 42)])
     report = tmp_path / "r.json"
     assert restore(frames.folder, "-o", tmp_path / "a", "--video", "--select", "largest", "--report", report).code == 0
     assert {face["number"] for entry in entries(report).values() for face in entry["faces"]} == {1}
@@ -113,7 +113,7 @@ def test_resuming_restores_the_rest_as_a_whole_run_does(restore, frames, tmp_pat
         (second / name).unlink()
     run = restore(frames.folder, "-o", second, "--video")
     assert "in 12 frames" in run.out
-    assert "12 photographs: 2 restored, 10 already there" in run.out
+    assert "12 photos: 2 restored, 10 already there" in run.out
     for name in frames.faces:
         assert (first / name).read_bytes() == (second / name).read_bytes()
 
@@ -123,7 +123,7 @@ def test_nothing_is_looked_for_where_nothing_is_left_to_do(restore, frames, tmp_
     run = restore(frames.folder, "-o", tmp_path / "out", "--video")
     assert run.code == 0
     assert "bridged" not in run.out
-    assert "12 photographs: 12 already there" in run.out
+    assert "12 photos: 12 already there" in run.out
 
 
 def test_a_frame_that_cannot_be_read_fails_alone(restore, frames, tmp_path):
@@ -145,10 +145,10 @@ def test_frames_of_several_sizes_are_refused(restore, frames, tmp_path, files_in
     assert files_in(tmp_path) == [name for name in files_in(tmp_path) if not name.startswith("out")]
 
 
-def test_several_folders_are_refused(restore, photographs, tmp_path):
-    photographs.add("a/frame1.png")
-    photographs.add("b/frame1.png")
-    run = restore(photographs.folder, "-o", tmp_path / "out", "--video")
+def test_several_folders_are_refused(restore, album, tmp_path):
+    album.add("a/frame1.png")
+    album.add("b/frame1.png")
+    run = restore(album.folder, "-o", tmp_path / "out", "--video")
     assert run.code == 1
     assert "the frames of one video, in one folder; these lie in 2" in run.err
 
@@ -213,16 +213,16 @@ def test_no_more_than_two_frames_are_held_while_faces_are_looked_for(restore, fr
 
 
 def test_faces_are_coloured_in_the_same_way(gpen, frames, networks, tmp_path):
-    arguments = ["--models-path", networks, "--model", "passthrough", "--faces", frames.list]
+    arguments = ["--models-path", networks, "--model", "passthrough", "--faces", frames.faces_file]
     run = gpen("colorize", frames.folder, "-o", tmp_path / "out", "--video", *arguments)
     assert run.code == 0, run.err
     assert "2 tracks of faces in 12 frames" in run.out
-    assert "12 photographs: 12 colorized; 24 faces colorized." in run.out
+    assert "12 photos: 12 colorized; 24 faces colorized." in run.out
 
 
 def test_a_bad_weight_file_is_refused_before_faces_are_looked_for(gpen, frames, tmp_path):
     (tmp_path / "bad.pth").write_text("no weights")
-    arguments = ["--model", tmp_path / "bad.pth", "--faces", frames.list]
+    arguments = ["--model", tmp_path / "bad.pth", "--faces", frames.faces_file]
     run = gpen("restore", frames.folder, "-o", tmp_path / "out", "--video", *arguments)
     assert run.code == 1
     assert "bridged" not in run.out

@@ -12,7 +12,7 @@ from gpen.weights.checkpoint import inspect
 from tests.weights.onnx.exports import export, network
 
 
-def test_convert_a_file(gpen, networks, restore, photographs, tmp_path, files_in):
+def test_convert_a_file(gpen, networks, restore, album, tmp_path, files_in):
     source = shutil.copy(networks / "negative.pth", tmp_path / "net.pth")
     run = gpen("convert", source)
     assert run.code == 0
@@ -23,7 +23,7 @@ def test_convert_a_file(gpen, networks, restore, photographs, tmp_path, files_in
     for name, tensor in load_file(tmp_path / "net.safetensors").items():
         assert torch.equal(tensor, tensors[name])
     # It restores to the same bytes.
-    photo = photographs.add("a.png")
+    photo = album.add("a.png")
     for name in ("net.pth", "net.safetensors"):
         assert restore(photo, "-o", tmp_path / f"{name}.png", model=str(tmp_path / name)).code == 0
     assert (tmp_path / "net.pth.png").read_bytes() == (tmp_path / "net.safetensors.png").read_bytes()
@@ -40,22 +40,22 @@ def test_convert_does_not_overwrite(gpen, networks, tmp_path):
     assert load_file(tmp_path / "net.safetensors")
 
 
-def test_convert_to_half(gpen, networks, restore, photographs, assert_restored, tmp_path):
+def test_convert_to_half(gpen, networks, restore, album, assert_restored, tmp_path):
     source, target = networks / "negative.pth", tmp_path / "half.safetensors"
     assert gpen("convert", source, "--half", "-o", target).code == 0
     assert {tensor.dtype for tensor in load_file(target).values()} == {torch.float16}
     assert target.stat().st_size < 0.6 * source.stat().st_size
-    photo = photographs.add("a.png")
+    photo = album.add("a.png")
     assert restore(photo, "-o", tmp_path / "r.png", model=str(target)).code == 0
     assert_restored(tmp_path / "r.png", photo, coding=1)
 
 
-def test_convert_an_onnx_file(gpen, networks, restore, photographs, assert_restored, tmp_path, files_in):
+def test_convert_an_onnx_file(gpen, networks, restore, album, assert_restored, tmp_path, files_in):
     (tmp_path / "onnx").mkdir()
     graph = tmp_path / "onnx" / "gpen_bfr_512.onnx"
     textbook = network(torch.load(networks / "negative.pth"), inspect(networks / "negative.pth").spec)
     export(textbook, graph, size=textbook.spec.in_size, opset_version=11)
-    photo = photographs.add("a.png")
+    photo = album.add("a.png")
     run = restore(photo, "-o", tmp_path / "r.png", model=str(graph))
     assert run.code == 1
     assert "is an ONNX file" in run.err

@@ -1,7 +1,7 @@
-"""`gpen restore --engine ray`: the photos of a run spread over the machines of a Ray cluster.
+"""The Ray engine: spreads the photos of a run over the machines of a Ray cluster.
 
-The photos are the rows of a Ray dataset, and each worker is an actor with its own network. What travels are
-names and entries; pictures stay in files, on a file system that all machines share.
+Photos are the rows of a Ray dataset, and each worker is an actor with its own network. Only paths and results are sent
+between machines; pictures stay in files on a shared file system.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ from ...errors import GpenError, OptionError
 from ...restoration.pipeline import OnProgress
 from ...restoration.upscaler import OnTile
 from ...weights.checkpoint import inspect
-from ...weights.search import search_folders
 from ...wording import count, first_line
 from ..config import RunConfig
 from ..plan import Job
@@ -34,36 +33,38 @@ from .worker import Worker, as_row
 
 _ADDRESS = re.compile(r"[^:/]+:\d{1,5}")
 _CONNECTING = 20  # seconds
-_MOST_CPUS = 4  # a network gains little from more; another worker gains more
-_MOST_ROWS = 16  # a task: few enough that its results are soon known, enough that reading and writing overlap
+_MOST_CPUS = 4  # per worker: a network gains little from more, another worker gains more
+_MOST_ROWS = 16  # per Ray task: few enough to report results soon, enough to overlap reading and writing
 
 
 @dataclass(frozen=True)
 class Pool:
-    """How many workers there are to be, with how many CPUs each, and what their networks run on."""
+    """The workers of a run."""
 
     workers: int
+    """Number of workers."""
     cpus: int
+    """CPUs per worker."""
     device: str
+    """The device of their networks, "cpu" or "cuda"."""
 
 
 class RayEngine:
-    """A run on the cluster that RAY_ADDRESS names, on the one of this machine, or on one made for it.
+    """Runs a batch on a Ray cluster: the one at RAY_ADDRESS, else the one running on this machine, else a new one.
 
-    results: the folder that all results go to. workers, cpus: as many as that, with so many CPUs each; None for what
-    the cluster has. Raises GpenError where nothing can be done at all: no Ray, no weights, no faces.
+    results: the folder of all results. workers, cpus: the number of workers, and of CPUs for each; None for what the
+    cluster has. GpenError if the run cannot start, because Ray or a model is missing for example.
     """
 
     def __init__(self, config: RunConfig, results: Path, workers: int | None, cpus: int | None) -> None:
-        # What is wrong with these concerns no photo in particular.
-        config.check()
+        config.check()  # fail now rather than once for every photo
         self._ray = _connected()
         try:
             self._pool = plan_pool(self._ray.nodes(), config.device, workers, cpus)
         except BaseException:
             self._ray.shutdown()
             raise
-        self._config = _everywhere(dataclasses.replace(config, device=self._pool.device))
+        self._config = dataclasses.replace(config, device=self._pool.device).absolute()
         self._journal = Journal(results.absolute(), secrets.token_hex(6))
         info = inspect(config.weights)
         self.title = (
@@ -82,10 +83,10 @@ class RayEngine:
         ends: Callable[[PhotoResult], None],
         on_tile: OnTile | None = None,
     ) -> None:
-        """Restore the photos whose results are not there; ``ends`` gets the entries as they arrive.
+        """Process the photos that have no result yet; ``ends`` is called as results arrive, in any order.
 
-        starts, on_tile: not called, because nobody here sees a photo begin. GpenError when the cluster fails.
-        What is finished stays, and the same command does the rest.
+        starts, on_tile: never called, because photos are processed elsewhere. GpenError if the cluster fails; finished
+        results stay, and running the same again does the rest.
         """
         self._journal.open()
         try:
@@ -95,17 +96,17 @@ class RayEngine:
                     ends(exists(job))
                 else:
                     todo.append((number, job))
-            for number, content in self._entries(todo):
+            for number, content in self._results(todo):
                 ends(PhotoResult.from_json(jobs[number], content))
         except self._ray.exceptions.RayError as error:
             raise GpenError(
-                f"The Ray cluster failed ({first_line(error)}). What is finished stays; the same command does the rest."
+                f"The Ray cluster failed ({first_line(error)}). Finished results stay; run it again to do the rest."
             ) from error
         finally:
             self._ray.shutdown()
 
     def known(self, jobs: Sequence[Job]) -> dict[str, dict[str, Any]]:
-        """What runs whose end did not come have said about photos that are finished, by path."""
+        """See :class:`~gpen.batch.engine.Engine`."""
         if not self._journal.folder.is_dir():
             return {}
         pairs = ((job, self._journal.done(_absolute(job), earlier=True)) for job in jobs)
@@ -116,10 +117,10 @@ class RayEngine:
         }
 
     def close(self) -> None:
-        """Remove what only an unfinished run needs."""
+        """Remove the journal, which only an unfinished run needs."""
         self._journal.remove()
 
-    def _entries(self, todo: Sequence[tuple[int, Job]]) -> Iterator[tuple[int, dict[str, Any]]]:
+    def _results(self, todo: Sequence[tuple[int, Job]]) -> Iterator[tuple[int, dict[str, Any]]]:
         if not todo:
             return
         from ray import data
@@ -140,11 +141,11 @@ class RayEngine:
 
 
 def plan_pool(nodes: Sequence[dict[str, Any]], device: str, workers: int | None, cpus: int | None) -> Pool:
-    """Divide the machines of a cluster, as ray.nodes() lists them; GpenError where no worker would ever start."""
+    """Choose the workers for the nodes of a cluster (from ``ray.nodes()``); GpenError if no worker could ever start."""
     machines = [(int(r.get("CPU", 0)), int(r.get("GPU", 0))) for r in (n["Resources"] for n in nodes if n["Alive"])]
     if device not in ("auto", "cpu", "cuda"):
         raise OptionError(
-            f"The device is {device!r}; with --engine ray it has to be auto, cpu or cuda: Ray chooses among the GPUs."
+            f"The device is {device!r}; on a Ray cluster it has to be auto, cpu or cuda: Ray chooses among the GPUs."
         )
     with_gpu = [machine for machine in machines if machine[1]]
     if device == "cuda" and not with_gpu:
@@ -162,7 +163,7 @@ def plan_pool(nodes: Sequence[dict[str, Any]], device: str, workers: int | None,
     if not room:
         raise GpenError(
             f"No machine of the Ray cluster has {count(cpus, 'CPU')} for a worker; the largest has {largest}. "
-            "Use a smaller --cpus-per-worker, or start a worker with ray start."
+            "Ask for fewer CPUs per worker, or start a larger machine with `ray start`."
         )
     return Pool(workers or room, cpus, device)
 
@@ -175,37 +176,24 @@ def _connected() -> Any:
         import ray.data
     except ImportError as error:
         raise GpenError(
-            f"--engine ray needs Ray ({first_line(error)}). Install it: pip install gpen-face-restore[ray]"
+            f"The Ray engine needs Ray ({first_line(error)}). Install it: pip install gpen-face-restore[ray]"
         ) from error
     where = os.environ.get("RAY_ADDRESS", "")
     try:
-        if _ADDRESS.fullmatch(where):  # Ray itself would try for minutes
+        if _ADDRESS.fullmatch(where):  # Ray itself would retry for minutes
             host, _, port = where.rpartition(":")
             socket.create_connection((host, int(port)), timeout=_CONNECTING).close()
         ray.init(include_dashboard=False, logging_level=logging.ERROR, log_to_driver=False)
-    except Exception as error:  # the operating system's, gRPC's, Ray's own
+    except Exception as error:  # from the operating system, gRPC or Ray
         what = f"The Ray cluster at {where} (RAY_ADDRESS) cannot be reached" if where else "Ray cannot be started"
         raise GpenError(f"{what}: {first_line(error)}.") from error
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
-    # One photo may take an hour, and a machine as long until it joins.
+    # One photo may take an hour, and a machine may take as long to join.
     context.execution_no_progress_timeout_s = -1
     context.wait_for_min_actors_s = -1
     return ray
-
-
-def _everywhere(config: RunConfig) -> RunConfig:
-    """The config with paths that depend neither on the folder a process runs in nor on its environment."""
-    return dataclasses.replace(
-        config,
-        weights=config.weights.absolute(),
-        faces=config.faces and config.faces.absolute(),
-        region=config.region and config.region.absolute(),
-        background=config.background and config.background.absolute(),
-        damage=config.damage and config.damage.absolute(),
-        folders=tuple(folder.absolute() for folder in search_folders(config.folders, kind="detector")),
-    )
 
 
 def _absolute(job: Job) -> Job:

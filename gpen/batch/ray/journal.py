@@ -1,4 +1,4 @@
-"""Journal: what workers write beside the results, so that nothing is lost or done twice when one dies."""
+"""The journal that workers keep beside the results, so that nothing is lost or done twice if one dies."""
 
 from __future__ import annotations
 
@@ -21,36 +21,36 @@ _FOLDER = ".gpen-ray"
 
 @dataclass(frozen=True)
 class JournalEntry:
-    """What was last written down about a photo. The names of the fields are those in the file."""
+    """The last entry about a photo. The field names are the keys in the file."""
 
     run: str
-    """Which run wrote it."""
+    """The run that wrote it."""
     attempts: int
-    """How often that run's workers began with the photo."""
+    """How often workers of that run have started on the photo."""
     before: list[int] | None
-    """Which file the result will replace."""
+    """Identity of the file that the result will replace; None if there is none."""
     writer: str
-    """Whose temporary files may have been left."""
+    """Tag of the process whose temporary files may be left."""
     entry: dict[str, Any] | None = None
-    """What became of the photo, as in a report; None before that is known."""
+    """The photo's report entry; None before it is processed."""
 
 
 @dataclass(frozen=True)
 class Journal:
     """The journal of one run, in a hidden folder beside its results. All paths are absolute.
 
-    An entry is written before the result is: the result is finished if it exists and is another file than before. So it
-    is known after any crash what became of a photo.
+    An entry is written just before the result: if the result then exists and is not the file that was there before, the
+    photo is finished. So the outcome is known after any crash.
     """
 
     results: Path
-    """The folder that all results go to."""
+    """The folder of all results."""
     run: str
-    """The name of the run."""
+    """Unique name of the run."""
 
     @property
     def folder(self) -> Path:
-        """Where the entries are."""
+        """The folder of the entries."""
         return self.results / _FOLDER
 
     @property
@@ -58,7 +58,7 @@ class Journal:
         return self.folder / f"{self.run}.run"
 
     def open(self) -> None:
-        """Make the folder; PhotoError when that fails."""
+        """Create the folder; PhotoError if that fails."""
         make_folder(self.folder)
         try:
             self._token.touch()
@@ -67,56 +67,58 @@ class Journal:
 
     @property
     def is_visible(self) -> bool:
-        """Whether this machine sees the folder that another one has opened."""
+        """Whether this machine sees the folder that another one opened."""
         return self._token.is_file()
 
     def remove(self) -> None:
-        """Remove the folder, with the entries of this run and of earlier ones."""
+        """Remove the folder with the entries of this run and of earlier ones."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def begin(self, job: Job) -> None:
-        """Write that the work on a photo begins."""
-        self._write(job, JournalEntry(self.run, self.attempts(job) + 1, _identity(job.target), process_tag()))
+        """Record that work on a photo begins."""
+        self.write(job, JournalEntry(self.run, self.attempts(job) + 1, _identity(job.target), process_tag()))
 
     def finish(self, job: Job, result: PhotoResult) -> None:
-        """Write what became of a photo; its result is written after that."""
+        """Record the outcome for a photo whose result is about to be written."""
         before = _identity(job.target)
-        self._write(job, JournalEntry(self.run, self.attempts(job), before, process_tag(), result.as_json()))
+        self.write(job, JournalEntry(self.run, self.attempts(job), before, process_tag(), result.as_json()))
 
     def attempts(self, job: Job) -> int:
-        """How often workers of this run have begun with a photo."""
-        entry = self._read(job)
+        """How often workers of this run have started on a photo."""
+        entry = self.read(job)
         return entry.attempts if entry is not None and entry.run == self.run else 0
 
     def done(self, job: Job, *, earlier: bool = False) -> PhotoResult | None:
-        """What became of a photo whose result this run, or with ``earlier`` any, has finished."""
-        entry = self._read(job)
+        """The outcome for a photo that this run has finished, or any run if ``earlier``; None if it is not finished."""
+        entry = self.read(job)
         if entry is None or entry.entry is None or not (earlier or entry.run == self.run):
             return None
-        there = _identity(job.target)
-        return PhotoResult.from_json(job, entry.entry) if there is not None and there != entry.before else None
+        now = _identity(job.target)
+        return PhotoResult.from_json(job, entry.entry) if now is not None and now != entry.before else None
 
     def clean(self, job: Job) -> None:
-        """Remove temporary files of a worker that died with a photo."""
-        entry = self._read(job)
+        """Remove the temporary files of a worker that died while processing a photo."""
+        entry = self.read(job)
         if entry is not None and entry.writer != process_tag():
-            with suppress(ValueError, TypeError):  # a damaged entry names nobody
+            with suppress(ValueError, TypeError):  # a damaged entry may hold no tag
                 remove_temporaries(job.target.parent, entry.writer)
 
     def _path(self, job: Job) -> Path:
         return self.folder / f"{hashlib.sha256(os.fsencode(job.target)).hexdigest()[:24]}.json"
 
-    def _read(self, job: Job) -> JournalEntry | None:
+    def read(self, job: Job) -> JournalEntry | None:
+        """The entry about a photo; None if there is none that can be read."""
         with suppress(OSError, ValueError, TypeError):
             return JournalEntry(**json.loads(self._path(job).read_text(encoding="utf-8")))
         return None
 
-    def _write(self, job: Job, entry: JournalEntry) -> None:
+    def write(self, job: Job, entry: JournalEntry) -> None:
+        """Replace the entry about a photo; PhotoError if it cannot be written."""
         write_text(self._path(job), json.dumps(vars(entry)), "The journal")
 
 
 def _identity(path: Path) -> list[int] | None:
-    """What tells a file from the one that replaces it; None where there is none."""
+    """Distinguishes a file from the one that replaces it; None if it does not exist."""
     try:
         status = path.stat()
     except OSError:

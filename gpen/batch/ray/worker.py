@@ -1,4 +1,4 @@
-"""One worker of `gpen restore --engine ray`: an actor that holds the network and restores what it is given."""
+"""A worker of the Ray engine: an actor that holds a network and processes the photos it is given."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ from ..stages import LoadedPhoto, PhotoProcessor, ProcessedPhoto
 from .journal import Journal
 
 MOST_ATTEMPTS = 3
-"""How often a worker may die with a photo until it is the photo's fault."""
+"""How often workers may die while processing a photo before it is given up."""
 
 _log = logging.getLogger(__name__)
 
 
 def as_row(number: int, job: Job) -> dict[str, Any]:
-    """What is sent of a job; any file name survives it."""
+    """The row for a job, in which any file name survives."""
     paths = [str(job.photo.path.absolute()), job.photo.name, str(job.target.absolute()), job.label]
     return {"number": number, "job": json.dumps(paths)}
 
 
 class Worker:
-    """What Ray makes once on each worker, and calls with some of the photos.
+    """Created by Ray once per actor, and called with batches of rows.
 
-    cores: how many it may use. A worker that cannot work, because it lacks a file, say, gives that as the reason why
-    its photos failed.
+    cores: number of CPU cores it may use. A worker that cannot start, because a file is missing for example, returns
+    the reason as the failure of each of its photos.
     """
 
     def __init__(self, config: RunConfig, journal: Journal, cores: int) -> None:
@@ -46,79 +46,79 @@ class Worker:
         torch.set_num_threads(cores)
         cv2.setNumThreads(cores)
         self._journal = journal
-        self._side_by_side = worker_count(config.device, cores)
-        self._restorer: PhotoProcessor | None = None
+        self._threads = worker_count(config.device, cores)
+        self._processor: PhotoProcessor | None = None
         self._trouble = ""
         try:
             if not journal.is_visible:
-                raise PhotoError(f"{journal.folder} is not there.{_hint()}")
-            self._restorer = config.make()
+                raise PhotoError(f"{journal.folder} does not exist.{_hint()}")
+            self._processor = config.make()
         except GpenError as error:
             self._trouble = f"{error}{_hint() if _hint() not in str(error) else ''}"
         except Exception as error:
             _log.warning("A worker cannot start.", exc_info=True)
-            self._trouble = f"This should not happen: {type(error).__name__}: {error}. Please report it."
+            self._trouble = f"Unexpected {type(error).__name__}: {error}. Please report this as a bug."
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """Restore the photos of some rows; columns: number, and the entry as JSON."""
+        """Process the photos of some rows; returns the columns number, and entry as JSON."""
         jobs = {_job(text): int(number) for number, text in zip(batch["number"], batch["job"], strict=True)}
-        entries = self._run(jobs)
+        results = self._run(jobs)
         return {
-            "number": [jobs[entry.job] for entry in entries],
-            "entry": [json.dumps(entry.as_json()) for entry in entries],
+            "number": [jobs[result.job] for result in results],
+            "entry": [json.dumps(result.as_json()) for result in results],
         }
 
     def _run(self, jobs: Iterable[Job]) -> list[PhotoResult]:
-        if self._restorer is None:
+        if self._processor is None:
             return [PhotoResult(job, Status.FAILED, self._trouble) for job in jobs]
-        entries: list[PhotoResult] = []
+        results: list[PhotoResult] = []
         first: list[Job] = []
         again: list[Job] = []
         for job in jobs:
             done = self._journal.done(job)
             self._journal.clean(job)
             if done is not None:
-                entries.append(done)
+                results.append(done)
             elif self._journal.attempts(job) >= MOST_ATTEMPTS:
-                entries.append(PhotoResult(job, Status.FAILED, _DEADLY))
+                results.append(PhotoResult(job, Status.FAILED, _DEADLY))
             else:
                 (again if self._journal.attempts(job) else first).append(job)
-        # One of those with which a worker has died is to blame: each alone, or the others would be blamed as well.
+        # If a worker died with several photos, only one is to blame: retried together, all would be given up.
         for together in (first, *([job] for job in again)):
-            steps = _Noted(self._restorer, self._journal)
-            PrefetchPipeline(steps, self._side_by_side).run(together, lambda job: lambda *_: None, entries.append)
-        return entries
+            stages = _JournalledStages(self._processor, self._journal)
+            PrefetchPipeline(stages, self._threads).run(together, lambda job: lambda *_: None, results.append)
+        return results
 
 
 _DEADLY = (
-    f"Its worker died {MOST_ATTEMPTS} times while it was being restored: there is too little memory, or the photo "
-    "is damaged in a way that was not foreseen. Try it alone, with --engine local."
+    f"Workers died {MOST_ATTEMPTS} times while processing this photo: there is too little memory, or the file is "
+    "damaged in an unforeseen way. Try it alone, without Ray."
 )
 
 
-class _Noted:
-    """The steps of a PhotoProcessor, written down."""
+class _JournalledStages:
+    """The stages of a PhotoProcessor, with a journal."""
 
-    def __init__(self, restorer: PhotoProcessor, journal: Journal) -> None:
-        self._restorer = restorer
+    def __init__(self, processor: PhotoProcessor, journal: Journal) -> None:
+        self._processor = processor
         self._journal = journal
-        self.memory = restorer.memory
+        self.memory = processor.memory
 
     def read(self, job: Job, on_size: OnSize) -> LoadedPhoto | PhotoResult:
         try:
             self._journal.begin(job)
         except GpenError as error:
             return PhotoResult(job, Status.FAILED, str(error))
-        read = self._restorer.read(job, on_size)
-        if isinstance(read, PhotoResult) and read.status == Status.FAILED and not job.photo.path.exists():
-            return PhotoResult(job, Status.FAILED, read.message + _hint(), read.seconds)
-        return read
+        loaded = self._processor.read(job, on_size)
+        if isinstance(loaded, PhotoResult) and loaded.status is Status.FAILED and not job.photo.path.exists():
+            return PhotoResult(job, Status.FAILED, loaded.message + _hint(), loaded.seconds)
+        return loaded
 
-    def restore(self, loaded: LoadedPhoto, on_progress: OnProgress, on_tile: OnTile) -> ProcessedPhoto | PhotoResult:
-        return self._restorer.restore(loaded, on_progress, on_tile)
+    def process(self, loaded: LoadedPhoto, on_progress: OnProgress, on_tile: OnTile) -> ProcessedPhoto | PhotoResult:
+        return self._processor.process(loaded, on_progress, on_tile)
 
-    def write(self, made: ProcessedPhoto) -> PhotoResult:
-        return self._restorer.write(made, lambda entry: self._journal.finish(made.job, entry))
+    def write(self, processed: ProcessedPhoto) -> PhotoResult:
+        return self._processor.write(processed, lambda result: self._journal.finish(processed.job, result))
 
 
 def _job(text: str) -> Job:
@@ -128,6 +128,6 @@ def _job(text: str) -> Job:
 
 def _hint() -> str:
     return (
-        f" So the worker on {platform.node()} sees it. With --engine ray, photos, weights and results have to be "
-        "where all machines see them under the same path."
+        f" This is what the worker on {platform.node()} sees. All machines of a Ray cluster have to see photos, models "
+        "and results under the same paths."
     )

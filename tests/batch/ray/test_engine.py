@@ -1,7 +1,7 @@
-"""`gpen restore --engine ray` on a real cluster of two machines, played by two of Ray's node processes.
+"""`gpen restore --engine ray` on a real cluster of two machines, simulated by two Ray node processes.
 
-A photograph that is a named pipe holds a worker exactly where the test wants it: opening it for writing waits until a
-worker opens it for reading.
+A photo that is a named pipe stops a worker exactly where the test wants: opening it for writing blocks until a worker
+opens it for reading.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ LONG = 120
 
 @pytest.fixture(scope="module")
 def cluster():
-    """The address of a cluster of a head without CPUs and two machines with one each."""
+    """The address of a cluster with a head without CPUs and two machines with one CPU each."""
     from ray.cluster_utils import Cluster
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(ROOT))  # gpen, as installed on each machine
+        patch.setenv("PYTHONPATH", str(ROOT))  # as if gpen were installed on each machine
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         patch.setenv("OMP_WAIT_POLICY", "passive")
         small = {"object_store_memory": 80 << 20}
@@ -55,7 +55,7 @@ def on_ray(cluster, start, arguments, monkeypatch):
 
 
 class Pipe:
-    """A photograph that no worker gets past."""
+    """A photo on which a worker blocks."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -64,7 +64,7 @@ class Pipe:
         os.mkfifo(path)
 
     def wait_for_reader(self) -> tuple[int, int]:
-        """Wait until a worker reads it; its process, and what holds it there until it is closed."""
+        """Wait until a worker reads it; returns its process id, and a descriptor that blocks it until closed."""
         opened: list[int] = []
         opening = threading.Thread(target=lambda: opened.append(os.open(self.path, os.O_WRONLY)), daemon=True)
         opening.start()
@@ -76,7 +76,7 @@ class Pipe:
         return readers[0], opened[0]
 
     def kill_reader(self) -> int:
-        """Kill the worker that reads it, and wait until it is dead."""
+        """Kill the worker that reads it, and wait until it is gone."""
         pid, descriptor = self.wait_for_reader()
         os.kill(pid, signal.SIGKILL)
         self.wait_for_end(descriptor)
@@ -114,18 +114,16 @@ def entries_of(report: Path) -> dict[str, dict]:
     return {Path(entry["path"]).name: {**entry, "seconds": 0} for entry in entries}
 
 
-def test_results_and_report_are_those_of_one_machine(
-    on_ray, restore, photographs, tmp_path, files_in, monkeypatch, one_face
-):
+def test_results_and_report_are_those_of_one_machine(on_ray, restore, album, tmp_path, files_in, monkeypatch, one_face):
     monkeypatch.chdir(tmp_path)
-    photographs.add("a.png", alpha=True)
-    photographs.add("deep/b.jpg", faces=[one_face(5, 5, 40), one_face(60, 40, 30)])
-    photographs.add("c 合影.png")
-    photographs.add("d.jpg", faces=[])
-    photographs.add("e.png")
-    (photographs.folder / "e.png").write_text("no picture")
+    album.add("a.png", alpha=True)
+    album.add("deep/b.jpg", faces=[one_face(5, 5, 40), one_face(60, 40, 30)])
+    album.add("c 合影.png")
+    album.add("d.jpg", faces=[])
+    album.add("e.png")
+    (album.folder / "e.png").write_text("no picture")
     for number in range(12):
-        photographs.add(f"f{number}.webp")
+        album.add(f"f{number}.webp")
     flags = ["--save-faces", "--compare", "--min-face-size", 35, "--upscale", 1.5]
     here = restore("photos", "gone.png", "-o", "here", "--report", "here.json", *flags)
     out, err = finish(on_ray("photos", "gone.png", "-o", "there", "--report", "there.json", *flags), 1)
@@ -136,7 +134,7 @@ def test_results_and_report_are_those_of_one_machine(
     assert out.splitlines()[-1] == here.out.splitlines()[-1]
     assert "e.png is not a picture" in err
     assert "gone.png does not exist." in err
-    assert "have to be where all machines see them under the same path." in err
+    assert "All machines of a Ray cluster have to see photos, models and results under the same paths." in err
     assert files_in(tmp_path / "there") == files_in(tmp_path / "here")
     for name in files_in(tmp_path / "here"):
         assert (tmp_path / "there" / name).read_bytes() == (tmp_path / "here" / name).read_bytes(), name
@@ -148,12 +146,12 @@ def test_results_and_report_are_those_of_one_machine(
             assert got[name] == entry
 
 
-def test_a_video_whose_faces_were_followed_here(on_ray, restore, photographs, tmp_path, monkeypatch, one_face):
+def test_a_video_whose_faces_were_tracked_here(on_ray, restore, album, tmp_path, monkeypatch, one_face):
     monkeypatch.chdir(tmp_path)
     for number in range(1, 13):
-        path = photographs.add(f"{number}.png", faces=[one_face(4 + 3 * number, 20 + number % 2, 40)])
-        path.write_bytes((photographs.folder / "1.png").read_bytes())
-    photographs.known("6.png", [])
+        path = album.add(f"{number}.png", faces=[one_face(4 + 3 * number, 20 + number % 2, 40)])
+        path.write_bytes((album.folder / "1.png").read_bytes())
+    album.set_faces("6.png", [])
     flags = ["--video", "--report"]
     assert restore("photos", "-o", "here", *flags, "here.json").code == 0
     out, _ = finish(on_ray("photos", "-o", "there", *flags, "there.json"))
@@ -165,39 +163,39 @@ def test_a_video_whose_faces_were_followed_here(on_ray, restore, photographs, tm
         assert (tmp_path / "there" / name).read_bytes() == (tmp_path / "here" / name).read_bytes()
 
 
-def test_every_worker_has_the_background_model(on_ray, restore, photographs, tmp_path, files_in, monkeypatch):
+def test_every_worker_has_the_background_model(on_ray, restore, album, tmp_path, files_in, monkeypatch):
     monkeypatch.chdir(tmp_path)
     known_upscaler(tmp_path / "x2.pth")
     names = [f"{number}.png" for number in range(6)]
     for name in names:
-        photographs.add(name)
+        album.add(name)
     flags = ["--background-model", "x2.pth"]
     assert restore("photos", "-o", "here", *flags).code == 0
     out, _ = finish(on_ray("photos", "-o", "there", *flags))
-    assert out.splitlines()[0].endswith(", all else from x2.pth.")
+    assert out.splitlines()[0].endswith(", background from x2.pth.")
     assert files_in(tmp_path / "there") == names
     for name in names:
         assert (tmp_path / "there" / name).read_bytes() == (tmp_path / "here" / name).read_bytes()
 
 
-def test_nothing_is_lost_or_done_twice_when_a_worker_is_killed(on_ray, photographs, tmp_path, files_in):
-    paths = [photographs.add(f"{number:02d}.png") for number in range(16)]
+def test_nothing_is_lost_or_done_twice_when_a_worker_is_killed(on_ray, album, tmp_path, files_in):
+    paths = [album.add(f"{number:02d}.png") for number in range(16)]
     pipe = Pipe(paths[9])
     out, report = tmp_path / "out", tmp_path / "report.json"
     process = on_ray(*paths, "-o", out, "--report", report)
     pid, descriptor = pipe.wait_for_reader()
     done = {path.name: path.stat().st_ino for path in out.glob("*.png") if not path.name.startswith(".")}
     (writer,) = {
-        note["writer"]
-        for note in map(json.loads, map(Path.read_text, out.glob(".gpen-ray/*.json")))
-        if note["writer"].endswith(f"-{pid}-")
+        entry["writer"]
+        for entry in map(json.loads, map(Path.read_text, out.glob(".gpen-ray/*.json")))
+        if entry["writer"].endswith(f"-{pid}-")
     }
     (out / f"{writer}half.png").write_bytes(b"what it was writing")
     os.kill(pid, signal.SIGKILL)
     pipe.become_a_picture()
     pipe.wait_for_end(descriptor)
     said, _ = finish(process)
-    assert "16 photographs: 16 restored; 16 faces restored." in said
+    assert "16 photos: 16 restored; 16 faces restored." in said
     assert said.count(" -> ") == 16
     names = [path.name for path in paths]
     assert files_in(out) == names
@@ -208,20 +206,20 @@ def test_nothing_is_lost_or_done_twice_when_a_worker_is_killed(on_ray, photograp
     assert all(len(entry["faces"]) == 1 for entry in entries.values())
 
 
-def test_a_photograph_with_which_every_worker_dies_stops_no_other(on_ray, photographs, tmp_path, files_in):
-    paths = [photographs.add(f"{number:02d}.png") for number in range(8)]
+def test_a_photo_that_kills_every_worker_does_not_stop_the_others(on_ray, album, tmp_path, files_in):
+    paths = [album.add(f"{number:02d}.png") for number in range(8)]
     pipe = Pipe(paths[2])
     process = on_ray(*paths, "-o", tmp_path / "out")
     workers = {pipe.kill_reader() for _ in range(3)}
     out, err = finish(process, 1)
     assert len(workers) == 3
-    assert "8 photographs: 7 restored, 1 failed; 7 faces restored." in out
-    assert "02.png: Its worker died 3 times while it was being restored" in err
+    assert "8 photos: 7 restored, 1 failed; 7 faces restored." in out
+    assert "02.png: Workers died 3 times while processing this photo" in err
     assert files_in(tmp_path / "out") == [path.name for path in paths if path != pipe.path]
 
 
-def test_a_run_whose_command_was_killed_is_resumed(on_ray, photographs, tmp_path, files_in):
-    paths = [photographs.add(f"{number:02d}.png") for number in range(16)]
+def test_a_run_whose_command_was_killed_is_resumed(on_ray, album, tmp_path, files_in):
+    paths = [album.add(f"{number:02d}.png") for number in range(16)]
     pipe = Pipe(paths[13])
     out, report = tmp_path / "out", tmp_path / "report.json"
     process = on_ray(*paths, "-o", out, "--report", report)
@@ -230,13 +228,13 @@ def test_a_run_whose_command_was_killed_is_resumed(on_ray, photographs, tmp_path
     _, descriptor = pipe.wait_for_reader()
     process.kill()
     process.communicate(timeout=LONG)
-    pipe.wait_for_end(descriptor)  # Ray ends the workers of a command that is gone
+    pipe.wait_for_end(descriptor)  # Ray ends the workers of a command that was killed
     assert not report.exists()
     pipe.become_a_picture()
     done = {path.name: path.stat().st_ino for path in out.glob("[0-9]*.png")}
     assert 1 <= len(done) < 16
     said, _ = finish(on_ray(*paths, "-o", out, "--report", report))
-    assert f"16 photographs: {16 - len(done)} restored, {len(done)} already there" in said
+    assert f"16 photos: {16 - len(done)} restored, {len(done)} already there" in said
     assert files_in(out) == [path.name for path in paths]
     assert {name: (out / name).stat().st_ino for name in done} == done
     entries = entries_of(report)
@@ -244,8 +242,8 @@ def test_a_run_whose_command_was_killed_is_resumed(on_ray, photographs, tmp_path
     assert all(len(entry["faces"]) == 1 for entry in entries.values())
 
 
-def test_stopped_with_control_c(on_ray, photographs, tmp_path):
-    paths = [photographs.add(f"{number:02d}.png") for number in range(16)]
+def test_interrupted_with_control_c(on_ray, album, tmp_path):
+    paths = [album.add(f"{number:02d}.png") for number in range(16)]
     pipe = Pipe(paths[13])
     report = tmp_path / "report.json"
     process = on_ray(*paths, "-o", tmp_path / "out", "--report", report)
@@ -255,31 +253,31 @@ def test_stopped_with_control_c(on_ray, photographs, tmp_path):
     process.send_signal(signal.SIGINT)
     out, err = finish(process, 130)
     pipe.wait_for_end(descriptor)
-    assert "gpen: stopped; what is finished stays." in err
-    # It may have been stopped between writing an entry down and saying so.
+    assert "gpen: Interrupted; finished results stay." in err
+    # It may have been interrupted between recording a result and printing it.
     assert 1 <= (told + out).count(" -> ") <= len(entries_of(report)) < 16
 
 
-def test_workers_find_the_detector_that_the_command_finds(
+def test_workers_find_the_same_detector_as_the_command(
     cluster, start, networks, photos, detector_weights, tmp_path, monkeypatch
 ):
     monkeypatch.setenv("RAY_ADDRESS", cluster)
     monkeypatch.setenv("GPEN_DETECTORS_PATH", str(detector_weights))  # the workers were started without
     more = ["--models-path", networks, "--model", "negative", "--detector", "yunet", "--engine", "ray"]
     out, _ = finish(start("restore", photos / "ffhq_00000_lq.png", "-o", tmp_path / "out", *more))
-    assert "1 photograph: 1 restored; 1 face restored." in out
+    assert "1 photo: 1 restored; 1 face restored." in out
 
 
-def test_more_cpus_than_any_machine_has(on_ray, photographs, tmp_path):
-    photographs.add("a.png")
-    _, err = finish(on_ray(photographs.folder, "-o", tmp_path / "out", "--cpus-per-worker", 2), 1)
+def test_more_cpus_than_any_machine_has(on_ray, album, tmp_path):
+    album.add("a.png")
+    _, err = finish(on_ray(album.folder, "-o", tmp_path / "out", "--cpus-per-worker", 2), 1)
     assert "No machine of the Ray cluster has 2 CPUs for a worker; the largest has 1." in err
 
 
-def test_a_cluster_that_is_not_there(start, photographs, arguments, tmp_path, monkeypatch):
+def test_an_unreachable_cluster(start, album, arguments, tmp_path, monkeypatch):
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
-    photographs.add("a.png")
-    process = start("restore", photographs.folder, "-o", tmp_path / "out", *arguments, "--engine", "ray")
+    album.add("a.png")
+    process = start("restore", album.folder, "-o", tmp_path / "out", *arguments, "--engine", "ray")
     _, err = finish(process, 1)
     assert "The Ray cluster at 127.0.0.1:1 (RAY_ADDRESS) cannot be reached: " in err
     assert "Traceback" not in err
