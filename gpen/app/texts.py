@@ -44,4 +44,5 @@ def missing_text(missing: Sequence[Published]) -> str:
     if not missing:
         return "Published models that are not on this computer yet:"
     what = " and ".join(f"**{published.name}** ({published.kind})" for published in missing)
-    return f"To get started, download {what} here, or put it into one of the folders that `gpen models` lists."
+    files = "it" if len(missing) == 1 else "them"
+    return f"To get started, download {what} here, or put {files} into one of the folders that `gpen models` lists."

@@ -43,6 +43,14 @@ class AppPage(ChromiumPage):
     def click(self, control: str) -> None:
         self.window.locator(f"#gpen-{control}").first.click()
 
+    def restore(self, photo: Path, model: str) -> None:
+        """Drop a photo and restore all its faces with a model."""
+        self.choose("weights", model)
+        self.drop(photo)
+        self.wait_for("faces found")
+        self.click("run")
+        self.wait_for("faces restored")
+
     def wait_for(self, text: str, where: str = "said", timeout: float = 120_000) -> str:
         """Wait until an element contains the text; return everything that it says."""
         element = self.window.locator(f"#gpen-{where}")

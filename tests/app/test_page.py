@@ -91,11 +91,7 @@ def test_drop_deselect_restore_slide_download(
 def test_strength_changes_without_running_the_network(
     page: AppPage, portrait: Path, weights: Path, from_command: Callable[..., bytes], tmp_path: Path
 ) -> None:
-    page.choose("weights", "small.pth")
-    page.drop(portrait)
-    page.wait_for("faces found")
-    page.click("run")
-    page.wait_for("faces restored")
+    page.restore(portrait, "small.pth")
     full = page.download(tmp_path).read_bytes()
     # Without its file the network cannot be used, although it is in memory.
     small = weights / "small.pth"
@@ -113,17 +109,13 @@ def test_strength_changes_without_running_the_network(
 def test_a_broken_model_is_explained_and_the_result_stays(
     page: AppPage, portrait: Path, weights: Path, screenshots: Path, tmp_path: Path
 ) -> None:
-    page.choose("weights", "small.pth")
-    page.drop(portrait)
-    page.wait_for("faces found")
-    page.click("run")
-    page.wait_for("faces restored")
+    page.restore(portrait, "small.pth")
     page.choose("weights", "broken.pth")
     page.click("run")
-    said = page.toast()
+    message = page.toast()
     with pytest.raises(GpenError) as refused:
         load_model(weights / "broken.pth")
-    assert str(refused.value) in said
+    assert str(refused.value) in message
     page.window.screenshot(path=screenshots / "broken model.png")
     # The last result is still there.
     assert page.download(tmp_path).name == "portrait_restored.png"
@@ -145,10 +137,10 @@ def test_a_file_that_is_not_a_picture_is_refused(page: AppPage, tmp_path: Path) 
     wrong = tmp_path / "<b>notes.png"
     wrong.write_text("Not a picture.")
     page.drop(wrong)
-    said = page.toast()
-    assert "notes.png" in said
-    assert str(tmp_path) not in said
-    assert "gpen-app" not in said
+    message = page.toast()
+    assert "notes.png" in message
+    assert str(tmp_path) not in message
+    assert "gpen-app" not in message
 
 
 def test_a_file_that_is_too_large_is_refused(page: AppPage, tmp_path: Path, screenshots: Path) -> None:
@@ -190,9 +182,9 @@ def test_stop_keeps_the_finished_faces(page: AppPage, photos: Path) -> None:
     page.window.wait_for_timeout(1500)
     started = time.monotonic()
     page.click("stop")
-    said = page.wait_for("skipped")
+    message = page.wait_for("skipped")
     assert time.monotonic() - started < 15
-    assert "29 faces restored" not in said
+    assert "29 faces restored" not in message
 
 
 def test_a_batch_comes_back_as_a_zip(page: AppPage, portrait: Path, tmp_path: Path, screenshots: Path) -> None:
@@ -265,9 +257,9 @@ def test_missing_models_are_named_and_downloaded(
     addresses = {"GPEN-BFR-512": f"{site}/network.pth", "yunet": f"{site}/{YUNET}"}
     served = serve_session("--models-path", folder, "--device", "cpu", addresses=addresses)
     page = AppPage(browser, served.url)
-    said = page.wait_for("To get started, download", "needed")
-    assert "GPEN-BFR-512" in said
-    assert "yunet" in said
+    message = page.wait_for("To get started, download", "needed")
+    assert "GPEN-BFR-512" in message
+    assert "yunet" in message
     assert "non-commercial" in page.wait_for("Licence", "licence")
     page.window.screenshot(path=screenshots / "without models.png")
     page.click("get-button")
