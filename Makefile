@@ -14,7 +14,7 @@ test:
 	@python=$$(bash .ci/environment) && \
 	"$$python" -m ruff check . && \
 	"$$python" -m ruff format --check . && \
-	"$$python" -m mypy && \
+	"$$python" .ci/types && \
 	"$$(dirname "$$python")/lint-imports" && \
 	"$$python" -m pytest
 

@@ -24,7 +24,7 @@ from ...gpen.faces.face import Face
 from ...gpen.faces.select import select_tracked
 from ...gpen.faces.source import ChosenFaces, FaceSource, FoundFace
 from ...gpen.faces.tracking.shot_cuts import Thumbnail, find_cuts, thumbnail
-from ...gpen.faces.tracking.tracks import without_tracking, track_faces
+from ...gpen.faces.tracking.tracks import track_faces, without_tracking
 from ...gpen.images.picture import FloatImage
 from ...gpen.images.resize import resize
 from ...gpen.options import Options

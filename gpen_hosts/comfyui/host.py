@@ -34,7 +34,8 @@ from ...gpen.weights.catalog import NETWORK_SUFFIXES, ONNX_SUFFIX, find_publishe
 from ...gpen.weights.checkpoint import Model, load_model
 from ...gpen.weights.search import may_be_network, search_folders
 from ...gpen.wording import count
-from .frames import FoundFaces, FrameHost, find_faces, photo_of
+from .found_faces import FoundFaces
+from .frames import FrameHost, find_faces, photo_of
 
 NETWORKS, DETECTORS = "facerestore_models", "facedetection"
 """Names of model folders, shared with other node packs for faces: many users already have models there."""
@@ -224,7 +225,8 @@ def show_text(node_id: str | None, text: str) -> None:
 
 def output_device() -> torch.device:
     """The device for images that nodes pass on."""
-    return management.intermediate_device()
+    device: torch.device = management.intermediate_device()
+    return device
 
 
 def enlarger(upscale_model: Any, images: Tensor, options: Options) -> Callable[[int], FloatImage]:

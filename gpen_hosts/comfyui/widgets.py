@@ -59,7 +59,7 @@ def widget(name: str) -> tuple[str, dict[str, Any]]:
         return "Combo", arguments | {"options": [choice for choice in option.choices if is_usable(choice)]}
     if option.kind in (int, float):
         limits = {"min": option.minimum, "max": option.maximum, "step": option.step}
-        arguments |= {key: option.kind(limit) for key, limit in limits.items()}
+        arguments |= {key: option.kind(limit) for key, limit in limits.items() if limit is not None}
     return _KINDS[option.kind], arguments
 
 
