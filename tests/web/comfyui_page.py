@@ -1,4 +1,4 @@
-"""ComfyUI's page as a test uses it: open a workflow, run it, look at its nodes."""
+"""ComfyUI's page for tests: open a workflow, run it, look at its nodes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SETTINGS = {
     "Comfy.Workflow.ShowMissingModelsWarning": False,
     "Comfy.EnableTooltips": False,
 }
-"""No tours and no windows over the canvas."""
+"""No tours, and no windows over the canvas."""
 
 NO_GRAPH = {"last_node_id": 0, "last_link_id": 0, "nodes": [], "links": [], "groups": [], "version": 0.4}
 _RUN = "button[data-testid=queue-button], [data-testid=queue-button] button"
@@ -44,7 +44,7 @@ _NODE = "app.graph.nodes.find((node) => node.type === type)"
 
 
 class ComfyUIPage(ChromiumPage):
-    """The page of a server. It is opened when this is made."""
+    """The page of a server, opened on construction."""
 
     def __init__(self, browser: Any, server: ComfyUIServer) -> None:
         super().__init__(browser, timeout=20_000)
@@ -57,25 +57,25 @@ class ComfyUIPage(ChromiumPage):
         self.version: str = self.window.evaluate("window.__COMFYUI_FRONTEND_VERSION__")
 
     def reload(self) -> None:
-        """As the user does who presses F5."""
+        """Reload, as F5 does."""
         self.window.reload()
         self._wait_for_start()
 
     def our_errors(self) -> list[str]:
-        """What went wrong in scripts of this pack, or with its files."""
+        """Errors in scripts of this pack, or in loading them."""
         return [error for error in self._errors if _OURS in error]
 
     def set(self, setting: str, value: Any) -> None:
         self.window.evaluate("([name, value]) => app.extensionManager.setting.set(name, value)", [setting, value])
 
     def clear(self) -> None:
-        """An empty graph, in the classic renderer, with nothing over it."""
+        """Load an empty graph in the classic renderer, with nothing over it."""
         self.set("Comfy.VueNodes.Enabled", False)
         self.window.keyboard.press("Escape")
         self.window.evaluate("(graph) => app.loadGraphData(graph)", NO_GRAPH)
 
     def drop(self, file: Path) -> None:
-        """Drop a workflow's file on the canvas."""
+        """Drop a workflow file onto the canvas."""
         number = len(json.loads(file.read_text(encoding="utf-8"))["nodes"])
         self.drop_on("#graph-canvas", file, clientX=800, clientY=500)
         self.window.wait_for_function("(number) => app.graph.nodes.length === number", arg=number)
@@ -86,7 +86,7 @@ class ComfyUIPage(ChromiumPage):
         self.window.wait_for_function("(number) => app.graph.nodes.length === number", arg=len(graph))
 
     def run(self) -> dict[str, Any]:
-        """Press Run and wait for the end: the event that the server ended with, which is named in "name"."""
+        """Press Run and wait for the end; returns the server's last event, whose name is in "name"."""
         before = self.window.evaluate("gpenRuns.length")
         self.window.locator(_RUN).first.click()
         self.window.wait_for_function("(before) => gpenRuns.length > before", arg=before, timeout=90_000)
@@ -97,18 +97,18 @@ class ComfyUIPage(ChromiumPage):
         assert ended["name"] == "execution_success", ended
 
     def forget_results(self) -> None:
-        """Empty the server's cache: the output of a node that has nothing to do is not sent to the page again."""
+        """Empty the server's cache: the outputs of cached nodes are not sent to the page again."""
         self.server.post("/free", {"free_memory": True})
 
     def place(
         self, type: str, width: int, height: int | None = None, *, left: int = 500, top: int = 200, scale: float = 1
     ) -> None:
-        """Give a node a size, and put it at a place of the window, over the others."""
+        """Resize a node and move it to a position in the window, over the others."""
         self.window.evaluate(_PLACE, [type, left, top, width, height, scale])
         self.settle()
 
     def settle(self) -> None:
-        """Wait until what was changed is drawn."""
+        """Wait until changes are drawn."""
         self.window.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
 
     def widget(self, type: str, name: str) -> Any:
@@ -121,15 +121,15 @@ class ComfyUIPage(ChromiumPage):
         return self.window.evaluate(f"(type) => {{ const node = {_NODE}; return {expression}; }}", type)
 
     def output(self, type: str) -> dict[str, Any]:
-        """What the server said last of a node's output."""
+        """A node's last output, as the server sent it."""
         return dict(self.node(type, "app.nodeOutputs[node.id]") or {})
 
     def pictures(self, type: str) -> list[NDArray[np.uint8]]:
-        """The pictures that a node shows, as the server has them."""
+        """The images that a node shows, as the server has them."""
         return [self.server.view(image) for image in self.output(type)["images"]]
 
     def look(self, selector: str) -> NDArray[np.uint8]:
-        """An element as it is on the screen, once it is drawn."""
+        """An element as it appears on the screen, once it is drawn."""
         self.settle()
         return super().look(selector)
 

@@ -24,15 +24,18 @@ from tests.web.comfyui_page import SETTINGS, ComfyUIPage
 
 WEIGHTS = "GPEN-BFR-512.pth"
 OTHER_WEIGHTS = ("GPEN-Colorization-1024.pth", "GPEN-Inpainting-1024.pth", "GPEN-Seg2face-512.pth")
-"""What the example workflows name. Here the networks sharpen, so that it shows."""
+"""Models that the example workflows name. Here they sharpen, which is visible."""
 
 
 class Parts(NamedTuple):
-    """Grey pictures of 301 x 257 pixels: of the Solvay photograph, with 5 and with 4 faces, and one without."""
+    """Grey photos of 301 x 257 pixels."""
 
     left: NDArray[np.uint8]
+    """Part of the Solvay photo, with 5 faces."""
     right: NDArray[np.uint8]
+    """Another part, with 4 faces."""
     nobody: NDArray[np.uint8]
+    """A gradient, without a face."""
 
 
 @pytest.fixture(scope="session")
@@ -51,9 +54,9 @@ def comfyui(
     parts: Parts,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> ComfyUIServer:
-    """A server with everything that the example workflows name, but for a Stable Diffusion checkpoint.
+    """A server with everything that the example workflows name, except a Stable Diffusion checkpoint.
 
-    $COMFYUI_FRONTEND: the folder of another version of the page, static/ of the package comfyui-frontend-package.
+    $COMFYUI_FRONTEND: another version of the page, the folder static/ of the package comfyui-frontend-package.
     """
     weights = tmp_path_factory.mktemp("weights") / WEIGHTS
     torch.save(synthetic_weights(Spec(512, 512, 2, 1 / 8), kernel=SHARPEN), weights)
@@ -89,7 +92,7 @@ def opened_page(comfyui: ComfyUIServer, browser: Any) -> Iterator[ComfyUIPage]:
 
 @pytest.fixture
 def page(opened_page: ComfyUIPage) -> Iterator[ComfyUIPage]:
-    """The page with an empty graph, in the classic renderer. No script of ours may have failed when the test ends."""
+    """The page with an empty graph, in the classic renderer; fails if one of our scripts failed during the test."""
     opened_page.clear()
     yield opened_page
     assert opened_page.our_errors() == []

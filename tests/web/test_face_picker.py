@@ -24,7 +24,7 @@ Detect = Callable[..., ComfyUIPage]
 
 @pytest.fixture
 def detect(page: ComfyUIPage, graph: GraphBuilder, parts: Parts) -> Detect:
-    """Opens a graph that finds the faces of some of the parts, cuts the chosen ones out and shows them; runs it."""
+    """Opens and runs a graph that finds faces in some of the parts, crops the chosen ones and shows the crops."""
 
     def run(*names: str) -> ComfyUIPage:
         photos = [graph.photo(getattr(parts, name), f"{name}.png") for name in names]
@@ -147,23 +147,23 @@ def test_faces_can_be_chosen_with_the_keyboard(detect: Detect) -> None:
     assert 0 in pressed(page)
 
 
-def test_several_pictures_have_a_pager(detect: Detect, screenshots: Path) -> None:
+def test_a_batch_has_a_pager(detect: Detect, screenshots: Path) -> None:
     page = detect("left", "right")
-    pager = page.window.get_by_role("group", name="Pictures")
+    pager = page.window.get_by_role("group", name="Photos")
     assert pager.inner_text().split() == ["‹", "1", "/", "2", "›"]
     assert page.window.locator(".gpen-face").count() == 5
     first = page.look(".gpen-faces")
-    page.window.get_by_role("button", name="Next picture").click()
+    page.window.get_by_role("button", name="Next photo").click()
     assert page.window.locator(".gpen-face").count() == 4
     assert np.abs(page.look(".gpen-faces").astype(int) - first).mean() > 20
-    page.window.screenshot(path=screenshots / "faces of the second picture.png")
-    page.window.get_by_role("button", name="Next picture").click()
+    page.window.screenshot(path=screenshots / "faces of the second photo.png")
+    page.window.get_by_role("button", name="Next photo").click()
     assert page.window.locator(".gpen-face").count() == 5
 
 
-def test_a_picture_without_faces_has_no_boxes(detect: Detect) -> None:
+def test_a_photo_without_faces_has_no_boxes(detect: Detect) -> None:
     page = detect("left", "nobody")
-    page.window.get_by_role("button", name="Next picture").click()
+    page.window.get_by_role("button", name="Next photo").click()
     assert page.window.locator(".gpen-face").count() == 0
     assert page.window.locator(".gpen-faces img").is_visible()
 
@@ -183,7 +183,7 @@ def test_connected_numbers_cannot_be_clicked(detect: Detect) -> None:
     assert page.widget(TYPE, "only_faces") == ""
 
 
-def test_text_means_to_the_page_what_it_means_to_the_node(page: ComfyUIPage) -> None:
+def test_page_and_node_read_text_alike(page: ComfyUIPage) -> None:
     texts = ["", " ", "0", "0,2,5-7", " 3 - 5 , 9 ", "5-5", "7-5", "1,,2", "a", "1-", "-1", "1;2", "1000000", "999999"]
     chance = random.Random(0)
     for _ in range(200):
@@ -211,7 +211,7 @@ def test_numbers_are_written_compactly(page: ComfyUIPage) -> None:
         assert page.window.evaluate(script, text) == written
 
 
-def test_a_number_goes_in_and_out(page: ComfyUIPage) -> None:
+def test_a_number_is_added_and_removed(page: ComfyUIPage) -> None:
     script = f"async ([text, number]) => (await {SELECTION}).toggled(text, number)"
     cases = (
         ("", 3, "3"),

@@ -18,7 +18,7 @@ TYPE = "GPENRestoreFaces"
 
 @pytest.fixture
 def restored(page: ComfyUIPage, graph: GraphBuilder, parts: Parts) -> ComfyUIPage:
-    """The page after faces were restored, by a network that turns their colours into others."""
+    """The page after faces were restored, by a network that changes their colours."""
     photo = graph.photo(parts.left, "left.png")
     detector = graph.add("GPENLoadFaceDetector")
     model = graph.add("GPENLoadModel", model_name=MARKER)
@@ -50,7 +50,7 @@ def move_to_part(page: ComfyUIPage, part: float) -> None:
 
 
 def coloured(picture: NDArray[np.uint8]) -> list[bool]:
-    """Whether there is colour in each third of a grey photograph, without the tags and the middle of the height."""
+    """Whether each third of a grey photo has colour, apart from the tags and the middle of the height."""
     height = len(picture)
     spread = np.ptp(picture.astype(int), axis=2) > 25
     spread[: height // 8] = False
@@ -94,11 +94,13 @@ def test_arrow_keys_move_the_divider(restored: ComfyUIPage) -> None:
 
 
 @pytest.mark.parametrize(("width", "height"), [(260, None), (460, None), (900, 1000)])
-def test_the_picture_keeps_its_aspect(restored: ComfyUIPage, width: int, height: int | None, screenshots: Path) -> None:
+def test_the_photo_keeps_its_aspect_ratio(
+    restored: ComfyUIPage, width: int, height: int | None, screenshots: Path
+) -> None:
     restored.place(TYPE, width, height, top=100, scale=0.9)
     _, _, wide, high = box(restored)
     assert wide / high == pytest.approx(301 / 257, rel=0.02)
-    # As wide as the node, unless that is not high enough.
+    # As wide as the node, unless the node is too low for that.
     room = width * 0.9
     assert (0.9 if height is None else 0.6) * room < wide <= room
     restored.window.screenshot(path=screenshots / f"slider, node {width} wide.png")
@@ -110,11 +112,11 @@ def test_there_is_one_preview_and_it_is_not_saved(restored: ComfyUIPage) -> None
     assert restored.node(TYPE, f"{previews}[0].element.classList.contains('gpen-works')")
     values = restored.node(TYPE, "node.serialize().widgets_values.length")
     assert values == restored.node(TYPE, "node.widgets.length") - 1
-    # Copying and saving the picture from the node's menu.
+    # For copying and saving the image from the node's menu.
     assert restored.node(TYPE, "node.imgs[node.imageIndex].naturalWidth") == 301
 
 
-def test_without_a_picture_of_before_the_plain_preview_stays(restored: ComfyUIPage) -> None:
+def test_without_an_image_from_before_the_plain_preview_stays(restored: ComfyUIPage) -> None:
     output = restored.output(TYPE)
     for wrong in ({**output, "gpen_before": []}, {**output, "gpen_before": [{"filename": "none.png", "type": "temp"}]}):
         restored.window.evaluate(
@@ -130,19 +132,19 @@ def test_without_a_picture_of_before_the_plain_preview_stays(restored: ComfyUIPa
         restored.window.wait_for_selector(".gpen-works")
 
 
-def test_a_page_opened_anew_has_its_pictures_after_the_next_run(restored: ComfyUIPage) -> None:
+def test_a_reloaded_page_has_its_images_after_the_next_run(restored: ComfyUIPage) -> None:
     restored.window.wait_for_function("localStorage.length > 0")
     restored.reload()
     restored.window.wait_for_function("(type) => app.graph.nodes.some((node) => node.type === type)", arg=TYPE)
     restored.settle()
     assert restored.window.locator(".gpen-preview").count() == 0
     assert restored.node(TYPE, "node.widgets.length") == 14
-    # Nothing has to run again, but the pictures are still there.
+    # Nothing has to run again, but the images still come back.
     restored.run_to_end()
     restored.window.wait_for_selector(".gpen-works .gpen-comparison")
 
 
-def test_in_the_newer_renderer_there_is_one_preview_too(restored: ComfyUIPage, screenshots: Path) -> None:
+def test_the_newer_renderer_has_one_preview_too(restored: ComfyUIPage, screenshots: Path) -> None:
     restored.set("Comfy.VueNodes.Enabled", True)
     selector = f'.lg-node[data-node-id="{restored.node(TYPE, "node.id")}"]'
     node = restored.window.locator(selector)
@@ -151,7 +153,7 @@ def test_in_the_newer_renderer_there_is_one_preview_too(restored: ComfyUIPage, s
     restored.run_to_end()
     shown = node.locator(".gpen-works .gpen-comparison, .image-preview img").locator("visible=true")
     shown.first.wait_for()
-    # The result, and not the face that was worked on last.
+    # The result, not the last live preview.
     restored.window.wait_for_function(
         "(node) => [...document.querySelectorAll(`${node} .gpen-after img, ${node} .image-preview img`)]"
         ".some((picture) => picture.naturalWidth === 301)",
@@ -159,5 +161,5 @@ def test_in_the_newer_renderer_there_is_one_preview_too(restored: ComfyUIPage, s
     )
     restored.settle()
     restored.window.screenshot(path=screenshots / "newer renderer.png")
-    # Frontends before 1.33 show no elements of widgets there: then it is the plain preview.
+    # Frontends before 1.33 do not show DOM widgets there: then it is the plain preview.
     assert shown.count() == 1

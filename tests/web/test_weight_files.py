@@ -1,4 +1,4 @@
-"""What the page says of weight files: those that are wrong, and those that are new."""
+"""Model files on the page: wrong ones are explained, new ones are found."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.web.conftest import Parts
 
 @pytest.fixture
 def add_network(comfyui: ComfyUIServer) -> Iterator[Callable[[str, Path], Path]]:
-    """Copies a file into the server's folder of networks, under a name; it is removed when the test ends."""
+    """Copies a file into the server's folder of models, under a name; it is removed when the test ends."""
     added: list[Path] = []
 
     def add(name: str, file: Path) -> Path:
@@ -29,7 +29,7 @@ def add_network(comfyui: ComfyUIServer) -> Iterator[Callable[[str, Path], Path]]
         file.unlink()
 
 
-def test_a_wrong_weight_file_is_explained(
+def test_a_wrong_file_is_explained(
     page: ComfyUIPage,
     graph: GraphBuilder,
     add_network: Callable[[str, Path], Path],
@@ -50,17 +50,17 @@ def test_a_wrong_weight_file_is_explained(
     ended = page.run()
     assert ended["name"] == "execution_error"
     explained = page.window.get_by_text(sentence).first
-    # Newer frontends say at first only that there is something to see.
+    # Newer frontends hide the message behind a button at first.
     details = page.window.get_by_role("button", name="View details").first
     explained.or_(details).first.wait_for()
     if not explained.is_visible():
         details.click()
     explained.wait_for()
-    page.window.screenshot(path=screenshots / "wrong weight file.png")
+    page.window.screenshot(path=screenshots / "wrong model file.png")
     assert ended["exception_message"].strip() == sentence
 
 
-def test_refresh_finds_a_new_weight_file(
+def test_refresh_finds_a_new_file(
     page: ComfyUIPage,
     graph: GraphBuilder,
     add_network: Callable[[str, Path], Path],

@@ -1,4 +1,4 @@
-"""The example workflows, dropped on the canvas of the real page."""
+"""The example workflows, dropped onto the canvas of the real page."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ def test_our_scripts_are_loaded(page: ComfyUIPage) -> None:
 def test_a_workflow_opens_without_missing_nodes(page: ComfyUIPage, file: Path, screenshots: Path) -> None:
     page.drop(file)
     known = set(page.window.evaluate("Object.keys(LiteGraph.registered_node_types)"))
-    # The page's own nodes, such as notes, are registered too.
+    # The page registers its own nodes, such as notes, too.
     assert types_in(file) - known == set()
-    # Newer frontends mark a Stable Diffusion checkpoint that is not there.
+    # Newer frontends mark a missing Stable Diffusion checkpoint.
     errors = page.window.evaluate("app.graph.nodes.filter((node) => node.has_errors).map((node) => node.type)")
     assert set(errors) <= {"CheckpointLoaderSimple"}
     assert page.window.locator(".comfy-missing-nodes").count() == 0
@@ -55,9 +55,7 @@ def test_a_workflow_runs(page: ComfyUIPage, file: Path, parts: Parts, screenshot
     page.window.screenshot(path=screenshots / f"{file.stem}, after a run.png")
 
 
-def test_a_workflow_that_was_saved_before_there_was_steady_video_opens_with_its_values(
-    page: ComfyUIPage, tmp_path: Path
-) -> None:
+def test_a_workflow_saved_before_option_video_existed_opens_with_its_values(page: ComfyUIPage, tmp_path: Path) -> None:
     file = next(file for file in FILES if file.stem == "Restore a portrait")
     workflow = json.loads(file.read_text(encoding="utf-8"))
     (node,) = (node for node in workflow["nodes"] if node["type"] == "GPENRestoreFaces")

@@ -3,7 +3,7 @@ import { keep, loadPicture, make } from "./dom.js";
 const STEP = 1;
 const LEAP = 10;
 
-/** The view of GPEN Restore Faces: before and after, with a divider to drag. */
+/** The view of GPEN Restore Faces: before and after, with a draggable divider. */
 export function createComparison() {
   const divider = make(
     "div",

@@ -9,10 +9,10 @@ export function make(tag, className, attributes = {}, ...children) {
   return element;
 }
 
-/** A picture that the server named in a node's output, once it is loaded; rejects where it cannot be. */
+/** Loads an image named in a node's output; rejects if it cannot be loaded. */
 export async function loadPicture({ filename, subfolder = "", type = "temp" }, alt) {
   const picture = make("img", "gpen-picture", { alt, draggable: "false" });
-  // File names come round again when the server starts anew.
+  // The server reuses file names after a restart.
   const query = new URLSearchParams({ filename, subfolder, type, rand: Math.random() });
   picture.src = api.apiURL(`/view?${query}`);
   await picture.decode();
@@ -23,7 +23,7 @@ export function aspectOf(picture) {
   return picture.naturalWidth / picture.naturalHeight;
 }
 
-/** Keep a key's or pointer's event from ComfyUI, which would act on the canvas. */
+/** Keep a keyboard or pointer event from ComfyUI, which would apply it to the canvas. */
 export function keep(event) {
   event.preventDefault();
   event.stopPropagation();

@@ -4,17 +4,17 @@ import { isSelected, parseSelection, toggled } from "./selection.js";
 
 const WIDGET = "only_faces";
 
-/** The view of GPEN Detect Faces: the picture with a button over each face, and a pager where there are several. */
+/** The view of GPEN Detect Faces: a photo with a button over each face, and a pager for batches. */
 export function createFacePicker(node) {
   const stage = make("div", "gpen-stage gpen-faces", { role: "group", "aria-label": "Faces" });
   const count = make("span", "gpen-count", { "aria-live": "polite" });
   const pager = make(
     "div",
     "gpen-pager",
-    { role: "group", "aria-label": "Pictures" },
-    turn("‹", "Previous picture", -1),
+    { role: "group", "aria-label": "Photos" },
+    turn("‹", "Previous photo", -1),
     count,
-    turn("›", "Next picture", 1),
+    turn("›", "Next photo", 1),
   );
   const widget = node.widgets?.find(({ name }) => name === WIDGET);
   let pictures = [];
@@ -31,7 +31,7 @@ export function createFacePicker(node) {
     page = number;
     count.textContent = `${page + 1} / ${pictures.length}`;
     const here = faces.filter(([frame]) => frame === page);
-    // Where boxes overlap the smaller one lies on top, or it could not be reached.
+    // Where boxes overlap, the smaller one is on top, so that it can be clicked.
     const area = ([, , left, top, right, bottom]) => (right - left) * (bottom - top);
     const order = [...here].sort((a, b) => area(b) - area(a));
     stage.replaceChildren(pictures[page], ...here.map((face) => boxOf(face, order.indexOf(face))));
@@ -73,8 +73,8 @@ export function createFacePicker(node) {
       box.setAttribute("aria-pressed", chosen);
       box.disabled = connected || !widget;
       box.title = connected
-        ? `Face ${number}. The input for the numbers is connected, so they cannot be clicked.`
-        : `Face ${number}: click to ${chosen ? "take it out" : "choose it"}`;
+        ? `Face ${number}. “Only these faces” is connected, so faces cannot be chosen by clicking.`
+        : `Face ${number}: click to ${chosen ? "remove" : "choose"} it`;
     }
   }
 
@@ -89,7 +89,7 @@ export function createFacePicker(node) {
   stage.addEventListener("pointerenter", refresh);
   for (const element of [stage, pager]) {
     element.addEventListener("keydown", (event) => {
-      // The buttons' own keys, which ComfyUI would take for its shortcuts.
+      // Keys of the buttons, which ComfyUI would take for its shortcuts.
       if (event.key === "Enter" || event.key === " ") event.stopPropagation();
     });
   }
@@ -101,7 +101,7 @@ export function createFacePicker(node) {
     canShow: (output) => Boolean(output.images?.length && output.gpen_faces),
     async load(output) {
       const loaded = await Promise.all(
-        output.images.map((image, index) => loadPicture(image, `Picture ${index + 1} with numbered faces`)),
+        output.images.map((image, index) => loadPicture(image, `Photo ${index + 1} with numbered faces`)),
       );
       return () => {
         pictures = loaded;

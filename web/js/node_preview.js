@@ -2,15 +2,15 @@ import { api } from "../../../scripts/api.js";
 import { app } from "../../../scripts/app.js";
 import { aspectOf, make } from "./dom.js";
 
-// ComfyUI draws its own preview on the canvas unless a widget has this name. Where the name means nothing to it,
-// its preview stays beside ours.
+// ComfyUI draws its own preview on the canvas unless a widget has this name. Versions that do not know the name show
+// both previews.
 const NAME = "$$canvas-image-preview";
 const LEAST_HEIGHT = 80;
 const TALLEST = 2;
 const SETTLED_MS = 300;
 const RESTORED_WITHIN_FRAMES = 60;
 
-// Frontends go on showing what a node was working on until it works again. "gpen-done" says that it is over.
+// Frontends keep showing the last live preview of a node until it runs again. "gpen-done" marks it as outdated.
 for (const end of ["execution_interrupted", "execution_error"]) {
   api.addEventListener(end, () => each(".gpen-preview", (root) => root.classList.add("gpen-done")));
 }
@@ -20,11 +20,11 @@ api.addEventListener("b_preview_with_metadata", ({ detail }) => {
 });
 
 /**
- * Show a node's output in a view of ours, in the place of ComfyUI's plain preview, whenever the view can.
+ * Show a node's output in our own view instead of ComfyUI's plain preview, whenever the view can.
  *
- * view: stage, an element that is given the picture's aspect; footer, an element below it, or none; page(), the
- * number of the picture that is shown; canShow(output); load(output), which resolves to a function that shows what
- * was loaded and returns the pictures of the node's own output.
+ * view: stage, an element that gets the image's aspect ratio; footer, an optional element below it; page(), the index
+ * of the image shown; canShow(output); load(output), which resolves to a function that shows the loaded images and
+ * returns those of the node's own output.
  */
 export function showOutputIn(node, view) {
   const live = make("img", "gpen-live", { alt: "Face just restored", hidden: "" });
@@ -53,7 +53,7 @@ export function showOutputIn(node, view) {
       displace();
       grow();
     } catch (error) {
-      console.warn("GPEN: the pictures of a preview could not be loaded.", error);
+      console.warn("GPEN: the images of a preview could not be loaded.", error);
       if (shown === output) remove();
     }
   }
@@ -80,7 +80,7 @@ export function showOutputIn(node, view) {
     node.setDirtyCanvas?.(true, true);
   }
 
-  /** Undo makes nodes anew, but the newer renderer may keep showing the element of a node's predecessor. */
+  /** Undo recreates nodes, but the newer renderer may keep showing the element of the old node. */
   function displace() {
     const mounted = document.querySelector(`.lg-node[data-node-id="${CSS.escape(node.id)}"] .gpen-preview`);
     if (mounted && mounted !== root) mounted.replaceWith(root);
@@ -91,20 +91,20 @@ export function showOutputIn(node, view) {
     else showLive();
   }
 
-  /** The classic renderer shows what is being worked on in the preview that we took the place of. */
+  /** The classic renderer shows live previews only in the plain preview that this view replaces. */
   function showLive() {
     const url = app.nodePreviewImages?.[locatorOf(node)]?.at(-1);
     live.hidden = !url;
     if (url && live.src !== url) live.src = url;
   }
 
-  /** To the node's menu, to be opened, copied or saved. Frontends would offer the last face worked on. */
+  /** Let the node's menu open, copy and save our images; frontends would offer the last live preview. */
   function offerPictures() {
     if (pictures && node.imgs !== pictures) node.imgs = pictures;
     if (pictures) node.imageIndex = view.page();
   }
 
-  /** Once for each shape and renderer: as high as the picture is at the node's width. The user may change it. */
+  /** Fit the node's height to the image, once per aspect ratio and renderer, so that the user can change it. */
   function grow() {
     const { clientWidth: width, clientHeight: height } = area;
     const wanted = `${aspect?.toFixed(2)} ${Boolean(root.closest(".lg-node"))}`;
@@ -113,7 +113,7 @@ export function showOutputIn(node, view) {
     const missing = Math.min(width / aspect, width * TALLEST) - height;
     if (missing <= 1) return;
     node.setSize([node.size[0], heightOf(node, root) + missing]);
-    // Some versions of the newer renderer give what a node has left to none of its widgets.
+    // Some versions of the newer renderer leave a node's spare height to none of its widgets.
     setTimeout(() => {
       if (area.clientHeight < height + missing / 2) root.style.setProperty("--gpen-height", `${height + missing}px`);
     }, SETTLED_MS);
@@ -124,22 +124,22 @@ export function showOutputIn(node, view) {
   const { onExecuted } = node;
   node.onExecuted = function (output) {
     onExecuted?.apply(this, arguments);
-    // Or the plain preview, where it stays, would show the face that was worked on last.
+    // Otherwise the plain preview, where it stays, would show the last face.
     delete app.nodePreviewImages?.[locatorOf(node)];
     show(output ?? {});
   };
   return show;
 }
 
-/** After a workflow was opened again: show what the page still knows of the node's output, if it does. */
+/** After a workflow is reopened, show the node's output if the page still has it. */
 export function showKnownOutput(node, show, frames = RESTORED_WITHIN_FRAMES) {
   const output = app.nodeOutputs?.[locatorOf(node)];
   if (output) show(output);
-  // ComfyUI puts outputs back a little after the nodes, and says nothing.
+  // ComfyUI restores outputs shortly after the nodes, without an event.
   else if (frames > 0) requestAnimationFrame(() => showKnownOutput(node, show, frames - 1));
 }
 
-/** Without the title. In the newer renderer a node may be higher than the graph knows. */
+/** Height without the title. In the newer renderer a node may be higher than in the graph. */
 function heightOf(node, element) {
   const host = element.closest(".lg-node");
   return Math.max(node.size[1], host ? host.offsetHeight - (window.LiteGraph?.NODE_TITLE_HEIGHT ?? 30) : 0);

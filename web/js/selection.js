@@ -1,8 +1,8 @@
-// Numbers of faces as text, such as "0,2,5-7"; the rules are those of parse_numbers in gpen/faces/select.py.
+// Numbers of faces as text, such as "0,2,5-7"; the rules are those of parse_face_numbers in gpen/options.py.
 
 const PART = /^\s*(\d{1,6})\s*(?:-\s*(\d{1,6})\s*)?$/;
 
-/** Sorted ranges [first, last] that do not touch each other; null where the text is none of ours. */
+/** Sorted ranges [first, last] that do not touch each other; null for invalid text. */
 export function parseSelection(text) {
   if (!text.trim()) return [];
   const ranges = [];
@@ -28,7 +28,7 @@ export function isSelected(ranges, number) {
   return ranges.some(([first, last]) => first <= number && number <= last);
 }
 
-/** The text with one more number, or with it taken out. Text that cannot be read is replaced. */
+/** The text with a number added, or removed if it was there. Invalid text is replaced. */
 export function toggled(text, number) {
   const ranges = parseSelection(text) ?? [];
   if (!isSelected(ranges, number)) return formatSelection(merged([...ranges, [number, number]]));

@@ -288,5 +288,5 @@ def test_a_converted_file_loads(
     assert target.is_file()
 
     torch.save(load_file(made_models[f"facerestore_models/{MARKER}"]), model_file)
-    with pytest.raises(PromptFailedError, match=re.escape(f"{target} is already there")):
+    with pytest.raises(PromptFailedError, match=re.escape(f"{target} already exists")):
         graph.run()
