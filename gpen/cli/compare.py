@@ -106,7 +106,7 @@ def _write_table(path: Path, photo: Path, device: str, result: Comparison) -> No
 
 
 def _print_table(result: Comparison) -> None:
-    rows = [("model", "file", "size", "template", "numbers", "seconds per face")]
+    rows = [("model", "file", "size", "template", "dtype", "seconds per face")]
     for column in result.columns:
         size = f"{column.in_size} to {column.out_size}"
         seconds = f"{column.seconds_per_face:.3f}"

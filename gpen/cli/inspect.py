@@ -17,9 +17,9 @@ def run(arguments: argparse.Namespace) -> int:
         "task": f"{info.task}, values from {info.value_range[0]:g} to {info.value_range[1]:g}",
         "size": f"{spec.in_size} in, {spec.out_size} out",
         "channels": f"channel multiplier {spec.channel_multiplier:g}, narrow {spec.narrow:g}",
-        "style": f"{spec.style_dim} numbers, {spec.n_mlp} mapping layers",
+        "style": f"{spec.style_dim} dimensions, {spec.n_mlp} mapping layers",
         "parameters": f"{info.parameters:,}",
-        "numbers": ", ".join(info.dtypes),
+        "dtype": ", ".join(info.dtypes),
         "container": info.container + (f", network under {info.wrapper}" if info.wrapper else ""),
         "sha256": info.sha256(),
     }

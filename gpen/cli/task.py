@@ -70,7 +70,7 @@ def _plan(arguments: argparse.Namespace, video: bool) -> tuple[list[Job], list[P
     if damage is not None:
         # A folder of masks may lie inside the folder of photos.
         jobs = [job for job in jobs if damage.resolve() not in job.photo.path.resolve().parents]
-    check_results_spare(damage, "mask of the damage", jobs)
+    check_results_spare(damage, "damage mask", jobs)
     check_results_spare(arguments.region, "region", jobs)
     if video:
         jobs = in_order(jobs)

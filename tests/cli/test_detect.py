@@ -1,4 +1,4 @@
-"""gpen detect, and what gpen restore makes of the list that it writes."""
+"""`gpen detect`, and `gpen restore` with the faces file that it writes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def group(photos, tmp_path_factory):
     return path
 
 
-def test_a_list_restores_like_the_detector(gpen, group, networks, detector_weights, tmp_path):
+def test_a_faces_file_restores_like_the_detector(gpen, group, networks, detector_weights, tmp_path):
     places = ["--models-path", networks, "--models-path", detector_weights]
     listed = tmp_path / "new" / "faces.json"
     run = gpen("detect", group, "--json", listed, *places)
@@ -38,12 +38,12 @@ def test_a_list_restores_like_the_detector(gpen, group, networks, detector_weigh
     reported = json.loads(report.read_text(encoding="utf-8"))[0]["faces"]
     assert [face["box"] for face in reported] == [face["box"] for face in faces]
     one, two = (read_picture(path, 1).photo for path in (directly, by_list))
-    # The list rounds to hundredths of a pixel.
+    # The file rounds to hundredths of a pixel.
     assert np.abs(one - two).max() <= 3 / 255
     assert (one != read_picture(group, 1).photo).any(axis=2).mean() > 0.1
 
 
-def test_corrected_by_hand(gpen, group, networks, detector_weights, tmp_path):
+def test_a_faces_file_edited_by_hand(gpen, group, networks, detector_weights, tmp_path):
     listed = tmp_path / "faces.json"
     gpen("detect", group, "--json", listed, "--models-path", detector_weights)
     content = json.loads(listed.read_text(encoding="utf-8"))
@@ -66,17 +66,17 @@ def test_drawings(gpen, group, detector_weights, tmp_path, files_in):
     assert 0.01 < changed.mean() < 0.4
 
 
-def test_the_threshold_is_heeded(gpen, group, detector_weights):
+def test_the_detection_threshold(gpen, group, detector_weights):
     run = gpen("detect", group, "--detection-threshold", 1, "--models-path", detector_weights)
     assert run.code == 0
     assert f"{group}: 0 faces" in run.out
 
 
-def test_a_list_of_a_folder_serves_its_parts(gpen, group, networks, detector_weights, tmp_path):
+def test_a_faces_file_of_a_folder_serves_its_subfolders(gpen, group, networks, detector_weights, tmp_path):
     for place in ("in/a.png", "in/sub/a.png"):
         (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(group, tmp_path / place)
-    # A photo whose faces would be told apart only by its size.
+    # A photo of the same name, size and without faces.
     write_picture(tmp_path / "in" / "a.png", Picture(np.zeros((120, 270, 3), np.float32)))
     listed = tmp_path / "faces.json"
     gpen("detect", tmp_path / "in", "--json", listed, "--models-path", detector_weights)
@@ -98,7 +98,7 @@ def test_photos_of_one_name_are_listed_by_their_paths(gpen, group, detector_weig
     assert gpen("detect", *paths, "--json", listed, *places).code == 0
     names = [photo["path"] for photo in json.loads(listed.read_text(encoding="utf-8"))["photos"]]
     assert names == [path.as_posix() for path in paths]
-    # Nor is one drawing written over the other.
+    # Nor does one drawing replace the other.
     assert gpen("detect", *paths, "--draw", "-o", tmp_path / "out", *places).code == 0
     assert len(files_in(tmp_path / "out")) == 2
 
@@ -109,7 +109,7 @@ def test_a_drawing_does_not_replace_a_photo(gpen, group, detector_weights, tmp_p
     before = (tmp_path / "a_faces.png").read_bytes()
     arguments = ["--draw", "-o", tmp_path, "--models-path", detector_weights]
     run = gpen("detect", tmp_path / "a.png", tmp_path / "a_faces.png", *arguments)
-    # It is called otherwise.
+    # The drawing gets another name.
     assert run.code == 0
     assert (tmp_path / "a_faces.png").read_bytes() == before
     assert (tmp_path / "a_png_faces.png").exists()
@@ -125,11 +125,11 @@ def test_a_drawing_that_would_replace_a_photo_is_refused(gpen, group, detector_w
     inputs = [tmp_path / "in", tmp_path / "a.png"]
     run = gpen("detect", *inputs, "--draw", "-o", tmp_path / "in" / "sub", "--models-path", detector_weights)
     assert run.code == 1
-    assert "a photo that was given. Choose another folder with -o." in run.err
+    assert "one of the input photos. Choose another output folder." in run.err
     assert (tmp_path / "in" / "sub" / "a_faces.png").read_bytes() == group.read_bytes()
 
 
-def test_what_cannot_be_read_is_reported(gpen, group, detector_weights, tmp_path):
+def test_unreadable_photos_are_reported(gpen, group, detector_weights, tmp_path):
     (tmp_path / "bad.png").write_text("no picture")
     listed = tmp_path / "faces.json"
     paths = [tmp_path / "bad.png", group, tmp_path / "lost.png"]
@@ -141,7 +141,7 @@ def test_what_cannot_be_read_is_reported(gpen, group, detector_weights, tmp_path
     assert len(json.loads(listed.read_text(encoding="utf-8"))["photos"]) == 1
 
 
-def test_without_weights_or_photos(gpen, tmp_path):
+def test_without_a_detector_or_photos(gpen, tmp_path):
     write_picture(tmp_path / "a.png", Picture(np.zeros((50, 50, 3), np.float32)))
     run = gpen("detect", tmp_path / "a.png", "--json", tmp_path / "faces.json")
     assert run.code == 1
@@ -153,13 +153,13 @@ def test_without_weights_or_photos(gpen, tmp_path):
     assert gpen("detect", tmp_path / "a.png", "--detection-threshold", 2).code == 2
 
 
-def test_faces_corrected_by_hand_are_not_overwritten(gpen, group, detector_weights, tmp_path):
+def test_an_edited_faces_file_is_not_overwritten(gpen, group, detector_weights, tmp_path):
     listed = tmp_path / "faces.json"
     listed.write_text("corrected")
     places = ("--models-path", detector_weights)
     run = gpen("detect", group, "--json", listed, *places)
     assert run.code == 1
-    assert "--overwrite replaces it" in run.err
+    assert "Use --overwrite to replace it." in run.err
     assert listed.read_text() == "corrected"
     assert gpen("detect", group, "--json", listed, "--overwrite", *places).code == 0
     assert json.loads(listed.read_text(encoding="utf-8"))["format"] == "gpen-faces"

@@ -1,4 +1,4 @@
-"""gpen download, from a server on this machine."""
+"""`gpen download` from a local server."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def server(networks, monkeypatch):
 
 
 def serve(monkeypatch, address: str) -> None:
-    """Let the catalogue say that the network is at this address."""
+    """Have the catalogue list the network at this address."""
     monkeypatch.setitem(vars(find_published(NAME)), "addresses", (address,))
 
 
@@ -53,12 +53,12 @@ def test_with_the_licence_accepted(gpen, server, networks, tmp_path, files_in):
     assert f"{NAME} is now in {tmp_path / 'weights' / 'GPEN-BFR-256.pth'}" in run.out
     assert files_in(tmp_path / "weights") == ["GPEN-BFR-256.pth"]
     assert (tmp_path / "weights" / "GPEN-BFR-256.pth").read_bytes() == (networks / "negative.pth").read_bytes()
-    assert run.err == ""  # no bar where nobody sees it
+    assert run.err == ""  # no bar without a terminal
     # The second time there is nothing to do.
     asked = server.requests
     run = gpen("download", NAME, "-o", tmp_path / "weights")
     assert run.code == 0
-    assert "is there already" in run.out
+    assert "already exists" in run.out
     assert server.requests == asked
 
 

@@ -1,4 +1,4 @@
-"""What cannot be done is said in a sentence, and nothing is written."""
+"""Every error is one sentence, and nothing is written."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gpen.options import OPTIONS
 
 @pytest.fixture
 def refused(restore, album, tmp_path, files_in):
-    """Run gpen restore and check that it wrote nothing; return what it said."""
+    """Run gpen restore and check that it wrote nothing; returns its stderr."""
 
     def run(*arguments, code: int = 1, **more) -> str:
         album.faces_file.parent.mkdir(exist_ok=True)
@@ -28,7 +28,7 @@ def refused(restore, album, tmp_path, files_in):
 def test_a_result_that_would_replace_its_photo(refused, album, tmp_path, monkeypatch):
     photo = album.add("a.png")
     album.add("sub/b.png")
-    sentence = "a photo that was given. Choose another folder with -o."
+    sentence = "one of the input photos. Choose another output folder."
     assert sentence in refused(photo, "-o", photo)
     assert sentence in refused(photo, "-o", album.folder)
     assert sentence in refused(photo, "-o", album.folder, "--overwrite")
@@ -47,7 +47,7 @@ def test_a_result_that_would_replace_its_photo_through_a_link(refused, album, tm
         link.symlink_to(album.folder, target_is_directory=True)
     except OSError:
         pytest.skip("links cannot be made here")
-    assert "a photo that was given" in refused(album.folder, "-o", link)
+    assert "one of the input photos" in refused(album.folder, "-o", link)
 
 
 def test_two_results_of_one_name(refused, album, tmp_path):
@@ -60,9 +60,9 @@ def test_the_name_of_one_result_for_several(refused, album, tmp_path):
     one, two = album.add("a.png"), album.add("b.png")
     for inputs in ([one, two], [album.folder], [album.folder / "*.png"]):
         assert "is the name of one picture" in refused(*inputs, "-o", tmp_path / "r.png")
-    # One that is there is no folder either.
+    # Nor is an existing file a folder.
     (tmp_path / "r.txt").write_text("mine")
-    assert "r.txt is a file, but no picture." in refused(one, "-o", tmp_path / "r.txt")
+    assert "r.txt is a file, but not a picture." in refused(one, "-o", tmp_path / "r.txt")
     assert "Pictures cannot be written as .bmp." in refused(one, "-o", tmp_path / "r.bmp")
 
 
@@ -121,7 +121,7 @@ def test_an_unknown_network(refused, album, tmp_path, networks):
     assert "passthrough.pth" in err
 
 
-def test_a_published_network_that_is_not_there(refused, album, tmp_path, networks):
+def test_a_published_network_that_is_not_on_disk(refused, album, tmp_path, networks):
     photo = album.add("a.png")
     err = refused(photo, "-o", tmp_path / "out", model="GPEN-BFR-512")
     assert "gpen download GPEN-BFR-512" in err
@@ -175,7 +175,7 @@ def test_parsed_mask_without_weights(refused, album, tmp_path, networks):
     assert str(networks) in err
 
 
-def test_a_bad_list_of_faces(refused, album, tmp_path):
+def test_a_bad_faces_file(refused, album, tmp_path):
     photo = album.add("a.png")
     album.faces_file.write_text("{}")
     assert "is not a faces file" in refused(photo, "-o", tmp_path / "out")
@@ -183,7 +183,7 @@ def test_a_bad_list_of_faces(refused, album, tmp_path):
     assert "cannot be read" in refused(photo, "-o", tmp_path / "out")
 
 
-def test_a_device_that_is_not_there(refused, album, tmp_path):
+def test_an_unusable_device(refused, album, tmp_path):
     photo = album.add("a.png")
     for device in ("cuda:99", "toaster", "meta"):
         err = refused(photo, "-o", tmp_path / "out", "--device", device)
@@ -195,7 +195,7 @@ def test_float16_on_a_cpu(refused, album, tmp_path):
     assert "float16" in refused(photo, "-o", tmp_path / "out", "--device", "cpu", "--precision", "fp16")
 
 
-def test_a_report_that_cannot_be_written_is_known_before_the_work(refused, album, tmp_path):
+def test_a_report_that_cannot_be_written_is_reported_before_the_work(refused, album, tmp_path):
     photo = album.add("a.png")
     err = refused(photo, "-o", tmp_path / "out", "--report", photo / "report.json")
     assert "cannot be made" in err
@@ -217,6 +217,9 @@ def test_more_pixels_than_memory_would_hold(refused, album, tmp_path):
 def test_a_report_over_something_else(refused, album, tmp_path):
     photo = album.add("a.png")
     (tmp_path / "notes.txt").write_text("mine")
-    assert "ends in .json" in refused(photo, "-o", tmp_path / "out", "--report", tmp_path / "notes.txt")
+    err = refused(photo, "-o", tmp_path / "out", "--report", tmp_path / "notes.txt")
+    assert "The report is written as .json" in err
+        photo, "-o", tmp_path / "out", "--report", tmp_path / "notes.txt"
+    )
     assert "would replace" in refused(photo, "-o", tmp_path / "out", "--report", photo)
     assert "would replace" in refused(photo, "-o", tmp_path / "out", "--report", album.faces_file)

@@ -1,4 +1,4 @@
-"""Photos go in, restored ones come out, under the right names."""
+"""Photos in, restored photos out, under the right names."""
 
 from __future__ import annotations
 
@@ -166,7 +166,7 @@ def test_a_photo_given_twice_is_restored_once(restore, album, tmp_path):
 def test_which_faces(restore, album, tmp_path, one_face):
     photo = album.add("a.png", faces=[one_face(70, 50, 30), one_face(5, 5, 40)])
     run = restore(photo, "-o", tmp_path / "r.png", "--only-faces", "1")
-    assert "1 face restored, 1 left as they were." in run.out
+    assert "1 face restored, 1 skipped." in run.out
     changed = (read_picture(photo, 1).photo != read_picture(tmp_path / "r.png", 1).photo).any(axis=2)
     # Numbered from left to right, whatever the order in the file.
     assert changed[65, 85]
@@ -197,7 +197,7 @@ def test_a_region_restricts_the_faces_to_its_white(restore, album, tmp_path, one
     white[:, 56:] = 1
     write_picture(tmp_path / "right.png", Picture(white))
     run = restore(photo, "-o", tmp_path / "out", "--region", tmp_path / "right.png")
-    assert "1 face restored, 1 left as they were." in run.out
+    assert "1 face restored, 1 skipped." in run.out
     before, after = read_picture(photo, 1).photo, read_picture(tmp_path / "out" / "a.png", 1).photo
     assert np.array_equal(before[:, :45], after[:, :45])
     assert not np.array_equal(before, after)

@@ -1,4 +1,4 @@
-"""gpen colorize, inpaint and synthesize: the real commands on small pictures, with networks whose output is known."""
+"""`gpen colorize`, `inpaint` and `synthesize` on small pictures, with networks whose output is known."""
 
 from __future__ import annotations
 
@@ -173,7 +173,7 @@ def test_results_do_not_replace_masks(do, album, tmp_path):
     for arguments in (["-o", tmp_path / "masks", "--damage", tmp_path / "masks"], ["-o", mask, "--damage", mask]):
         run = do("inpaint", album.folder / "a.png", *arguments, "--overwrite")
         assert run.code == 1
-        assert "where the mask of the damage is. Choose another place with -o." in run.err
+        assert "where the damage mask is. Choose another output folder." in run.err
     assert mask.read_bytes() == before
 
 
@@ -193,10 +193,10 @@ def test_a_mask_of_another_size(do, album, tmp_path):
     assert not (tmp_path / "out.png").exists()
 
 
-def test_a_mask_that_is_not_there(do, album, tmp_path):
+def test_a_missing_mask(do, album, tmp_path):
     run = do("inpaint", album.add("a.png"), "-o", tmp_path / "out.png", "--damage", tmp_path / "none.png")
     assert run.code == 1
-    assert "There is no mask of the damage" in run.err
+    assert "none.png does not exist." in run.err
 
 
 def test_a_mask_drawn_on_a_transparent_ground(do, album, tmp_path):
@@ -216,7 +216,7 @@ def test_damage_beside_the_face_is_said_and_left(do, album, tmp_path):
     run = do("inpaint", source, "-o", tmp_path / "out.png", "--damage", mask)
     assert run.code == 0
     assert "no damage in it" in run.out
-    assert "100% of the damage lies outside of the faces and stays." in run.out
+    assert "100% of the damage lies outside the faces and stays." in run.out
     assert (tmp_path / "out.png").read_bytes() == source.read_bytes()
 
 
@@ -248,7 +248,7 @@ def test_wrong_weights_are_refused_with_both_names(do, album, tmp_path, command)
     faces = command != "synthesize"
     run = do(command, source, "-o", tmp_path / "out.png", "--model", "GPEN-BFR-512", *more, faces=faces)
     assert run.code == 1
-    assert "GPEN-BFR-512.pth is a GPEN 64 face restoration network, for the task restore;" in run.err
+    assert "GPEN-BFR-512.pth is a GPEN 64 face restoration network, for the task restore." in run.err
     assert f"such as {NAMES[command]}." in run.err
     assert not (tmp_path / "out.png").exists()
 

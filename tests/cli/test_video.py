@@ -1,4 +1,4 @@
-"""``gpen restore frames/ --video``: one clip in a folder, its faces followed before the first frame is restored."""
+"""`gpen restore frames/ --video`: faces are tracked through all frames before the first one is restored."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from bench.clip import solvay_clip
+from gpen.batch import video
 from gpen.faces.detection.detector import NetworkDetector
 from gpen.faces.face import Face
 from gpen.faces.faces_file import FacesFromFile
@@ -20,7 +21,7 @@ COUNT = 12
 
 
 def shaken(face: Face, seed: int) -> Face:
-    """The same face, seen by a detector that is off by a pixel."""
+    """The same face, with a detector error of about a pixel."""
     return Face(face.box, face.score, face.landmarks + np.random.default_rng(seed).normal(0, 1, (5, 2)))
 
 
@@ -40,7 +41,7 @@ def entries(path) -> dict[str, dict]:
 
 
 def landmarks(report: dict[str, dict], number: int) -> np.ndarray:
-    """Of one face, in the order of the frames: (frames, 5, 2)."""
+    """The landmarks of one face in the order of the frames, (frames, 5, 2)."""
     found = [
         face["landmarks"]
         for frame in range(1, COUNT + 1)
@@ -63,7 +64,7 @@ def test_a_folder_of_frames(restore, frames, tmp_path, files_in):
     assert np.abs(np.diff(smoothed, axis=0)[..., 0] - 2).max() < 1
 
 
-def test_without_the_flag_every_photo_is_taken_by_itself(restore, frames, tmp_path):
+def test_without_the_flag_every_photo_is_restored_by_itself(restore, frames, tmp_path):
     run = restore(frames.folder, "-o", tmp_path / "out", "--report", tmp_path / "r.json")
     assert run.code == 0
     assert "bridged" not in run.out
@@ -94,7 +95,7 @@ def test_a_person_is_chosen_by_number_through_the_clip(restore, frames, tmp_path
     assert [name for name in files_in(out) if "face" in name and "face01" not in name] == []
 
 
-def test_the_largest_face_is_the_one_that_is_it_throughout(restore, frames, tmp_path, one_face):
+def test_the_largest_face_is_chosen_for_the_whole_clip(restore, frames, tmp_path, one_face):
     for number in range(1, COUNT + 1):
         changing = 44 if number % 2 else 36
         frames.set_faces(f"frame{number}.png", [one_face(4, 6, changing), one_face(60, 44, 42)])
@@ -118,7 +119,7 @@ def test_resuming_restores_the_rest_as_a_whole_run_does(restore, frames, tmp_pat
         assert (first / name).read_bytes() == (second / name).read_bytes()
 
 
-def test_nothing_is_looked_for_where_nothing_is_left_to_do(restore, frames, tmp_path):
+def test_faces_are_not_tracked_if_all_results_exist(restore, frames, tmp_path):
     assert restore(frames.folder, "-o", tmp_path / "out", "--video").code == 0
     run = restore(frames.folder, "-o", tmp_path / "out", "--video")
     assert run.code == 0
@@ -150,7 +151,7 @@ def test_several_folders_are_refused(restore, album, tmp_path):
     album.add("b/frame1.png")
     run = restore(album.folder, "-o", tmp_path / "out", "--video")
     assert run.code == 1
-    assert "the frames of one video, in one folder; these lie in 2" in run.err
+    assert "These frames are in 2 folders" in run.err
 
 
 def test_frames_that_the_shell_has_listed(restore, frames, tmp_path):
@@ -158,13 +159,13 @@ def test_frames_that_the_shell_has_listed(restore, frames, tmp_path):
     assert restore(*listed, "-o", tmp_path / "out", "--video").code == 0
 
 
-def test_an_aligned_face_need_not_be_followed(gpen, frames, tmp_path):
+def test_aligned_faces_cannot_be_tracked(gpen, frames, tmp_path):
     run = gpen("colorize", frames.folder, "-o", tmp_path / "out", "--video", "--aligned")
     assert run.code == 2
     assert "leave --video out" in run.err
 
 
-def test_a_region_counts_in_each_frame(restore, frames, tmp_path):
+def test_the_region_applies_to_each_frame(restore, frames, tmp_path):
     white = np.zeros((96, 112, 3), np.float32)
     white[:40, :40] = 1
     write_picture(tmp_path / "region.png", Picture(white))
@@ -179,7 +180,7 @@ def test_a_region_counts_in_each_frame(restore, frames, tmp_path):
     assert "mask of the region has the shape" in run.err
 
 
-def test_every_frame_is_looked_at_once(restore, frames, tmp_path, monkeypatch):
+def test_every_frame_is_searched_once(restore, frames, tmp_path, monkeypatch):
     """And no picture is kept: what is left of a frame until all are read is small."""
     asked = []
     really = FacesFromFile.faces_for
@@ -193,9 +194,7 @@ def test_every_frame_is_looked_at_once(restore, frames, tmp_path, monkeypatch):
     assert len(asked) == len(set(asked)) == COUNT
 
 
-def test_no_more_than_two_frames_are_held_while_faces_are_looked_for(restore, frames, tmp_path, monkeypatch):
-    from gpen import video
-
+def test_no_more_than_two_frames_are_held_while_faces_are_detected(restore, frames, tmp_path, monkeypatch):
     held: list[weakref.ref] = []
     alive: list[int] = []
 
@@ -208,7 +207,7 @@ def test_no_more_than_two_frames_are_held_while_faces_are_looked_for(restore, fr
     monkeypatch.setattr(video, "read_picture", noted)
     assert restore(frames.folder, "-o", tmp_path / "out", "--video").code == 0
     assert len(held) == COUNT
-    # The one that is being looked at, the one that is being read, and one that is just being let go.
+    # The one being searched, the one being read, and one about to be released.
     assert max(alive) <= 3
 
 
@@ -220,7 +219,7 @@ def test_faces_are_coloured_in_the_same_way(gpen, frames, networks, tmp_path):
     assert "12 photos: 12 colorized; 24 faces colorized." in run.out
 
 
-def test_a_bad_weight_file_is_refused_before_faces_are_looked_for(gpen, frames, tmp_path):
+def test_a_bad_model_file_is_refused_before_faces_are_detected(gpen, frames, tmp_path):
     (tmp_path / "bad.pth").write_text("no weights")
     arguments = ["--model", tmp_path / "bad.pth", "--faces", frames.faces_file]
     run = gpen("restore", frames.folder, "-o", tmp_path / "out", "--video", *arguments)
@@ -230,7 +229,7 @@ def test_a_bad_weight_file_is_refused_before_faces_are_looked_for(gpen, frames, 
 
 
 def test_with_the_real_detector(restore, photos, detector_weights, tmp_path, monkeypatch):
-    """Passthrough weights: frames come out as they went in, and the detector sees each of them once."""
+    """With passthrough weights frames do not change, and the detector sees each of them once."""
     seen = []
     really = NetworkDetector.detect
     monkeypatch.setattr(NetworkDetector, "detect", lambda self, *photo: seen.append(len(photo)) or really(self, *photo))

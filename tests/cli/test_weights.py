@@ -22,7 +22,7 @@ def test_convert_a_file(gpen, networks, restore, album, tmp_path, files_in):
     tensors = torch.load(source, weights_only=True)
     for name, tensor in load_file(tmp_path / "net.safetensors").items():
         assert torch.equal(tensor, tensors[name])
-    # It restores to the same bytes.
+    # The result has the same bytes.
     photo = album.add("a.png")
     for name in ("net.pth", "net.safetensors"):
         assert restore(photo, "-o", tmp_path / f"{name}.png", model=str(tmp_path / name)).code == 0
@@ -34,7 +34,7 @@ def test_convert_does_not_overwrite(gpen, networks, tmp_path):
     (tmp_path / "net.safetensors").write_text("mine")
     run = gpen("convert", source)
     assert run.code == 1
-    assert "net.safetensors is already there." in run.err
+    assert "net.safetensors already exists." in run.err
     assert (tmp_path / "net.safetensors").read_text() == "mine"
     assert gpen("convert", source, "--overwrite").code == 0
     assert load_file(tmp_path / "net.safetensors")
@@ -102,17 +102,17 @@ def test_inspect(gpen, networks, tmp_path):
     assert said["what"] == "GPEN 64 face restoration network"
     assert said["size"] == "64 in, 64 out"
     assert said["channels"] == "channel multiplier 2, narrow 0.0625"
-    assert said["style"] == "16 numbers, 2 mapping layers"
+    assert said["style"] == "16 dimensions, 2 mapping layers"
     tensors = torch.load(source, weights_only=True)
     learnt = sum(tensor.numel() for name, tensor in tensors.items() if not name.endswith(".kernel"))
     assert said["parameters"] == f"{learnt:,}"
-    assert said["numbers"] == "float32"
+    assert said["dtype"] == "float32"
     assert said["sha256"] == hashlib.sha256(source.read_bytes()).hexdigest()
     assert "restore" in said["task"]
     assert "from -1 to 1" in said["task"]
 
 
-def test_inspect_shows_what_a_converted_file_says(gpen, networks, tmp_path):
+def test_inspect_shows_the_metadata_of_a_converted_file(gpen, networks, tmp_path):
     gpen("convert", networks / "negative.pth", "--half", "-o", tmp_path / "half.safetensors")
     run = gpen("inspect", tmp_path / "half.safetensors")
     assert "float16" in run.out
@@ -120,7 +120,7 @@ def test_inspect_shows_what_a_converted_file_says(gpen, networks, tmp_path):
     assert hashlib.sha256((networks / "negative.pth").read_bytes()).hexdigest() in run.out
 
 
-def test_inspect_what_is_no_network(gpen, tmp_path):
+def test_inspect_a_file_that_is_no_network(gpen, tmp_path):
     (tmp_path / "a.pth").write_text("<html>Not found</html>")
     for name in ("a.pth", "lost.pth"):
         run = gpen("inspect", tmp_path / name)
@@ -138,7 +138,7 @@ def test_models(gpen, networks, tmp_path, monkeypatch):
     lines = run.out.splitlines()
     assert lines[lines.index("GPEN-BFR-512  (network, restore)") + 1].strip() == str(tmp_path / "GPEN-BFR-512.pth")
     assert lines[lines.index("yunet  (detector)") + 1].strip() == "not on disk; gpen download yunet"
-    assert lines[lines.index("Other weight files:") + 1].strip() == str(tmp_path / "mine.pth")
+    assert lines[lines.index("Other model files:") + 1].strip() == str(tmp_path / "mine.pth")
     assert f"    {tmp_path / 'lost'} (does not exist)" in lines
     assert "non-commercial" in run.out
     assert "MIT" in run.out
