@@ -99,8 +99,7 @@ class GpenPostprocessing(scripts_postprocessing.ScriptPostprocessing):
                 weights=network_path(model or default_model(row), row),
                 options=options_from(values),
                 damage=_transparent(pp.image) if row.needs_damage_mask else None,
-                # The panel shows the checkbox for every task.
-                aligned=bool(aligned) and row.accepts_aligned,
+                aligned=bool(aligned),
             )
             result = engine.run(np.asarray(pp.image.convert("RGB")), request)
             pp.image = _picture(result, pp.image, row)

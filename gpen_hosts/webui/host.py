@@ -130,7 +130,7 @@ class PictureRequest:
     damage: FloatImage | None = None
     """(H, W), above 0.5 where the picture is damaged; for inpainting."""
     aligned: bool = False
-    """Whether the whole picture is one aligned face."""
+    """Whether the whole picture is one aligned face; ignored for tasks that do not accept that."""
 
 
 class Engine:
@@ -145,20 +145,22 @@ class Engine:
         Interrupt and Skip stop it between faces: the result is the picture so far.
         """
         task, options, device = request.task, request.options, _device()
+        # The panel shows the checkbox, and the API has the field, for every task.
+        aligned = task.is_aligned(request.aligned and task.accepts_aligned)
         if getattr(shared.cmd_opts, "no_half", False):
             options = dataclasses.replace(options, precision="fp32")
         hooks = HostHooks(before_model=lambda path, dtype: make_room(path, device, dtype))
         loader = ComponentLoader(folders(), device, cache=self.cache, hooks=hooks)
         try:
             with _progress() as on_progress:
-                needs = Needs.of(task, options, aligned=request.aligned)
+                needs = Needs.of(task, options, aligned=aligned)
                 components = loader.load(task, request.weights, options, needs)
                 with torch.inference_mode(False):
                     components.model.network.to(device)
                 return run_task(
                     task,
                     to_float(image),
-                    face_source(task, options, components.detector, aligned=task.is_aligned(request.aligned)),
+                    face_source(task, options, components.detector, aligned=aligned),
                     components,
                     options,
                     inputs=PhotoInputs(damage=request.damage),

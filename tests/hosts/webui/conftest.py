@@ -25,13 +25,13 @@ MakeClient = Callable[[WebUI], Any]
 
 
 @pytest.fixture(scope="session")
-def reference(made_models: dict[str, Path], detector_weights: Path) -> Reference:
+def reference(synthetic_models: dict[str, Path], detector_weights: Path) -> Reference:
     """Restores a picture without a host, with the marker weights by default, in the precision "auto"."""
     detector = make_detector("yunet", [detector_weights])
     dtype = pick_dtype("auto", torch.device("cpu"))
 
     def make(pixels: Pixels, network: str = "marker-256", **options: Any) -> Restoration:
-        model = load_model(made_models[f"facerestore_models/{network}.safetensors"], "cpu", dtype)
+        model = load_model(synthetic_models[f"facerestore_models/{network}.safetensors"], "cpu", dtype)
         return restore(pixels.astype(np.float32) / 255, model, detector, Options(**options))
 
     return make

@@ -29,8 +29,8 @@ ALLOWED = ("data.pkl", "version")
 
 
 @pytest.fixture
-def state(made_models: dict[str, Path]) -> dict[str, Tensor]:
-    return dict(load_model(made_models["facerestore_models/marker-256.safetensors"]).network.state_dict())
+def state(synthetic_models: dict[str, Path]) -> dict[str, Tensor]:
+    return dict(load_model(synthetic_models["facerestore_models/marker-256.safetensors"]).network.state_dict())
 
 
 @pytest.fixture

@@ -40,9 +40,9 @@ def as_restoration(restoration: Restoration, pixels: Pixels) -> Restoration:
 
 
 @pytest.fixture
-def corrupted(forge: WebUI, made_models: dict[str, Path]) -> Any:
+def corrupted(forge: WebUI, synthetic_models: dict[str, Path]) -> Any:
     """A .pth file that the setting names: its zip directory is intact, one of its members is not."""
-    state = load_model(made_models["facerestore_models/passthrough-256.safetensors"]).network.state_dict()
+    state = load_model(synthetic_models["facerestore_models/passthrough-256.safetensors"]).network.state_dict()
     file = forge.data / "models" / "facerestore_models" / "corrupted.pth"
     torch.save(state, file)
     start = zipfile.ZipFile(file).infolist()[9].header_offset

@@ -36,12 +36,12 @@ def test_no_half_overrides_the_setting(forge: WebUI, parts: Parts, caplog: pytes
 
 
 def test_forge_s_memory_manager_makes_room(
-    forge: WebUI, made_models: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+    forge: WebUI, synthetic_models: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[tuple[int, torch.device]] = []
     manager = importlib.import_module("backend.memory_management")
     monkeypatch.setattr(manager, "free_memory", lambda size, device: asked.append((size, device)))
-    file = made_models["facerestore_models/passthrough-256.safetensors"]
+    file = synthetic_models["facerestore_models/passthrough-256.safetensors"]
     forge.adapter.make_room(file, torch.device("cuda"), torch.float32)
     forge.adapter.make_room(file, torch.device("cpu"), torch.float32)
     model = load_model(file)
@@ -66,12 +66,12 @@ def test_networks_stay_in_memory_only_if_the_setting_says_so(
         assert len(loaded) == loads
 
 
-def test_a_changed_file_is_loaded_again(forge: WebUI, parts: Parts, made_models: dict[str, Path]) -> None:
+def test_a_changed_file_is_loaded_again(forge: WebUI, parts: Parts, synthetic_models: dict[str, Path]) -> None:
     file = forge.data / "models" / "facerestore_models" / "changing.safetensors"
     forge.opts.gpen_model = file.name
     results = []
     for network in ("passthrough-256", "marker-256"):
-        file.write_bytes(made_models[f"facerestore_models/{network}.safetensors"].read_bytes())
+        file.write_bytes(synthetic_models[f"facerestore_models/{network}.safetensors"].read_bytes())
         results.append(restore_faces(forge, parts.left))
     file.unlink()
     assert np.abs(results[0].astype(int) - results[1]).max() > 20
@@ -121,11 +121,11 @@ def test_the_folder_of_our_flag_comes_first(forge: WebUI) -> None:
 
 
 def test_networks_of_the_host_s_own_restorers_are_not_listed(
-    forge: WebUI, made_models: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    forge: WebUI, synthetic_models: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Guides put GPEN's files into models/GFPGAN, among GFPGAN's."""
     ours = tmp_path / "my-network.safetensors"
-    ours.write_bytes(made_models["facerestore_models/passthrough-256.safetensors"].read_bytes())
+    ours.write_bytes(synthetic_models["facerestore_models/passthrough-256.safetensors"].read_bytes())
     for name in ("GFPGANv1.4.pth", "codeformer-v0.1.0.pth", "detection_Resnet50_Final.pth", "parsing_parsenet.pth"):
         (tmp_path / name).write_bytes(b"something else")
     monkeypatch.setattr(forge.adapter, "folders", lambda: [tmp_path])

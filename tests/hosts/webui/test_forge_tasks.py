@@ -109,6 +109,12 @@ def test_the_panel_colorizes_all_of_an_aligned_portrait(forge: WebUI, parts: Par
     assert (picture[..., 0] - picture[..., 2])[middle].min() > 10
 
 
+def test_aligned_is_ignored_where_faces_are_looked_for(forge: WebUI, client: Any, parts: Parts) -> None:
+    assert run(forge, parts.left, aligned=True).info["Postprocess GPEN faces"] == 5
+    response = client.post("/gpen/restore", json={"image": encoded(parts.left), "aligned": True})
+    assert response.json()["faces"] == 5
+
+
 def test_the_panel_inpaints_what_is_transparent(
     forge: WebUI, parts: Parts, installed: dict[str, Path], hole: tuple[slice, slice], filled: Any
 ) -> None:
