@@ -1,8 +1,8 @@
-"""`make demo`: spoils a portrait, restores its face, and writes a before/after picture.
+"""`make demo`: degrades a portrait, restores its face, and writes a before/after picture.
 
-The portrait is NASA's photograph of the astronaut Eileen Collins, in the public domain, which scikit-image
-ships. Nothing is downloaded: without trained weights on disk it uses made ones that only sharpen, and says so
-on the picture; without the detector's weights it takes the face from astronaut_faces.json beside this file.
+The portrait is NASA's photo of the astronaut Eileen Collins, in the public domain, which scikit-image ships. Nothing is
+downloaded. Without a trained model on disk, synthetic weights that only sharpen are used, and the picture says so.
+Without the YuNet detector on disk, the face is read from astronaut_faces.json.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
-import cv2  # noqa: E402 - the checkout is on the path only now
+import cv2  # noqa: E402 - needs the checkout on sys.path
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from skimage import data  # noqa: E402
@@ -29,11 +29,11 @@ from gpen.weights.catalog import find_published  # noqa: E402
 from gpen.weights.search import default_network, find_file, search_folders  # noqa: E402
 
 OUTPUT = HERE.parent / "demo-output"
-STAND_IN = gpen.Spec(in_size=256, out_size=256, channel_multiplier=2, narrow=1 / 16)
+SYNTHETIC = gpen.Spec(in_size=256, out_size=256, channel_multiplier=2, narrow=1 / 16)
 
 
 def main() -> None:
-    before = spoil(data.astronaut())
+    before = degrade(data.astronaut())
     model, caption = load_best()
     faces = find_faces(before)
     start = time.perf_counter()
@@ -47,8 +47,8 @@ def main() -> None:
     print(f"Look at {OUTPUT / 'before_after.png'}")
 
 
-def spoil(photo: Drawing) -> FloatImage:
-    """Blur, noise and JPEG, as a bad scan has them: uint8 (H, W, 3) to float32 [0, 1]."""
+def degrade(photo: Drawing) -> FloatImage:
+    """Add blur, noise and JPEG artefacts, as in a bad scan: uint8 (H, W, 3) to float32 [0, 1]."""
     rng = np.random.default_rng(0)
     blurred = cv2.GaussianBlur(photo, (0, 0), 1.3).astype(np.float32)
     noisy = np.clip(blurred + rng.normal(0, 1.5, blurred.shape), 0, 255).astype(np.uint8)
@@ -58,31 +58,31 @@ def spoil(photo: Drawing) -> FloatImage:
 
 
 def load_best() -> tuple[gpen.Model, str]:
-    """The best trained network on disk, else made weights that sharpen; and what to write on the picture."""
+    """The best trained model on disk, else synthetic weights that sharpen; and a caption."""
     weights = default_network(search_folders())
     if weights is not None:
         model = gpen.load_model(weights)
         print(f"Restoring with {weights}.")
         return model, f"after ({model.spec.title})"
     print(
-        "No trained GPEN weights are on disk (see README, Weights). Restoring with a STAND-IN: made weights "
-        "that only sharpen, not a trained model."
+        "No trained GPEN model is on disk (see the README). Restoring with SYNTHETIC WEIGHTS that only sharpen, not "
+        "with a trained model."
     )
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "stand-in.pth"
-        torch.save(synthetic_weights(STAND_IN, kernel=SHARPEN), path)
-        return gpen.load_model(path), "after: STAND-IN weights that only sharpen, no trained model"
+        path = Path(folder) / "synthetic.pth"
+        torch.save(synthetic_weights(SYNTHETIC, kernel=SHARPEN), path)
+        return gpen.load_model(path), "after: SYNTHETIC weights that only sharpen, no trained model"
 
 
 def find_faces(photo: FloatImage) -> list[gpen.Face]:
-    """The faces that YuNet finds where its weights are on disk, else those in the file beside this script."""
+    """The faces that YuNet detects, or those in astronaut_faces.json if it is not on disk or finds none."""
     if find_file(find_published("yunet"), search_folders(kind="detector")) is not None:
-        print("Finding faces with YuNet.")
+        print("Detecting faces with YuNet.")
         faces = gpen.make_detector("yunet").detect(photo)
         if faces:
             return faces
     path = HERE / "astronaut_faces.json"
-    print(f"The detector's weights are not on disk, or it found no face: taking the face from {path.name}.")
+    print(f"YuNet is not on disk, or found no face: reading the face from {path.name}.")
     height, width = photo.shape[:2]
     return FacesFromFile(path).faces_for("astronaut.png", width, height)
 
@@ -92,7 +92,7 @@ def compare(before: FloatImage, after: FloatImage, caption: str) -> Drawing:
 
 
 def closer(before: FloatImage, restoration: gpen.Restoration) -> Drawing:
-    """The surroundings of the first face, before and after, at the size of the whole photograph."""
+    """The surroundings of the first face, before and after, at the size of the whole photo."""
     height, width = before.shape[:2]
     face = restoration.faces[0].face
     side = round(1.6 * face.height)

@@ -1,8 +1,8 @@
-"""`make demo`, its second half: colour, damage, a segmentation map and a background, one row each of a picture.
+"""`make demo`, second part: a picture with one row each for colour, damage, a segmentation map and a background.
 
-Nothing is downloaded: where trained weights are not on disk it uses made ones that only tint, fill, return the map or
-sharpen, and says so on the picture; the upscaler is always a made one, which repeats pixels. The portrait is that of
-demo.py.
+Nothing is downloaded. Without trained models on disk, synthetic weights are used that only tint, fill, return the map
+or sharpen, and the picture says so. The upscaler always has synthetic weights, which repeat pixels. The portrait is
+that of demo.py.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ from gpen.images.picture import FloatImage
 from gpen.network.synthetic import IDENTITY, SHARPEN, synthetic_weights
 from gpen.weights.search import default_network, search_folders
 
-STAND_IN = gpen.Spec(in_size=512, out_size=512, channel_multiplier=2, narrow=1 / 8)
+SYNTHETIC = gpen.Spec(in_size=512, out_size=512, channel_multiplier=2, narrow=1 / 8)
 TINT = (0.25, -0.05, -0.22)
-MADE: dict[str, dict[str, Any]] = {
+WEIGHTS: dict[str, dict[str, Any]] = {
     "colorize": {"color_matrix": [[0.8 * value for value in row] for row in IDENTITY], "color_bias": TINT},
     "inpaint": {"color_matrix": [[0.05 * value for value in row] for row in IDENTITY], "color_bias": TINT},
-    "segmentation": {},
+    "synthesize": {},
     "restore": {"kernel": SHARPEN},
 }
-"""Weights that give every grey the same tint, that fill damage with it, that return the map, and that sharpen."""
+"""Arguments for synthetic weights that tint every grey, fill damage with that tint, return the map, or sharpen."""
 
 
 def main() -> None:
@@ -47,7 +47,7 @@ def main() -> None:
     rows = [
         row("colorize", grey, lambda model: gpen.colorize(grey, model, faces)),
         row("inpaint", painted, lambda model: gpen.inpaint(painted, damage, model, faces)),
-        row("segmentation", segmentation_map(), lambda model: gpen.synthesize(segmentation_map(), model)),
+        row("synthesize", segmentation_map(), lambda model: gpen.synthesize(segmentation_map(), model)),
         background_row(faces),
     ]
     OUTPUT.mkdir(exist_ok=True)
@@ -61,42 +61,42 @@ def row(task: str, before: FloatImage, work: Callable[[gpen.Model], gpen.Restora
     if weights is not None:
         model, caption = gpen.load_model(weights), f"{task}: {weights.name}"
     else:
-        model, caption = stand_in(task), f"{task}: STAND-IN weights, no trained model"
+        model, caption = synthetic_model(task), f"{task}: SYNTHETIC weights, no trained model"
     result = work(model)
     print(f"{caption}. {result.summary}")
     return side_by_side([drawing_of(before), drawing_of(result.photo)], ["before", caption])
 
 
 def background_row(faces: Sequence[gpen.Face]) -> Drawing:
-    """Part of the portrait at twice its size: the face from the network, all else from an upscaler."""
+    """Part of the portrait at twice its size: the face from the network, the background from an upscaler."""
     photo = data.astronaut().astype(np.float32) / 255
     weights = default_network(search_folders())
-    model = gpen.load_model(weights) if weights is not None else stand_in("restore")
+    model = gpen.load_model(weights) if weights is not None else synthetic_model("restore")
     result = gpen.restore(photo, model, faces, background=repeating_upscaler()(photo))
     x, y = (round(2 * v - 256) for v in faces[0].center)
     part = slice(max(y, 0), max(y, 0) + 512), slice(max(x, 0), max(x, 0) + 512)
     enlarged = cv2.resize(photo, None, fx=2, fy=2, interpolation=cv2.INTER_LINEAR)
-    name = weights.name if weights is not None else "STAND-IN"
-    captions = ["before, enlarged", f"face: {name}; all else: STAND-IN upscaler"]
+    name = weights.name if weights is not None else "SYNTHETIC"
+    captions = ["before, enlarged", f"face: {name}; background: SYNTHETIC upscaler"]
     print(f"background: {captions[1]}. {result.summary}")
     return side_by_side([drawing_of(enlarged[part]), drawing_of(result.photo[part])], captions)
 
 
 def repeating_upscaler() -> gpen.Upscaler:
-    """Of a published architecture; its last convolution drops what the others made, and each pixel is repeated."""
+    """A published architecture with a zero last convolution, so that each pixel is repeated."""
     network = Compact(num_feat=8, num_conv=2, upscale=2)
     for parameter in network.body[-1].parameters():
         torch.nn.init.zeros_(parameter)
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "stand-in-x2.pth"
+        path = Path(folder) / "synthetic-x2.pth"
         torch.save({"params": network.state_dict()}, path)
         return gpen.load_upscaler(path)
 
 
-def stand_in(task: str) -> gpen.Model:
+def synthetic_model(task: str) -> gpen.Model:
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "stand-in.pth"
-        torch.save(synthetic_weights(STAND_IN, **MADE[task]), path)
+        path = Path(folder) / "synthetic.pth"
+        torch.save(synthetic_weights(SYNTHETIC, **WEIGHTS[task]), path)
         return gpen.load_model(path, task=task)
 
 
@@ -108,7 +108,7 @@ def scratches(shape: tuple[int, int]) -> FloatImage:
 
 
 def segmentation_map() -> FloatImage:
-    """A head in flat colours: a drawing, not one of the maps that the network was trained with."""
+    """A head in flat colours: a drawing, not one of the maps that the network was trained on."""
     drawing = np.full((512, 512, 3), (60, 60, 80), np.uint8)
 
     def ellipse(x: int, y: int, wide: int, high: int, color: tuple[int, int, int]) -> None:

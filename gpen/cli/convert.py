@@ -16,7 +16,7 @@ def run(arguments: argparse.Namespace) -> int:
         _print(convert(path, arguments.output, half=half, overwrite=overwrite, task=arguments.task))
         return 0
     if arguments.output is not None:
-        raise FilesError("The files of a folder are converted in place: leave -o out, or convert a single file.")
+        raise FilesError("Files of a folder are written beside their sources: leave -o out, or convert a single file.")
     if arguments.task is not None:
         raise FilesError("The models in a folder may be for several tasks: leave --task out, or convert a single file.")
     result = convert_folder(path, half=half, overwrite=overwrite)

@@ -302,7 +302,7 @@ def test_a_closed_stdout_is_not_a_failure_of_the_photo_in_the_network(
     """As with `gpen restore ... | head`: printing raises while the network works on the second photo."""
     for name in ("0.png", "1.png", "2.png"):
         album.add(name)
-    queued, calls, told = [], [], []
+    queued, calls, reported = [], [], []
     really_restore = stages.run_task
     on_queued(queued.append)
 
@@ -313,7 +313,7 @@ def test_a_closed_stdout_is_not_a_failure_of_the_photo_in_the_network(
         return really_restore(*arguments, **more)
 
     def ends(result):
-        told.append((result.job.photo.name, result.status))
+        reported.append((result.job.photo.name, result.status))
         if where == "ends":
             raise BrokenPipeError
 
@@ -325,7 +325,7 @@ def test_a_closed_stdout_is_not_a_failure_of_the_photo_in_the_network(
     jobs, _ = plan([str(album.folder)], tmp_path / "out")
     with pytest.raises(BrokenPipeError):
         PrefetchPipeline(processor()).run(jobs, lambda job: on_progress, ends)
-    assert set(told) == {("0.png", Status.DONE)}
+    assert set(reported) == {("0.png", Status.DONE)}
     assert files_in(tmp_path / "out") == ["0.png"]
 
 

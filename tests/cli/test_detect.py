@@ -21,9 +21,9 @@ def group(photos, tmp_path_factory):
 
 
 def test_a_faces_file_restores_like_the_detector(gpen, group, networks, detector_weights, tmp_path):
-    places = ["--models-path", networks, "--models-path", detector_weights]
+    folders = ["--models-path", networks, "--models-path", detector_weights]
     listed = tmp_path / "new" / "faces.json"
-    run = gpen("detect", group, "--json", listed, *places)
+    run = gpen("detect", group, "--json", listed, *folders)
     assert run.code == 0
     faces = json.loads(listed.read_text(encoding="utf-8"))["photos"][0]["faces"]
     assert len(faces) >= 3
@@ -32,9 +32,9 @@ def test_a_faces_file_restores_like_the_detector(gpen, group, networks, detector
 
     directly, by_list = tmp_path / "directly.png", tmp_path / "by_list.png"
     report = tmp_path / "report.json"
-    run = gpen("restore", group, "-o", directly, *places, "--model", "negative", "--report", report)
+    run = gpen("restore", group, "-o", directly, *folders, "--model", "negative", "--report", report)
     assert "faces from yunet" in run.out
-    assert gpen("restore", group, "-o", by_list, *places, "--model", "negative", "--faces", listed).code == 0
+    assert gpen("restore", group, "-o", by_list, *folders, "--model", "negative", "--faces", listed).code == 0
     reported = json.loads(report.read_text(encoding="utf-8"))[0]["faces"]
     assert [face["box"] for face in reported] == [face["box"] for face in faces]
     one, two = (read_picture(path, 1).photo for path in (directly, by_list))
@@ -73,9 +73,9 @@ def test_the_detection_threshold(gpen, group, detector_weights):
 
 
 def test_a_faces_file_of_a_folder_serves_its_subfolders(gpen, group, networks, detector_weights, tmp_path):
-    for place in ("in/a.png", "in/sub/a.png"):
-        (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(group, tmp_path / place)
+    for name in ("in/a.png", "in/sub/a.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(group, tmp_path / name)
     # A photo of the same name, size and without faces.
     write_picture(tmp_path / "in" / "a.png", Picture(np.zeros((120, 270, 3), np.float32)))
     listed = tmp_path / "faces.json"
@@ -94,12 +94,12 @@ def test_photos_of_one_name_are_listed_by_their_paths(gpen, group, detector_weig
         path.parent.mkdir()
         shutil.copy(group, path)
     listed = tmp_path / "faces.json"
-    places = ["--models-path", detector_weights]
-    assert gpen("detect", *paths, "--json", listed, *places).code == 0
+    folders = ["--models-path", detector_weights]
+    assert gpen("detect", *paths, "--json", listed, *folders).code == 0
     names = [photo["path"] for photo in json.loads(listed.read_text(encoding="utf-8"))["photos"]]
     assert names == [path.as_posix() for path in paths]
     # Nor does one drawing replace the other.
-    assert gpen("detect", *paths, "--draw", "-o", tmp_path / "out", *places).code == 0
+    assert gpen("detect", *paths, "--draw", "-o", tmp_path / "out", *folders).code == 0
     assert len(files_in(tmp_path / "out")) == 2
 
 
@@ -156,12 +156,12 @@ def test_without_a_detector_or_photos(gpen, tmp_path):
 def test_an_edited_faces_file_is_not_overwritten(gpen, group, detector_weights, tmp_path):
     listed = tmp_path / "faces.json"
     listed.write_text("corrected")
-    places = ("--models-path", detector_weights)
-    run = gpen("detect", group, "--json", listed, *places)
+    folders = ("--models-path", detector_weights)
+    run = gpen("detect", group, "--json", listed, *folders)
     assert run.code == 1
     assert "Use --overwrite to replace it." in run.err
     assert listed.read_text() == "corrected"
-    assert gpen("detect", group, "--json", listed, "--overwrite", *places).code == 0
+    assert gpen("detect", group, "--json", listed, "--overwrite", *folders).code == 0
     assert json.loads(listed.read_text(encoding="utf-8"))["format"] == "gpen-faces"
 
 

@@ -219,7 +219,5 @@ def test_a_report_over_something_else(refused, album, tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     err = refused(photo, "-o", tmp_path / "out", "--report", tmp_path / "notes.txt")
     assert "The report is written as .json" in err
-        photo, "-o", tmp_path / "out", "--report", tmp_path / "notes.txt"
-    )
     assert "would replace" in refused(photo, "-o", tmp_path / "out", "--report", photo)
     assert "would replace" in refused(photo, "-o", tmp_path / "out", "--report", album.faces_file)

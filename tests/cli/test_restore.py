@@ -113,7 +113,7 @@ def test_upscale(restore, album, tmp_path):
     small, large = read_picture(photo, 1), read_picture(tmp_path / "r.png", 1)
     assert (large.width, large.height) == (small.width * 1.5, small.height * 1.5)
     assert large.alpha is not None
-    # The middle of the face, inverted, at its new place.
+    # The middle of the face, inverted, at its new position.
     assert np.abs(large.photo[74, 84] - (1 - small.photo[49, 56])).max() <= 4 / 255
 
 

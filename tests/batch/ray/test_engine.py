@@ -248,14 +248,14 @@ def test_interrupted_with_control_c(on_ray, album, tmp_path):
     report = tmp_path / "report.json"
     process = on_ray(*paths, "-o", tmp_path / "out", "--report", report)
     process.stdout.readline()
-    told = process.stdout.readline()
+    first = process.stdout.readline()
     _, descriptor = pipe.wait_for_reader()
     process.send_signal(signal.SIGINT)
     out, err = finish(process, 130)
     pipe.wait_for_end(descriptor)
     assert "gpen: Interrupted; finished results stay." in err
     # It may have been interrupted between recording a result and printing it.
-    assert 1 <= (told + out).count(" -> ") <= len(entries_of(report)) < 16
+    assert 1 <= (first + out).count(" -> ") <= len(entries_of(report)) < 16
 
 
 def test_workers_find_the_same_detector_as_the_command(
