@@ -1,1 +1,1 @@
-"""Photo to faces and back: detection, selection, alignment, masks, pasting."""
+"""Faces: detection, selection, alignment, masks, pasting."""

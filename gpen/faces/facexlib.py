@@ -1,6 +1,6 @@
-"""The networks of the package facexlib: imported on use, built directly, their weights read safely.
+"""The networks of the package facexlib: imported on first use, built directly, their weights read safely.
 
-facexlib's own helpers download into the package's folder and unpickle; they are not used.
+facexlib's own helpers are not used: they download into the package's folder and unpickle.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _LARGEST_FILE = 1 << 30
 
 
 def facexlib_module(name: str) -> Any:
-    """Import ``facexlib.<name>``; FaceError with the reason when that fails, in whatever way it fails."""
+    """Import ``facexlib.<name>``. Raises FaceError with the reason, whatever the import raised."""
     try:
         return importlib.import_module(f"facexlib.{name}")
     except Exception as error:
@@ -31,12 +31,12 @@ def facexlib_module(name: str) -> Any:
         reason = f"{type(error).__name__}: {text}" if text else type(error).__name__
         raise FaceError(
             f"The Python package facexlib cannot be used here ({reason}). RetinaFace, the parsed mask and the "
-            "identity guard need it; YuNet and the other masks do not."
+            "identity guard need it: install it again, or use YuNet, another mask, and no guard."
         ) from error
 
 
 def facexlib_problem(name: str) -> str | None:
-    """None where ``facexlib.<name>`` can be imported, else why not."""
+    """Why ``facexlib.<name>`` cannot be imported, or None if it can."""
     try:
         facexlib_module(name)
     except FaceError as error:
@@ -45,15 +45,15 @@ def facexlib_problem(name: str) -> str | None:
 
 
 def load_weights(network: torch.nn.Module, weights: Path, what: str) -> None:
-    """Put the tensors of a .pth or .safetensors file into ``network``, which ends in evaluation mode.
+    """Load a .pth or .safetensors file into ``network`` and switch it to evaluation mode.
 
-    ``what`` names the network in the errors: FilesError when the file cannot be read, FaceError when it is
-    damaged, unsafe, or for another network. No code in the file is run.
+    No code in the file is run. what: names the network in errors. Raises FilesError if the file cannot be read,
+    FaceError if it is damaged, unsafe, or for another network.
     """
     weights = Path(weights)
     header = _read_header(weights, what)
     wanted = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
-    # Before any number is read, so that memory is taken for the network's own shapes only.
+    # Before any tensor is read, so that memory is only ever allocated for the network's own shapes.
     stated = {name: info.shape for name, info in header.tree.items()}
     _check(_unwrapped(stated), wanted, weights, what)
     given = _read(header, what)
@@ -65,12 +65,12 @@ def load_weights(network: torch.nn.Module, weights: Path, what: str) -> None:
 
 
 def _unwrapped(values: dict[str, Value]) -> dict[str, Value]:
-    """Without the prefix that training on several devices leaves."""
+    """The state dict without the prefix that nn.DataParallel leaves."""
     return {name.removeprefix("module."): value for name, value in values.items()}
 
 
 def _check(given: _Shapes, wanted: _Shapes, weights: Path, what: str) -> None:
-    # A counter for training, which old files lack.
+    # A counter for training, missing from old files.
     names = {name for name in wanted if not name.endswith("num_batches_tracked")}
     missing = sorted(names - given.keys())
     extra = sorted(given.keys() - wanted.keys())
@@ -86,17 +86,20 @@ def _check(given: _Shapes, wanted: _Shapes, weights: Path, what: str) -> None:
             *([f"{len(shapes)} have another shape ({_few(shapes)})"] if shapes else []),
         ]
         raise FaceError(
-            f"{weights} does not hold the weights of {what}: of its {len(names)} tensors, {', '.join(found)}."
+            f"{weights} does not hold the weights of {what}: of its {len(names)} tensors, {', '.join(found)}. "
+            "Get the right file."
         )
 
 
 def _read_header(weights: Path, what: str) -> Header:
-    """Say what is in the file: tensors by name, nothing else."""
+    """The file's header, which lists named tensors and nothing else."""
     try:
         size = weights.stat().st_size
         weights.open("rb").close()
     except OSError as error:
-        raise FilesError(f"The weights of {what}, {weights}, cannot be read: {error.strerror}.") from error
+        raise FilesError(
+            f"The weights of {what}, {weights}, cannot be read: {error.strerror}. Check the file, or get it again."
+        ) from error
     try:
         header = read_header(weights)
     except CheckpointError as error:

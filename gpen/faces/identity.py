@@ -1,4 +1,4 @@
-"""Whether a face is still the same person's: facexlib's ArcFace network, and what is done where it is not."""
+"""The identity guard: facexlib's ArcFace tells whether a restored face still shows the same person."""
 
 from __future__ import annotations
 
@@ -20,30 +20,33 @@ from .facexlib import facexlib_module, load_weights
 from .resample import warp
 
 SIZE = 112
-"""Height and width of the pictures that the network takes."""
+"""Height and width of the network's input, in pixels."""
 
 TEMPLATE = np.array(
     [(38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366), (41.5493, 92.3655), (70.7299, 92.2041)]
 )
-"""Where the five landmarks lie in them. Source: Deng et al., "ArcFace", CVPR 2019, and the code published with it."""
+"""The five landmarks in the input, in pixels. Source: Deng et al., "ArcFace", CVPR 2019, and its published code."""
 
 _STEPS = 6
-"""Halvings until a face that is blended back is as near to the limit as is told."""
+"""Bisection steps to the largest share of a face that stays within the limit."""
 
 
 class Recognizer(Protocol):
-    """What tells people apart, as :class:`FaceRecognizer` does."""
+    """A face recogniser, such as :class:`FaceRecognizer`."""
 
     def embed(self, crop: FloatImage, landmarks: NDArray[np.float64]) -> NDArray[np.float32]:
-        """Crop (S, S, 3), RGB, [0, 1], and landmarks (5, 2) in it, to a vector of length 1."""
+        """The embedding of a face, a vector of length 1.
+
+        crop: (S, S, 3), RGB, [0, 1]. landmarks: (5, 2), in its pixels.
+        """
         ...
 
 
 class FaceRecognizer:
-    """ArcFace, an IR-SE ResNet-50. ``device``: as PyTorch names it.
+    """ArcFace, an IR-SE ResNet-50.
 
-    FilesError when the weights cannot be read; FaceError when they are for another network or facexlib does not
-    import.
+    device: as PyTorch names it. Raises FilesError if the weights cannot be read, FaceError if they are for another
+    network or facexlib cannot be imported.
     """
 
     def __init__(self, weights: Path, device: str = "cpu") -> None:
@@ -53,7 +56,7 @@ class FaceRecognizer:
         self._network = network.to(device)
 
     def embed(self, crop: FloatImage, landmarks: NDArray[np.float64]) -> NDArray[np.float32]:
-        """Crop (S, S, 3), RGB, [0, 1], and landmarks (5, 2) in its pixels, to a vector (512,) of length 1."""
+        """See :class:`Recognizer`; the embedding has the shape (512,). Raises FaceError if it holds NaN or Inf."""
         import torch
 
         face = np.clip(warp(crop, similarity(landmarks, TEMPLATE), (SIZE, SIZE)), 0, 1)
@@ -62,33 +65,36 @@ class FaceRecognizer:
             vector = self._network(torch.from_numpy(pixels)[None].to(self._device))[0]
         embedded = np.asarray(vector.float().cpu().numpy(), dtype=np.float32)
         if not np.isfinite(embedded).all():
-            raise FaceError("The identity of a face cannot be told: ArcFace returned values that are no numbers.")
+            raise FaceError(
+                "The identity of a face cannot be measured: ArcFace returned NaN or Inf. Get its file again, or turn "
+                "the identity guard off."
+            )
         return embedded
 
 
 @dataclass(frozen=True)
 class GuardDecision:
-    """What the guard says of a face.
-
-    distance: cosine distance between it before and after, 0 (the same) to 2, as it is laid over the photo. factor: how
-    much of it is laid over, times the strength; 0 where the original is kept, and then the distance is what it would
-    have been. limit: what it was compared with.
-    """
+    """What the guard decides about a face."""
 
     distance: float
+    """The cosine distance between the face before and after, 0 (the same) to 2, as it is pasted; if the original is
+    kept, as it would have been pasted at full strength."""
     factor: float
+    """What to multiply the strength by, 0 to 1; 0 keeps the original."""
     limit: float
+    """The largest distance allowed."""
 
     @property
     def reason(self) -> str:
         """Why the original is kept."""
-        return f"it would be another person's: its identity moves by {self.distance:.2f}, more than {self.limit:g}"
+        return f"it would show another person: its identity moves by {self.distance:.2f}, more than {self.limit:g}"
 
 
 class IdentityGuard:
-    """Keeps restored faces within a cosine distance ``limit`` of the originals.
+    """Keeps restored faces within a cosine distance of the originals.
 
-    blend: whether a face beyond it is blended back until it is within; otherwise its original is kept.
+    limit: the largest distance, 0 to 2. blend: whether to blend less of a face beyond the limit, as much as stays
+    within; otherwise its original is kept.
     """
 
     def __init__(self, recognizer: Recognizer, limit: float, *, blend: bool) -> None:
@@ -99,9 +105,10 @@ class IdentityGuard:
     def judge(
         self, before: FloatImage, after: FloatImage, landmarks: NDArray[np.float64], strength: float
     ) -> GuardDecision:
-        """Of a crop before (S, S, 3) and after (T, T, 3), which is laid over with ``strength``.
+        """Decide how much of a restored face to paste.
 
-        landmarks: (5, 2), as fractions of the crop from edge to edge.
+        before: crop (S, S, 3). after: crop (T, T, 3), to be pasted with ``strength``, 0 to 1. Both RGB, [0, 1].
+        landmarks: (5, 2), as fractions of the crop, from edge to edge. Raises what the recogniser raises.
         """
         size = after.shape[0]
         if before.shape != after.shape:
@@ -113,8 +120,8 @@ class IdentityGuard:
 
         def distance(factor: float) -> float:
             share = np.float32(strength * factor)
-            laid = self._recognizer.embed(before + share * (after - before), points)
-            return float(1 - original @ laid)
+            pasted = self._recognizer.embed(before + share * (after - before), points)
+            return float(1 - original @ pasted)
 
         whole = distance(1)
         if whole <= self._limit:
@@ -133,10 +140,10 @@ class IdentityGuard:
 
 
 def find_recognizer(folders: Sequence[Path] = ()) -> Path:
-    """Return the file of ArcFace's weights, without reading it.
+    """The path of ArcFace's weights, which are not read.
 
-    ``folders``: the host's, searched before those of the environment and the user's cache. FilesError says what to get
-    when it is not there, FaceError why facexlib cannot be used.
+    folders: the host's, searched before those of the environment and the user's cache. Raises FilesError, which says
+    what to get, if they are not found; FaceError if facexlib cannot be imported.
     """
     weights = require_file(find_published("arcface"), search_folders(folders, kind="recognizer"))
     facexlib_module("recognition.arcface_arch")

@@ -1,4 +1,4 @@
-"""Restored crops back into the canvas, each touching no more than its own rectangle."""
+"""Pasting: restored crops are blended into the photo, each within its own rectangle."""
 
 from __future__ import annotations
 
@@ -14,39 +14,37 @@ from .mask import SIZE as MASK_SIZE
 from .resample import Matrix, apply, compose, invert, scaling, warp, warp_mask
 
 OVERLAP_SHARPNESS = 4
-"""Where masks overlap, faces share a pixel in proportion to this power of their masks: the face whose own
-middle is nearer prevails, and there is no seam between the two."""
-
+"""Where masks overlap, each face weighs as much as this power of its mask: the nearer face prevails, without a seam."""
 
 PostBlend = Callable[[FloatImage, FloatImage], FloatImage]
-"""What a part of the photo with faces pasted over it (h, w, 3) becomes, given the same part as it was."""
+"""Given a part of the photo with faces pasted (h, w, 3), and the same part before, returns the final pixels."""
 
 RegionMask = Callable[[slice, slice], FloatImage]
-"""How much a crop may change some rows and columns of the canvas: (h, w), 0 to 1."""
+"""Given rows and columns of the canvas, returns how much a crop may change them: (h, w), [0, 1]."""
 
 
 @dataclass(frozen=True, eq=False)
 class _Patch:
-    """What one face brings to its rectangle of the canvas: colours (h, w, 3) and how much they count (h, w).
-
-    shares: (h, w), how much they count beside other faces' colours.
-    """
+    """One face, resampled to its rectangle of the canvas."""
 
     rows: slice
     columns: slice
     colors: FloatImage
+    """(h, w, 3)."""
     weights: FloatImage
+    """(h, w): the mask, how much the colours count against the photo's."""
     shares: FloatImage
+    """(h, w): how much they count against other faces'."""
 
 
 class Canvas:
-    """A photo (H, W, 3) that faces are pasted into. Only :meth:`blend` changes it, where it may.
+    """A photo (H, W, 3) that faces are pasted into; only ``blend(in_place=True)`` changes it.
 
-    All faces are gathered first, so the result does not depend on their order, and overlapping faces do not
-    erase one another. Memory follows the sum of the faces' rectangles, not the photo; what :meth:`blend` returns
-    comes on top.
+    All faces are collected before any is blended, so the result does not depend on their order, and overlapping faces
+    do not erase one another. Memory grows with the sum of the faces' rectangles, not with the photo; what :meth:`blend`
+    returns comes on top.
 
-    post_blend: changes the pixels that faces were pasted over once more.
+    post_blend: applied to the pixels with faces, after blending.
     """
 
     def __init__(self, photo: FloatImage, post_blend: PostBlend | None = None) -> None:
@@ -61,9 +59,9 @@ class Canvas:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the photo and of all that was gathered."""
-        gathered = (patch.colors.nbytes + patch.weights.nbytes + patch.shares.nbytes for patch in self._patches)
-        return self._photo.nbytes + sum(gathered)
+        """Bytes of the photo and the collected faces."""
+        collected = (patch.colors.nbytes + patch.weights.nbytes + patch.shares.nbytes for patch in self._patches)
+        return self._photo.nbytes + sum(collected)
 
     def add(
         self,
@@ -73,10 +71,10 @@ class Canvas:
         region_mask: RegionMask | None = None,
         priority: FloatImage | None = None,
     ) -> None:
-        """Paste a crop (S, S, 3) where ``mask`` (MASK_SIZE, MASK_SIZE) is above zero; None: over the whole photo.
+        """Paste a crop (S, S, 3) where ``mask`` (MASK_SIZE, MASK_SIZE) is above 0; None for the whole photo.
 
-        matrix: 2 x 3, maps pixels of the canvas to pixels of the crop. region_mask: what the mask is multiplied by.
-        priority: of the mask's size, above 0; how much the face counts where others reach as well, besides the mask.
+        matrix: 2 x 3, maps pixels of the canvas to pixels of the crop. region_mask: multiplied into the mask.
+        priority: of the mask's size, above 0; multiplied into the face's weight where faces overlap.
         """
         to_canvas = invert(matrix)
         mask_to_crop = scaling(crop.shape[0] / MASK_SIZE)
@@ -89,7 +87,7 @@ class Canvas:
         to_rectangle = compose(offset, to_canvas)
         colors = warp(crop, to_rectangle, shape)
         if mask is None:
-            # Nothing else reaches a photo that is one face: whatever it weighs, the colours are the crop's.
+            # No other face overlaps a photo that is one face: any weight gives the crop's colours.
             weights = shares = np.ones(shape[::-1], np.float32)
         else:
             weights = warp_mask(mask, compose(to_rectangle, mask_to_crop), shape)
@@ -102,15 +100,15 @@ class Canvas:
         self._patches.append(_Patch(rows, columns, np.clip(colors, 0, 1, out=colors), weights, shares))
 
     def blend(self, strength: float, *, in_place: bool = False) -> tuple[FloatImage, FloatImage]:
-        """The photo with all faces (H, W, 3), and the mask (H, W) with which they were pasted.
+        """The photo with all faces (H, W, 3), and the mask (H, W) that they were blended with.
 
-        Where the mask is 0 the photo's values are returned as they are. in_place: the photo itself becomes the result,
-        instead of a copy.
+        Pixels where the mask is 0 are the photo's, bit for bit. strength: 0 to 1, multiplied into the mask. in_place:
+        write into the photo instead of a copy.
         """
-        # All are computed before the first is written: rectangles may overlap, and the photo may be written to.
+        # All before the first is written: rectangles may overlap, and the photo may be written to.
         blended = [(patch.rows, patch.columns, *self._blended(patch, strength)) for patch in self._patches]
         result = self._photo if in_place else self._photo.copy()
-        # Zeroed memory that is never touched costs nothing.
+        # Zeroed pages that are never touched cost no memory.
         mask = np.zeros(self._photo.shape[:2], np.float32)
         for rows, columns, colors, over in blended:
             result[rows, columns] = colors
@@ -118,7 +116,7 @@ class Canvas:
         return result, mask
 
     def _blended(self, patch: _Patch, strength: float) -> tuple[FloatImage, FloatImage]:
-        """The photo in the rectangle of ``patch`` with all faces that reach it, and the mask there."""
+        """The rectangle of ``patch`` with all faces that overlap it, and the mask there."""
         colors, shares, mask = np.zeros_like(patch.colors), np.zeros_like(patch.weights), np.zeros_like(patch.weights)
         for other in self._patches:
             rows, there_rows = _common(patch.rows, other.rows)
@@ -141,7 +139,7 @@ class Canvas:
         return np.where(over[..., None] > 0, colors, original), over
 
     def _rectangle(self, matrix: Matrix, mask: FloatImage | None) -> tuple[slice, slice] | None:
-        """Rows and columns of the canvas that ``mask`` reaches; None where it reaches none."""
+        """The rows and columns of the canvas that ``mask`` covers, or None if it misses the canvas."""
         if mask is None:
             return slice(0, self._photo.shape[0]), slice(0, self._photo.shape[1])
         seen_rows, seen_columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
@@ -157,21 +155,16 @@ class Canvas:
         return (rows, columns) if rows.start < rows.stop and columns.start < columns.stop else None
 
 
-class CropCanvas:
-    """Where the result is one crop itself, not a photo (H, W, 3) that crops are pasted into."""
+class CropCanvas(Canvas):
+    """A canvas whose result is the crop itself, instead of the photo with the crop pasted into it."""
 
     def __init__(self, photo: FloatImage) -> None:
-        self._photo = photo
+        super().__init__(photo)
         self._crop: FloatImage | None = None
 
     @property
-    def size(self) -> tuple[int, int]:
-        """(width, height) of the photo."""
-        return self._photo.shape[1], self._photo.shape[0]
-
-    @property
     def nbytes(self) -> int:
-        """Bytes of the photo and of the crop."""
+        """Bytes of the photo and the crop."""
         return self._photo.nbytes + (0 if self._crop is None else self._crop.nbytes)
 
     def add(
@@ -182,27 +175,28 @@ class CropCanvas:
         region_mask: RegionMask | None = None,
         priority: FloatImage | None = None,
     ) -> None:
-        """Take a crop (S, S, 3); everything else is as for :meth:`Canvas.add`, and does not matter here."""
+        """Keep a crop (S, S, 3); the other arguments have no effect."""
         self._crop = crop
 
     def blend(self, strength: float, *, in_place: bool = False) -> tuple[FloatImage, FloatImage]:
-        """The crop and a mask of ones; without one, a copy of the photo and a mask of zeros."""
+        """The crop and a mask of ones; if no crop was added, a copy of the photo and a mask of zeros."""
         if self._crop is None:
             return self._photo.copy(), np.zeros(self._photo.shape[:2], np.float32)
         return self._crop, np.ones(self._crop.shape[:2], np.float32)
 
 
 def _common(one: slice, other: slice) -> tuple[slice, slice]:
-    """What two ranges have in common, counted from the start of each; empty where that is nothing."""
+    """The intersection of two ranges, relative to the start of each; empty if they do not overlap."""
     start = max(one.start, other.start)
     stop = max(start, min(one.stop, other.stop))
     return slice(start - one.start, stop - one.start), slice(start - other.start, stop - other.start)
 
 
 def match_colors(restored: FloatImage, original: FloatImage, mask: FloatImage) -> FloatImage:
-    """``restored`` (S, S, 3) with the mean and spread of ``original``'s colours in Lab, weighed by ``mask``.
+    """``restored`` (S, S, 3) with the mean and standard deviation of ``original``'s colours in Lab.
 
-    Source: Reinhard et al., "Color Transfer between Images", 2001. original: (T, T, 3), mask: any square.
+    original: (T, T, 3). mask: a square of any size, weighs the pixels. All [0, 1].
+    Source: Reinhard et al., "Color Transfer between Images", 2001.
     """
     source, target = _lab(restored), _lab(original)
     mean, spread = _statistics(source, mask)

@@ -1,15 +1,15 @@
-"""One way to resample a picture by a similarity, there and back, without aliasing.
+"""Resampling by a similarity, to a crop and back, without aliasing.
 
-Two steps. A low-pass (a sinc under a Kaiser window) takes out what the coarser of source and result cannot
-hold, and leaves two samples for each of its pixels; with so many, Lanczos interpolation over 8 x 8 of them, the
-second step, is next to exact. With eight samples linear interpolation is so too, and where the result has many
-times the source's pixels, more samples and fewer operations for each pixel are the faster way. The samples are
-kept in memory, so it is taken only where they are not many more than the result's pixels.
+There are two steps. A low-pass filter (a sinc under a Kaiser window) removes the frequencies that the coarser of source
+and result cannot hold, and outputs two samples per pixel of the coarser grid. At that density, the second step, Lanczos
+interpolation over 8 x 8 samples, is nearly exact. At eight samples per pixel, linear interpolation is nearly exact too:
+more samples, but less work per pixel of the result, which is faster for strong enlargements. The samples are kept in
+memory, so this path is taken only if they are not many more than the result's pixels.
 
-The constants are the ones that lose least on a real photograph taken through a crop and back, among those
-that keep stripes just too fine for the result under 16/255 (tests/faces/test_resample.py holds both bounds).
-A face larger than its crop comes back as the photograph low-passed to the crop's resolution, to within 6/255; for
-the sharpest ones, whose detail lies right at that limit, to within 9/255 (tests/pipeline/test_photographs.py).
+The constants lose the least of a real photo on its way to a crop and back, among those that keep stripes just too fine
+for the result under 16/255 (tests/faces/test_resample.py holds both bounds). A face larger than its crop comes back as
+the photo low-passed to the crop's resolution, to within 6/255; the sharpest faces, whose detail lies right at that
+limit, to within 9/255 (tests/restoration/test_photos.py).
 """
 
 from __future__ import annotations
@@ -24,22 +24,23 @@ from numpy.typing import NDArray
 from ..images.picture import FloatImage
 
 Matrix = NDArray[np.float64]
-"""2 x 3: maps the pixels of one picture to those of another, pixel centres at integer coordinates."""
+"""2 x 3: maps pixels of one picture to pixels of another; pixel centres lie at integer coordinates."""
 
 CUTOFF = 0.49
-"""Where the low-pass ends, in cycles per pixel of the coarser grid; a grid holds up to 0.5."""
+"""The cutoff frequency of the low-pass, in cycles per pixel of the coarser grid; the Nyquist limit is 0.5."""
 HALF_WIDTH = 8.0
-"""Reach of the low-pass to either side, in pixels of the coarser grid."""
+"""The low-pass kernel's reach to either side, in pixels of the coarser grid."""
 KAISER_BETA = 5.0
+"""The shape of the kernel's window."""
 OVERSAMPLING = 2.0
-"""Samples per pixel of the coarser grid that the low-pass leaves for Lanczos interpolation."""
+"""Samples per pixel of the coarser grid, for Lanczos interpolation."""
 INTERPOLATION_REACH = 4
-"""Samples that OpenCV's Lanczos interpolation reads to either side."""
+"""The samples that OpenCV's Lanczos interpolation reads to either side."""
 LINEAR_OVERSAMPLING = 8.0
-"""Samples per pixel that the low-pass leaves for linear interpolation."""
+"""Samples per pixel of the coarser grid, for linear interpolation."""
 LINEAR_SAMPLES = 3.0
-"""Samples per pixel of the result up to which the interpolation is linear. So it is from about five times the
-size for an upright source, from seven for one turned by 45 degrees, and memory stays a few times the result's."""
+"""The most samples per pixel of the result for linear interpolation. It is used from about five times the size for an
+upright source, from seven times for one rotated by 45 degrees; memory stays a few times the result's."""
 
 _KERNEL_POINTS = 1 << 14
 
@@ -49,10 +50,9 @@ def warp(
 ) -> FloatImage:
     """Resample ``image`` (H, W) or (H, W, C) by ``matrix`` to ``size`` (width, height).
 
-    matrix: 2 x 3, a similarity that maps pixels of ``image`` to pixels of the result, pixel centres at
-    integer coordinates. ``border`` is OpenCV's name for what lies beyond ``image``. Values may overshoot
-    those of ``image`` by a little at sharp edges. The cost follows ``size`` and the part of ``image`` that it
-    covers, not the rest of ``image``.
+    matrix: 2 x 3, a similarity that maps pixels of ``image`` to pixels of the result. border: OpenCV's constant for
+    extrapolation beyond ``image``. Values may overshoot slightly at sharp edges. The cost depends on ``size`` and the
+    part of ``image`` that it covers, not on the rest of ``image``.
     """
     coarse = max(1.0, _shrinking(matrix))
     reach = math.ceil(HALF_WIDTH * coarse)
@@ -64,14 +64,14 @@ def warp(
     interpolation = cv2.INTER_LINEAR if linear else cv2.INTER_LANCZOS4
     columns = np.asarray(cv2.transpose(_low_pass(image, coarse, step)), dtype=np.float32)
     image = _low_pass(columns, coarse, step)
-    # The samples, many and read once, stay transposed: the matrix swaps their axes.
+    # Transposing the many samples back would cost more than swapping the axes in the matrix.
     matrix = compose(compose(matrix, np.array([[1, 0, reach], [0, 1, reach]], float)), scaling(step))[:, [1, 0, 2]]
     out = cv2.warpAffine(image, matrix, size, flags=interpolation, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(out, dtype=np.float32)
 
 
 def warp_mask(mask: FloatImage, matrix: Matrix, size: tuple[int, int]) -> FloatImage:
-    """Resample a soft mask (H, W) like :func:`warp`, with zeros beyond it and without overshoot."""
+    """Resample a soft mask (H, W) like :func:`warp`, but with zeros beyond it, and without overshoot."""
     shrink = _shrinking(matrix)
     if shrink > OVERSAMPLING:
         height, width = mask.shape
@@ -83,9 +83,9 @@ def warp_mask(mask: FloatImage, matrix: Matrix, size: tuple[int, int]) -> FloatI
 
 
 def scaling(x: float, y: float | None = None) -> Matrix:
-    """2 x 3 matrix that maps pixels of a picture to those of the picture resized by ``x`` (and ``y``).
+    """The 2 x 3 matrix that maps pixels of a picture to pixels of the picture resized by ``x`` and ``y``.
 
-    A picture resized by s has its pixel p at (p + 1/2) s - 1/2, since pixel centres are at integers.
+    y: the same as ``x`` if None. Resizing by s moves pixel p to (p + 1/2) s - 1/2, as pixel centres lie at integers.
     """
     y = x if y is None else y
     return np.array([[x, 0, (x - 1) / 2], [0, y, (y - 1) / 2]])
@@ -108,14 +108,14 @@ def apply(matrix: Matrix, points: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _shrinking(matrix: Matrix) -> float:
-    """Pixels of the source per pixel of the result, along a line."""
+    """Pixels of the source per pixel of the result, along one axis."""
     return 1 / math.sqrt(abs(float(np.linalg.det(matrix[:, :2]))))
 
 
 def _needed_part(
     image: FloatImage, matrix: Matrix, size: tuple[int, int], margin: int, border: int
 ) -> tuple[FloatImage, Matrix]:
-    """The rows and columns that the result depends on, those beyond ``image`` included, and the matrix there."""
+    """The rows and columns that the result depends on, extrapolated beyond ``image``, and the matrix for them."""
     right, bottom = size[0] - 1, size[1] - 1
     corners = apply(invert(matrix), np.array([[0, 0], [right, 0], [0, bottom], [right, bottom]], float))
     parts: list[slice] = []
@@ -124,7 +124,7 @@ def _needed_part(
     for axis, length in ((1, image.shape[0]), (0, image.shape[1])):
         first = math.floor(corners[:, axis].min()) - margin
         last = math.ceil(corners[:, axis].max()) + margin
-        # What lies outside by so much is a reflection of what lies inside by as much.
+        # Pixels that far outside are reflections of pixels that far inside.
         start = min(max(min(first, 2 * (length - 1) - last), 0), length - 1)
         stop = max(min(max(last, -first) + 1, length), 1)
         before, after = max(0, start - first), max(0, last + 1 - stop)
@@ -141,16 +141,16 @@ def _needed_part(
 
 
 def _low_pass(image: FloatImage, coarse: float, step: float) -> FloatImage:
-    """Filter along the first axis and sample at every ``step`` pixels, as far as the filter's whole reach is there.
+    """Filter along the first axis and sample every ``step`` pixels, wherever the whole kernel fits into ``image``.
 
-    The first sample is (step - 1) / 2 pixels after the first of those pixels.
+    The first sample lies (step - 1) / 2 pixels after the first pixel where it fits.
     """
     reach = math.ceil(HALF_WIDTH * coarse)
     rows = image.reshape(len(image), -1)
     count = math.ceil((len(rows) - 2 * reach) / step)
     centers = reach + (np.arange(count) + 0.5) * step - 0.5
     out = np.empty((count, rows.shape[1]), np.float32)
-    together = round(2 * reach / step)  # so many that about half of each product's weights are not zero
+    together = round(2 * reach / step)  # so that about half of each block's weights are non-zero
     for start in range(0, count, together):
         block = centers[start : start + together]
         first = max(0, math.floor(block[0]) - reach)
@@ -162,7 +162,7 @@ def _low_pass(image: FloatImage, coarse: float, step: float) -> FloatImage:
 
 
 def _kernel(x: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Ideal low-pass under a Kaiser window, at ``x`` pixels of the coarser grid from its centre."""
+    """The windowed sinc, at ``x`` pixels of the coarser grid from its centre."""
     values, slopes = _kernel_table()
     position = np.abs(x) * (_KERNEL_POINTS / HALF_WIDTH)
     np.minimum(position, _KERNEL_POINTS, out=position)
@@ -173,7 +173,7 @@ def _kernel(x: NDArray[np.float64]) -> NDArray[np.float64]:
 
 @functools.cache
 def _kernel_table() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """One side of the low-pass and the steps between its values: so fine that linear interpolation is exact."""
+    """One side of the kernel, and the differences between its values: fine enough for linear interpolation."""
     x = np.linspace(0, HALF_WIDTH, _KERNEL_POINTS + 1)
     window = np.i0(KAISER_BETA * np.sqrt(1 - (x / HALF_WIDTH) ** 2))
     window[-1] = 0  # and beyond

@@ -1,4 +1,4 @@
-"""Which of the faces in a photo are worked on."""
+"""Selection: which of a photo's faces are restored."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ _NAMES = {"largest": "largest", "central": "most central"}
 
 @dataclass(frozen=True, kw_only=True)
 class FaceChoice:
-    """What is asked of a face for it to be worked on. With the defaults every face is."""
+    """Which faces to restore. The defaults select every face."""
 
     numbers: frozenset[int] | None = None
-    """Only the faces of these numbers; None for no restriction."""
+    """Only the faces with these numbers; None for no restriction."""
     min_score: float = 0.0
-    """Of a detected face; the scores of faces that were given do not matter."""
+    """The lowest score; 0 for faces that were given, not detected."""
     min_size: int = 0
-    """Width and height of the box, in pixels of the photo."""
+    """The least width and height of the box, in pixels of the photo."""
     select: str = "all"
-    """Of those left: "all", the "largest", or the most "central" one."""
+    """Of the remaining faces: "all", the "largest", or the most "central" one."""
 
 
 def select_faces(
@@ -32,11 +32,11 @@ def select_faces(
     photo_size: tuple[int, int],
     region: FloatImage | None = None,
 ) -> dict[int, str]:
-    """Why faces are skipped: number of the face to a reason; faces not in it are to be worked on.
+    """The faces to skip: a reason by the number of the face.
 
     faces: in the order of their numbers, from left to right. photo_size: (width, height). region: (H, W) of the photo,
-    or None; only faces whose centre lies where it is above 0.5 are taken. Restrictions by number, score, size and
-    region come first, the largest or most central is then chosen among what is left.
+    or None; faces whose centre lies where it is 0.5 or less are skipped. The restrictions by number, score, size and
+    region apply first; the largest or most central face is chosen among the rest.
     """
     return _skipped(list(range(len(faces))), faces, faces, choice, photo_size, region)
 
@@ -47,11 +47,11 @@ def select_tracked(
     photo_size: tuple[int, int],
     region: FloatImage | None = None,
 ) -> dict[int, str]:
-    """The same for the faces of one frame of a video, by their position in ``tracked``.
+    """The faces of one frame of a video to skip: a reason by the position in ``tracked``.
 
-    Numbers are those of the tracks. Score, size, and which is the largest or most central one follow the medians over a
-    track, so that the choice changes with the people in the picture and not from frame to frame; whether a face lies in
-    the region follows its position in this frame.
+    As :func:`select_faces`, but with the numbers of the tracks. Score, size and position are the medians over a track,
+    so that the choice does not flicker from frame to frame; only the region is compared with the position in this
+    frame.
     """
     numbers = [face.number for face in tracked]
     here, typical = [face.face for face in tracked], [face.typical for face in tracked]
@@ -66,7 +66,7 @@ def _skipped(
     photo_size: tuple[int, int],
     region: FloatImage | None,
 ) -> dict[int, str]:
-    """Reasons by position. here: where faces are in this frame, faces: everything else about them."""
+    """Reasons by position. here: the faces in this frame, for the region; faces: for everything else."""
     reasons: dict[int, str] = {}
     for position, face in enumerate(faces):
         if choice.numbers is not None and numbers[position] not in choice.numbers:
@@ -77,15 +77,15 @@ def _skipped(
             reasons[position] = f"{face.width:.0f} x {face.height:.0f} pixels, smaller than {choice.min_size}"
         elif region is not None and not _inside(here[position], region):
             reasons[position] = "outside the mask"
-    left = [position for position in range(len(faces)) if position not in reasons]
-    if choice.select != "all" and left:
-        best = _best(faces, left, choice.select, photo_size)
-        reasons.update({position: f"not the {_NAMES[choice.select]} face" for position in left if position != best})
+    rest = [position for position in range(len(faces)) if position not in reasons]
+    if choice.select != "all" and rest:
+        best = _best(faces, rest, choice.select, photo_size)
+        reasons.update({position: f"not the {_NAMES[choice.select]} face" for position in rest if position != best})
     return reasons
 
 
 def _ranges(numbers: Collection[int]) -> str:
-    """Numbers as a user writes them: "0,2,5-7"."""
+    """Numbers as a user writes them, such as "0,2,5-7"."""
     runs: list[list[int]] = []
     for number in sorted(numbers):
         if runs and number == runs[-1][-1] + 1:

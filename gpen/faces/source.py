@@ -1,6 +1,6 @@
-"""Where the faces of a photo come from: a detector, a list, a video's tracks, or the photo itself.
+"""Face sources: where the faces of a photo come from: a detector, a list, a video's tracks, or the photo itself.
 
-The pipeline asks one small protocol, so that detected, given, followed and aligned faces take the same path.
+They share one small protocol, so that the pipeline treats all faces alike.
 """
 
 from __future__ import annotations
@@ -19,35 +19,35 @@ from .select import FaceChoice, select_faces
 
 @dataclass(frozen=True, eq=False)
 class FoundFace:
-    """A face of a photo, and whether it is to be worked on."""
+    """A face of a photo, and whether to restore it."""
 
     number: int
-    """Its position among the photo's faces, from left to right, from 0; in a video the number of its track."""
+    """Its position among the photo's faces, from left to right, from 0; in a video, the number of its track."""
     face: Face
-    """Box, score and landmarks, in pixels of the photo."""
+    """In pixels of the photo."""
     skip_reason: str = ""
-    """Why it is left as it is; empty where it is to be worked on."""
+    """Why to skip it; empty if it is to be restored."""
 
 
 class FaceSource(Protocol):
-    """Finds the faces of a photo and says which of them are to be worked on."""
+    """Finds the faces of a photo and says which of them to skip."""
 
     @property
     def whole_photo(self) -> bool:
-        """Whether all of the photo is one face, aligned as the network takes it."""
+        """Whether the whole photo is one face, aligned for the network."""
         ...
 
     def find(self, photo: FloatImage, region: FloatImage | None = None) -> list[FoundFace]:
-        """The faces of a photo (H, W, 3), from left to right.
+        """The faces of a photo (H, W, 3), RGB, [0, 1], from left to right.
 
-        region: (H, W); faces whose centre lies where it is 0.5 or less are to be skipped. GpenError where faces cannot
-        be looked for.
+        region: (H, W); faces whose centre lies where it is 0.5 or less are skipped. Raises GpenError if the photo
+        cannot be searched for faces.
         """
         ...
 
 
 class DetectedFaces:
-    """The faces that a detector finds, scored at least ``threshold``."""
+    """The faces that a detector finds with a score of at least ``threshold``."""
 
     whole_photo = False
 
@@ -62,7 +62,7 @@ class DetectedFaces:
 
 
 class GivenFaces:
-    """Faces that are known already; they are numbered from left to right, and their scores do not matter."""
+    """A list of faces, numbered from left to right; their scores do not matter."""
 
     whole_photo = False
 
@@ -76,7 +76,7 @@ class GivenFaces:
 
 
 class ChosenFaces:
-    """Faces that were found and chosen already, such as those of a frame of a video."""
+    """Faces that were chosen beforehand, such as those of a video's frame."""
 
     whole_photo = False
 
@@ -84,12 +84,15 @@ class ChosenFaces:
         self._faces = list(faces)
 
     def find(self, photo: FloatImage, region: FloatImage | None = None) -> list[FoundFace]:
-        """See :class:`FaceSource`. The region was considered when the faces were chosen."""
+        """See :class:`FaceSource`. The region has no effect: it was applied when the faces were chosen."""
         return self._faces
 
 
 class WholePhoto:
-    """An aligned portrait: the photo is a square, and all of it is one face. ``what`` names it in errors."""
+    """An aligned portrait: the photo is a square that shows one face.
+
+    what: names the photo in errors, as the subject of a sentence.
+    """
 
     whole_photo = True
 
@@ -97,9 +100,9 @@ class WholePhoto:
         self._what = what
 
     def find(self, photo: FloatImage, region: FloatImage | None = None) -> list[FoundFace]:
-        """See :class:`FaceSource`. OptionError for a region, PhotoError for a photo that is not a square."""
+        """See :class:`FaceSource`. Raises OptionError for a region, PhotoError if the photo is not a square."""
         if region is not None:
-            raise OptionError(f"{self._what} is one face, and all of it is worked on: leave the region out.")
+            raise OptionError(f"{self._what} is one face, and all of it is restored: leave the region out.")
         height, width = photo.shape[:2]
         if height != width:
             raise PhotoError(

@@ -63,7 +63,7 @@ def arcface(tmp_path_factory) -> Path:
 
 
 @pytest.mark.parametrize("blend", [True, False])
-def test_a_face_within_the_limit_is_laid_over_whole(blend):
+def test_a_face_within_the_limit_is_pasted_whole(blend):
     decision = IdentityGuard(BrightnessRecognizer(), 0.2, blend=blend).judge(grey(0.5), grey(0.7), LANDMARKS, 1)
     assert decision.factor == 1
     assert decision.distance == pytest.approx(distance_of(0.5, 0.7), abs=1e-6)
@@ -73,7 +73,7 @@ def test_beyond_the_limit_the_original_is_kept():
     decision = IdentityGuard(BrightnessRecognizer(), 0.04, blend=False).judge(grey(0.5), grey(0.9), LANDMARKS, 1)
     assert decision.factor == 0
     assert decision.distance == pytest.approx(distance_of(0.5, 0.9), abs=1e-6)
-    assert decision.reason == "it would be another person's: its identity moves by 0.19, more than 0.04"
+    assert decision.reason == "it would show another person: its identity moves by 0.19, more than 0.04"
 
 
 def test_beyond_the_limit_it_is_blended_back_until_it_is_within():
@@ -134,7 +134,7 @@ def test_a_guarded_restoration(passthrough_photo):
     assert kept.summary == "1 face restored, 2 skipped."
 
 
-def test_the_guard_judges_what_is_laid(passthrough_photo):
+def test_the_guard_judges_the_face_as_it_is_pasted(passthrough_photo):
     """With its colours matched, the inverted face is as bright as the original."""
     photo, faces, model = passthrough_photo
     guard = IdentityGuard(BrightnessRecognizer(), 0.05, blend=False)

@@ -1,4 +1,4 @@
-"""Finding faces: which detectors there are, and one way to call each of them."""
+"""Face detectors: which ones exist, how they are found and loaded, and one way to call them."""
 
 from __future__ import annotations
 
@@ -21,25 +21,28 @@ _RETINAFACE = ("retinaface_resnet50", "retinaface_mobile0.25")
 
 
 class FaceDetector(Protocol):
-    """Anything that finds faces. ``name``: one of :data:`DETECTORS`."""
+    """Finds the faces of a photo."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """One of :data:`DETECTORS`."""
+        ...
 
     def detect(self, photo: NDArray[np.float32], threshold: float = DEFAULT_THRESHOLD) -> list[Face]:
-        """Return the faces of a photo (H, W, 3), RGB, [0, 1], that score at least ``threshold``.
+        """The faces of a photo (H, W, 3), RGB, [0, 1], with a score of at least ``threshold``.
 
-        They come sorted from left to right, each once, the same ones every time. FaceError when the array
-        is no photo.
+        Each face once, from left to right; the result is deterministic. Raises FaceError for another shape.
         """
         ...
 
 
 class DetectorNetwork(Protocol):
-    """A network that finds upright faces of some sizes. ``name``: as in the catalogue."""
+    """A network that finds upright faces within some range of sizes."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """As in the catalogue."""
+        ...
 
     def find(self, image: NDArray[np.uint8], threshold: float) -> NDArray[np.float64]:
         """See :data:`gpen.faces.detection.multiscale.Finder`."""
@@ -47,10 +50,10 @@ class DetectorNetwork(Protocol):
 
 
 class NetworkDetector:
-    """A network that finds faces of some sizes, upright, made to find those of all sizes, any way round.
+    """Makes a network find faces of all sizes, and at any angle.
 
-    ``turn`` False: lying and upside-down faces are not looked for, which spares a video's faceless frames
-    three more searches.
+    turn: whether to find lying and upside-down faces too. Without it, a video's frames without faces are searched once
+    instead of four times.
     """
 
     def __init__(self, network: DetectorNetwork, turn: bool = True) -> None:
@@ -59,16 +62,17 @@ class NetworkDetector:
 
     @property
     def name(self) -> str:
+        """The network's."""
         return self._network.name
 
     def detect(self, photo: NDArray[np.float32], threshold: float = DEFAULT_THRESHOLD) -> list[Face]:
         """See :class:`FaceDetector`."""
-        from .rotation import find_at_every_turn
+        from .rotation import find_at_every_angle
 
-        rows = find_at_every_turn(self._network.find, _bgr8(photo), threshold, self._turn)
+        rows = find_at_every_angle(self._network.find, _bgr8(photo), threshold, self._turn)
         faces = []
         for row in rows:
-            # From edges to pixel centres at integers.
+            # From coordinates of pixel edges to pixel centres at integers.
             x0, y0, x1, y1 = (float(v) - 0.5 for v in row[0:4])
             score = min(max(float(row[4]), 0.0), 1.0)
             faces.append(Face((x0, y0, x1, y1), score, row[5:].reshape(5, 2) - 0.5))
@@ -78,25 +82,25 @@ class NetworkDetector:
 def make_detector(
     name: str = "auto", folders: Sequence[Path] = (), device: str = "cpu", *, turn: bool = True
 ) -> FaceDetector:
-    """Return the detector of that name (:data:`DETECTORS`, or "auto"), its weights loaded.
+    """Load a detector by name: "auto", or one of :data:`DETECTORS`.
 
-    As :func:`find_detector` and then :func:`load_detector`.
+    Arguments and errors as for :func:`find_detector` and :func:`load_detector`.
     """
     return load_detector(*find_detector(name, folders, device), device, turn=turn)
 
 
 def find_detector(name: str, folders: Sequence[Path] = (), device: str = "cpu") -> tuple[str, Path]:
-    """Return the name of a detector and the file of its weights, without reading it.
+    """The name of a detector and the path of its weights, which are not read.
 
-    ``folders``: the host's, searched before those of the environment and the user's cache. ``device``: as PyTorch names
-    it. auto: the first whose weights are on disk and whose packages import, of RetinaFace ResNet-50, MobileNet and
-    YuNet, on a CPU in the opposite order.
+    name: one of :data:`DETECTORS`, or "auto" for the first of RetinaFace ResNet-50, RetinaFace MobileNet and YuNet
+    whose weights are on disk and whose packages can be imported; on a CPU in reverse order. folders: the host's,
+    searched before those of the environment and the user's cache. device: as PyTorch names it.
 
-    OptionError for another name, FilesError when the weights are missing, FaceError when facexlib is needed and cannot
-    be used.
+    Raises OptionError for another name, FilesError if the weights are missing, FaceError if facexlib is needed and
+    cannot be imported.
     """
     if name != "auto" and name not in DETECTORS:
-        raise OptionError(f'There is no face detector "{name}"; there are {", ".join(("auto", *DETECTORS))}.')
+        raise OptionError(f'The face detector "{name}" is unknown. Choose one of: {", ".join(("auto", *DETECTORS))}.')
     if name == "auto":
         name = _automatic(folders, device)
     weights = _weights(name, folders)
@@ -106,17 +110,19 @@ def find_detector(name: str, folders: Sequence[Path] = (), device: str = "cpu") 
 
 
 def load_detector(name: str, weights: Path, device: str = "cpu", *, turn: bool = True) -> FaceDetector:
-    """Load the detector of that name from a file; YuNet always runs on the CPU.
+    """Load a detector from a file.
 
-    FilesError when the file cannot be read, FaceError when it is not such a detector or facexlib cannot be used.
+    name: one of :data:`DETECTORS`. device: as PyTorch names it; YuNet always runs on the CPU. turn: whether to find
+    lying and upside-down faces too. Raises FilesError if the file cannot be read, FaceError if it is not this detector
+    or facexlib cannot be imported.
     """
     return NetworkDetector(DETECTORS[name](name, weights, device), turn)
 
 
 def available_detectors(folders: Sequence[Path] = ()) -> dict[str, str | None]:
-    """Return for "auto" and each name in :data:`DETECTORS` None, or why it cannot be used, in sentences.
+    """For "auto" and each name in :data:`DETECTORS`: None, or why it cannot be used, in sentences.
 
-    What is missing may be the weights or a package; the weights themselves are not read.
+    Either the weights or a package may be missing; the weights are not read.
     """
     reasons: dict[str, str | None] = {}
     without_retinaface = facexlib_problem("detection.retinaface")
@@ -127,9 +133,9 @@ def available_detectors(folders: Sequence[Path] = ()) -> dict[str, str | None]:
                 _weights(name, folders)
             except GpenError as error:
                 reasons[name] = str(error)
-    # auto takes whichever works; where none does, it asks for YuNet.
-    works = any(reason is None for reason in reasons.values())
-    return {"auto": None if works else reasons["yunet"], **reasons}
+    # If none can be used, "auto" asks for YuNet.
+    usable = any(reason is None for reason in reasons.values())
+    return {"auto": None if usable else reasons["yunet"], **reasons}
 
 
 def _yunet(name: str, weights: Path, device: str) -> DetectorNetwork:
@@ -148,7 +154,7 @@ DETECTORS: dict[str, Callable[[str, Path, str], DetectorNetwork]] = {
     "yunet": _yunet,
     **dict.fromkeys(_RETINAFACE, _retinaface),
 }
-"""How each detector of the catalogue is loaded: from its name, the file of its weights and the device."""
+"""Loads each detector of the catalogue, given its name, the path of its weights and the device."""
 
 
 def _automatic(folders: Sequence[Path], device: str) -> str:
@@ -157,8 +163,8 @@ def _automatic(folders: Sequence[Path], device: str) -> str:
         order = order[::-1]
     searched = search_folders(folders, kind="detector")
     for name in order:
-        there = find_file(find_published(name), searched) is not None
-        if there and (name == "yunet" or facexlib_problem("detection.retinaface") is None):
+        on_disk = find_file(find_published(name), searched) is not None
+        if on_disk and (name == "yunet" or facexlib_problem("detection.retinaface") is None):
             return name
     return "yunet"
 
@@ -171,11 +177,11 @@ def _bgr8(photo: NDArray[np.float32]) -> NDArray[np.uint8]:
     import cv2
 
     if photo.ndim != 3 or photo.shape[2] != 3 or 0 in photo.shape:
-        raise FaceError(f"Faces are looked for in pictures of shape (H, W, 3), not {photo.shape}.")
+        raise FaceError(f"The photo has the shape {photo.shape}; it must be (H, W, 3). Pass an RGB photo.")
     bgr = np.empty(photo.shape, np.uint8)
     rows = max(1, _PIXELS_AT_A_TIME // photo.shape[1])
     for start in range(0, len(photo), rows):
-        block = np.fmax(photo[start : start + rows], 0)  # 0 in place of NaN too
+        block = np.fmax(photo[start : start + rows], 0)  # turns NaN into 0 too
         np.minimum(block, 1, out=block)
         block *= 255
         rounded = np.rint(block, out=block).astype(np.uint8)

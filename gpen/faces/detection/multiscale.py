@@ -1,8 +1,8 @@
-"""A detector that knows one range of face sizes, made to see faces of every size in a photo of any size.
+"""Multi-scale detection: a network for one range of face sizes finds faces of every size, in a photo of any size.
 
-Inside this module and :mod:`turns`, coordinates are those of the pixel grid's edges: 0 is the left edge of
-the first pixel, so scaling is multiplication. That is also what the detectors return: mirrored pictures
-give mirrored faces with this convention, and faces half a pixel off with pixel centres at integers.
+In this module and :mod:`.rotation`, coordinates refer to pixel edges: 0 is the left edge of the first pixel, so scaling
+is multiplication. The networks use the same convention: with it mirrored pictures give mirrored faces, while pixel
+centres at integers would put them half a pixel off.
 """
 
 from __future__ import annotations
@@ -14,31 +14,38 @@ import numpy as np
 from numpy.typing import NDArray
 
 Image = NDArray[np.uint8]
-Rows = NDArray[np.float64]
-"""(n, 15): x0, y0, x1, y1, score, then five landmarks x, y; one face per row."""
-Finder = Callable[[Image, float], Rows]
-"""Finds faces scoring at least a threshold in a BGR picture (H, W, 3), at its own scale."""
+"""(H, W, 3), BGR, 0 to 255."""
+Detections = NDArray[np.float64]
+"""(n, 15), one face per row: x0, y0, x1, y1, score, then x, y of the five landmarks."""
+Finder = Callable[[Image, float], Detections]
+"""Finds the faces in a picture that score at least a threshold, at the picture's own scale."""
 
 COLUMNS = 15
+"""Of :data:`Detections`."""
 LEVEL_STEP = 4
+"""The scale factor between one level of the pyramid and the next."""
 SMALLEST_LEVEL = 400
+"""The longer side of the last level is at most this many pixels."""
 SMALL_PHOTO = 1536
+"""Photos with a longer side below this many pixels are enlarged first."""
 TILE = 1280
+"""Height and width of a tile, in pixels."""
 OVERLAP = 256
-# Both detectors score and place faces best when they are 40 to 160 pixels wide; LEVEL_STEP makes sure
-# that every face is seen at such a size, if the photo has that many pixels of it.
+"""How many pixels neighbouring tiles share at least."""
 BEST_WIDTH = 80.0
-# Larger faces are left to the next level, which sees them well: blurred enlargements are full of them.
+"""The face width that the networks handle best, in pixels: 40 to 160 give the best scores and boxes. With LEVEL_STEP,
+every face appears at such a size on some level, if the photo holds that many pixels of it."""
 LARGEST_FACE = 224
+"""Wider faces, in pixels, are left to the next level: blurred enlargements produce many false ones."""
 
 
-def find_at_every_size(finder: Finder, image: Image, threshold: float) -> Rows:
-    """Return the faces of a picture, each once, best first, with boxes cut off at the picture's border.
+def find_at_every_size(finder: Finder, image: Image, threshold: float) -> Detections:
+    """The faces of a picture, each once, best first, with boxes clipped to the picture.
 
-    Levels at full size, 1/4, 1/16, … down to one of at most SMALLEST_LEVEL pixels see faces from about
-    25 pixels up to the whole picture; a small picture is enlarged first, up to twice, for faces from about
-    15. Levels larger than TILE are searched in overlapping tiles, so no
-    call of the finder sees more than TILE × TILE pixels (a fifth more per side where a level just fits).
+    The levels of a pyramid, at full size, 1/4, 1/16, … down to SMALLEST_LEVEL pixels, reveal faces from about 25 pixels
+    up to the whole picture; small pictures are enlarged first, up to twice, for faces from about 15 pixels. Levels
+    larger than TILE are searched in overlapping tiles, so the finder never sees more than TILE × TILE pixels (a fifth
+    more per side if the level just fits).
     """
     found, widths = [np.zeros((0, COLUMNS))], [np.zeros(0)]
     for level in _levels(image):
@@ -79,18 +86,17 @@ def _tiles(level: Image) -> Iterator[tuple[int, int, Image]]:
 
 
 def _spans(length: int) -> list[tuple[int, int]]:
-    """Return (start, length) of equal spans that overlap by at least OVERLAP and cover ``length``."""
+    """(start, length) of equal spans that cover ``length`` and overlap by at least OVERLAP."""
     if length <= TILE * 1.2:
         return [(0, length)]
     count = -(-(length - OVERLAP) // (TILE - OVERLAP))
     return [(round(i * (length - TILE) / (count - 1)), TILE) for i in range(count)]
 
 
-def _whole(rows: Rows, x: int, y: int, tile: Image, level: Image) -> NDArray[np.bool_]:
-    """Say which faces are not cut by a border that the tile has and the level has not.
+def _whole(rows: Detections, x: int, y: int, tile: Image, level: Image) -> NDArray[np.bool_]:
+    """Which faces are not cut off by a tile border inside the level.
 
-    Nothing is lost: a face smaller than OVERLAP lies whole in a neighbouring tile, a larger one is seen
-    whole on a coarser level.
+    Nothing is lost: a face smaller than OVERLAP lies whole in a neighbouring tile, a larger one on a coarser level.
     """
     near = 2.0
     tall, wide = tile.shape[:2]
@@ -106,13 +112,13 @@ def _whole(rows: Rows, x: int, y: int, tile: Image, level: Image) -> NDArray[np.
     return whole
 
 
-def _sane(rows: Rows, image: Image) -> NDArray[np.bool_]:
+def _sane(rows: Detections, image: Image) -> NDArray[np.bool_]:
     finite: NDArray[np.bool_] = np.asarray(np.isfinite(rows).all(axis=1))
     rows = np.where(finite[:, None], rows, 0.0)
     width, height = rows[:, 2] - rows[:, 0], rows[:, 3] - rows[:, 1]
     middle_x, middle_y = (rows[:, 0] + rows[:, 2]) / 2, (rows[:, 1] + rows[:, 3]) / 2
     points = rows[:, 5:].reshape(-1, 5, 2)
-    # Landmarks that are no face: all in one place, or somewhere else than the box.
+    # The landmarks of false detections: all at one point, or outside the box.
     spread = np.ptp(points, axis=1).max(axis=1) if len(points) else np.zeros(0)
     off = np.abs(points.mean(axis=1) - np.stack([middle_x, middle_y], axis=1)) if len(points) else points[:, 0]
     return np.asarray(
@@ -129,8 +135,8 @@ def _sane(rows: Rows, image: Image) -> NDArray[np.bool_]:
     )
 
 
-def _merged(rows: Rows, widths_seen: NDArray[np.float64]) -> Rows:
-    """Return each face once: the one of several finds that scores best and was seen at the best size."""
+def _merged(rows: Detections, widths_seen: NDArray[np.float64]) -> Detections:
+    """Each face once: of several detections, the one with the best score at the best size."""
     quality = rows[:, 4] - 0.05 * np.abs(np.log2(np.maximum(widths_seen, 1e-3) / BEST_WIDTH))
     kept: list[int] = []
     for i in np.lexsort((rows[:, 1], rows[:, 0], -quality)):
@@ -140,19 +146,19 @@ def _merged(rows: Rows, widths_seen: NDArray[np.float64]) -> Rows:
     return rows[[i for i in kept if i not in nested]]
 
 
-def _areas(a: Rows, b: Rows) -> tuple[float, float, float]:
+def _areas(a: Detections, b: Detections) -> tuple[float, float, float]:
     sides = np.minimum(a[2:4], b[2:4]) - np.maximum(a[0:2], b[0:2])
     common = float(np.prod(np.maximum(sides, 0)))
     return common, float(np.prod(a[2:4] - a[0:2])), float(np.prod(b[2:4] - b[0:2]))
 
 
-def _same_face(a: Rows, b: Rows) -> bool:
+def _same_face(a: Detections, b: Detections) -> bool:
     common, of_a, of_b = _areas(a, b)
     smaller, larger = sorted((of_a, of_b))
     return common > 0.4 * (of_a + of_b - common) or (common > 0.6 * smaller and larger < 3 * smaller)
 
 
-def _feature_of(a: Rows, b: Rows) -> bool:
-    """Whether a is a much smaller find inside the surer find b: an eye or a nostril taken for a face."""
+def _feature_of(a: Detections, b: Detections) -> bool:
+    """Whether a is much smaller than b, inside it, and less certain: an eye or a nostril taken for a face."""
     common, of_a, of_b = _areas(a, b)
     return of_b >= 3 * of_a and common > 0.8 * of_a and a[4] < b[4]

@@ -1,4 +1,4 @@
-"""RetinaFace: facexlib's networks with our own way in and out, bounded by the caller's tiles."""
+"""RetinaFace: facexlib's networks with our own pre- and postprocessing."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..facexlib import facexlib_module, load_weights
-from .multiscale import Image, Rows
+from .multiscale import Detections, Image
 
 if TYPE_CHECKING:
     import torch
@@ -21,13 +21,15 @@ NETWORKS = {
 }
 _MEAN_BGR = (104.0, 117.0, 123.0)
 _NMS_THRESHOLD = 0.4
-_MOST = 2000
+_MAX_CANDIDATES = 2000
 
 
 class RetinaFace:
-    """``name``: one of :data:`NETWORKS`. ``weights``: facexlib's file for it.
+    """A RetinaFace network.
 
-    ``device``: as PyTorch names it. FaceError when facexlib does not import, or for unfit weights.
+    name: one of :data:`NETWORKS`. weights: facexlib's file for it. device: as PyTorch names it.
+    Raises FilesError if the weights cannot be read, FaceError if they are for another network or facexlib cannot be
+    imported.
     """
 
     def __init__(self, name: str, weights: Path, device: str = "cpu") -> None:
@@ -37,12 +39,12 @@ class RetinaFace:
         self.name = name
         self._device = device
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # facexlib calls torchvision the old way
+            warnings.simplefilter("ignore")  # facexlib uses a deprecated argument of torchvision
             network = module.RetinaFace(network_name, half=False, device="cpu")
         load_weights(network, weights, what)
         self._network = network.to(device)
 
-    def find(self, image: Image, threshold: float) -> Rows:
+    def find(self, image: Image, threshold: float) -> Detections:
         """See :data:`gpen.faces.detection.multiscale.Finder`."""
         import torch
         from torchvision.ops import nms
@@ -54,7 +56,7 @@ class RetinaFace:
             boxes, scores, landmarks = (part[0].float().cpu() for part in self._network(batch))
             scores = scores[:, 1]
             sure = torch.nonzero(scores >= threshold)[:, 0]
-            sure = sure[torch.argsort(scores[sure], descending=True, stable=True)[:_MOST]]
+            sure = sure[torch.argsort(scores[sure], descending=True, stable=True)[:_MAX_CANDIDATES]]
             anchors = _anchors(self._network.cfg, height, width)[sure]
             variance = self._network.cfg["variance"]
             boxes = self._utils.decode(boxes[sure], anchors, variance)
@@ -67,7 +69,7 @@ class RetinaFace:
 
 
 def _anchors(config: dict[str, Any], height: int, width: int) -> torch.Tensor:
-    """facexlib's PriorBox without its Python loop: (n, 4) centre and size, relative to the picture."""
+    """facexlib's PriorBox without its Python loop: (n, 4), centre and size, relative to the picture."""
     levels = tuple(zip(config["steps"], map(tuple, config["min_sizes"]), strict=True))
     return _cached_anchors(levels, height, width)
 

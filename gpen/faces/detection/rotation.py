@@ -1,7 +1,7 @@
-"""Faces that are not upright: photographs scanned sideways, tilted heads.
+"""Faces that are not upright: photos scanned sideways, tilted heads.
 
-The detectors see a lying face, but put its landmarks where they would be were it upright, and are less
-sure of it. So every find that is not beyond doubt is looked at again, turned.
+The networks detect a lying face, but with a lower score, and with the landmarks that an upright face would have. So
+every detection that is not beyond doubt is checked again on a rotated square around it.
 """
 
 from __future__ import annotations
@@ -12,60 +12,64 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .multiscale import COLUMNS, Finder, Image, Rows, find_at_every_size
+from .multiscale import COLUMNS, Detections, Finder, Image, find_at_every_size
 
-# A frontal face: left eye, right eye, nose, mouth corners. Only its shape matters, not its size.
+# The landmarks of a frontal face, as complex numbers; only the shape matters, not the size.
 _FRONTAL = np.array([-0.62 - 0.59j, 0.62 - 0.59j, 0.0 + 0.13j, -0.54 + 0.70j, 0.55 + 0.69j])
 _FRONTAL = _FRONTAL - _FRONTAL.mean()
-_FAINT = 0.3
-_LOOK = 160
-# How much more must speak for a turn than for leaving the face alone.
-_CLEARLY = {0: 1.0, 90: 1.05, 270: 1.05, 180: 1.05, 30: 1.2, -30: 1.2}
-# A find scoring 0.9 with little distortion. None that was lying has come this close, but a few large
-# ones are looked at anyway: they are the ones that matter most.
+_CHECK_THRESHOLD = 0.3
+_CHECK_SIDE = 160  # pixels of the rotated square
+# By angle in degrees: the factor by which the evidence must exceed that for leaving the face as it is.
+_REQUIRED_GAIN = {0: 1.0, 90: 1.05, 270: 1.05, 180: 1.05, 30: 1.2, -30: 1.2}
+# Reached by a score of 0.9 with little distortion, and never by a lying face in our photos. The largest faces are
+# checked anyway: they matter most.
 _BEYOND_DOUBT = 0.82
-_ALWAYS = 3
+_ALWAYS_CHECKED = 3
 
 
 @dataclass
 class _Scan:
-    rows: Rows
+    rows: Detections
     evidence: float
+    """The sum over the faces."""
     tilt: int
-    """By how many degrees to the left the picture should be turned for most of its faces to be upright."""
-    in_favour: int
-    """How many faces say so."""
+    """The rotation to the left, in degrees, that makes most of the faces upright."""
+    votes: int
+    """How many faces need it."""
 
 
-def find_at_every_turn(finder: Finder, image: Image, threshold: float, turn: bool = True) -> Rows:
-    """Return the faces of a picture, each once, in no particular order.
+def find_at_every_angle(finder: Finder, image: Image, threshold: float, turn: bool = True) -> Detections:
+    """The faces of a picture, each once, in no particular order.
 
-    A picture in which no face is found is searched turned by 90, 270 and 180 degrees; one whose faces
-    mostly look tilted is searched that way round. Landmarks keep the face's own order: "left" is what is
-    left when the face is upright. With ``turn`` False the picture and its faces are taken as they are.
+    A picture without detections is searched again at 90, 270 and 180 degrees; one whose faces are mostly tilted is
+    searched again at their angle. Landmarks keep the face's own order: "left" means left when the face is upright.
+    turn: False to search the picture once, as it is.
     """
     if not turn:
         return find_at_every_size(finder, image, threshold)
     first = _scan(finder, image, threshold)
     if not len(first.rows):
-        scans = [_scan_turned(finder, image, threshold, tilt) for tilt in (90, 270, 180)]
+        scans = [_scan_rotated(finder, image, threshold, tilt) for tilt in (90, 270, 180)]
         return max(scans, key=lambda scan: (bool(len(scan.rows)), scan.tilt == 0, scan.evidence)).rows
     if first.tilt:
-        again = _scan_turned(finder, image, threshold, first.tilt)
-        if again.tilt == 0 and len(again.rows) >= first.in_favour:
+        again = _scan_rotated(finder, image, threshold, first.tilt)
+        if again.tilt == 0 and len(again.rows) >= first.votes:
             return again.rows
     return first.rows
 
 
-def _scan_turned(finder: Finder, image: Image, threshold: float, tilt: int) -> _Scan:
-    turned, back = _turned(image, tilt)
+def _scan_rotated(finder: Finder, image: Image, threshold: float, tilt: int) -> _Scan:
+    turned, back = _rotated(image, tilt)
     scan = _scan(finder, turned, threshold)
-    scan.rows = _turned_back(scan.rows, back)
+    scan.rows = _rotated_back(scan.rows, back)
     return scan
 
 
-def _turned(image: Image, tilt: int) -> tuple[Image, NDArray[np.float64]]:
-    """Turn a picture to the left, whole; with the 2×3 matrix from its edge coordinates to the image's."""
+def _rotated(image: Image, tilt: int) -> tuple[Image, NDArray[np.float64]]:
+    """The picture rotated to the left by ``tilt`` degrees, uncropped, and the 2×3 matrix back to ``image``.
+
+    The matrix maps coordinates of pixel edges.
+    """
     height, width = image.shape[:2]
     cos, sin = np.round(np.cos(np.radians(tilt)), 12), np.round(np.sin(np.radians(tilt)), 12)
     wide = round(abs(cos) * width + abs(sin) * height)
@@ -80,8 +84,8 @@ def _turned(image: Image, tilt: int) -> tuple[Image, NDArray[np.float64]]:
     return cv2.warpAffine(image, centres, (wide, tall), flags=flags), back  # type: ignore[return-value]
 
 
-def _turned_back(rows: Rows, back: NDArray[np.float64]) -> Rows:
-    """Map faces with the matrix. Boxes stay boxes of about their size: a quarter turn's are exact."""
+def _rotated_back(rows: Detections, back: NDArray[np.float64]) -> Detections:
+    """Map detections by the matrix. Boxes keep their centre and size; for multiples of 90 degrees they are exact."""
     turn, shift = back[:, :2], back[:, 2]
     middle = (rows[:, 0:2] + rows[:, 2:4]) / 2 @ turn.T + shift
     half = (rows[:, 2:4] - rows[:, 0:2]) / 2
@@ -93,12 +97,12 @@ def _turned_back(rows: Rows, back: NDArray[np.float64]) -> Rows:
 
 def _scan(finder: Finder, image: Image, threshold: float) -> _Scan:
     rows = find_at_every_size(finder, image, threshold)
-    large = np.argsort(-np.prod(rows[:, 2:4] - rows[:, 0:2], axis=1), kind="stable")[:_ALWAYS]
-    kept, votes = [], dict.fromkeys(_CLEARLY, 0)
+    large = np.argsort(-np.prod(rows[:, 2:4] - rows[:, 0:2], axis=1), kind="stable")[:_ALWAYS_CHECKED]
+    kept, votes = [], dict.fromkeys(_REQUIRED_GAIN, 0)
     for i, row in enumerate(rows):
         tilt = 0
         if i in large or row[4] * _fit(row) < _BEYOND_DOUBT:
-            seen = _look_again(finder, image, row, threshold)
+            seen = _check_rotated(finder, image, row, threshold)
             if seen is None:
                 continue
             tilt, row[5:] = seen
@@ -113,8 +117,8 @@ def _scan(finder: Finder, image: Image, threshold: float) -> _Scan:
     )
 
 
-def _fit(row: Rows) -> float:
-    """How well the landmarks fit an upright frontal face: 1 for a perfect one, 0 for a lying one."""
+def _fit(row: Detections) -> float:
+    """How well the landmarks fit an upright frontal face: 1 is perfect, 0 is lying."""
     points = row[5::2] + 1j * row[6::2]
     points = points - points.mean()
     size = float(np.linalg.norm(points))
@@ -126,35 +130,37 @@ def _fit(row: Rows) -> float:
     return max(0.0, 1 - 2 * distortion) * max(0.0, upright)
 
 
-def _evidence(row: Rows) -> float:
-    """How much speaks for an upright face here. RetinaFace says 0.99 of lying ones and 0.999 of others."""
+def _evidence(row: Detections) -> float:
+    """The evidence for an upright face. RetinaFace scores lying faces 0.99 and upright ones 0.999, hence the log."""
     return float(-np.log(1 - min(row[4], 1 - 1e-6))) * _fit(row)
 
 
-def _look_again(finder: Finder, image: Image, row: Rows, threshold: float) -> tuple[int, NDArray[np.float64]] | None:
-    """Return the turn (degrees, to the left) at which this face is upright, and its landmarks (10,).
+def _check_rotated(
+    finder: Finder, image: Image, row: Detections, threshold: float
+) -> tuple[int, NDArray[np.float64]] | None:
+    """The rotation to the left, in degrees, that makes this face upright, and its landmarks (10,).
 
-    None when no turn shows a face at all: what was found looked like one at one size only.
+    None if no rotation shows a face at all: the detection was an accident of one size.
     """
-    look, corner, scale = _look(image, row)
+    look, corner, scale = _square_around(image, row)
     best_tilt, best_landmarks, best, score = 0, row[5:].copy(), 0.0, 0.0
-    for tilt in _CLEARLY:
-        turned, back = _turned(look, tilt)
+    for tilt in _REQUIRED_GAIN:
+        turned, back = _rotated(look, tilt)
         middle = np.array(turned.shape[1::-1]) / 2
-        for seen in _central(finder(turned, _FAINT), middle):
+        for seen in _central(finder(turned, _CHECK_THRESHOLD), middle):
             score = max(score, float(seen[4]))
-            evidence = _evidence(seen) / _CLEARLY[tilt]
+            evidence = _evidence(seen) / _REQUIRED_GAIN[tilt]
             if evidence > best:
                 best_tilt, best = tilt, evidence
                 if tilt:
-                    best_landmarks = _turned_back(seen[None], back)[0, 5:] / scale + np.tile(corner, 5)
+                    best_landmarks = _rotated_back(seen[None], back)[0, 5:] / scale + np.tile(corner, 5)
                 else:
                     best_landmarks = row[5:].copy()
     return None if score < threshold - 0.05 else (best_tilt, best_landmarks)
 
 
-def _look(image: Image, row: Rows) -> tuple[Image, tuple[int, int], float]:
-    """Return a square of twice the face's size around it, its corner in the image, and its scale."""
+def _square_around(image: Image, row: Detections) -> tuple[Image, tuple[int, int], float]:
+    """A square around the face, twice its size, with its corner in the image and its scale."""
     side = max(4, round(2 * max(row[2] - row[0], row[3] - row[1])))
     x, y = (round(float(row[i] + row[i + 2] - side) / 2) for i in (0, 1))
     height, width = image.shape[:2]
@@ -167,14 +173,14 @@ def _look(image: Image, row: Rows) -> tuple[Image, tuple[int, int], float]:
         max(x + side - width, 0),
         cv2.BORDER_REPLICATE,
     )
-    how = cv2.INTER_AREA if side > _LOOK else cv2.INTER_CUBIC
-    look = cv2.resize(square, (_LOOK, _LOOK), interpolation=how)
-    return look, (x, y), _LOOK / side  # type: ignore[return-value]
+    how = cv2.INTER_AREA if side > _CHECK_SIDE else cv2.INTER_CUBIC
+    look = cv2.resize(square, (_CHECK_SIDE, _CHECK_SIDE), interpolation=how)
+    return look, (x, y), _CHECK_SIDE / side  # type: ignore[return-value]
 
 
-def _central(rows: Rows, middle: NDArray[np.float64]) -> Rows:
-    """The finds that can be the face the square was cut around."""
+def _central(rows: Detections, middle: NDArray[np.float64]) -> Detections:
+    """The detections near the middle of the square: those that can be its face."""
     rows = rows[np.isfinite(rows).all(axis=1)]
     off = np.abs((rows[:, 0:2] + rows[:, 2:4]) / 2 - middle).max(axis=1)
     wide = rows[:, 2] - rows[:, 0]
-    return np.asarray(rows[(off < 0.15 * _LOOK) & (wide > 0.2 * _LOOK)])
+    return np.asarray(rows[(off < 0.15 * _CHECK_SIDE) & (wide > 0.2 * _CHECK_SIDE)])

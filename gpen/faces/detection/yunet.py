@@ -1,4 +1,4 @@
-"""YuNet, run by OpenCV. Needs nothing but OpenCV and a file of 230 kB."""
+"""YuNet, run by OpenCV; it needs nothing else but a file of 230 kB."""
 
 from __future__ import annotations
 
@@ -12,14 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import FaceError, FilesError
-from .multiscale import COLUMNS, Image, Rows
+from .multiscale import COLUMNS, Detections, Image
 
 _NMS_THRESHOLD = 0.3
 _TOP_K = 5000
 
 
 class YuNet:
-    """``weights``: the ONNX file. FilesError when it cannot be read, FaceError when it is no such file."""
+    """The YuNet network.
+
+    weights: its ONNX file. Raises FilesError if it cannot be read, FaceError if it is not YuNet.
+    """
 
     name = "yunet"
 
@@ -28,8 +31,10 @@ class YuNet:
         try:
             data = np.frombuffer(weights.read_bytes(), np.uint8)
         except OSError as error:
-            raise FilesError(f"The detector file {weights} cannot be read: {error.strerror}.") from error
-        self._lock = threading.Lock()  # one OpenCV detector cannot serve two threads
+            raise FilesError(
+                f"The detector file {weights} cannot be read: {error.strerror}. Check the file, or get it again."
+            ) from error
+        self._lock = threading.Lock()  # an OpenCV detector is not thread-safe
         try:
             self._net = _create(data, weights)
             self.find(np.zeros((64, 64, 3), np.uint8), 0.5)
@@ -39,7 +44,7 @@ class YuNet:
                 "broken download or another network; get face_detection_yunet_2023mar.onnx again."
             ) from error
 
-    def find(self, image: Image, threshold: float) -> Rows:
+    def find(self, image: Image, threshold: float) -> Detections:
         """See :data:`gpen.faces.detection.multiscale.Finder`."""
         with self._lock:
             self._net.setInputSize((image.shape[1], image.shape[0]))
@@ -55,16 +60,16 @@ class YuNet:
 def _create(data: NDArray[np.uint8], weights: Path) -> cv2.FaceDetectorYN:
     size = (320, 320)
     try:
-        # From a buffer, because OpenCV's own file reading does not open every path.
+        # From a buffer, because OpenCV cannot open every path.
         with _quiet_opencv():
             return cv2.FaceDetectorYN.create("onnx", data, np.empty(0, np.uint8), size, 0.5, _NMS_THRESHOLD, _TOP_K)
-    except TypeError:  # OpenCV 4.8 has no such overload
+    except TypeError:  # OpenCV 4.8 lacks this overload
         return cv2.FaceDetectorYN.create(str(weights), "", size, 0.5, _NMS_THRESHOLD, _TOP_K)
 
 
 @contextmanager
 def _quiet_opencv() -> Iterator[None]:
-    """Without the warning that OpenCV 5 prints about the target that its own default asks for."""
+    """Silence the warning that OpenCV 5 prints about its own default target."""
     logging = getattr(cv2.utils, "logging", None)  # not in every OpenCV 4
     if logging is None:
         yield

@@ -1,1 +1,1 @@
-"""Faces of a video: followed, smoothed, and cut where the shot changes."""
+"""Faces in video: shot cuts, tracks, smoothing."""

@@ -1,4 +1,4 @@
-"""Where a video is cut: between frames that are not the same picture, moved or not, lit alike or not."""
+"""Shot cuts: between frames that show different pictures, allowing for motion and changes of brightness."""
 
 from __future__ import annotations
 
@@ -11,42 +11,42 @@ import numpy as np
 from numpy.typing import NDArray
 
 Thumbnail = NDArray[np.float32]
-"""RGB, [0, 1], (h, w, 3), the longer side 32 pixels: what is kept of each frame of a video, however long that is."""
+"""(h, w, 3), RGB, [0, 1], the longer side 32 pixels: small enough to keep for every frame of a long video."""
 
 _SIDE = 32
 _REACH = 5
-"""Pixels of a thumbnail, a sixth of the picture: as far as a camera may pan from one frame to the next."""
+"""Pixels of a thumbnail, a sixth of the picture: the furthest a camera may pan from one frame to the next."""
 _ALIKE = 0.7
-"""Correlation of two thumbnails, where they overlap best. Portraits of two people, cut alike, come to 0.5, a picture
-and the same moved by some pixels to 0.9, and enlarged by a tenth to 0.73."""
+"""The least correlation of two thumbnails of one shot, at the best shift. Portraits of two people in the same framing
+reach 0.5; a picture and itself reach 0.9 shifted by some pixels, and 0.73 enlarged by a tenth."""
 _FLAT = 0.01
-"""Standard deviation of a thumbnail that shows nothing, such as a black one."""
+"""The largest standard deviation of a thumbnail that shows nothing, such as a black one."""
 
 
 def thumbnail(photo: NDArray[np.float32]) -> Thumbnail:
-    """What find_cuts needs of a photo (H, W, 3), RGB, [0, 1]."""
+    """The thumbnail of a frame (H, W, 3), RGB, [0, 1], for :func:`find_cuts`."""
     height, width = photo.shape[:2]
     scale = _SIDE / max(height, width)
     size = max(1, round(width * scale)), max(1, round(height * scale))
-    # Rows and columns are enough by hundreds: averaging all pixels of a large photo would take longer than reading it.
+    # A few hundred rows and columns suffice: averaging all pixels of a large frame would take longer than reading it.
     step = max(1, min(height, width) // 256)
     return np.asarray(cv2.resize(photo[::step, ::step], size, interpolation=cv2.INTER_AREA), dtype=np.float32)
 
 
 def find_cuts(thumbnails: Sequence[Thumbnail | None]) -> list[int]:
-    """The frames, but for the first, that begin another shot.
+    """The numbers of the frames that begin a new shot; frame 0 is not listed.
 
-    thumbnails: of each frame, of one size; None where a frame cannot be read, which says nothing about cuts. There is
-    a cut where neither of the two frames before looks like either of the two after, so that a flash, or another single
-    frame that does not belong there, is none.
+    thumbnails: one per frame, all of the same size; None for an unreadable frame, which is passed over. There is a cut
+    where neither of the two frames before resembles either of the two after, so a flash, or another single odd frame,
+    is not a cut.
     """
     kept = [(frame, image) for frame, image in enumerate(thumbnails) if image is not None]
     cuts = []
-    for place in range(1, len(kept)):
-        # The two that meet here come first: mostly they settle it.
-        before, after = kept[max(place - 2, 0) : place][::-1], kept[place : place + 2]
+    for position in range(1, len(kept)):
+        # The adjacent pair first: it mostly settles the question.
+        before, after = kept[max(position - 2, 0) : position][::-1], kept[position : position + 2]
         if not any(_alike(a, b) for _, a in before for _, b in after):
-            cuts.append(kept[place][0])
+            cuts.append(kept[position][0])
     return cuts
 
 
@@ -56,13 +56,13 @@ def _alike(first: Thumbnail, second: Thumbnail) -> bool:
         return all(flat)
     down, across = (min(_REACH, side // 4) for side in first.shape[:2])
     shifts = product(range(-down, down + 1), range(-across, across + 1))
-    # Small ones first: mostly a camera stands still.
+    # Small shifts first: a camera mostly stands still.
     near = sorted(shifts, key=lambda shift: shift[0] ** 2 + shift[1] ** 2)
     return any(_correlation(first, second, y, x) > _ALIKE for y, x in near)
 
 
 def _correlation(first: Thumbnail, second: Thumbnail, y: int, x: int) -> float:
-    """The correlation coefficient of what two thumbnails have in common, the second shifted down and to the right."""
+    """The correlation coefficient of two thumbnails where they overlap, the second shifted by ``y`` and ``x``."""
     height, width = first.shape[:2]
     here = first[max(y, 0) : height + min(y, 0), max(x, 0) : width + min(x, 0)]
     there = second[max(-y, 0) : height + min(-y, 0), max(-x, 0) : width + min(-x, 0)]

@@ -1,11 +1,10 @@
-"""Smoothing along a track: the jitter of detections goes, motion stays where and when it was.
+"""Smoothing along a track: removes the jitter of detections and keeps the motion, without lag.
 
-The whole track is known, so the smoother looks both ways and has no phase, hence no lag: it is Whittaker's, which
-minimises the squared distance to what was measured plus a penalty times the squared third differences. Position,
-velocity and acceleration that are constant pass unchanged, at the ends of a track as well, and missing frames are
-those whose distance does not count.
+The whole track is known, so the smoother is zero-phase. It is Whittaker's, which minimises the squared distance to the
+measurements plus a penalty times the squared third differences. Constant position, velocity and acceleration pass
+unchanged, at the ends of a track too; missing frames have weight 0.
 
-Sources: Whittaker, "On a new method of graduation", 1923; Eilers, "A perfect smoother", 2003. For bad frames: Hampel's
+Sources: Whittaker, "On a new method of graduation", 1923; Eilers, "A perfect smoother", 2003. Outliers: Hampel's
 identifier, as in Davies and Gather, "The identification of multiple outliers", 1993.
 """
 
@@ -17,40 +16,40 @@ import numpy as np
 from numpy.typing import NDArray
 
 Points = NDArray[np.float64]
-"""(frames, coordinates): along the second axis x and y of each landmark, then what is smoothed with them."""
+"""(frames, coordinates): per frame x and y of each landmark, then other coordinates to smooth with them."""
 
 _ORDER = 3
 _STRONG = 1000.0
-"""Leaves 0.30 of the standard deviation of jitter that is independent from frame to frame: less than a third. Motion
-with a period of 20 frames it halves: 1000 x (2 sin(pi / 20))^6 = 0.95, which makes a gain of 1 / (1 + 0.95)."""
+"""The strong smoother's penalty. It leaves 0.30 of the standard deviation of jitter that is independent from frame to
+frame, and halves motion with a period of 20 frames: 1000 x (2 sin(pi / 20))^6 = 0.95, a gain of 1 / (1 + 0.95)."""
 _WEAK = 1.0
-"""The same with a period of 6 frames: follows whatever a head can do."""
-_USUAL = 0.65
-"""How far the two lie apart (root mean square) where a whole face jitters and does nothing else, in units of what the
-weak one removes (median)."""
-_CLEARLY = 3.0
-"""How many times that far they have to lie apart before it is motion: jitter alone does so in one frame of 8000."""
+"""The weak smoother's penalty. It halves motion with a period of 6 frames, so it follows whatever a head can do."""
+_JITTER_APART = 0.65
+"""The distance between the two smoothers (root mean square) for jitter alone, as a multiple of the (median) distance
+that the weak one removes."""
+_MOTION = 3.0
+"""The multiple of that distance that counts as motion; jitter alone reaches it in one frame of 8000."""
 _NEGLIGIBLE = 0.002
-"""Of a face's size. Nothing is made of smaller distances."""
+"""Distances below this share of the face's size are ignored."""
 _SPREAD = 4
-"""Frames on either side for which motion counts as well."""
+"""Motion in one frame counts for this many frames on either side too."""
 
-_MEDIAN = 5  # frames: up to two bad ones among them do no harm
-_BAD = 5.0  # times the usual distance from the median
-_BAD_SHARE = 0.03  # of a face's size
+_MEDIAN = 5  # frames: tolerates two outliers among them
+_OUTLIER = 5.0  # times the median distance from the running median
+_OUTLIER_SHARE = 0.03  # of a face's size
 _JUMP = 0.12
-"""Of a face's size: a step this much unlike both that before it and that after it is no motion, but a cut. A head that
-shakes three times a second by a third of its size comes to half as much."""
-_UNLIKELY = 8.0  # times the usual unlikeness of a step, where detections are worse than that
+"""Of a face's size: a step that differs this much from both the step before and the step after is a jump, not motion. A
+head that shakes three times a second by a third of its size reaches half of it."""
+_UNUSUAL = 8.0  # times the median difference between steps, for noisier detections
 
 
 def smooth(points: Points, seen: NDArray[np.bool_], size: float, landmarks: int = 10) -> Points:
-    """Smooth what was measured of one face in consecutive frames.
+    """Smooth the measured points of one face in consecutive frames.
 
-    points: (N, C), in pixels; rows where ``seen`` is False may hold anything and are filled in; the first and the last
-    row are seen. size: of the face, in pixels. landmarks: how many of the first coordinates tell jitter from motion.
-    Frames in which the landmarks lie far from where they are before and after are taken for missing. What lies before
-    a jump and what lies after it do not touch each other.
+    points: (N, C), in pixels; rows where ``seen`` (N,) is False may hold anything and are interpolated. The first and
+    the last row must be seen. size: of the face, in pixels. landmarks: how many of the first coordinates tell jitter
+    from motion. Frames whose landmarks are outliers count as missing. The parts before and after a jump are smoothed
+    separately.
     """
     filled = _filled(points, seen)
     middle = _running_median(filled)
@@ -60,27 +59,27 @@ def smooth(points: Points, seen: NDArray[np.bool_], size: float, landmarks: int 
     parts = []
     for start, end in itertools.pairwise(starts):
         part = slice(start, end)
-        good = seen[part] & ~_bad(filled[part], middle[part], landmarks, seen[part], size)
-        # What is left of a part that is bad throughout is the best there is.
+        good = seen[part] & ~_outliers(filled[part], middle[part], landmarks, seen[part], size)
+        # If a part consists of outliers only, they are all there is.
         parts.append(_smooth_part(filled[part], good if good.any() else seen[part], size, landmarks))
     return np.concatenate(parts)
 
 
 def _smooth_part(points: Points, good: NDArray[np.bool_], size: float, landmarks: int) -> Points:
-    """The strong smoother, and the weak one where the strong one cannot follow."""
+    """The strong smoother, blended into the weak one where it cannot follow the motion."""
     strong, weak = (whittaker(points, good.astype(float), penalty) for penalty in (_STRONG, _WEAK))
     removed = _distance(points[good], weak[good], landmarks)
-    usual = _USUAL * float(np.median(removed)) + _NEGLIGIBLE * size
-    apart = _distance(strong, weak, landmarks) / usual
-    share = _widened(np.clip(apart / _CLEARLY - 1, 0, 1))[:, None]
+    jitter = _JITTER_APART * float(np.median(removed)) + _NEGLIGIBLE * size
+    apart = _distance(strong, weak, landmarks) / jitter
+    share = _widened(np.clip(apart / _MOTION - 1, 0, 1))[:, None]
     return np.asarray(strong + share * (weak - strong))
 
 
 def whittaker(points: Points, weights: NDArray[np.float64], penalty: float) -> Points:
     """Minimise the sum of weights x (result - points)^2 and of penalty x (third differences of the result)^2.
 
-    points: (N, C). weights: (N,), 0 where there is nothing; not all are 0. Where only one or two are not, first or
-    second differences take the place of the third, for which there would be more than one answer.
+    points: (N, C). weights: (N,), 0 for missing rows, not all 0. If only one or two are not 0, first or second
+    differences replace the third, so that the solution is unique.
     """
     order = min(_ORDER, int(np.count_nonzero(weights)))
     number = len(points)
@@ -97,7 +96,7 @@ def whittaker(points: Points, weights: NDArray[np.float64], penalty: float) -> P
 
 
 def _solve(bands: NDArray[np.float64], right: Points) -> Points:
-    """Solve for a symmetric positive definite matrix of few bands, by LDL'; time grows with the number of rows only."""
+    """Solve a symmetric positive definite banded system by LDL' factorisation, in time linear in the rows."""
     width, number = len(bands) - 1, bands.shape[1]
     diagonal = bands[0].tolist()
     lower = [bands[d].tolist() for d in range(width + 1)]
@@ -119,22 +118,22 @@ def _solve(bands: NDArray[np.float64], right: Points) -> Points:
 
 
 def _filled(points: Points, seen: NDArray[np.bool_]) -> Points:
-    """Straight lines where nothing was seen."""
+    """The points, interpolated linearly over missing rows."""
     frames = np.arange(len(points))
     return np.stack([np.interp(frames, frames[seen], column) for column in points[seen].T], axis=1)
 
 
 def _running_median(points: Points) -> Points:
-    """The median of five frames; past the ends the track goes on straight."""
+    """The median of five frames; beyond its ends the track is extrapolated linearly."""
     reach = _MEDIAN // 2
     padded = np.concatenate([_before(points, reach), points, _before(points[::-1], reach)[::-1]])
     return np.asarray(np.median(np.lib.stride_tricks.sliding_window_view(padded, _MEDIAN, axis=0), axis=-1))
 
 
 def _before(points: Points, number: int) -> Points:
-    """The rows that come before the first, on the line through the first five that Theil and Sen would draw.
+    """Rows extrapolated before the first, on the Theil-Sen line through the first five.
 
-    Its slope is the median of those between any two, so that one bad row does not turn it.
+    Its slope is the median of the slopes between any two, robust against one outlier.
     """
     first = points[:_MEDIAN]
     one, other = np.triu_indices(len(first), 1)
@@ -145,29 +144,31 @@ def _before(points: Points, number: int) -> Points:
 
 
 def _jumps(middle: Points, size: float) -> list[int]:
-    """The frames before which a face jumped."""
+    """The frames where a face has jumped since the frame before."""
     steps = np.diff(middle, axis=0)
     if len(steps) < 2:
         return []
-    unlike = np.sqrt(np.mean(np.diff(steps, axis=0) ** 2, axis=1))
-    both = np.minimum(np.append(np.inf, unlike), np.append(unlike, np.inf))
-    return [int(step) + 1 for step in np.flatnonzero(both > max(_JUMP * size, _UNLIKELY * float(np.median(both))))]
+    change = np.sqrt(np.mean(np.diff(steps, axis=0) ** 2, axis=1))
+    both = np.minimum(np.append(np.inf, change), np.append(change, np.inf))
+    return [int(step) + 1 for step in np.flatnonzero(both > max(_JUMP * size, _UNUSUAL * float(np.median(both))))]
 
 
-def _bad(points: Points, middle: Points, landmarks: int, seen: NDArray[np.bool_], size: float) -> NDArray[np.bool_]:
-    """Frames whose landmarks lie far from the median of those around."""
+def _outliers(
+    points: Points, middle: Points, landmarks: int, seen: NDArray[np.bool_], size: float
+) -> NDArray[np.bool_]:
+    """Frames whose landmarks lie far from the running median."""
     off = _distance(points, middle, landmarks)
     usual = float(np.median(off[seen])) if seen.any() else 0.0
-    return np.asarray(off > max(_BAD * usual, _BAD_SHARE * size))
+    return np.asarray(off > max(_OUTLIER * usual, _OUTLIER_SHARE * size))
 
 
 def _distance(first: Points, second: Points, landmarks: int) -> NDArray[np.float64]:
-    """The root mean square over the landmarks' coordinates, for each frame."""
+    """The root mean square difference of the landmarks' coordinates, per frame."""
     return np.asarray(np.sqrt(np.mean((first - second)[:, :landmarks] ** 2, axis=1)))
 
 
 def _widened(share: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The largest share around each frame, with slopes between different ones."""
+    """The largest share around each frame, with smooth transitions."""
     padded = np.pad(share, 2 * _SPREAD)
     largest = np.lib.stride_tricks.sliding_window_view(padded, 2 * _SPREAD + 1).max(axis=-1)
     hann = np.hanning(2 * _SPREAD + 3)[1:-1]

@@ -1,4 +1,4 @@
-"""The faces of a video: followed from frame to frame, smoothed along each track, bridged where they are missing."""
+"""Tracks: the faces of a video, followed from frame to frame, smoothed, and bridged over short gaps."""
 
 from __future__ import annotations
 
@@ -12,45 +12,44 @@ from ..face import Face
 from .smoothing import smooth
 
 LONGEST_GAP = 5
-"""Frames in which a face may be missing and still be the same one."""
+"""The most consecutive frames that a track bridges without a detection."""
 
 Boxes = NDArray[np.float64]
 """(N, 4): x0, y0, x1, y1."""
 
 _OVERLAP = 0.3
-"""Intersection over union with where a face is expected, for it to be that face."""
+"""The least intersection over union of a face with its track's expected box."""
 _NEAR = 2.0
-"""How many times as large boxes are made where none overlaps as they are: a face begins to move, or moves on unseen."""
+"""The factor by which boxes are enlarged for a second attempt: a face may start to move, or move while undetected."""
 _COVERED = 0.3
-"""Of the smaller of two boxes: a missing face that another one covers that much is hidden behind it, or is that one."""
+"""Share of the smaller box: a bridged face that a detected one covers this much is hidden behind it, or is the same."""
 _REMEMBERED = 3
-"""Sightings that tell how fast a face moves."""
-_TINY = 1e-9  # so that boxes without an area overlap nothing
+"""The detections that a track's velocity is fitted to."""
+_TINY = 1e-9  # so that empty boxes overlap nothing
 
 
 @dataclass(frozen=True, eq=False)
 class TrackedFace:
-    """A face in one frame of a video.
-
-    number: of its track, in the order in which they begin, from left to right where several do, from 0. face: smoothed.
-    typical: the medians over the whole track, by which to choose among faces without wavering. bridged: whether no
-    face was found there, only before and after.
-    """
+    """A face in one frame of a video."""
 
     number: int
+    """Of its track, from 0, in the order in which tracks begin; from left to right within a frame."""
     face: Face
+    """Smoothed."""
     typical: Face
+    """The medians over the whole track, for choosing among faces without flicker."""
     bridged: bool = False
+    """Whether it was not detected in this frame, only before and after."""
 
 
 def track_faces(frames: Sequence[Sequence[Face]], cuts: Collection[int] = ()) -> list[list[TrackedFace]]:
     """Follow faces from frame to frame.
 
-    frames: the faces found in each frame, in pixels. cuts: frames that begin a new shot; no track goes on there.
-    Faces belong together where their boxes overlap, as far as a face has moved on meanwhile; a track ends with the
-    sixth frame in which its face is missing. Landmarks and boxes are smoothed along each track as
-    :func:`gpen.faces.tracking.smoothing.smooth` says. Returns the faces of each frame, sorted from left to right: each that was
-    given, and those that were missing in up to five frames between, unless another face lies over them.
+    frames: the faces detected in each frame, in pixels. cuts: frames that begin a new shot, where every track ends.
+    A face continues a track if its box overlaps the box that the track's motion predicts. A track ends after
+    :data:`LONGEST_GAP` frames without a detection; shorter gaps are bridged, unless another face covers the missing
+    one. Landmarks and boxes are smoothed along each track by :func:`gpen.faces.tracking.smoothing.smooth`.
+    Returns the faces of each frame, from left to right.
     """
     result: list[list[TrackedFace]] = [[] for _ in frames]
     for number, track in enumerate(_tracks(frames, frozenset(cuts))):
@@ -60,7 +59,7 @@ def track_faces(frames: Sequence[Sequence[Face]], cuts: Collection[int] = ()) ->
 
 
 def without_tracking(frames: Sequence[Sequence[Face]]) -> list[list[TrackedFace]]:
-    """The faces of pictures that have nothing to do with each other: as they are, numbered from left to right in each.
+    """The faces of unrelated pictures, unchanged, numbered from left to right within each.
 
     frames: the faces of each picture, sorted from left to right.
     """
@@ -77,7 +76,7 @@ class _Track:
         self.faces.append(face)
 
     def expected(self, frame: int) -> list[float]:
-        """The box in a frame to come: the last one, moved on as fast as the face has moved."""
+        """The box predicted for a later frame: the last one, moved at the track's velocity."""
         last = self.faces[-1]
         times = self.frames[-_REMEMBERED:]
         velocity = np.zeros(2)
@@ -89,7 +88,7 @@ class _Track:
         return [x0 + x, y0 + y, x1 + x, y1 + y]
 
     def smoothed(self, number: int) -> list[tuple[int, TrackedFace]]:
-        """The faces by frame, those between that are missing among them."""
+        """The faces with their frames, the bridged ones included."""
         first, last = self.frames[0], self.frames[-1]
         rows = np.subtract(self.frames, first)
         seen = np.zeros(last - first + 1, bool)
@@ -129,7 +128,7 @@ def _tracks(frames: Sequence[Sequence[Face]], cuts: frozenset[int]) -> list[_Tra
 
 
 def _matched(expected: Sequence[Sequence[float]], found: Sequence[Sequence[float]]) -> dict[int, int]:
-    """Which found box goes on which expected one; those that overlap most first."""
+    """Match found boxes to expected ones, greedily by overlap: index of expected by index of found."""
     matched: dict[int, int] = {}
     if not expected or not found:
         return matched
@@ -145,7 +144,7 @@ def _matched(expected: Sequence[Sequence[float]], found: Sequence[Sequence[float
 
 
 def _overlaps(first: Boxes, second: Boxes) -> NDArray[np.float64]:
-    """Intersection over union of each box with each: (N, M)."""
+    """Intersection over union of all pairs: (N, M)."""
     common = _common(first, second)
     return np.asarray(common / np.maximum(_areas(first)[:, None] + _areas(second)[None] - common, _TINY))
 
@@ -166,7 +165,7 @@ def _enlarged(boxes: Boxes) -> Boxes:
 
 
 def _uncovered(faces: Sequence[TrackedFace]) -> list[TrackedFace]:
-    """Without those bridged that lie behind a face that was found."""
+    """The faces without bridged ones that a detected face covers."""
     bridged = [tracked for tracked in faces if tracked.bridged]
     found = [tracked for tracked in faces if not tracked.bridged]
     if not bridged or not found:
