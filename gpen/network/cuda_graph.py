@@ -46,6 +46,11 @@ class RepeatedCalls:
         # A copy of the network has other weights.
         return RepeatedCalls, ()
 
+    @property
+    def recording(self) -> Call | None:
+        """The current recording, if any."""
+        return None if self._recorded is None else self._recorded[1]
+
     def run(self, call: Call, x: Tensor, state: Hashable, record: Callable[[Call, Tensor], Call | None]) -> Tensor:
         """The result of ``call(x)``, from a recording if there is one.
 

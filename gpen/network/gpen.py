@@ -128,12 +128,14 @@ class GPEN(nn.Module):
     strip_bytes: int | None
     """Size of the largest strips in which feature maps are computed; None: a size that suits the device. The result
     does not depend on it beyond rounding; smaller strips take less memory, and much smaller ones more time."""
+    repeated_calls: RepeatedCalls
+    """The CUDA graph of the calls, if they repeat."""
 
     def __init__(self, spec: Spec) -> None:
         super().__init__()
         self.spec = spec
         self.strip_bytes = None
-        self._repeated = RepeatedCalls()
+        self.repeated_calls = RepeatedCalls()
         self.generator = _Generator(spec)
         channels = [spec.channels(size) for size in spec.encoder_sizes]
         self.ecd0 = nn.Sequential(EncoderInput(channels[0]))
@@ -148,7 +150,7 @@ class GPEN(nn.Module):
             # One picture keeps all cores busy: a batch would take more memory and as much time.
             return torch.cat([self.forward_together(picture[None]) for picture in x])
         if x.device.type == "cuda":
-            return self._repeated.run(self.forward_together, x, self._state(), self._record)
+            return self.repeated_calls.run(self.forward_together, x, self._state(), self._record)
         return self.forward_together(x)
 
     @torch.no_grad()
@@ -194,7 +196,7 @@ class GPEN(nn.Module):
         before = weights_state(self)
         super()._apply(*args, **kwargs)  # type: ignore[no-untyped-call]
         if weights_state(self) != before:
-            self._repeated.forget()
+            self.repeated_calls.forget()
         return self
 
 

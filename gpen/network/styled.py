@@ -20,7 +20,7 @@ from .layers import EPSILON, LEAKY_GAIN, LEAKY_SLOPE, Bias, EqualizedLinear, Ker
 
 KERNEL_SIZE = 3
 
-_WINOGRAD_PIXELS = 64 * 64
+WINOGRAD_PIXELS = 64 * 64
 """Pixels of the smallest map that is convolved by Winograd's method: for smaller ones, reading the transformed weights
 costs more than the method saves."""
 
@@ -95,7 +95,7 @@ class _ModulatedConv(nn.Module):
         before = (modulation / largest * self.scale)[:, :, None, None].to(weight.dtype)
         after = (demodulation * largest / self.scale)[:, :, None, None].to(weight.dtype)
         alone_on_cpu = len(style) == 1 and weight.device.type == "cpu" and weight.dtype == torch.float32
-        if alone_on_cpu and not self.upsamples and pixels >= _WINOGRAD_PIXELS:
+        if alone_on_cpu and not self.upsamples and pixels >= WINOGRAD_PIXELS:
             weight = self._transformed.of(self.weight)
         return Modulated(weight, before, after)
 

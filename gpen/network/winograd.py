@@ -17,7 +17,7 @@ _POINTS = 4
 """Inputs of a tile along each axis."""
 _WEIGHT_TRANSFORM = ((1.0, 0.0, 0.0), (0.5, 0.5, 0.5), (0.5, -0.5, 0.5), (0.0, 0.0, 1.0))
 
-_WORKING_BYTES = 8 << 20
+WORKING_BYTES = 8 << 20
 """Bytes of transformed input to compute at a time."""
 
 
@@ -42,7 +42,7 @@ def convolve(x: Tensor, weight: Tensor) -> Tensor:
     pixels = x[0].permute(1, 2, 0)
     out = torch.empty((height // TILE, TILE, width // TILE, TILE, weight.shape[2]), dtype=x.dtype, device=x.device)
     row_bytes = _POINTS**2 // TILE**2 * width * channels * x.element_size()
-    step = max(TILE, _WORKING_BYTES // row_bytes // TILE * TILE)
+    step = max(TILE, WORKING_BYTES // row_bytes // TILE * TILE)
     for top in range(0, height, step):
         bottom = min(height, top + step)
         points = _transform_input(pixels[top : bottom + 2])

@@ -111,7 +111,7 @@ def convert(
     metadata = _metadata(info, digest)
     with _writing(target), atomic_path(target, overwrite=overwrite) as temporary:
         save_file(tensors, temporary, metadata)
-        _verify(temporary, tensors, metadata)
+        verify_written(temporary, tensors, metadata)
         written = inspect(temporary)
     return ConvertResult(
         source=source,
@@ -131,7 +131,7 @@ def _read(info: CheckpointInfo, half: bool) -> tuple[str, dict[str, Tensor]]:
     """SHA256 and tensors of a model file; CheckpointError if it changes while it is read."""
     before = _identity(info.path)
     digest = info.sha256()
-    tensors = _tensors(read_header(info.path), half)
+    tensors = tensors_to_write(read_header(info.path), half)
     if _identity(info.path) != before:
         raise CheckpointError(f"{info.path.name} changed while it was converted. Nothing was written; try again.")
     return digest, tensors
@@ -251,7 +251,7 @@ def _identity(path: Path) -> tuple[int, int, int]:
     return stat.st_size, stat.st_mtime_ns, stat.st_ino
 
 
-def _tensors(header: Header, half: bool) -> dict[str, Tensor]:
+def tensors_to_write(header: Header, half: bool) -> dict[str, Tensor]:
     """Every tensor of the network as it will be written, in the order of the source."""
     located = locate(header)
     tensors = {}
@@ -290,7 +290,7 @@ def _metadata(info: CheckpointInfo, digest: str) -> dict[str, str]:
     }
 
 
-def _verify(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
+def verify_written(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
     """Read the file back, with another reader than wrote it, and compare every bit."""
     try:
         header = read_header(path)

@@ -28,8 +28,8 @@ Progress = Callable[[int, int | None], None]
 
 _CHUNK = 1 << 16
 _HEAD = 512
-_ATTEMPTS = 4
-_MOST_BYTES = 2 << 30
+ATTEMPTS = 4
+MAX_BYTES = 2 << 30
 """Far more than any published file: a server that announces no length must not fill the disk."""
 _FULL = {getattr(errno, name) for name in ("ENOSPC", "EDQUOT", "EFBIG") if hasattr(errno, name)}
 
@@ -101,17 +101,17 @@ class _Transfer:
     def run(self, address: str) -> None:
         """Fill the part from ``address`` and verify it; _AddressError says why that failed."""
         _check_scheme(address, "it is")
-        for attempt in range(1, _ATTEMPTS + 1):
+        for attempt in range(1, ATTEMPTS + 1):
             before = self.part.size()
             try:
                 self._check(resumed=self._request(address))
                 return
             except _StaleError:
                 self.part.discard()
-                if attempt == _ATTEMPTS:
+                if attempt == ATTEMPTS:
                     raise
             except _CutError:
-                if attempt == _ATTEMPTS or self.part.size() <= before or self._origin(address) is None:
+                if attempt == ATTEMPTS or self.part.size() <= before or self._origin(address) is None:
                     raise
 
     def _origin(self, address: str) -> Origin | None:
@@ -192,7 +192,7 @@ class _Transfer:
                     write(file, data)
                 done += len(data)
                 data = b""
-                if done > (_MOST_BYTES if total is None else total):
+                if done > (MAX_BYTES if total is None else total):
                     self.part.discard()
                     raise _AddressError("the server sends more bytes than the file has")
                 self._report(done, total)

@@ -1,4 +1,4 @@
-"""Calls that repeat are recorded. What a CUDA graph does stands on a tape here, and on a GPU where there is one."""
+"""Repeated calls are recorded: on a tape that behaves like a CUDA graph, and on a GPU if there is one."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def pictures(seed: int, number: int = 1, size: int = SPEC.in_size) -> torch.Tens
 
 
 class Tape(TorchDispatchMode):
-    """Records operations with the very tensors they read and wrote, as a CUDA graph does with addresses."""
+    """Records operations with the tensors that they read and wrote, as a CUDA graph does with addresses."""
 
     def __init__(self):
         super().__init__()
@@ -51,13 +51,13 @@ class Tape(TorchDispatchMode):
         for func, args, kwargs, out in self.steps:
             again = func(*args, **kwargs)
             for new, old in zip(tree_leaves(again), tree_leaves(out), strict=True):
-                # Views, and results of operations in place, are where they were.
+                # Views and results of in-place operations are already updated.
                 if isinstance(new, torch.Tensor) and new.data_ptr() != old.data_ptr():
                     old.copy_(new)
 
 
 class Recorder:
-    """Makes recordings on tape, and counts them and their replays."""
+    """Records on a tape, and counts recordings and replays."""
 
     def __init__(self):
         self.made = self.replayed = 0
@@ -125,13 +125,13 @@ def test_shapes_that_alternate_are_not_recorded(run, network, recorder):
     assert recorder.made == 0
 
 
-def test_another_shape_in_between_leaves_the_recording(run, recorder):
+def test_another_shape_in_between_keeps_the_recording(run, recorder):
     for number in (1, 1, 2, 1, 1):
         run(pictures(number, number))
     assert (recorder.made, recorder.replayed) == (1, 3)
 
 
-def test_another_shape_that_repeats_takes_its_place(run, network, recorder):
+def test_another_shape_that_repeats_replaces_the_recording(run, network, recorder):
     for number in (1, 1, 2, 2, 2, 1):
         x = pictures(number, number)
         assert torch.equal(run(x), network.forward_together(x))
@@ -151,7 +151,7 @@ def in_other_strips(network):
 
 
 @pytest.mark.parametrize("change", [scaled_kernels, moved, in_other_strips])
-def test_what_changed_is_not_replayed(run, network, recorder, change):
+def test_a_changed_network_is_not_replayed(run, network, recorder, change):
     x = pictures(3)
     for _ in range(3):
         before = run(x)
@@ -163,7 +163,7 @@ def test_what_changed_is_not_replayed(run, network, recorder, change):
     assert (recorder.made, recorder.replayed) == (1, 2)
 
 
-def test_what_gives_other_digits_is_not_used(network, caplog):
+def test_a_recording_with_different_values_is_not_used(network, caplog):
     def wrong(call, x):
         return lambda x: call(x) * (1 + 1e-6)
 
@@ -175,7 +175,7 @@ def test_what_gives_other_digits_is_not_used(network, caplog):
     assert len(caplog.records) == 1
 
 
-def test_what_cannot_be_recorded_is_said_once_and_called(network, caplog):
+def test_a_call_that_cannot_be_recorded_is_logged_once_and_made(network, caplog):
     def failing(call, x):
         raise RuntimeError("operation not permitted when stream is capturing\nmore")
 
@@ -187,7 +187,7 @@ def test_what_cannot_be_recorded_is_said_once_and_called(network, caplog):
     assert record.getMessage().endswith("operation not permitted when stream is capturing")
 
 
-def test_without_room_it_is_tried_again_later(network, recorder):
+def test_with_too_little_memory_recording_is_tried_again_later(network, recorder):
     room = [None, None]
     repeated = RepeatedCalls()
     for _ in range(5):
@@ -195,11 +195,11 @@ def test_without_room_it_is_tried_again_later(network, recorder):
     assert (recorder.made, recorder.replayed) == (1, 2)
 
 
-def test_a_call_that_fails_is_made_again_without_the_recording(network, recorder):
+def test_a_failed_call_is_repeated_without_the_recording(network, recorder):
     repeated = RepeatedCalls()
     for _ in range(2):
         repeated.run(network, pictures(1), None, recorder)
-    alive = weakref.ref(repeated._recorded[1])
+    alive = weakref.ref(repeated.recording)
     failures = 0
 
     def short_of_memory(x):
@@ -215,7 +215,7 @@ def test_a_call_that_fails_is_made_again_without_the_recording(network, recorder
     assert failures == 1
 
 
-def test_a_call_that_fails_anyway_fails(network, recorder):
+def test_a_call_that_fails_again_fails(network, recorder):
     repeated = RepeatedCalls()
 
     def failing(x):
@@ -225,7 +225,7 @@ def test_a_call_that_fails_anyway_fails(network, recorder):
         repeated.run(failing, pictures(1), None, recorder)
 
 
-def test_a_network_is_not_kept_by_what_repeats():
+def test_recordings_do_not_keep_a_network_alive():
     network = random_network()
     gone = weakref.ref(network)
     gc.disable()
@@ -236,9 +236,9 @@ def test_a_network_is_not_kept_by_what_repeats():
         gc.enable()
 
 
-def test_moving_and_converting_forget_the_recording(network, monkeypatch):
+def test_moving_and_converting_discard_the_recording(network, monkeypatch):
     forgotten = []
-    monkeypatch.setattr(network._repeated, "forget", lambda: forgotten.append(True))
+    monkeypatch.setattr(network.repeated_calls, "forget", lambda: forgotten.append(True))
     network.to("cpu")  # as hosts do before every picture
     assert forgotten == []
     network.to(torch.bfloat16)
@@ -246,7 +246,7 @@ def test_moving_and_converting_forget_the_recording(network, monkeypatch):
 
 
 def test_threads_get_their_own_results(network):
-    """A recording has one place for its input and one for its result."""
+    """A recording has one buffer for its input and one for its result."""
 
     def record(call, x):
         at = x.clone()
@@ -275,13 +275,20 @@ def test_threads_get_their_own_results(network):
     assert wrong == []
 
 
-def test_a_copy_of_a_network_begins_without_recordings(network):
-    network._repeated._last = "something"
-    assert copy.deepcopy(network)._repeated._last is None
+def test_a_copy_of_a_network_starts_without_a_recording(network, recorder):
+    x = pictures(1)
+    for _ in range(2):
+        network.repeated_calls.run(network.forward_together, x, None, recorder)
+    assert network.repeated_calls.recording is not None
+    copied = copy.deepcopy(network)
+    assert copied.repeated_calls.recording is None
+    # Nor does it remember the last call: the next one counts as the first.
+    copied.repeated_calls.run(copied.forward_together, x, None, recorder)
+    assert copied.repeated_calls.recording is None
 
 
-def test_a_call_waits_for_no_number_and_copies_nothing_to_another_device():
-    """Either ends a recording on CUDA. Tensors on "meta" have no numbers to wait for."""
+def test_a_call_neither_synchronises_nor_copies_to_another_device():
+    """Either ends a recording on CUDA. Tensors on "meta" have no values to wait for."""
     with torch.device("meta"):
         network = GPEN(Spec(256, 256)).requires_grad_(False).eval()
 
@@ -299,19 +306,19 @@ def test_a_call_waits_for_no_number_and_copies_nothing_to_another_device():
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_what_a_recording_reads_is_kept(dtype):
-    """Whatever a call reads and did not make is the input, a weight, or named by ``derived``."""
+def test_everything_that_a_recording_reads_is_kept_alive(dtype):
+    """Whatever a call reads and did not create is the input, a weight, or returned by ``derived``."""
     network = random_network().to(dtype)
     x = pictures(1).to(dtype)
     network(x)
-    made: set[int] = set()
+    created: set[int] = set()
     read: set[int] = set()
 
     class Storages(TorchDispatchMode):
         def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-            read.update(storages(args, kwargs or {}) - made)
+            read.update(storages(args, kwargs or {}) - created)
             out = func(*args, **(kwargs or {}))
-            made.update(storages(out) - read)
+            created.update(storages(out) - read)
             return out
 
     alive = []
@@ -328,7 +335,7 @@ def test_what_a_recording_reads_is_kept(dtype):
     assert network.derived()
 
 
-def test_recording_can_be_forbidden(monkeypatch):
+def test_recording_can_be_disabled(monkeypatch):
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "NVIDIA")
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (4000, 8000))
     monkeypatch.setattr(torch.version, "hip", None)
@@ -350,23 +357,23 @@ def test_recording_can_be_forbidden(monkeypatch):
 @needs_cuda
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("size", [256, 512])
-def test_on_a_gpu_a_graph_gives_what_calls_give(dtype, size):
+def test_on_a_gpu_a_graph_returns_what_calls_return(dtype, size):
     network = random_network(Spec(size, size)).to("cuda", dtype)
     for seed in range(5):
         x = pictures(seed, 1, size).to("cuda", dtype)
         with torch.inference_mode():
             assert torch.equal(network(x), network.forward_together(x))
-    assert network._repeated._recorded is not None
+    assert network.repeated_calls.recording is not None
 
 
 @needs_cuda
-def test_on_a_gpu_a_network_moved_away_and_back_is_recorded_anew():
+def test_on_a_gpu_a_network_moved_away_and_back_is_recorded_again():
     network = random_network(Spec(256, 256)).to("cuda")
     x = pictures(1, 1, 256).to("cuda")
     results = []
     for _ in range(2):
         results += [network(x) for _ in range(3)]
         network.to("cpu")
-        assert network._repeated._recorded is None
+        assert network.repeated_calls.recording is None
         network.to("cuda")
     assert all(torch.equal(result, results[0]) for result in results)

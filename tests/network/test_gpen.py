@@ -1,4 +1,4 @@
-"""What the reference outputs do not show: made weights, dtypes, upsampling above the input's size."""
+"""What the reference outputs do not cover: synthetic weights, dtypes, upsampling beyond the input size."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ def test_sharpening_weights_filter_the_picture() -> None:
     assert (expected - x).abs().max() > 1
 
 
-def test_the_whole_network_works_although_the_answer_is_known() -> None:
-    """Passthrough weights must not make a bug in the depth invisible by being all zeros there."""
+def test_synthetic_weights_use_the_whole_network() -> None:
+    """Passthrough weights must not hide a bug in the deeper layers by being all zeros there."""
     weights = synthetic_weights(SMALL)
     silent = [name for name, tensor in weights.items() if not tensor.any()]
     assert silent
@@ -58,7 +58,7 @@ def test_the_whole_network_works_although_the_answer_is_known() -> None:
 
 
 @pytest.mark.parametrize("spec", [Spec(32, 64, 2, 1 / 16), Spec(256, 256, 1, 1 / 16)])
-def test_made_weights_refuse_shapes_that_cannot_hold_them(spec: Spec) -> None:
+def test_synthetic_weights_refuse_specs_they_do_not_fit(spec: Spec) -> None:
     with pytest.raises(CheckpointError):
         synthetic_weights(spec)
 
@@ -73,10 +73,7 @@ def test_bfloat16_returns_pictures_within_1_5_of_255(spec: Spec) -> None:
 
 
 def test_styles_are_computed_in_float32_whatever_the_precision() -> None:
-    """In bfloat16 a style of magnitude 1e20 has squares that only float32's range could not hold either.
-
-    So the check is on what float16 cannot hold: modulations of 300 have squares beyond its largest number.
-    """
+    """Modulations of 300 have squares beyond the largest float16."""
     weights = synthetic_weights(SMALL)
     for name in weights:
         if name.endswith("modulation.bias") and ".to_rgb" not in name:
@@ -91,7 +88,7 @@ def test_styles_are_computed_in_float32_whatever_the_precision() -> None:
     assert (half(picture(64).to(torch.bfloat16)).float() - expected).abs().max() <= 3 / 255 * 2
 
 
-def test_above_the_input_size_zeros_take_the_place_of_noise() -> None:
+def test_above_the_input_size_zeros_replace_the_noise() -> None:
     spec = Spec(32, 64, 2, 1 / 16)
     network = GPEN(spec)
     generator = torch.Generator().manual_seed(0)
@@ -110,7 +107,7 @@ def test_above_the_input_size_zeros_take_the_place_of_noise() -> None:
     assert torch.equal(network(x), first)
 
 
-def test_no_autograd_graph_and_the_input_stays_as_it_was() -> None:
+def test_no_autograd_graph_and_an_unchanged_input() -> None:
     x = picture(64).requires_grad_()
     before = x.detach().clone()
     out = network_of(SMALL)(x)

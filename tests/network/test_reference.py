@@ -1,4 +1,4 @@
-"""The network against outputs of the published implementation (shared/reference, recipe in its README)."""
+"""The network compared with outputs of the published implementation (shared/reference, recipe in its README)."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_bfloat16_stays_within_2_percent_of_the_range(shared: Path, name: str) -
 
 
 @pytest.mark.parametrize("name", ["gpen-64", "sr-32-128"])
-def test_a_batch_gives_what_single_calls_give(shared: Path, name: str) -> None:
+def test_a_batch_gives_the_results_of_single_calls(shared: Path, name: str) -> None:
     spec = _spec(_reference(shared, name))
     network = GPEN(spec)
     network.load_state_dict(_recipe_weights(network))

@@ -1,4 +1,4 @@
-"""Feature maps in strips, small maps by Winograd's method, and what is kept from one call to the next."""
+"""Feature maps in strips, Winograd's method, and what is cached from one call to the next."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from gpen.network.spec import Spec
 
 SPECS = [Spec(64, 64, 2, 1 / 16), Spec(32, 128, 2, 1 / 16), Spec(128, 128, 1, 1 / 8)]
 ROW = 2 * 32 * 64 * 4
-"""Bytes of a row of the largest level of the first of them."""
+"""Bytes per row of the largest level of the first spec."""
 
 
 def random_network(spec: Spec, seed: int = 0) -> GPEN:
@@ -37,7 +37,7 @@ def pictures(size: int, batch: int = 1) -> torch.Tensor:
 
 @pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.title)
 @pytest.mark.parametrize("batch", [1, 2])
-def test_strips_of_any_height_give_what_whole_maps_give(spec: Spec, batch: int) -> None:
+def test_strips_of_any_height_give_the_result_of_whole_maps(spec: Spec, batch: int) -> None:
     network = random_network(spec)
     x = pictures(spec.in_size, batch)
     network.strip_bytes = 1 << 30
@@ -74,27 +74,27 @@ def test_winograds_method_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     x = x.contiguous(memory_format=torch.channels_last)
     whole = winograd.convolve(x, weight)
     for size in (1, 4 * 12 * 8 * 4 * 6, 4 * 12 * 8 * 4 * 9):
-        monkeypatch.setattr(winograd, "_WORKING_BYTES", size)
+        monkeypatch.setattr(winograd, "WORKING_BYTES", size)
         assert torch.allclose(winograd.convolve(x, weight), whole, rtol=1e-5, atol=1e-5)
 
 
-def test_winograds_method_is_used_and_agrees_with_a_network_without(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_winograds_method_is_used_and_agrees_with_direct_convolution(monkeypatch: pytest.MonkeyPatch) -> None:
     spec = Spec(64, 64, 2, 1 / 4)
     network, x = random_network(spec), pictures(64)
     calls = []
     method = winograd.convolve
     monkeypatch.setattr(winograd, "convolve", lambda x, weight: calls.append(x.shape) or method(x, weight))
-    monkeypatch.setattr("gpen.network.styled._WINOGRAD_PIXELS", 32 * 32)
+    monkeypatch.setattr("gpen.network.styled.WINOGRAD_PIXELS", 32 * 32)
     with_it = network(x)
     assert {shape[-1] for shape in calls} == {32}
-    monkeypatch.setattr("gpen.network.styled._WINOGRAD_PIXELS", 1 << 30)
+    monkeypatch.setattr("gpen.network.styled.WINOGRAD_PIXELS", 1 << 30)
     without = network(x)
     assert not torch.equal(with_it, without)
     assert (with_it - without).abs().max() <= 1e-5 * without.abs().max()
 
 
-def test_what_is_kept_of_the_weights_follows_them() -> None:
-    """Weights changed in place, loaded, replaced, moved or converted after the first call count in the next."""
+def test_the_cache_follows_the_weights() -> None:
+    """Weights that are changed in place, loaded, replaced, moved or converted take effect in the next call."""
     spec = Spec(64, 64, 2, 1 / 4)
     network, other, x = random_network(spec), random_network(spec, seed=1), pictures(64)
     before, expected = network(x), other(x)
@@ -109,7 +109,7 @@ def test_what_is_kept_of_the_weights_follows_them() -> None:
     assert torch.equal(network(x), expected)
     assert torch.equal(copy.deepcopy(network)(x), expected)
 
-    # Rounded to bfloat16 and back they are other weights, perhaps at the address of the old ones.
+    # Rounded to bfloat16 and back, they are different weights, perhaps at the old address.
     rounded = network.to(torch.bfloat16).to(torch.float32)(x)
     fresh = GPEN(spec)
     fresh.load_state_dict(network.state_dict())
@@ -117,7 +117,7 @@ def test_what_is_kept_of_the_weights_follows_them() -> None:
     assert not torch.equal(rounded, expected)
 
 
-def test_networks_made_in_inference_mode() -> None:
+def test_networks_created_in_inference_mode() -> None:
     with torch.inference_mode():
         network = random_network(SPECS[0])
         assert torch.equal(network(pictures(64)), random_network(SPECS[0])(pictures(64)))
@@ -153,7 +153,7 @@ def status(field):
 
 torch.set_num_threads(2)
 warm = GPEN(Spec(64, 64, 2, 1 / 16))
-warm(torch.zeros(1, 3, 64, 64))  # what the first use of PyTorch brings in once is not the network's
+warm(torch.zeros(1, 3, 64, 64))  # memory that PyTorch takes once, at its first use, does not count
 network, picture = GPEN(Spec(512, 512)), torch.zeros(1, 3, 512, 512)
 for parameter in network.parameters():
     parameter.fill_(0.01)
@@ -163,9 +163,9 @@ print(json.dumps(status("VmHWM") - before))
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="reads the memory of a process as Linux tells it")
+@pytest.mark.skipif(sys.platform != "linux", reason="reads Linux's /proc")
 def test_memory_of_a_call_stays_far_below_that_of_whole_maps() -> None:
-    """A map of the largest level of GPEN 512 alone has 134 MB, and whole there were 488 MB of them."""
+    """One map of GPEN 512's largest level has 134 MB; without strips, the maps take 488 MB."""
     root = Path(__file__).resolve().parents[2]
     done = subprocess.run([sys.executable, "-c", MEASURE], cwd=root, capture_output=True, text=True, check=True)
     peak = json.loads(done.stdout)

@@ -1,4 +1,4 @@
-"""A tiny network, and pickles in the two forms in which PyTorch writes them."""
+"""A tiny network, and pickles in the containers that PyTorch writes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def as_legacy(data: bytes) -> bytes:
     return start + data + pickle.dumps([], 2)
 
 
-def in_sys_info(data: bytes) -> bytes:
+def as_legacy_sys_info(data: bytes) -> bytes:
     start = b"".join(pickle.dumps(part, 2) for part in (LEGACY_MAGIC, LEGACY_PROTOCOL))
     return start + data + pickle.dumps({}, 2) + pickle.dumps([], 2)
 
@@ -40,6 +40,6 @@ def in_sys_info(data: bytes) -> bytes:
 FORMS: dict[str, Callable[[bytes], bytes]] = {
     "zip": as_zip,
     "legacy": as_legacy,
-    "legacy, in the facts about the machine": in_sys_info,
+    "legacy, in the system information": as_legacy_sys_info,
     "bare": lambda data: data,
 }

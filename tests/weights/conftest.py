@@ -17,7 +17,7 @@ from gpen.weights.download import fetch
 
 @dataclass
 class Resource:
-    """What one address answers. cuts: for each request in turn, body bytes until the connection breaks."""
+    """What one address answers. cuts: for each request in turn, the body bytes before the connection breaks."""
 
     body: bytes = b""
     status: int = 200
@@ -25,7 +25,7 @@ class Resource:
     etag: str | None = '"v1"'
     modified: str | None = None
     ranges: bool = True
-    heeds_if_range: bool = True
+    honours_if_range: bool = True
     wrong_start: int = 0
     length: bool = True
     cuts: list[int] = field(default_factory=list)
@@ -42,7 +42,7 @@ class Request:
 
 
 class Site:
-    """The server: ``resources`` by path, ``requests`` in the order of arrival."""
+    """The server, with its ``resources`` by path and the ``requests`` in the order of arrival."""
 
     def __init__(self) -> None:
         self.resources: dict[str, Resource] = {}
@@ -82,7 +82,7 @@ def _answer(handler: BaseHTTPRequestHandler, request: Request, resource: Resourc
     body, status, extra = resource.body, resource.status, dict(resource.headers)
     validator = resource.etag or resource.modified
     wanted = request.headers.get("Range")
-    same = not resource.heeds_if_range or request.headers.get("If-Range", validator) == validator
+    same = not resource.honours_if_range or request.headers.get("If-Range", validator) == validator
     if resource.ranges and wanted and same:
         start = int(wanted.removeprefix("bytes=").removesuffix("-"))
         if start >= len(body):
@@ -109,7 +109,7 @@ def _answer(handler: BaseHTTPRequestHandler, request: Request, resource: Resourc
     try:
         handler.wfile.write(body[:cut])
         request.sent = len(body[:cut])
-    except OSError:  # the client has gone
+    except OSError:  # the client has disconnected
         pass
     handler.close_connection = True
 
@@ -125,7 +125,7 @@ def site(monkeypatch):
 
 @pytest.fixture
 def published() -> Callable[..., Published]:
-    """Make a catalogue entry, saved as GPEN-TEST.pth, of the addresses given."""
+    """Makes a catalogue entry, saved as GPEN-TEST.pth, with the given addresses."""
 
     def make(*addresses: str, sha256: str | None = None, size: int | None = None) -> Published:
         return Published(
@@ -143,7 +143,7 @@ def published() -> Callable[..., Published]:
 
 @pytest.fixture
 def failure() -> Callable[..., str]:
-    """Fetch in vain: the text of the FilesError, after a look that nothing has the final name."""
+    """Runs a download that fails, and returns the text of its FilesError; nothing may have the final name."""
 
     def text(entry: Published, folder: Path, **more) -> str:
         with pytest.raises(FilesError) as caught:

@@ -1,4 +1,4 @@
-"""The catalogue of published files."""
+"""The catalogue of published models."""
 
 from __future__ import annotations
 
@@ -9,45 +9,43 @@ import pytest
 
 from gpen.errors import FilesError
 from gpen.options import DETECTORS as DETECTOR_CHOICES
-from gpen.tasks import TASKS
+from gpen.tasks import TASKS, find_task
 from gpen.weights.catalog import (
     DETECTORS,
     KINDS,
     NETWORKS,
     PARSERS,
     PUBLISHED,
-    VALUE_RANGES,
     find_published,
     is_half,
     published_by_file_name,
 )
 
 
-def test_networks_have_the_published_sizes_tasks_and_ranges():
-    facts = {n.name: (n.in_size, n.out_size, n.task, n.value_range) for n in NETWORKS}
+def test_networks_have_the_published_tasks_and_value_ranges():
+    facts = {network.name: (network.task, find_task(network.task).value_range) for network in NETWORKS}
     both = (-1.0, 1.0)
     assert facts == {
-        "GPEN-BFR-256": (256, 256, "restore", both),
-        "GPEN-BFR-512": (512, 512, "restore", both),
-        "GPEN-BFR-1024": (1024, 1024, "restore", both),
-        "GPEN-BFR-2048": (2048, 2048, "restore", both),
-        "GPEN-Seg2face-512": (512, 512, "segmentation", (0.0, 1.0)),
-        "GPEN-Colorization-1024": (1024, 1024, "colorize", both),
-        "GPEN-Inpainting-1024": (1024, 1024, "inpaint", both),
+        "GPEN-BFR-256": ("restore", both),
+        "GPEN-BFR-512": ("restore", both),
+        "GPEN-BFR-1024": ("restore", both),
+        "GPEN-BFR-2048": ("restore", both),
+        "GPEN-Seg2face-512": ("synthesize", (0.0, 1.0)),
+        "GPEN-Colorization-1024": ("colorize", both),
+        "GPEN-Inpainting-1024": ("inpaint", both),
     }
-    assert set(VALUE_RANGES) == set(TASKS)
+    assert {task for task, _ in facts.values()} == set(TASKS)
 
 
-def test_detectors_are_the_ones_the_options_offer():
+def test_the_option_offers_exactly_these_detectors():
     assert ("auto", *(detector.name for detector in DETECTORS)) == DETECTOR_CHOICES
 
 
-def test_detectors_and_parsers_are_no_networks():
+def test_detectors_and_parsers_are_not_networks():
     for published in (*DETECTORS, *PARSERS):
         assert published.kind in KINDS
         assert published.kind != "network"
         assert published.task is None
-        assert published.value_range is None
 
 
 def test_every_entry_is_well_formed():
@@ -96,7 +94,7 @@ def test_network_licences_say_non_commercial():
         ("parsing_bisenet.pth", "bisenet"),
     ],
 )
-def test_files_are_known_by_their_names(file_name, name):
+def test_files_are_recognised_by_their_names(file_name, name):
     found = published_by_file_name(file_name)
     assert found is not None
     assert found.name == name
@@ -116,14 +114,14 @@ def test_files_are_known_by_their_names(file_name, name):
         "",
     ],
 )
-def test_other_files_are_not(file_name):
+def test_other_files_are_not_recognised(file_name):
     assert published_by_file_name(file_name) is None
 
 
 def test_the_task_comes_with_the_file_name():
     found = published_by_file_name("gpen-seg2face-512-fp16.safetensors")
     assert found is not None
-    assert (found.task, found.value_range) == ("segmentation", (0.0, 1.0))
+    assert (found.task, find_task(found.task).value_range) == ("synthesize", (0.0, 1.0))
 
 
 def test_half_precision_is_read_from_the_name():
@@ -138,7 +136,7 @@ def test_find_published(name):
     assert find_published(name).name == "GPEN-BFR-512"
 
 
-def test_find_published_names_what_is_near():
+def test_find_published_suggests_similar_names():
     with pytest.raises(FilesError, match=r'"GPEN-BFR-521".*Did you mean GPEN-BFR-512'):
         find_published("GPEN-BFR-521")
     with pytest.raises(FilesError, match=r"Did you mean .*GPEN-BFR-2048"):
@@ -147,7 +145,7 @@ def test_find_published_names_what_is_near():
         find_published("resnet50")
 
 
-def test_find_published_lists_everything_when_nothing_is_near():
+def test_find_published_lists_all_names_when_none_is_similar():
     for name in ("zzzzzz", ""):
         with pytest.raises(FilesError) as caught:
             find_published(name)

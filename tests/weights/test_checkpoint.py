@@ -1,4 +1,4 @@
-"""Every layout of checkpoints in circulation loads, and means the same network."""
+"""Every checkpoint layout in circulation loads as the same network."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ def parts(state: State) -> dict[str, State]:
 
 
 def numbered_mapper(state: State, first: int) -> dict[str, State]:
-    made = parts(state)
-    made["mapper"] = {f"{int(n.split('.')[1]) - 1 + first}.{n.split('.')[2]}": t for n, t in made["mapper"].items()}
-    return made
+    layout = parts(state)
+    mapper = {f"{int(n.split('.')[1]) - 1 + first}.{n.split('.')[2]}": t for n, t in layout["mapper"].items()}
+    return layout | {"mapper": mapper}
 
 
 def prefixed(prefix: str, state: State) -> State:
@@ -130,7 +130,7 @@ def test_torch_file_with_a_safetensors_name(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("legacy", [False, True])
 def test_views_of_one_storage(legacy: bool, tmp_path: Path) -> None:
-    """Tensors that share memory in the file neither share it in the network nor keep the rest of it."""
+    """Tensors that share memory in the file do not share it in the network, nor keep the rest of it alive."""
     total = sum(t.numel() for t in STATE.values())
     block = torch.zeros(10 * total)
     views, begin = {}, total
@@ -146,14 +146,14 @@ def test_views_of_one_storage(legacy: bool, tmp_path: Path) -> None:
     assert all(t.untyped_storage().nbytes() == t.numel() * 4 for t in loaded.values())
 
 
-def test_a_view_does_not_keep_a_larger_storage(tmp_path: Path) -> None:
+def test_a_view_does_not_keep_a_larger_storage_alive(tmp_path: Path) -> None:
     state = {**STATE, "ecd0.0.1.bias": torch.zeros(1 << 20)[8:16]}
     torch.save(state, tmp_path / "x.pth")
     loaded = load_model(tmp_path / "x.pth").network.state_dict()
     assert loaded["ecd0.0.1.bias"].untyped_storage().nbytes() == 32
 
 
-def test_views_that_fill_a_storage_stay_where_they_are(tmp_path: Path) -> None:
+def test_views_that_fill_a_storage_are_not_copied(tmp_path: Path) -> None:
     block = torch.cat([t.flatten() for t in STATE.values()])
     pieces = block.split([t.numel() for t in STATE.values()])
     views = {n: p.view(t.shape) for (n, t), p in zip(STATE.items(), pieces, strict=True)}
@@ -202,7 +202,7 @@ def test_spec_is_inferred(spec: Spec, tmp_path: Path) -> None:
 def test_published_shapes_are_recognised(
     name: str, size: int, multiplier: float, narrow: float, parameters: int, shared: Path, tmp_path: Path
 ) -> None:
-    """A sparse file with the published names and shapes: the header is all that inspect reads."""
+    """A sparse file with the published names and shapes: inspect reads only the header."""
     shapes = json.loads((shared / "reference" / f"{name}.shapes.json").read_text())
     header, end = {}, 0
     for tensor, shape in shapes.items():
@@ -224,7 +224,7 @@ def test_published_shapes_are_recognised(
         ("GPEN-BFR-512.pth", "restore", (-1.0, 1.0)),
         ("GPEN-Colorization-1024.pth", "colorize", (-1.0, 1.0)),
         ("GPEN-Inpainting-1024.pt", "inpaint", (-1.0, 1.0)),
-        ("gpen-seg2face-512.pth", "segmentation", (0.0, 1.0)),
+        ("gpen-seg2face-512.pth", "synthesize", (0.0, 1.0)),
         ("anything.ckpt", "restore", (-1.0, 1.0)),
     ],
 )
@@ -235,7 +235,7 @@ def test_task_follows_from_the_file_name(
     info, model = inspect(tmp_path / file_name), load_model(tmp_path / file_name)
     assert (info.task, info.value_range) == (model.task, model.value_range) == (task, value_range)
     assert inspect(tmp_path / file_name, task="inpaint").task == "inpaint"
-    with pytest.raises(GpenError, match=r"'sing'.*restore, colorize, inpaint, segmentation"):
+    with pytest.raises(GpenError, match=r"'sing'.*restore, colorize, inpaint, synthesize"):
         inspect(tmp_path / file_name, task="sing")
 
 
@@ -285,8 +285,8 @@ def test_pictures_of_another_shape_are_refused(shape: tuple[int, ...], tmp_path:
         model(torch.zeros((1, 3, 8, 8), dtype=torch.uint8))
 
 
-def test_surroundings_do_not_reach_the_network(tmp_path: Path) -> None:
-    """Inference mode while loading, a default dtype, autocast while running: all set by host programs."""
+def test_global_torch_settings_do_not_affect_the_network(tmp_path: Path) -> None:
+    """Hosts set inference mode and a default dtype while loading, and autocast while running."""
     torch.save(STATE, tmp_path / "x.pth")
     x = torch.rand(1, 3, 8, 8)
     expected = load_model(tmp_path / "x.pth")(x)

@@ -1,4 +1,4 @@
-"""Files damaged or made up at random: refused with a sentence, or read as what they are."""
+"""Randomly damaged or random files: refused with a message, or read correctly."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def legacy_file() -> bytes:
 
 
 WHOLE = {"zip": zip_file(), "legacy": legacy_file(), "safetensors": save(STATE, {"a": "b"})}
-# Where the structure lies; flips among the numbers only change numbers.
+# Offsets of the structure; flips in tensor data only change numbers.
 STRUCTURE = {
     "zip": [*range(20_000), *range(len(WHOLE["zip"]) - 20_000, len(WHOLE["zip"]))],
     "legacy": range(12_000),
@@ -45,12 +45,12 @@ STRUCTURE = {
 @given(data=st.data())
 def test_random_damage(container: str, data: st.DataObject, tmp_path: Path) -> None:
     whole = WHOLE[container]
-    places = [place for place in STRUCTURE[container] if 0 <= place < len(whole)]
-    flips = data.draw(st.dictionaries(st.sampled_from(places), st.integers(0, 255), max_size=4))
+    offsets = [offset for offset in STRUCTURE[container] if 0 <= offset < len(whole)]
+    flips = data.draw(st.dictionaries(st.sampled_from(offsets), st.integers(0, 255), max_size=4))
     cut = data.draw(st.one_of(st.just(len(whole)), st.integers(0, len(whole))))
     damaged = bytearray(whole)
-    for place, value in flips.items():
-        damaged[place] = value
+    for offset, value in flips.items():
+        damaged[offset] = value
     path = tmp_path / "x.pth"
     path.write_bytes(damaged[:cut])
     try:

@@ -1,4 +1,4 @@
-"""Files made to do harm: refused, with nothing executed and no memory taken."""
+"""Malicious files: refused, with nothing executed and no memory taken."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from gpen.errors import CheckpointError
-from gpen.weights import pickle_scanner as pickle_walk
+from gpen.weights import pickle_scanner
 from gpen.weights.checkpoint import inspect, load_model
 from gpen.weights.headers import read_header
 from gpen.weights.headers_torch import LEGACY_MAGIC, LEGACY_PROTOCOL
@@ -45,7 +45,7 @@ def text(value: str) -> bytes:
 
 
 def bombs(target: Path) -> dict[str, bytes]:
-    """Pickles that make ``target`` when they are run, through every instruction that calls something."""
+    """Pickles that create ``target`` when they run, one for each instruction that can call something."""
     word = text(str(target))
     return {
         "reduce, protocol 2": pickle.dumps({"g_ema": Bomb(target)}, 2),
@@ -65,10 +65,10 @@ def test_nothing_is_executed(kind: str, form: str, tmp_path: Path) -> None:
     target, path = tmp_path / "harm", tmp_path / "x.pth"
     data = bombs(target)[kind]
     pickle.loads(data)
-    assert target.exists(), "the bomb is a dud, and the test proves nothing"
+    assert target.exists(), "the bomb is a dud: the test would prove nothing"
     target.rmdir()
     path.write_bytes(FORMS[form](data))
-    refused(path, r"(wants to run code when it is opened \((os|posix|nt)\.mkdir.*nothing was executed|not a weight)")
+    refused(path, r"(wants to run code when it is opened \((os|posix|nt)\.mkdir.*nothing was executed|not a model)")
     assert not target.exists()
 
 
@@ -80,7 +80,7 @@ def test_the_code_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["os system", "builtins eval", "builtins bytearray", "torch load", "antigravity x"])
 def test_naming_is_enough(name: str, tmp_path: Path) -> None:
-    """Importing a module runs it already."""
+    """Importing a module already runs it."""
     module, function = name.split()
     data = b"\x80\x02}" + text("x") + f"c{module}\n{function}\n".encode() + b"s."
     (tmp_path / "x.pth").write_bytes(as_zip(data))
@@ -95,14 +95,14 @@ def test_instances_of_unknown_classes(data: bytes, tmp_path: Path) -> None:
 
 
 def test_a_pickle_of_too_many_steps(tmp_path: Path) -> None:
-    (tmp_path / "x.pth").write_bytes(as_zip(b"N0" * (pickle_walk.MAX_STEPS // 2) + b"}."))
-    refused(tmp_path / "x.pth", "far longer than any weight file's")
+    (tmp_path / "x.pth").write_bytes(as_zip(b"N0" * (pickle_scanner.MAX_STEPS // 2) + b"}."))
+    refused(tmp_path / "x.pth", "far longer than any model file's")
 
 
 def test_tuples_too_deep_to_hash(tmp_path: Path) -> None:
-    """As a key of a dict, this overflows the C stack of a plain unpickler."""
+    """As a dict key, this overflows the C stack of a plain unpickler."""
     (tmp_path / "x.pth").write_bytes(as_zip(b"})" + b"\x85" * 300_000 + b"Ns."))
-    refused(tmp_path / "x.pth", "keys that no weight file has")
+    refused(tmp_path / "x.pth", "keys that no model file has")
 
 
 def test_allowed_names_are_not_called_freely(tmp_path: Path) -> None:
@@ -134,7 +134,7 @@ def test_allowed_names_are_not_called_freely(tmp_path: Path) -> None:
 )
 def test_pickles_that_exhaust(data: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Huge memos and lengths, endless lists, tuples too deep to hash, dicts that contain themselves."""
-    monkeypatch.setattr(pickle_walk, "MAX_STEPS", 30_000)  # as many take a second
+    monkeypatch.setattr(pickle_scanner, "MAX_STEPS", 30_000)  # as many take a second
     for form in FORMS.values():
         (tmp_path / "x.pth").write_bytes(form(data))
         with pytest.raises(CheckpointError):
@@ -142,7 +142,7 @@ def test_pickles_that_exhaust(data: bytes, tmp_path: Path, monkeypatch: pytest.M
 
 
 def tensor_pickle(shape: tuple[int, ...], stride: tuple[int, ...], length: int, offset: int = 0) -> bytes:
-    """A state dict with one tensor of chosen numbers on the storage "0"."""
+    """A state dict with one tensor on the storage "0", with any shape, stride, length and offset."""
 
     class Storage:
         pass
@@ -208,13 +208,13 @@ def test_values_are_changed_only_as_their_kind_allows(target: str, change: str, 
     elif (target, change) in HONEST:
         refused(path, "ADDITEMS")
     else:
-        refused(path, "changes a .* after making it, which no weight file does")
+        refused(path, "modifies a .* after creating it, which no model file does")
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_changes_of_what_is_refused_are_no_other_complaint(change: str, tmp_path: Path) -> None:
-    made = b"cos\nPathLike\n)\x81" + CHANGES[change]
-    (tmp_path / "x.pth").write_bytes(as_zip(b"\x80\x02}" + text("a") + made + b"s."))
+def test_code_is_reported_before_a_modification_of_its_result(change: str, tmp_path: Path) -> None:
+    value = b"cos\nPathLike\n)\x81" + CHANGES[change]
+    (tmp_path / "x.pth").write_bytes(as_zip(b"\x80\x02}" + text("a") + value + b"s."))
     refused(tmp_path / "x.pth", r"wants to run code.*os\.PathLike")
 
 
@@ -243,23 +243,23 @@ def test_absurd_tensors(
 ) -> None:
     data = tensor_pickle(shape, stride, length, offset)
     (tmp_path / "x.pth").write_bytes(as_zip(data, **{"0": bytes(stored)}))
-    refused(tmp_path / "x.pth", "damaged or made to do harm")
-    # The same numbers, honest, come as far as being an incomplete GPEN.
+    refused(tmp_path / "x.pth", "damaged or malicious")
+    # The same tensor, honestly declared, is merely an incomplete GPEN.
     (tmp_path / "x.pth").write_bytes(as_zip(tensor_pickle((4,), (1,), 4), **{"0": bytes(16)}))
     refused(tmp_path / "x.pth", "too few to tell which")
 
 
 def test_many_tensors_on_one_storage(tmp_path: Path) -> None:
-    """Views cost nothing in the file, but memory each once they are loaded."""
+    """Views cost nothing in the file, but each takes memory once it is loaded."""
     block = torch.zeros(1 << 20)
     state = {f"ecd{i}.0.1.bias": block for i in range(9)}
     torch.save(state, tmp_path / "x.pth")
     refused(tmp_path / "x.pth", "declares tensors of 37748736 bytes")
 
 
-def test_a_storage_without_its_numbers(tmp_path: Path) -> None:
+def test_a_storage_without_its_data(tmp_path: Path) -> None:
     (tmp_path / "x.pth").write_bytes(as_zip(tensor_pickle((4,), (1,), 4)))
-    refused(tmp_path / "x.pth", "lacks numbers")
+    refused(tmp_path / "x.pth", "lacks tensor data")
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2])
@@ -286,7 +286,7 @@ def test_an_overlong_directory(tmp_path: Path) -> None:
         for number in range(120):
             info.filename = f"archive/{number}" + "x" * 60_000
             archive.writestr(info, b"")
-    refused(tmp_path / "x.pth", "far longer than any weight file's")
+    refused(tmp_path / "x.pth", "far longer than any model file's")
 
 
 def ending(archive: bytes) -> tuple[int, int]:
@@ -310,7 +310,7 @@ def test_two_archives_in_one(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["before", "after", "comment", "64-bit end elsewhere", "fewer entries", "gap"])
-def test_archives_with_something_around_them(kind: str, tmp_path: Path) -> None:
+def test_archives_with_something_before_or_after_them(kind: str, tmp_path: Path) -> None:
     plain = as_zip(tensor_pickle((4,), (1,), 4), **{"0": bytes(16)})
     length, first = ending(plain)
     if kind == "before":
@@ -332,12 +332,12 @@ def test_archives_with_something_around_them(kind: str, tmp_path: Path) -> None:
 
 
 def test_a_table_under_another_case(tmp_path: Path) -> None:
-    """PyTorch takes the first entry's folder and disregards case."""
+    """PyTorch uses the first entry's folder and ignores case."""
     with zipfile.ZipFile(tmp_path / "x.pth", "w") as archive:
         archive.writestr("a/DATA.PKL", bombs(tmp_path / "harm")["inst"])
         archive.writestr("b/data.pkl", tensor_pickle((4,), (1,), 4))
         archive.writestr("b/data/0", bytes(16))
-    refused(tmp_path / "x.pth", "not a weight file")
+    refused(tmp_path / "x.pth", "not a model file")
 
 
 def test_an_entry_with_two_names(tmp_path: Path) -> None:
@@ -357,8 +357,8 @@ def test_honest_archives_pass(write: Callable[..., bytes] | None, tmp_path: Path
     assert read_header(path).tree["ecd0.0.0.weight"].shape == (4,)
 
 
-def test_a_tar_archive_that_is_the_older_format_too(tmp_path: Path) -> None:
-    """PyTorch reads it as tar, and runs what is inside where it is old: CVE-2025-32434."""
+def test_a_tar_archive_that_is_also_a_legacy_file(tmp_path: Path) -> None:
+    """PyTorch reads it as tar, and old versions run what is inside: CVE-2025-32434."""
     start = b"".join(pickle.dumps(part, 2) for part in (LEGACY_MAGIC, LEGACY_PROTOCOL)) + b"\x80\x02}"
     filling = 512 - len(start) - 5
     block = bytearray(start + b"X" + struct.pack("<I", filling) + bytes(filling))

@@ -1,4 +1,4 @@
-"""Files that are no GPEN network: each gets a sentence that says what it is and what to do."""
+"""Files that are not GPEN networks: the error says what each is and what to do."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def named(*names: str) -> dict[str, Tensor]:
     return {name: torch.zeros(2) for name in names}
 
 
-FOREIGN: dict[str, tuple[Any, str]] = {
+OTHER_NETWORKS: dict[str, tuple[Any, str]] = {
     "discriminator": (
         named("convs.0.0.weight", "convs.1.conv1.0.weight", "final_conv.0.weight", "final_linear.0.weight"),
         "discriminator of a GPEN network.*without -D",
@@ -129,9 +129,9 @@ FOREIGN: dict[str, tuple[Any, str]] = {
 }
 
 
-@pytest.mark.parametrize("kind", FOREIGN)
+@pytest.mark.parametrize("kind", OTHER_NETWORKS)
 def test_other_networks_are_named(kind: str, tmp_path: Path) -> None:
-    content, pattern = FOREIGN[kind]
+    content, pattern = OTHER_NETWORKS[kind]
     torch.save(content, tmp_path / "x.pth")
     refused(tmp_path / "x.pth", pattern)
     if isinstance(content, dict) and all(isinstance(value, Tensor) for value in content.values()):
@@ -140,7 +140,7 @@ def test_other_networks_are_named(kind: str, tmp_path: Path) -> None:
 
 
 def test_lightning_objects_do_not_hide_stable_diffusion(tmp_path: Path) -> None:
-    content = {**FOREIGN["stable diffusion"][0], "callback": nn.Linear(1, 1)}
+    content = {**OTHER_NETWORKS["stable diffusion"][0], "callback": nn.Linear(1, 1)}
     torch.save(content, tmp_path / "sd.ckpt")
     text = refused(tmp_path / "sd.ckpt", "a Stable Diffusion checkpoint")
     assert "wants to run code" in text
@@ -163,7 +163,7 @@ def tarred() -> bytes:
     return buffer.getvalue()
 
 
-NOT_WEIGHTS = {
+OTHER_FORMATS = {
     "empty": (b"", "is empty.*Download"),
     "zeros": (bytes(2000), "only zeros.*Download"),
     "html": (b"\n <!DOCTYPE html><html><head><title>404</title>", "a web page.*Download"),
@@ -171,7 +171,7 @@ NOT_WEIGHTS = {
     "xml": (b'<?xml version="1.0"?><Error><Code>AccessDenied</Code></Error>', "XML.*error message"),
     "json": (b'{"error": "Entry not found"}', "JSON.*error message"),
     "text": (b"Invalid username or password", "a text file"),
-    "text with a full stop": (b"Entry not found.", "not a weight file"),
+    "text with a full stop": (b"Entry not found.", "not a model file"),
     "lfs": (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 284085738\n", "Git LFS.*git lfs pull"),
     "onnx": (b"\x08\x06\x12\x07pytorch\x1a\x051.9:\xd4\x9e", "ONNX.*gpen convert.*onnx"),
     "onnx runtime": (b"\x20\0\0\0ORTM" + bytes(20), "ONNX Runtime"),
@@ -181,16 +181,16 @@ NOT_WEIGHTS = {
     "png": (b"\x89PNG\r\n\x1a\n" + bytes(90), "picture"),
     "jpeg": (b"\xff\xd8\xff\xe0" + bytes(90), "picture"),
     "some zip": (zipped(**{"GPEN-BFR-512.pth": b"abc"}), "zip archive.*unpack"),
-    "noise": (bytes(range(200, 256)) * 9, "not a weight file"),
-    "plain pickle": (pickle.dumps({"a": 1}), "not a weight file"),
+    "noise": (bytes(range(200, 256)) * 9, "not a model file"),
+    "plain pickle": (pickle.dumps({"a": 1}), "not a model file"),
     "a zip's start": (b"PK\x03\x04" + bytes(100), "cut short"),
-    "short": (b"\x80", "not a weight file"),
+    "short": (b"\x80", "not a model file"),
 }
 
 
-@pytest.mark.parametrize("kind", NOT_WEIGHTS)
-def test_files_of_other_kinds(kind: str, tmp_path: Path) -> None:
-    content, pattern = NOT_WEIGHTS[kind]
+@pytest.mark.parametrize("kind", OTHER_FORMATS)
+def test_other_formats_are_recognised(kind: str, tmp_path: Path) -> None:
+    content, pattern = OTHER_FORMATS[kind]
     (tmp_path / "GPEN-BFR-512.pth").write_bytes(content)
     refused(tmp_path / "GPEN-BFR-512.pth", pattern)
 
@@ -209,7 +209,7 @@ def test_torchscript(tmp_path: Path) -> None:
 
 def test_whole_pickled_model(tmp_path: Path) -> None:
     torch.save(GPEN(TINY), tmp_path / "x.pth")
-    refused(tmp_path / "x.pth", r"wants to run code.*gpen\.model\.network\.GPEN.*nothing was executed")
+    refused(tmp_path / "x.pth", r"wants to run code.*gpen\.network\.gpen\.GPEN.*nothing was executed")
 
 
 def test_newer_pickle_protocol(tmp_path: Path) -> None:
@@ -292,7 +292,7 @@ def test_absurd_sizes(blocks: int, tmp_path: Path) -> None:
 
 
 def test_parts_of_another_network(tmp_path: Path) -> None:
-    resnet = FOREIGN["resnet"][0]
+    resnet = OTHER_NETWORKS["resnet"][0]
     content = {
         "encoder": resnet,
         "mapper": {n: t for n, t in STATE.items() if ".style." in n},

@@ -1,4 +1,4 @@
-"""The converter: what it writes, what it verifies, and what is left when it fails."""
+"""The converter: what it writes, what it verifies, and what remains when it fails."""
 
 from __future__ import annotations
 
@@ -50,13 +50,13 @@ def bits(tensor: Tensor) -> bytes:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("legacy", [False, True])
-def test_every_bit_arrives(dtype: torch.dtype, legacy: bool, tmp_path: Path) -> None:
+def test_conversion_preserves_every_bit(dtype: torch.dtype, legacy: bool, tmp_path: Path) -> None:
     state = random_state(dtype)
     state["generator.style.1.bias"][:4] = torch.tensor([0.0, -0.0, float("nan"), 1e-7]).to(dtype)
     torch.save(state, tmp_path / "a.pth", _use_new_zipfile_serialization=not legacy)
     result = convert(tmp_path / "a.pth")
     assert result.target == tmp_path / "a.safetensors"
-    # safetensors' own reader, not the one that verified.
+    # With safetensors' own reader, not the one that verified.
     found = load_file(result.target)
     assert set(found) == set(state)
     assert all(found[name].dtype == dtype and bits(found[name]) == bits(state[name]) for name in state)
@@ -105,7 +105,7 @@ def test_metadata_and_result(source: Path) -> None:
 def test_the_task_survives_renaming(source: Path, tmp_path: Path) -> None:
     convert(source, tmp_path / "renamed.safetensors")
     assert inspect(tmp_path / "renamed.safetensors").task == "inpaint"
-    convert(source, tmp_path / "other.safetensors", task="segmentation")
+    convert(source, tmp_path / "other.safetensors", task="synthesize")
     assert inspect(tmp_path / "other.safetensors").value_range == (0.0, 1.0)
 
 
@@ -142,17 +142,17 @@ def test_missing_kernels_are_filled_in(tmp_path: Path) -> None:
     assert all(torch.equal(found[name], state[name]) for name in state)
 
 
-def test_never_overwrites_unless_told(source: Path) -> None:
+def test_overwrites_only_when_allowed(source: Path) -> None:
     target = source.with_suffix(".safetensors")
     target.write_bytes(b"precious")
-    with pytest.raises(FilesError, match="already there"):
+    with pytest.raises(FilesError, match="already exists"):
         convert(source)
     assert target.read_bytes() == b"precious"
     convert(source, overwrite=True)
     assert inspect(target).spec == TINY
 
 
-def test_what_was_made_of_a_file_is_known_again(source: Path) -> None:
+def test_a_converted_file_is_recognised(source: Path) -> None:
     assert converted(source) is None
     result = convert(source)
     assert converted(source) == target_of(source) == result.target
@@ -172,8 +172,8 @@ def test_a_target_that_appears_meanwhile_is_kept(source: Path, monkeypatch: pyte
     def slow_verify(*_: object) -> None:
         target.write_bytes(b"precious")
 
-    monkeypatch.setattr(converter, "_verify", slow_verify)
-    with pytest.raises(FilesError, match="already there"):
+    monkeypatch.setattr(converter, "verify_written", slow_verify)
+    with pytest.raises(FilesError, match="already exists"):
         convert(source)
     assert target.read_bytes() == b"precious"
     assert {path.name for path in source.parent.iterdir()} == {source.name, target.name}
@@ -184,7 +184,7 @@ def test_targets(source: Path, tmp_path: Path) -> None:
     assert convert(source, tmp_path / "sub").target == tmp_path / "sub" / "GPEN-Inpainting-1024.safetensors"
     done = convert(source).target
     for target, pattern in (
-        (tmp_path / "x.pth", r"end in \.safetensors"),
+        (tmp_path / "x.pth", r"ends in \.safetensors"),
         (tmp_path / "none" / "x.safetensors", "no folder"),
     ):
         with pytest.raises(FilesError, match=pattern):
@@ -198,8 +198,8 @@ def test_targets(source: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", ["bit", "dtype", "name", "metadata", "length"])
-def test_what_is_read_back_is_compared(damage: str, source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A disk that returns something else than was written."""
+def test_the_written_file_is_read_back_and_compared(damage: str, source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that returns something other than what was written."""
 
     def faulty(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str]) -> None:
         tensors = {name: tensor.clone() for name, tensor in tensors.items()}
@@ -232,15 +232,15 @@ def test_full_disk(previous: bytes | None, source: Path, monkeypatch: pytest.Mon
         source.with_suffix(".safetensors").write_bytes(previous)
     before = contents(source.parent)
     monkeypatch.setattr(converter, "save_file", full)
-    with pytest.raises(FilesError, match=r"No space left on device.*Make room"):
+    with pytest.raises(FilesError, match=r"No space left on device.*Free some space"):
         convert(source, overwrite=True)
     assert contents(source.parent) == before
 
 
-def test_too_little_room_is_seen_before_the_work(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_little_disk_space_is_noticed_before_the_work(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = converter.shutil.disk_usage(source.parent)._replace(free=1000)
     monkeypatch.setattr(converter.shutil, "disk_usage", lambda _: usage)
-    with pytest.raises(FilesError, match=r"needs 0 MB.*Make room"):
+    with pytest.raises(FilesError, match=r"needs 0 MB.*Free some space"):
         convert(source)
 
 
@@ -255,8 +255,8 @@ def run_apart(source: Path, setup: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX limits")
-def test_the_systems_own_limit_on_a_file(source: Path) -> None:
-    """Writing really fails inside safetensors' writer, not in a stand-in."""
+def test_the_operating_systems_limit_on_file_size(source: Path) -> None:
+    """Writing really fails inside safetensors' writer, not in a mock."""
     target = source.with_suffix(".safetensors")
     target.write_bytes(b"the old state")
     before = contents(source.parent)
@@ -272,11 +272,11 @@ def test_the_systems_own_limit_on_a_file(source: Path) -> None:
 def test_killed_between_write_and_rename(source: Path) -> None:
     target = source.with_suffix(".safetensors")
     target.write_bytes(b"the old state")
-    verified = "verify = converter._verify\n"
-    verified += "converter._verify = lambda *a: (verify(*a), os._exit(9))"
+    verified = "verify = converter.verify_written\n"
+    verified += "converter.verify_written = lambda *a: (verify(*a), os._exit(9))"
     assert run_apart(source, verified).returncode == 9
     assert target.read_bytes() == b"the old state"
-    # The next run is not disturbed by what the killed one left.
+    # Remains of the killed run do not disturb the next one.
     convert(source, overwrite=True)
     assert inspect(target).spec == TINY
 
@@ -285,7 +285,7 @@ def test_interrupted(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(converter, "_verify", stop)
+    monkeypatch.setattr(converter, "verify_written", stop)
     before = contents(source.parent)
     with pytest.raises(KeyboardInterrupt):
         convert(source)
@@ -293,14 +293,14 @@ def test_interrupted(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_source_that_changes_meanwhile(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    original: Callable[..., dict[str, Tensor]] = converter._tensors
+    original: Callable[..., dict[str, Tensor]] = converter.tensors_to_write
 
     def touching(*args: object) -> dict[str, Tensor]:
         tensors = original(*args)
         os.utime(source, (1, 1))
         return tensors
 
-    monkeypatch.setattr(converter, "_tensors", touching)
+    monkeypatch.setattr(converter, "tensors_to_write", touching)
     with pytest.raises(CheckpointError, match="changed while"):
         convert(source)
     assert not source.with_suffix(".safetensors").exists()
@@ -319,8 +319,8 @@ def test_folder(source: Path, tmp_path: Path) -> None:
     assert [r.target.name for r in result.converted] == ["GPEN-Inpainting-1024.safetensors", "b.safetensors"]
     reasons = {path.name: reason for path, reason in result.skipped}
     assert set(reasons) == {"b.pth", "c.pt", "done.pth"}
-    assert "already there" in reasons["b.pth"]
-    assert "already there" in reasons["done.pth"]
+    assert "already exists" in reasons["b.pth"]
+    assert "already exists" in reasons["done.pth"]
     assert "web page" in reasons["c.pt"]
     assert result.failed == []
     names = ["GPEN-Inpainting-1024.pth", "b.ckpt", "b.pth", "c.pt", "done.pth"]
@@ -337,7 +337,7 @@ def test_folder(source: Path, tmp_path: Path) -> None:
     assert convert_folder(tmp_path, half=True).converted == []
 
 
-def test_folder_goes_on_after_a_failure(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_folder_continues_after_a_failure(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.save(random_state(), tmp_path / "b.pth")
 
     def failing(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str]) -> None:

@@ -41,7 +41,7 @@ def test_a_good_download(site, tmp_path, published):
     assert "Range" not in site.requests[0].headers
 
 
-def test_without_hash_size_length_or_validator(site, tmp_path, published):
+def test_without_hash_size_length_and_validator(site, tmp_path, published):
     url = site.add("/f", BODY, etag=None, length=False)
     assert fetch(published(url), tmp_path).read_bytes() == BODY
     assert names(tmp_path) == [NAME]
@@ -82,9 +82,9 @@ def test_a_wrong_size_without_a_length_is_noticed_after_it(site, tmp_path, publi
 
 
 def test_a_server_that_never_stops_is_stopped(site, tmp_path, monkeypatch, published, failure):
-    monkeypatch.setattr(module, "_MOST_BYTES", 100_000)
+    monkeypatch.setattr(module, "MAX_BYTES", 100_000)
     url = site.add("/f", BODY, length=False)
-    assert "more than the file holds" in failure(published(url), tmp_path)
+    assert "more bytes than the file has" in failure(published(url), tmp_path)
     assert names(tmp_path) == []
 
 
@@ -101,7 +101,7 @@ PAGES = [
 
 
 @pytest.mark.parametrize(("body", "what"), PAGES)
-def test_something_else_in_its_place_is_refused(site, tmp_path, body, what, published, failure):
+def test_another_kind_of_body_is_refused(site, tmp_path, body, what, published, failure):
     url = site.add("/f", body, headers={"Content-Type": "application/octet-stream"})
     assert re.search(what, failure(published(url), tmp_path))
     assert names(tmp_path) == []
@@ -199,12 +199,12 @@ def test_progress_without_a_length(site, tmp_path, published):
     assert seen[-1] == (len(BODY), None)
 
 
-def test_too_little_room(site, tmp_path, monkeypatch, published, failure):
+def test_too_little_disk_space(site, tmp_path, monkeypatch, published, failure):
     url = site.add("/f", BODY)
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(module.shutil, "disk_usage", lambda folder: usage._replace(free=1000))
     text = failure(published(url), tmp_path)
-    assert f"The disk that holds {tmp_path} is full" in text
+    assert f"The disk of {tmp_path} is full" in text
     assert "0.4 MB" in text
 
 
@@ -213,17 +213,17 @@ def test_a_full_disk(site, tmp_path, published, failure):
     url = site.add("/f", BODY)
     (tmp_path / f"{NAME}.part").symlink_to("/dev/full")
     text = failure(published(url, site.add("/second", BODY)), tmp_path)
-    assert f"The disk that holds {tmp_path} is full" in text
+    assert f"The disk of {tmp_path} is full" in text
     assert [request.path for request in site.requests] == ["/f"]
 
 
-def test_a_folder_that_cannot_be_made(site, tmp_path, published):
+def test_a_folder_that_cannot_be_created(site, tmp_path, published):
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(FilesError, match=r"cannot be saved in .*folder"):
         fetch(published(site.add("/f", BODY)), tmp_path / "file" / "folder")
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="needs modes that count")
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root ignores file modes")
 def test_a_read_only_folder(site, tmp_path, published, failure):
     folder = tmp_path / "folder"
     folder.mkdir(mode=0o500)
@@ -251,7 +251,7 @@ def test_the_bytes_are_on_the_disk_before_the_name(site, tmp_path, monkeypatch, 
 
 
 @pytest.mark.parametrize(("number", "fails"), [(errno.ENOSPC, True), (errno.EIO, True), (errno.EINVAL, False)])
-def test_a_disk_that_cannot_keep_the_bytes(site, tmp_path, monkeypatch, published, failure, number, fails):
+def test_a_disk_that_fails_to_store_the_bytes(site, tmp_path, monkeypatch, published, failure, number, fails):
     def broken(descriptor):
         raise OSError(number, os.strerror(number))
 

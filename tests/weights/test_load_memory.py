@@ -26,7 +26,7 @@ def status(field):
         return next(int(line.split()[1]) * 1024 for line in file if line.startswith(field))
 
 def measure(tiny, path, dtype):
-    load_model(tiny)  # what the first use of PyTorch brings in once is not the file's
+    load_model(tiny)  # memory that PyTorch takes once, at its first use, does not count
     before = status("VmRSS")
     inspect(path)
     header = status("VmHWM") - before
@@ -34,7 +34,7 @@ def measure(tiny, path, dtype):
     parameters = sum(t.numel() * t.element_size() for t in model.network.state_dict().values())
     print(json.dumps({"header": header, "peak": status("VmHWM") - before, "parameters": parameters}), flush=True)
 
-# A fork begins with a high-water mark of its own, and PyTorch already imported.
+# A fork starts with its own high-water mark, and with PyTorch imported.
 for path, dtype in json.loads(sys.argv[2]):
     if os.fork() == 0:
         measure(sys.argv[1], path, dtype)
@@ -51,7 +51,7 @@ CASES = [
     ("x.safetensors", "bfloat16", True),
     ("half.pth", "float32", True),
 ]
-"""File, dtype to load it in, whether that is a change."""
+"""File, dtype to load it in, whether that is another than the stored one."""
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +73,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads Linux's /proc")
 def test_peak_memory(folder: Path) -> None:
-    """1.3 times the file, or file and parameters where the number format changes; a header next to nothing."""
+    """At most 1.3 times the file, or file and parameters if the dtype changes; almost nothing for the header."""
     jobs = json.dumps([(str(folder / name), dtype) for name, dtype, _ in CASES])
     command = [sys.executable, "-c", MEASURE, str(folder / "tiny.pth"), jobs]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)

@@ -1,4 +1,4 @@
-"""Downloads that were interrupted, and several at once."""
+"""Interrupted and simultaneous downloads."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def names(folder: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("validator", [{"etag": '"abc"'}, {"etag": None, "modified": "Mon, 01 Jan 2024 00:00:00 GMT"}])
-def test_a_cut_connection_is_continued_at_once(site, tmp_path, validator, published):
+def test_a_broken_connection_is_continued_at_once(site, tmp_path, validator, published):
     url = site.add("/f", BODY, cuts=[150_000], **validator)
     path = fetch(published(url, sha256=SHA256), tmp_path)
     assert path.read_bytes() == BODY
@@ -38,7 +38,7 @@ def test_a_cut_connection_is_continued_at_once(site, tmp_path, validator, publis
     assert names(tmp_path) == [NAME]
 
 
-def test_the_next_call_asks_for_the_rest_only(site, tmp_path, published, failure):
+def test_the_next_call_requests_only_the_rest(site, tmp_path, published, failure):
     url = site.add("/f", BODY, cuts=[100_000, 0])
     text = failure(published(url), tmp_path)
     assert "broke off after 100,000 of 400,004 bytes" in text
@@ -53,10 +53,10 @@ def test_the_next_call_asks_for_the_rest_only(site, tmp_path, published, failure
 def test_a_connection_that_breaks_too_often_is_given_up(site, tmp_path, published, failure):
     url = site.add("/f", BODY, cuts=[1000] * 50)
     failure(published(url), tmp_path)
-    assert len(site.requests) == module._ATTEMPTS
+    assert len(site.requests) == module.ATTEMPTS
 
 
-def test_a_changed_file_is_downloaded_anew(site, tmp_path, published, failure):
+def test_a_changed_file_is_downloaded_from_the_start(site, tmp_path, published, failure):
     url = site.add("/f", BODY, cuts=[100_000, 0])
     failure(published(url), tmp_path)
     other = bytes(reversed(BODY))
@@ -72,7 +72,7 @@ def test_a_changed_file_is_downloaded_anew(site, tmp_path, published, failure):
 def test_a_server_that_ignores_if_range_does_not_mix_two_files(site, tmp_path, published, failure, change):
     url = site.add("/f", BODY, cuts=[100_000, 0])
     failure(published(url), tmp_path)
-    answer = {"body": bytes(reversed(BODY)), "heeds_if_range": False, **change}
+    answer = {"body": bytes(reversed(BODY)), "honours_if_range": False, **change}
     site.add("/f", **answer)
     assert fetch(published(url), tmp_path).read_bytes() == answer["body"]
     assert [request.status for request in site.requests[-2:]] == [206, 200]
@@ -107,7 +107,7 @@ def test_a_complete_part_needs_no_transfer(site, tmp_path, published):
     assert site.requests == []
 
 
-def test_a_part_longer_than_the_file_is_dropped(site, tmp_path, published, failure):
+def test_a_part_longer_than_the_file_is_discarded(site, tmp_path, published, failure):
     url = site.add("/f", BODY, cuts=[100_000, 0])
     failure(published(url), tmp_path)
     with (tmp_path / f"{NAME}.part").open("ab") as part:
@@ -128,7 +128,7 @@ def test_a_part_longer_than_the_file_is_dropped(site, tmp_path, published, failu
         '{"address": 1, "validator": "x", "total": 9}',
     ],
 )
-def test_a_damaged_note_is_no_obstacle(site, tmp_path, published, note):
+def test_a_damaged_note_is_ignored(site, tmp_path, published, note):
     url = site.add("/f", BODY)
     (tmp_path / f"{NAME}.part").write_bytes(b"what is this")
     (tmp_path / f"{NAME}.part.json").write_text(note.replace("URL", url))
@@ -137,7 +137,7 @@ def test_a_damaged_note_is_no_obstacle(site, tmp_path, published, note):
     assert names(tmp_path) == [NAME]
 
 
-def test_a_part_damaged_on_disk_is_downloaded_anew(site, tmp_path, published, failure):
+def test_a_part_damaged_on_disk_is_downloaded_again(site, tmp_path, published, failure):
     url = site.add("/f", BODY, cuts=[100_000, 0])
     failure(published(url, sha256=SHA256), tmp_path)
     (tmp_path / f"{NAME}.part").write_bytes(bytes(100_000))
@@ -189,7 +189,7 @@ def test_two_downloads_of_one_file_at_once(site, tmp_path, published):
     thread.start()
     assert site.resources["/slow"].waiting.wait(10)
     assert fetch(published(fast), tmp_path).read_bytes() == BODY
-    # The first one's lock is there, and nothing of the second one.
+    # The first download holds the lock; the second leaves nothing behind.
     assert set(names(tmp_path)) <= {NAME, f"{NAME}.part", f"{NAME}.part.json", f"{NAME}.part.lock"}
     gate.set()
     thread.join(20)
@@ -211,7 +211,7 @@ def test_a_second_download_that_fails_leaves_the_first_ones_part(site, tmp_path,
     assert names(tmp_path) == [NAME]
 
 
-def test_a_lock_file_left_by_a_crash_is_no_obstacle(site, tmp_path, published, failure):
+def test_a_lock_file_left_by_a_crash_is_ignored(site, tmp_path, published, failure):
     url = site.add("/f", BODY, cuts=[100_000, 0])
     (tmp_path / f"{NAME}.part.lock").write_bytes(b"")
     failure(published(url), tmp_path)
@@ -220,14 +220,14 @@ def test_a_lock_file_left_by_a_crash_is_no_obstacle(site, tmp_path, published, f
     assert names(tmp_path) == [NAME]
 
 
-def test_the_lock_is_free_again_after_everything(site, tmp_path, published):
+def test_the_lock_is_released_after_every_outcome(site, tmp_path, published):
     for address in (site.url("/missing"), site.add("/page", b"<html>"), site.add("/f", BODY)):
         with contextlib.suppress(FilesError):
             fetch(published(address), tmp_path)
         assert f"{NAME}.part.lock" not in names(tmp_path)
 
 
-def test_where_nothing_can_be_locked_the_download_works_all_the_same(site, tmp_path, published, failure):
+def test_a_download_works_without_a_lock(site, tmp_path, published, failure):
     (tmp_path / f"{NAME}.part.lock").mkdir()
     url = site.add("/f", BODY, cuts=[9000, 0])
     failure(published(url), tmp_path)

@@ -1,4 +1,4 @@
-"""Where weight files are looked for, and which one is meant."""
+"""The folders that are searched for models, and the file that a name stands for."""
 
 from __future__ import annotations
 
@@ -55,12 +55,12 @@ def test_empty_and_repeated_entries_are_dropped(monkeypatch, tmp_path):
     assert search_folders() == [tmp_path / "cache" / "gpen"]
 
 
-def test_the_variable_is_read_when_asked_not_at_import(monkeypatch, tmp_path):
+def test_the_variable_is_read_when_used_not_at_import(monkeypatch, tmp_path):
     monkeypatch.setenv("GPEN_MODELS_PATH", str(tmp_path / "later"))
     assert search_folders()[0] == tmp_path / "later"
 
 
-def test_a_wrong_kind_is_the_callers_mistake():
+def test_an_unknown_kind_is_a_programming_error():
     with pytest.raises(ValueError, match="network, detector, parser"):
         search_folders(kind="models")
 
@@ -91,7 +91,7 @@ def test_without_a_home_folder(monkeypatch):
         user_cache()
 
 
-def test_folders_that_are_missing_or_files_count_as_empty(tmp_path):
+def test_missing_folders_and_files_count_as_empty_folders(tmp_path):
     not_a_folder = _file(tmp_path, "x.pth")
     search = [tmp_path / "missing", not_a_folder]
     assert find_file(find_published("GPEN-BFR-512"), search) is None
@@ -119,7 +119,7 @@ def test_find_file_prefers_full_precision_then_safetensors(tmp_path):
         assert find_file(network, [tmp_path]) == expected
 
 
-def test_find_file_takes_no_folder_and_no_unfinished_download(tmp_path):
+def test_find_file_ignores_folders_and_unfinished_downloads(tmp_path):
     (tmp_path / "GPEN-BFR-512.pth").mkdir()
     _file(tmp_path, "GPEN-BFR-512.pth.part")
     assert find_file(find_published("GPEN-BFR-512"), [tmp_path]) is None
@@ -156,7 +156,9 @@ def test_download_folder(tmp_path):
     assert download_folder([]) == user_cache()
 
 
-@pytest.mark.skipif(os.name == "nt" or not hasattr(os, "geteuid") or os.geteuid() == 0, reason="needs modes")
+@pytest.mark.skipif(
+    os.name == "nt" or not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root ignores file modes"
+)
 def test_download_folder_skips_a_read_only_one(tmp_path):
     locked = tmp_path / "locked"
     locked.mkdir(mode=0o500)
@@ -174,7 +176,7 @@ def test_find_network_by_path(tmp_path, monkeypatch):
 
 def test_find_network_by_name(tmp_path, monkeypatch):
     path = _file(tmp_path / "models", "GPEN-BFR-1024.pth")
-    # A folder of that name in the working directory, such as a cloned repository, is not in the way.
+    # A folder of that name in the working directory, such as a clone, does not matter.
     (tmp_path / "GPEN-BFR-1024").mkdir()
     monkeypatch.chdir(tmp_path)
     for name in ("GPEN-BFR-1024", "gpen-bfr-1024", "GPEN-BFR-1024.pth", "gpen_bfr_1024.pth"):
@@ -202,16 +204,16 @@ def test_find_network_says_what_is_missing(tmp_path):
     with pytest.raises(FilesError, match=r"There is no file .*nowhere.*x.pth"):
         find_network(str(tmp_path / "nowhere" / "x.pth"), [tmp_path])
     _file(tmp_path / "folder", "x.pth")
-    with pytest.raises(FilesError, match="There is no file"):  # and not the file of that name elsewhere
+    with pytest.raises(FilesError, match="There is no file"):  # not the file of that name elsewhere
         find_network(str(tmp_path / "nowhere" / "x.pth"), [tmp_path / "folder"])
     with pytest.raises(FilesError, match="There is no file"):
         find_network("nowhere/GPEN-BFR-2048", [tmp_path])
     with pytest.raises(FilesError, match="is a folder"):
         find_network(str(tmp_path), [tmp_path])
-    with pytest.raises(FilesError, match="yunet is a detector"):
+    with pytest.raises(FilesError, match=r"yunet is a detector.*gpen models"):
         find_network("yunet", [tmp_path])
     _file(tmp_path, "mine.pth")
-    with pytest.raises(FilesError, match=r"neither a file.*There are mine.pth") as caught:
+    with pytest.raises(FilesError, match=r"neither a file.*Found mine.pth") as caught:
         find_network("yours", [tmp_path])
     assert str(tmp_path) in str(caught.value)
     with pytest.raises(FilesError, match="neither a file"):
@@ -256,7 +258,7 @@ def test_no_default_network(tmp_path):
         find_network(None, [tmp_path])
 
 
-def test_nothing_is_created_by_looking(tmp_path):
+def test_searching_creates_nothing(tmp_path):
     search = search_folders([tmp_path / "host"])
     find_file(find_published("yunet"), search)
     list_networks(search)

@@ -1,4 +1,4 @@
-"""Graphs of GPEN networks as people have them: the textbook formulation through exporters and optimisers."""
+"""Graphs of GPEN networks like those in circulation: the textbook formulation through exporters and optimisers."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ SPEC = Spec(64, 64, 2, 1 / 32, style_dim=16, n_mlp=2)
 
 
 def random_state(spec: Spec = SPEC, seed: int = 1) -> dict[str, Tensor]:
-    """Random tensors of the size that training begins with, the FIR buffers as they are."""
+    """Random tensors of the magnitude at the start of training; the FIR buffers are unchanged."""
     rng = torch.Generator().manual_seed(seed)
     state = Textbook(spec).state_dict()
     filled = {n: t if n.endswith(".kernel") else torch.randn(t.shape, generator=rng) for n, t in state.items()}
-    # Otherwise the mapping network would make next to nothing of the style, and no picture would depend on it.
+    # Otherwise the mapping network would reduce the style to almost nothing, and no picture would depend on it.
     return {n: t / MAPPING_RATE if re.search(r"style\.\d+\.weight", n) else t for n, t in filled.items()}
 
 
@@ -33,12 +33,12 @@ def network(state: dict[str, Tensor], spec: Spec = SPEC) -> nn.Module:
 
 
 def export(module: nn.Module, path: Path, size: int = SPEC.in_size, **more: Any) -> Path:
-    """Write a graph. more: arguments of the exporter."""
+    """Write a graph. more: arguments for the exporter."""
     options: dict[str, Any] = {"input_names": ["input"], "output_names": ["output"], "dynamo": False} | more
     if options["dynamo"]:
         options = {"external_data": False, "verbose": False} | options
     with warnings.catch_warnings():
-        # That shapes become numbers, and that the one exporter is the older one.
+        # Warnings about shapes that become constants, and about the older exporter.
         warnings.simplefilter("ignore")
         torch.onnx.export(module, (torch.zeros(1, 3, size, size),), str(path), **options)
     return path

@@ -1,4 +1,4 @@
-"""What the conversion of an ONNX file writes and says, and what becomes of a folder of them."""
+"""What the conversion of an ONNX file writes and reports, alone and in a folder."""
 
 from __future__ import annotations
 
@@ -51,12 +51,12 @@ def test_metadata_and_result(good: bytes, tmp_path: Path) -> None:
         "narrow": "0.03125",
         "style_dim": "16",
         "n_mlp": "2",
-        "task": "segmentation",
+        "task": "synthesize",
         "source_file": "GPEN-Seg2face-512.onnx",
         "source_sha256": digest,
     }
     assert result.target == source.with_suffix(".safetensors")
-    assert (result.spec, result.task, result.dtypes) == (SPEC, "segmentation", ("float32",))
+    assert (result.spec, result.task, result.dtypes) == (SPEC, "synthesize", ("float32",))
     assert (result.source_size, result.source_sha256) == (len(good), digest)
     assert result.target_size == result.target.stat().st_size
     assert result.tensors == len(STATE)
@@ -80,12 +80,12 @@ def test_half(good: bytes, tmp_path: Path) -> None:
 def test_nothing_is_overwritten(good: bytes, tmp_path: Path) -> None:
     source = put(tmp_path / "a.onnx", good)
     put(tmp_path / "a.safetensors", b"mine")
-    with pytest.raises(FilesError, match="already there"):
+    with pytest.raises(FilesError, match="already exists"):
         convert(source)
     assert (tmp_path / "a.safetensors").read_bytes() == b"mine"
     convert(source, overwrite=True)
     assert converted(source) == tmp_path / "a.safetensors"
-    put(source, good + b"\x2a\x00")  # a field of no meaning
+    put(source, good + b"\x2a\x00")  # an unknown field
     assert converted(source) is None
 
 
@@ -106,7 +106,7 @@ def test_names(name: str, task: str | None) -> None:
     assert (found and found.task) == task
 
 
-def test_graphs_are_no_networks_to_load(good: bytes, tmp_path: Path) -> None:
+def test_graphs_cannot_be_loaded_as_networks(good: bytes, tmp_path: Path) -> None:
     put(tmp_path / "GPEN-BFR-512.onnx", good)
     assert published_by_file_name("GPEN-BFR-512.onnx") is None
     assert list_networks([tmp_path]) == []
@@ -121,10 +121,10 @@ def test_folder(good: bytes, tmp_path: Path) -> None:
     put(tmp_path / "b.onnx", good)
     put(tmp_path / "detector.onnx", good[:100])
     result = convert_folder(tmp_path)
-    # The .pth has the numbers as they were trained: it comes before the graph of the same name.
+    # The .pth has the weights as they were trained: it comes before the graph of the same name.
     assert [r.source.name for r in result.converted] == ["GPEN-BFR-512.pth", "b.onnx"]
     reasons = {path.name: reason for path, reason in result.skipped}
-    assert "already there" in reasons["GPEN-BFR-512.onnx"]
+    assert "already exists" in reasons["GPEN-BFR-512.onnx"]
     assert "cut short or damaged" in reasons["detector.onnx"]
     assert result.failed == []
 
@@ -165,11 +165,11 @@ def test_names_alone_are_not_enough_without_onnxruntime(tmp_path: Path, monkeypa
     assert not path.with_suffix(".safetensors").exists()
 
 
-def test_importing_costs_neither_package() -> None:
+def test_importing_loads_neither_package() -> None:
     code = "import sys, gpen.weights.convert; print(sorted({'onnx', 'onnxruntime'} & set(sys.modules)))"
     run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"
 
 
-def test_what_is_said_of_the_comparison() -> None:
+def test_text_of_the_comparison() -> None:
     assert str(Comparison(3.14e-7)) == "agrees with the graph in ONNX Runtime to 3e-07 of the output's range"

@@ -1,4 +1,4 @@
-"""Whoever exported or optimised the graph, the tensors of the network come out of it."""
+"""Whatever exported or optimised the graph, the tensors of the network are recovered."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.weights.onnx.exports import SPEC, differences, export, network, rando
 STATE = random_state()
 EXACT = 0.0
 ROUNDED = 2e-7
-"""What the exporter's own multiplication by the equalisation in float32, and ours back, can cost."""
+"""Error of the exporter's multiplication by the equalisation factor in float32, and of our division."""
 
 
 def recovered(path: Path) -> tuple[ConvertResult, dict[str, Tensor]]:
@@ -58,7 +58,7 @@ def unfolded(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def by_dynamo(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The newer exporter, nothing optimised."""
+    """The newer exporter, without optimisation."""
     path = tmp_path_factory.mktemp("dynamo") / "a.onnx"
     return export(network(STATE), path, opset_version=18, dynamo=True, optimize=False)
 
@@ -149,7 +149,7 @@ def test_float16(source: str, request: pytest.FixtureRequest, tmp_path: Path) ->
     check(tmp_path / "b.onnx", 1e-3, agreement=1e-2)
 
 
-def test_weights_in_a_file_beside(unfolded: Path, tmp_path: Path) -> None:
+def test_weights_in_an_external_file(unfolded: Path, tmp_path: Path) -> None:
     model = onnx.load(unfolded)
     onnx.save(model, tmp_path / "a.onnx", save_as_external_data=True, location="a.data", size_threshold=0)
     assert (tmp_path / "a.data").stat().st_size > 200_000
@@ -160,7 +160,7 @@ def test_older_files_list_weights_among_the_inputs(tmp_path: Path) -> None:
     check(export(network(STATE), tmp_path / "a.onnx", opset_version=11, keep_initializers_as_inputs=True), ROUNDED)
 
 
-def test_functions_of_the_graph_are_looked_into(folded: Path, tmp_path: Path) -> None:
+def test_functions_of_the_graph_are_inlined(folded: Path, tmp_path: Path) -> None:
     model = onnx.load(folded)
     body = onnx.helper.make_node("LeakyRelu", ["x"], ["y"], alpha=0.2)
     opset = onnx.helper.make_opsetid("", 11)
@@ -176,7 +176,7 @@ def test_functions_of_the_graph_are_looked_into(folded: Path, tmp_path: Path) ->
 
 
 def test_zeros_and_ones(tmp_path: Path) -> None:
-    """Weights with whole tensors of zeros and ones, where constants look like one another."""
+    """Weights with whole tensors of zeros and ones, where constants resemble one another."""
     state = synthetic_weights(SPEC)
     path = export(network(state), tmp_path / "a.onnx", opset_version=13)
     _, found = recovered(path)
@@ -194,12 +194,12 @@ def test_names_where_the_graph_cannot_be_followed(tmp_path: Path, monkeypatch: p
     assert read_network(path).by_name
     check(path, EXACT)
     folded = export(module, tmp_path / "b.onnx", opset_version=13)
-    with pytest.raises(CheckpointError, match="operation Max stands where GPEN has a leaky ReLU"):
+    with pytest.raises(CheckpointError, match="operation Max where GPEN has a leaky ReLU"):
         convert(folded)
 
 
 def test_names_alone_prove_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tensors that have the names of GPEN's, and are something else in a graph that cannot be followed."""
+    """Tensors with GPEN's names and another meaning, in a graph that cannot be followed."""
     monkeypatch.setattr(textbook, "scaled_leaky_relu", leaky_by_maximum)
     path = export(network(STATE), tmp_path / "a.onnx", opset_version=13, do_constant_folding=False)
     model = onnx.load(path)

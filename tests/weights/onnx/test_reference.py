@@ -1,7 +1,7 @@
 """Networks of the published implementation, exported with the settings of its own script.
 
-Its code is no part of this project: the tests run where the environment variable GPEN_REFERENCE names a checkout of it.
-GPEN_REFERENCE_SIZES holds other sizes than 64 and 512, separated by commas.
+Its code is not part of this project: the tests run if the environment variable GPEN_REFERENCE names a checkout of it.
+GPEN_REFERENCE_SIZES replaces the sizes 64 and 512, separated by commas.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ REFERENCE = os.environ.get("GPEN_REFERENCE", "")
 SIZES = [int(size) for size in os.environ.get("GPEN_REFERENCE_SIZES", "64,512").split(",")]
 
 pytestmark = pytest.mark.skipif(
-    not REFERENCE, reason="GPEN_REFERENCE names no checkout of the published implementation"
+    not REFERENCE, reason="GPEN_REFERENCE does not name a checkout of the published implementation"
 )
 
 EXPORT = """

@@ -1,4 +1,4 @@
-"""Graphs that are not GPEN's are refused by name; damaged and hostile ones in a sentence; nothing is ever written."""
+"""Graphs that are not GPEN's, and damaged or malicious ones: refused with a message, and nothing is written."""
 
 from __future__ import annotations
 
@@ -54,8 +54,8 @@ Shape = tuple[int | str, ...]
 PICTURE: Shape = (1, 3, 512, 512)
 
 
-def made(path: Path, inputs: dict[str, Shape], outputs: dict[str, Shape], *names: str, op: str = "Relu") -> Path:
-    """A graph with these ends and tensors, whose operations mean nothing."""
+def meaningless(path: Path, inputs: dict[str, Shape], outputs: dict[str, Shape], *names: str, op: str = "Relu") -> Path:
+    """A graph with these inputs, outputs and tensors, whose operations mean nothing."""
     first = next(iter(inputs))
     graph = helper.make_graph(
         [helper.make_node(op, [first], [name]) for name in outputs],
@@ -68,7 +68,7 @@ def made(path: Path, inputs: dict[str, Shape], outputs: dict[str, Shape], *names
     return path
 
 
-FOREIGN: dict[str, tuple[dict[str, Shape], dict[str, Shape], tuple[str, ...], str]] = {
+OTHER_NETWORKS: dict[str, tuple[dict[str, Shape], dict[str, Shape], tuple[str, ...], str]] = {
     "gfpgan": ({"input": PICTURE}, {"output": PICTURE}, ("stylegan_decoder.to_rgbs.0.bias",), "a GFPGAN network"),
     "codeformer": ({"input": PICTURE, "weight": ()}, {"output": PICTURE}, (), "a CodeFormer network"),
     "codeformer, named": ({"x": PICTURE}, {"y": PICTURE}, ("position_emb",), "a CodeFormer network"),
@@ -92,17 +92,22 @@ FOREIGN: dict[str, tuple[dict[str, Shape], dict[str, Shape], tuple[str, ...], st
         "ESRGAN upscaler",
     ),
     "stylegan": ({"z": (1, 512)}, {"y": PICTURE}, ("generator.style.1.bias", "generator.convs.0.conv.w"), "StyleGAN2"),
-    "unknown": ({"a": PICTURE}, {"b": PICTURE}, (), r"no GPEN network: .*a \(1 x 3 x 512 x 512\).*b \(.*gpen models"),
+    "unknown": (
+        {"a": PICTURE},
+        {"b": PICTURE},
+        (),
+        r"not a GPEN network: .*a \(1 x 3 x 512 x 512\).*b \(.*gpen models",
+    ),
 }
 
 
-@pytest.mark.parametrize("kind", FOREIGN)
+@pytest.mark.parametrize("kind", OTHER_NETWORKS)
 def test_other_networks(kind: str, tmp_path: Path) -> None:
-    inputs, outputs, names, pattern = FOREIGN[kind]
-    refused(made(tmp_path / "x.onnx", inputs, outputs, *names), pattern)
+    inputs, outputs, names, pattern = OTHER_NETWORKS[kind]
+    refused(meaningless(tmp_path / "x.onnx", inputs, outputs, *names), pattern)
 
 
-def test_the_detector_that_lies_in_the_same_folder(detector_weights: Path, tmp_path: Path) -> None:
+def test_the_detector_from_the_same_folder(detector_weights: Path, tmp_path: Path) -> None:
     path = tmp_path / "GPEN-BFR-512.onnx"
     path.write_bytes((detector_weights / "face_detection_yunet_2023mar.onnx").read_bytes())
     refused(path, "is the face detector YuNet, not a GPEN network")
@@ -160,20 +165,20 @@ def test_wrapped_networks(change: Callable[[Any], Any], after: bool, pattern: st
 def test_another_gain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(textbook, "scaled_leaky_relu", lambda x: nn.functional.leaky_relu(x, 0.2) * 1.5)
     path = export(network(STATE), tmp_path / "a.onnx", opset_version=13)
-    refused(path, r"scaled by 1\.5, in GPEN by the square root of 2")
+    refused(path, r"scaled by 1\.5, but in GPEN by the square root of 2")
 
 
 def test_another_slope(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(textbook, "SLOPE", 0.1)
     refused(
         export(network(STATE), tmp_path / "a.onnx", opset_version=13),
-        "LeakyRelu stands where GPEN has a leaky ReLU of slope 0.2",
+        "LeakyRelu where GPEN has a leaky ReLU of slope 0.2",
     )
 
 
 def test_another_filter(tmp_path: Path) -> None:
     state = STATE | {"ecd2.0.0.kernel": STATE["ecd2.0.0.kernel"] * 1.1}
-    refused(export(network(state), tmp_path / "a.onnx", opset_version=13), "filters is not the one of GPEN")
+    refused(export(network(state), tmp_path / "a.onnx", opset_version=13), "filters is not GPEN's")
 
 
 def test_rewritten_for_one_processor(good: bytes, tmp_path: Path) -> None:
@@ -185,59 +190,59 @@ def test_rewritten_for_one_processor(good: bytes, tmp_path: Path) -> None:
     refused(changed(good, tmp_path / "a.onnx", change), "one kind of processor.*ReorderInput.*basic")
 
 
-# Damaged and hostile files
+# Damaged and malicious files
 
 
 @pytest.mark.parametrize("part", [0.001, 0.1, 0.5, 0.9, 0.999])
 def test_cut_short(part: float, good: bytes, tmp_path: Path) -> None:
     (tmp_path / "a.onnx").write_bytes(good[: int(len(good) * part)])
-    refused(tmp_path / "a.onnx", "cut short or damaged|weight file")
+    refused(tmp_path / "a.onnx", "cut short or damaged|model file")
 
 
 def test_noise_in_it(good: bytes, tmp_path: Path) -> None:
-    """Whatever byte is wrong: a sentence, or a file that agrees with its graph."""
+    """Whichever byte is wrong, the file is refused with a message or agrees with its graph."""
     rng = np.random.default_rng(0)
-    for number, place in enumerate(rng.integers(3, len(good), 10)):
+    for number, offset in enumerate(rng.integers(3, len(good), 10)):
         damaged = bytearray(good)
-        damaged[place] ^= 1 << rng.integers(8)
+        damaged[offset] ^= 1 << rng.integers(8)
         path = tmp_path / f"{number}.onnx"
         path.write_bytes(damaged)
         with contextlib.suppress(CheckpointError):
             convert(path)
 
 
-def test_sizes_that_are_not_there(good: bytes, tmp_path: Path) -> None:
+def test_sizes_beyond_the_data(good: bytes, tmp_path: Path) -> None:
     def change(model: Any) -> None:
         model.graph.initializer[0].dims[:] = [1 << 20, 1 << 20]
 
     refused(changed(good, tmp_path / "a.onnx", change), "does not fit its shape")
 
 
-def test_circle(good: bytes, tmp_path: Path) -> None:
+def test_cycle(good: bytes, tmp_path: Path) -> None:
     def change(model: Any) -> None:
         model.graph.node.append(helper.make_node("Identity", ["ouroboros"], ["snake"]))
         model.graph.node.append(helper.make_node("Identity", ["snake"], ["ouroboros"]))
 
-    refused(changed(good, tmp_path / "a.onnx", change), "run in a circle")
+    refused(changed(good, tmp_path / "a.onnx", change), "form a cycle")
 
 
-def test_value_made_twice(good: bytes, tmp_path: Path) -> None:
+def test_value_written_twice(good: bytes, tmp_path: Path) -> None:
     def change(model: Any) -> None:
         model.graph.node.append(helper.make_node("Identity", ["input"], ["output"]))
 
-    refused(changed(good, tmp_path / "a.onnx", change), "makes what is there already")
+    refused(changed(good, tmp_path / "a.onnx", change), "writes a value that already exists")
 
 
 def test_terms_that_double(tmp_path: Path) -> None:
-    """2 to the power of 200 terms, were they all counted; and constants of as many numbers."""
-    path = made(tmp_path / "x.onnx", {"in": PICTURE}, {"x0": PICTURE})
+    """2 to the power of 200 terms, if all were counted, and constants of as many numbers."""
+    path = meaningless(tmp_path / "x.onnx", {"in": PICTURE}, {"x0": PICTURE})
     model = onnx.load(path)
     for op in ("Add", "Mul"):
         del model.graph.node[1:]
         model.graph.node.extend(helper.make_node(op, [f"x{i}"] * 2, [f"x{i + 1}"]) for i in range(200))
         model.graph.output[0].name = "x200"
         onnx.save(model, path)
-        refused(path, "more than 64 terms|no GPEN network")
+        refused(path, "more than 64 terms|not a GPEN network")
 
 
 def test_constants_that_double(good: bytes, tmp_path: Path) -> None:
@@ -247,7 +252,7 @@ def test_constants_that_double(good: bytes, tmp_path: Path) -> None:
         model.graph.node.extend(helper.make_node("Concat", [f"c{i}"] * 2, [f"c{i + 1}"], axis=0) for i in range(50))
         weight.input[1] = "c50"
 
-    refused(changed(good, tmp_path / "a.onnx", change), "no GPEN network")
+    refused(changed(good, tmp_path / "a.onnx", change), "not a GPEN network")
 
 
 def test_long_chains(good: bytes, tmp_path: Path) -> None:
@@ -257,7 +262,7 @@ def test_long_chains(good: bytes, tmp_path: Path) -> None:
         model.graph.node.extend(helper.make_node("Neg", [a], [b]) for a, b in itertools.pairwise(names))
         first.input[1] = names[-1]
 
-    refused(changed(good, tmp_path / "a.onnx", change), "no GPEN network")
+    refused(changed(good, tmp_path / "a.onnx", change), "not a GPEN network")
 
 
 def test_functions_that_double(good: bytes, tmp_path: Path) -> None:
@@ -281,12 +286,12 @@ def test_too_large(good: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     refused(tmp_path / "a.onnx", "MB of graph and weights")
 
 
-def external(good: bytes, path: Path, location: str, **told: int) -> Path:
+def external(good: bytes, path: Path, location: str, **entries: int) -> Path:
     def change(model: Any) -> None:
         tensor = next(t for t in model.graph.initializer if t.dims == [16, 16, 3, 3])
         tensor.ClearField("raw_data")
         tensor.data_location = TensorProto.EXTERNAL
-        for key, value in {"location": location, **told}.items():
+        for key, value in {"location": location, **entries}.items():
             tensor.external_data.add(key=key, value=str(value))
 
     return changed(good, path, change)
@@ -296,7 +301,7 @@ def external(good: bytes, path: Path, location: str, **told: int) -> Path:
 def test_weights_elsewhere(location: str, good: bytes, tmp_path: Path) -> None:
     (tmp_path / "m").mkdir()
     (tmp_path / "w.data").write_bytes(bytes(100_000))
-    refused(external(good, tmp_path / "m" / "a.onnx", location), "not a file of its own folder|cannot be read")
+    refused(external(good, tmp_path / "m" / "a.onnx", location), "not a file in its own folder|cannot be read")
 
 
 def test_weights_through_a_link(good: bytes, tmp_path: Path) -> None:
@@ -306,20 +311,20 @@ def test_weights_through_a_link(good: bytes, tmp_path: Path) -> None:
         (tmp_path / "m" / "w.data").symlink_to(tmp_path / "w.data")
     except OSError:
         pytest.skip("needs symbolic links")
-    refused(external(good, tmp_path / "m" / "a.onnx", "w.data"), "not a file of its own folder")
+    refused(external(good, tmp_path / "m" / "a.onnx", "w.data"), "not a file in its own folder")
 
 
 def test_weights_beside_that_are_missing_or_short(good: bytes, tmp_path: Path) -> None:
     path = external(good, tmp_path / "a.onnx", "w.data")
-    refused(path, r"keeps its weights in w\.data, which cannot be read.*Put that file beside it")
+    refused(path, r"stores its weights in w\.data, which cannot be read.*Put that file beside it")
     (tmp_path / "w.data").write_bytes(bytes(100))
-    refused(path, "does not hold the 9216 bytes")
+    refused(path, "does not contain the 9216 bytes")
     (tmp_path / "w.data").write_bytes(bytes(9216))
-    refused(external(good, path, "w.data", length=1 << 40), "does not hold the 9216 bytes")
+    refused(external(good, path, "w.data", length=1 << 40), "does not contain the 9216 bytes")
     refused(external(good, path, "w.data", offset=-5), "cannot be read")
 
 
-# Packages that are not there, or broken
+# Missing or broken packages
 
 
 def test_without_onnx(good: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
