@@ -1,4 +1,4 @@
-"""docs/performance.png: each target with what was measured, and time and memory of one face at each size."""
+"""docs/performance.png: targets and figures, and time and memory for one face at each size."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from .report import FORMULATIONS, MET, figure_of, target_of
 COLORS = {"bare": "#9aa5b1", "ours": "#1f6fb2", "onnx": "#e0913a", "textbook": "#8d5a99"}
 VERDICT_COLORS = {MET: "#2f9e63", "not met": "#c8452f"}
 LONGEST_BAR = 2.0
-"""Figures that are farther from their targets are cut off, and say so by their number."""
+"""Longer bars are cut off; their number says so."""
 
 
 def draw(results: dict[str, Any], path: Path) -> None:
-    """Draw what there is; rows without a target, and sizes that were not measured, are left out."""
+    """Draw the results; rows without a target and sizes that were not measured are left out."""
     plt.rcParams.update({"font.size": 10, "axes.spines.top": False, "axes.spines.right": False})
     figure = plt.figure(figsize=(10, 9), dpi=150, layout="constrained")
     above, below = figure.subfigures(2, 1, height_ratios=(1.25, 1), hspace=0.03)
@@ -46,19 +46,19 @@ def draw(results: dict[str, Any], path: Path) -> None:
 
 def _targets(axes: Axes, rows: dict[str, Any]) -> None:
     entries = [entry for entry in rows.values() if entry["target"] is not None][::-1]
-    for place, entry in enumerate(entries):
+    for y, entry in enumerate(entries):
         if entry["figure"] is None:
-            axes.text(0.02, place, f"not measured: {entry['why']}", va="center", color="#777777", fontsize=9)
+            axes.text(0.02, y, f"not measured: {entry['why']}", va="center", color="#777777", fontsize=9)
             continue
         ratio = entry["figure"] / entry["target"]
-        axes.barh(place, min(max(ratio, 0), LONGEST_BAR), height=0.62, color=VERDICT_COLORS[entry["verdict"]])
+        axes.barh(y, min(max(ratio, 0), LONGEST_BAR), height=0.62, color=VERDICT_COLORS[entry["verdict"]])
         text = f"{figure_of(entry)}  (target {target_of(entry)}), {entry['verdict']}"
         text += " →" if ratio > LONGEST_BAR else ""
-        # Beside a bar that leaves room for it, else inside.
+        # Beside the bar if there is room, else inside it.
         inside = ratio > 1.35
         axes.text(
             min(ratio, LONGEST_BAR) - 0.02 if inside else max(ratio, 1) + 0.03,
-            place,
+            y,
             text,
             va="center",
             ha="right" if inside else "left",
@@ -101,15 +101,15 @@ def _memory(axes: Axes, sizes: dict[str, Any]) -> None:
 
 
 def _bars(axes: Axes, sizes: list[str], values: dict[str, dict[str, float]], label: Any) -> None:
-    """Groups of bars, one group for each size; those that are missing leave no gap."""
+    """A group of bars for each size; missing ones leave no gap."""
     width = 0.8 / len(values)
-    for place, size in enumerate(sizes):
-        there = [name for name in values if size in values[name]]
-        for name, offset in zip(there, (np.arange(len(there)) - (len(there) - 1) / 2) * width, strict=True):
+    for x, size in enumerate(sizes):
+        present = [name for name in values if size in values[name]]
+        for name, offset in zip(present, (np.arange(len(present)) - (len(present) - 1) / 2) * width, strict=True):
             value = values[name][size]
-            axes.bar(place + offset, value, width * 0.92, color=COLORS[name])
+            axes.bar(x + offset, value, width * 0.92, color=COLORS[name])
             axes.annotate(
-                label(value), (place + offset, value), (0, 2), textcoords="offset points", ha="center", fontsize=8
+                label(value), (x + offset, value), (0, 2), textcoords="offset points", ha="center", fontsize=8
             )
     for name in values:
         axes.bar(0, 0, color=COLORS[name], label=FORMULATIONS[name])

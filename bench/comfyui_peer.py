@@ -3,8 +3,8 @@
 `python bench/comfyui_peer.py PEER DETECTORS`, in an environment that ComfyUI runs in. PEER: a checkout of
 SparknightLLC/ComfyUI-GPENO, whose network is the published one. DETECTORS: a folder with facexlib's
 detection_mobilenet0.25_Final.pth. Both packs run in one server, on the CPU, with random weights for the network and
-for ParseNet; what is timed is one prompt in which nothing but the restoring node, and the preview of its result, is
-executed. The peer always parses each face; ours is timed with its own mask and with a parsed one.
+for ParseNet; what is timed is one prompt in which only the restoring node and the preview of its result are
+executed. The peer parses every face; ours is timed with its default mask and with a parsed one.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ DETECTOR = "detection_mobilenet0.25_Final.pth"
 
 
 def restoring(mask: str) -> dict[str, dict[str, Any]]:
-    """The nodes of this pack; the last one is that which is timed."""
+    """The nodes of this pack; the last one is timed."""
     values = {name: option.default for name, option in OPTIONS.items() if name not in ("precision", "detector")}
     wires = {"image": ["1", 0], "model": ["2", 0], "detector": ["3", 0]}
     return {
@@ -42,7 +42,7 @@ def restoring(mask: str) -> dict[str, dict[str, Any]]:
 
 
 def peer() -> dict[str, dict[str, Any]]:
-    """The peer's one node, with what it is set to by default."""
+    """The peer's only node, with its defaults."""
     values = {"use_global_cache": True, "unload": False, "backbone": "mobilenet0.25_Final", "alpha": 1.0}
     values |= {"resolution_preset": "512", "downscale_method": "Bilinear", "channel_multiplier": 2, "narrow": 1.0}
     values |= {"device": "cpu", "aligned": False, "colorize": False}
@@ -50,7 +50,7 @@ def peer() -> dict[str, dict[str, Any]]:
 
 
 def seconds(server: ComfyUIServer, picture: str, nodes: dict[str, dict[str, Any]], changed: str) -> list[float]:
-    """Times of RUNS prompts, after one that loads; ``changed`` names an input whose change makes the node run anew."""
+    """Times of RUNS prompts after one that loads; changing the input ``changed`` makes the node run again."""
     graph = {
         "1": {"class_type": "LoadImage", "inputs": {"image": picture}},
         **nodes,

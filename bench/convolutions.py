@@ -1,9 +1,9 @@
-"""The convolutions of a GPEN network, each alone: what the network is measured against.
+"""The bare convolutions of a GPEN network, which the network is measured against.
 
 `python -m bench.convolutions [SIZE] [float32|bfloat16]` prints the time of each, on the CPU.
 
-Filters, biases, activations, concatenations and styles are left out. Each convolution is timed in every layout that
-PyTorch has for it, and the fastest counts. Values are random: time does not depend on them.
+Filters, biases, activations, concatenations and styles are left out. Each convolution is timed in every memory layout
+that PyTorch has for it, and the fastest counts. Values are random; time does not depend on them.
 """
 
 from __future__ import annotations
@@ -24,41 +24,40 @@ from .measure import keep_freed_memory, page_faults, published_spec, seconds, th
 KERNEL = 3
 CHOOSING_CALLS = 2
 TIMED_CALLS = {"cpu": 2, "cuda": 20}
-"""On a GPU calls are queued one behind the other, so that the time to start one does not count."""
+"""On a GPU calls are queued, so that launch time does not count."""
 
 
 @dataclass(frozen=True)
 class Convolution:
-    """One convolution as it is called; ``in_size`` includes the row and column that a blur before it adds.
-
-    name: that of the published tensor that is its weight.
-    """
+    """One convolution as it is called."""
 
     name: str
+    """Name of its weight in the published state dict."""
     in_channels: int
     out_channels: int
     kernel: int
     stride: int
     padding: int
     in_size: int
+    """Height and width of its input, with the row and column that a blur before it adds."""
     transposed: bool = False
 
     @property
     def out_size(self) -> int:
-        """Height and width of what it returns."""
+        """Height and width of its output."""
         if self.transposed:
             return (self.in_size - 1) * self.stride - 2 * self.padding + self.kernel
         return (self.in_size + 2 * self.padding - self.kernel) // self.stride + 1
 
     @property
     def weight_shape(self) -> tuple[int, int, int, int]:
-        """Of the tensor that PyTorch's function takes."""
+        """Shape of the weight that PyTorch's function takes."""
         inner, outer = self.in_channels, self.out_channels
         return (inner, outer, self.kernel, self.kernel) if self.transposed else (outer, inner, self.kernel, self.kernel)
 
     @property
     def flop(self) -> int:
-        """Multiplications and additions."""
+        """Number of multiplications and additions."""
         pixels = self.in_size**2 if self.transposed else self.out_size**2
         return 2 * self.in_channels * self.out_channels * self.kernel**2 * pixels
 
@@ -68,13 +67,13 @@ def convolutions(spec: Spec) -> Iterator[Convolution]:
     channels = spec.channels
     yield Convolution("ecd0.0.0.weight", 3, channels(spec.in_size), 1, 1, 0, spec.in_size)
     for i, (above, below) in enumerate(itertools.pairwise(spec.encoder_sizes), start=1):
-        # The blur before it pads by two pixels on each side and takes three away.
+        # The blur before it pads by two pixels on each side and removes three.
         yield Convolution(f"ecd{i}.0.1.weight", channels(above), channels(below), KERNEL, 2, 0, above + 1)
     bottom = channels(BOTTOM_SIZE)
     yield Convolution("generator.conv1.conv.weight", bottom, bottom, KERNEL, 1, 1, BOTTOM_SIZE)
     yield Convolution("generator.to_rgb1.conv.weight", 2 * bottom, 3, 1, 1, 0, BOTTOM_SIZE)
     for i, (below, size) in enumerate(itertools.pairwise(spec.generator_sizes)):
-        # Each styled convolution's output is joined to a map of the encoder with as many channels.
+        # Each styled convolution's output is concatenated with a map of the encoder that has as many channels.
         wide, out = 2 * channels(below), channels(size)
         first, second = f"generator.convs.{2 * i}.conv.weight", f"generator.convs.{2 * i + 1}.conv.weight"
         yield Convolution(first, wide, out, KERNEL, 2, 0, below, transposed=True)
@@ -122,7 +121,7 @@ class BareConvolutions:
         calls = layouts(convolution, dtype, self.device)
         for call in calls.values():
             call()
-        # In turns, so that a machine whose speed drifts does not choose.
+        # In turns, so that a drift in speed does not decide.
         times: dict[str, list[float]] = {layout: [] for layout in calls}
         for _ in range(CHOOSING_CALLS):
             for layout, call in calls.items():
@@ -149,7 +148,7 @@ def _repeat(call: Callable[[], Tensor], times: int) -> None:
 
 @dataclass(frozen=True)
 class Timed:
-    """Mean seconds of one convolution in one layout, and pages that the process was given meanwhile."""
+    """Mean seconds of one convolution in one layout, and the page faults meanwhile."""
 
     convolution: Convolution
     layout: str

@@ -1,6 +1,6 @@
 """A subject for :mod:`bench.worker`: one face on a CUDA device, beside the textbook formulation and the convolutions.
 
-PyTorch's own convolutions stand for the published code's plain path on both sides; cuDNN tries its kernels out first.
+cuDNN benchmarks its kernels first, for all three.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ CALLS = 10
 
 
 def face(weights: str, size: int, dtype: str, device: str = "cuda") -> Measure:
-    """Milliseconds for one face in each way, median of several calls, and the device's peak memory for ours."""
+    """Milliseconds for one face with each, median of several calls, and the peak device memory of ours."""
     import torch
     from safetensors.torch import load_file
 
@@ -54,7 +54,7 @@ def face(weights: str, size: int, dtype: str, device: str = "cuda") -> Measure:
 
 
 def name() -> str:
-    """The CUDA device's name; empty where there is none."""
+    """The name of the CUDA device; empty if there is none."""
     import torch
 
     return torch.cuda.get_device_name() if torch.cuda.is_available() else ""

@@ -1,4 +1,4 @@
-"""What the figures were taken on: they hold for nothing else."""
+"""The machine that the figures were taken on; they hold for no other."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from .measure import threads
 from .worker import ROOT
 
 TILES = "amx_bf16"
-"""Name of the processor's ability, as Linux tells it, with which option "precision" chooses bfloat16 by itself."""
+"""The CPU flag, as Linux names it, with which precision "auto" means bfloat16."""
 BFLOAT16 = ("avx512_bf16", TILES)
-"""Names of its abilities to compute in bfloat16."""
+"""CPU flags for arithmetic in bfloat16."""
 
 
 def machine() -> dict[str, str | int]:
@@ -35,17 +35,17 @@ def machine() -> dict[str, str | int]:
 
 
 def has_bfloat16() -> bool:
-    """Whether this processor has instructions for bfloat16."""
+    """Whether this processor has any instructions for bfloat16."""
     return bool(_abilities().intersection(BFLOAT16))
 
 
 def has_bfloat16_tiles() -> bool:
-    """Whether it multiplies matrices of bfloat16 as a whole."""
+    """Whether it has AMX instructions for matrices in bfloat16."""
     return TILES in _abilities()
 
 
 def revision() -> str:
-    """The commit that is measured, with a plus where ``gpen/`` has changes beside it."""
+    """The measured commit, with a plus if ``gpen/`` has uncommitted changes."""
     commit = _git("rev-parse", "--short=10", "HEAD")
     return commit + ("+" if _git("status", "--porcelain", "gpen") else "")
 

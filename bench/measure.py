@@ -1,4 +1,4 @@
-"""Clock, memory and networks for measurements; imports PyTorch only where it is used."""
+"""Clock, memory and networks for measurements; PyTorch is imported only where it is used."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ KEEP_FREED_MEMORY = {
     "MALLOC_TRIM_THRESHOLD_": str(32 << 30),
     "MALLOC_TOP_PAD_": str(256 << 20),
 }
-"""For glibc; other systems' malloc does not read it."""
+"""Environment variables of glibc's malloc; others ignore them."""
 
 PUBLISHED_SIZES = (256, 512, 1024, 2048)
 
@@ -33,10 +33,10 @@ def published_spec(size: int) -> Spec:
 
 
 def keep_freed_memory() -> None:
-    """Start this program again, unless it runs so already, with a malloc that keeps what was freed.
+    """Restart this program with a malloc that keeps freed memory, unless it runs that way already.
 
-    PyTorch's CPU allocator is malloc, which gives large blocks back to the system at once: each call of a large
-    convolution would then be timed together with the kernel's zeroing of its result's pages.
+    PyTorch's CPU allocator is malloc, which returns large blocks to the system at once: each call of a large
+    convolution would be timed together with the zeroing of new pages for its result.
     """
     if KEEP_FREED_MEMORY.items() <= os.environ.items():
         return
@@ -45,12 +45,12 @@ def keep_freed_memory() -> None:
 
 
 def threads() -> int:
-    """How many CPUs this process may use; every measurement runs on so many threads."""
+    """Number of CPUs this process may use; every measurement runs on that many threads."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def seconds(call: Callable[[], Any], device: str = "cpu") -> float:
-    """How long a call takes; on CUDA until the device has done its work."""
+    """How long a call takes; on CUDA including the work on the device."""
     _synchronize(device)
     start = time.perf_counter()
     call()
@@ -66,17 +66,17 @@ def _synchronize(device: str) -> None:
 
 
 def page_faults() -> int:
-    """Pages that this process was given so far without reading a file."""
+    """Minor page faults of this process so far: pages it was given without reading a file."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 
 
 class PeakMemory:
-    """Peak of this process's resident memory above what it holds when this is made, in bytes."""
+    """Peak of this process's resident memory above what it held when this was created, in bytes."""
 
     def __init__(self) -> None:
         self._status = Path("/proc/self/status")
         if self._status.exists():
-            # 5 sets the peak back to what is resident now.
+            # 5 resets the peak to what is resident now.
             Path("/proc/self/clear_refs").write_text("5")
             self._before = self._read("VmRSS")
         else:
@@ -110,7 +110,7 @@ class Figure:
 
 
 def random_weights(spec: Spec) -> dict[str, Any]:
-    """State dict of random numbers for a network, small enough for every precision; FIR kernels as published."""
+    """Random state dict of a network, small enough for every precision; FIR kernels as published."""
     import torch
 
     from .textbook import Textbook
@@ -126,12 +126,12 @@ def random_weights(spec: Spec) -> dict[str, Any]:
         elif name.endswith("bias"):
             random = 0.1 * random
         elif name.startswith("generator.style"):
-            # Undoes the mapping network's small learning rate, as training does.
+            # Compensates for the mapping network's small learning rate, as training does.
             random = 100 * random
         weights[name] = random
     return weights
 
 
 def picture(size: int) -> NDArray[np.float32]:
-    """What every network of this size is measured with: (1, 3, size, size), -1 to 1."""
+    """The input that every network of this size is measured with: (1, 3, size, size), -1 to 1."""
     return np.random.default_rng(0).uniform(-1, 1, (1, 3, size, size)).astype(np.float32)

@@ -1,6 +1,6 @@
 """Subjects for :mod:`bench.worker`: one face through each formulation of the network, and its convolutions alone.
 
-Each is ready after its first call, and tells its seconds and its peak of memory above the weights, first call included.
+Each is ready after its first call, and measures seconds and peak memory above the weights, first call included.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from .measure import PeakMemory, page_faults, picture, published_spec, random_we
 from .worker import Measure
 
 OPSET = 11
-"""Of the graphs in circulation, the oldest that these networks can be exported to."""
+"""Of the graphs in circulation; the oldest that these networks can be exported to."""
 
 
 def ours(weights: str, size: int, dtype: str, output: str | None = None) -> Measure:
-    """The network as a user runs it; ``dtype``: float32, bfloat16, or auto for what option "precision" chooses."""
+    """The network as a user runs it. dtype: float32, bfloat16, or auto for the default of option "precision"."""
     import torch
 
     from gpen.device import pick_dtype
@@ -31,7 +31,7 @@ def ours(weights: str, size: int, dtype: str, output: str | None = None) -> Meas
     chosen = pick_dtype("auto", torch.device("cpu")) if dtype == "auto" else getattr(torch, dtype)
     model = load_model(weights, dtype=chosen)
     for tensor in model.network.state_dict().values():
-        tensor.float().sum()  # weights that are still in the file are not loaded yet
+        tensor.float().sum()  # reads weights that are still in the file
     x = torch.from_numpy(picture(size))
     return _measured(lambda: model(x).numpy(), output)
 
@@ -53,7 +53,7 @@ def textbook(weights: str, size: int, output: str | None = None, warmed: bool = 
 
 
 def onnx(graph: str, size: int, output: str | None = None, warmed: bool = True) -> Measure:
-    """The textbook formulation in ONNX Runtime, with its default settings but for the number of threads."""
+    """The textbook formulation in ONNX Runtime, with default settings except the number of threads."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -93,7 +93,7 @@ def export(weights: str, size: int, graph: str) -> Measure:
 
     def measure() -> dict[str, Any]:
         with warnings.catch_warnings():
-            # That shapes become numbers and that the exporter is the older one, which the graphs in use come from.
+            # Shapes become constants, and the exporter is the older one, which made the graphs in circulation.
             warnings.simplefilter("ignore")
             torch.onnx.export(
                 network,

@@ -1,13 +1,13 @@
-"""Outputs of the commands as hashes, to prove that a change of the code changes no bit of any result.
+"""Hashes of what the commands write, to prove that a refactoring changes no bit of any result.
 
     python -m bench.outputs prepare INPUTS
     python -m bench.outputs record INPUTS before.json
     python -m bench.outputs record INPUTS after.json --checkout OTHER
     python -m bench.outputs compare before.json after.json
 
-Inputs are made once, so that both records see the same bytes; that needs ../shared. Recording and comparing import
-nothing of the project. What the commands print is recorded to be read, not compared. Equal hashes are to be expected
-on one machine only: the arithmetic of another one rounds differently.
+The inputs are made once, so that both records see the same bytes; that needs ../shared. Recording and comparing import
+nothing of the project. What the commands print is recorded for reading, but not compared. Expect equal hashes on one
+machine only: another one rounds differently.
 """
 
 from __future__ import annotations
@@ -36,33 +36,35 @@ from PIL import Image
 ROOT = Path(__file__).resolve().parents[1]
 THREADS = 2
 LONGEST = 300
-"""Seconds that a command may take."""
+"""Time limit of a command, in seconds."""
 
 TEXTS = frozenset({"message", "why", "output", "photo", "seconds", "seconds_per_face"})
-"""Keys in JSON files that hold sentences, places or times, which may change."""
+"""Keys in JSON files with sentences, paths or times, which may change."""
 NAMES = frozenset({"path"})
-"""Keys in JSON files of which only the last part of a path is compared."""
+"""Keys in JSON files with paths, of which only the last part is compared."""
 
 CELL, GAP = 160, 2
-"""Of the sheet that `gpen compare` writes: pixels of a face's square, and between two."""
+"""Pixels of a face's cell, and between two, in the sheet that `gpen compare` writes."""
 
 
 @dataclass(frozen=True)
 class Command:
-    """A command and what is special about its outputs.
-
-    words: its arguments; {in} and {out} are the folders of inputs and of its results. into: the command whose results
-    it goes on with. copies: folders of inputs that lie among the results before it starts. bare: whether no folder of
-    weights is known to it. numbers: whether the numbers that it prints are compared. rows: of the sheet that it writes.
-    """
+    """A command, and what is special about its outputs."""
 
     name: str
+    """Its name in records."""
     words: str
+    """Its arguments; {in} and {out} stand for the folders of the inputs and of its results."""
     into: str = ""
+    """Name of the command whose results it continues with."""
     copies: tuple[str, ...] = ()
+    """Folders of inputs that are copied to its results before it starts."""
     bare: bool = False
+    """Whether it runs without any folder of model files."""
     numbers: bool = False
+    """Whether the numbers that it prints are compared."""
     rows: int = 0
+    """Number of rows in the sheet that it writes."""
 
 
 _GROUP = "restore {in}/photos/group.png -o {out}/a.png"
@@ -172,7 +174,7 @@ COMMANDS = (
 
 
 def main(arguments: list[str]) -> int:
-    """Prepare, record or compare; 1 where what is compared differs, else 0."""
+    """Prepare, record or compare; 1 if the compared records differ, else 0."""
     given = _parser().parse_args(arguments)
     if given.action == "prepare":
         from .outputs_inputs import prepare
@@ -193,18 +195,18 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench.outputs", description=(__doc__ or "").splitlines()[0])
     actions = parser.add_subparsers(dest="action", required=True)
     prepare = actions.add_parser("prepare", help="make the inputs")
-    prepare.add_argument("inputs", type=Path, help="a folder that is not there yet")
+    prepare.add_argument("inputs", type=Path, help="a folder that does not exist yet")
     record = actions.add_parser("record", help="run the commands and write the hashes of their outputs")
-    record.add_argument("inputs", type=Path, help="what was prepared")
+    record.add_argument("inputs", type=Path, help="the prepared folder")
     record.add_argument("record", type=Path, help="JSON file to write")
-    record.add_argument("--checkout", type=Path, default=ROOT, help="whose code is run (default: this one's)")
-    record.add_argument("--keep", type=Path, metavar="DIR", help="empty folder in which the outputs themselves stay")
+    record.add_argument("--checkout", type=Path, default=ROOT, help="checkout whose code is run (default: this one)")
+    record.add_argument("--keep", type=Path, metavar="DIR", help="empty folder to keep the outputs in")
     names = [command.name for command in COMMANDS]
     text = "run only this command; may be given several times"
     record.add_argument("--only", action="append", choices=names, metavar="NAME", help=text)
     comparison = actions.add_parser("compare", help="print what differs")
     comparison.add_argument("before", type=Path, help="a record")
-    comparison.add_argument("after", type=Path, help="a record; where it is one of --only, the others are not missed")
+    comparison.add_argument("after", type=Path, help="a record; with --only, missing commands are no difference")
     return parser
 
 
@@ -221,7 +223,7 @@ def _folder(kept: Path | None) -> Iterator[Path]:
 
 
 class Recorder:
-    """Runs commands on inputs, with the code of a checkout; all results go into a folder each."""
+    """Runs commands on inputs, with the code of a checkout; each has a folder for its results."""
 
     def __init__(self, inputs: Path, results: Path, checkout: Path) -> None:
         self._inputs = inputs
@@ -237,7 +239,7 @@ class Recorder:
             record["commands"][command.name] = entry
             print(f"{entry['seconds']:5.1f} s  exit code {entry['exit']}  {command.name}", flush=True)
         if _hash_of_folder(self._inputs) != inputs:
-            raise SystemExit("A command has changed the inputs: this record is worth nothing.")
+            raise SystemExit("A command has changed the inputs, so the record would be worthless.")
         return record
 
     def _entry(self, command: Command) -> dict[str, Any]:
@@ -261,13 +263,13 @@ class Recorder:
         entry["outputs"] = {
             name: digest for path in files_in(out) for name, digest in hashes(path, out, command.rows).items()
         }
-        stdout, stderr = (self._without_places(text, out) for text in (run.stdout, run.stderr))
+        stdout, stderr = (self._without_paths(text, out) for text in (run.stdout, run.stderr))
         if command.numbers:
             entry["outputs"]["numbers that are printed"] = digest_of(NUMBER.findall(stdout))
         return entry | {"stdout": stdout, "stderr": stderr}
 
     def _environment(self, bare: bool) -> dict[str, str]:
-        """Nothing of this user's: no home folder, no folders of weights, no GPU; always as many threads."""
+        """Independent of the user: an empty home folder, no other models, no GPU, a fixed number of threads."""
         home = self._results / "home"
         home.mkdir(exist_ok=True)
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("GPEN_", "PYTHON"))}
@@ -279,10 +281,10 @@ class Recorder:
             own["GPEN_DETECTORS_PATH"] = str(self._inputs / "detectors")
         return kept | own
 
-    def _without_places(self, text: str, out: Path) -> str:
-        places = {out: "{out}", self._results: "{results}", self._inputs: "{in}", self._checkout: "{checkout}"}
-        for place, name in places.items():
-            text = text.replace(str(place), name)
+    def _without_paths(self, text: str, out: Path) -> str:
+        paths = {out: "{out}", self._results: "{results}", self._inputs: "{in}", self._checkout: "{checkout}"}
+        for path, name in paths.items():
+            text = text.replace(str(path), name)
         return text
 
 
@@ -291,7 +293,7 @@ NUMBER = re.compile(r"\b[0-9a-f]{64}\b|\d+(?:[.,]\d+)*")
 
 
 def hashes(path: Path, folder: Path, rows: int) -> dict[str, str]:
-    """Hashes of a file by what of it they are."""
+    """Hashes of a file, or of its parts, by name."""
     name = path.relative_to(folder).as_posix()
     if path.suffix == ".json":
         return {name: digest_of(without_texts(json.loads(path.read_text(encoding="utf-8"))))}
@@ -299,14 +301,14 @@ def hashes(path: Path, folder: Path, rows: int) -> dict[str, str]:
         tensors, metadata = _tensors(path.read_bytes())
         return {f"{name}, tensors": digest_of(tensors), f"{name}, metadata": digest_of(metadata)}
     if rows:
-        # Seconds are written above the faces, and how large depends on how many digits they have.
+        # Seconds are written above the faces; their height depends on the number of digits.
         pixels = np.asarray(Image.open(path))[-(rows * CELL + (rows - 1) * GAP) :]
         return {f"{name}, faces": digest_of([pixels.shape, hashlib.sha256(pixels.tobytes()).hexdigest()])}
     return {name: hashlib.sha256(path.read_bytes()).hexdigest()}
 
 
 def without_texts(content: Any) -> Any:
-    """Parsed JSON without sentences, times and folders."""
+    """Parsed JSON without sentences, times and folders of paths."""
     if isinstance(content, list):
         return [without_texts(item) for item in content]
     if isinstance(content, dict):
@@ -319,7 +321,7 @@ def without_texts(content: Any) -> Any:
 
 
 def _tensors(packed: bytes) -> tuple[dict[str, Any], Any]:
-    """Of a .safetensors file: number format, shape and hash of each tensor, and the metadata."""
+    """Of a .safetensors file: dtype, shape and hash of each tensor, and the metadata."""
     length = int.from_bytes(packed[:8], "little")
     header: dict[str, Any] = json.loads(packed[8 : 8 + length])
     metadata = header.pop("__metadata__", None)
@@ -332,12 +334,12 @@ def _tensors(packed: bytes) -> tuple[dict[str, Any], Any]:
 
 
 def digest_of(content: Any) -> str:
-    """Hash of anything that JSON can hold, whatever the order of its keys."""
+    """Hash of JSON-serialisable content, independent of the order of keys."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def files_in(folder: Path) -> list[Path]:
-    """All files, hidden ones too."""
+    """All files in a folder and below it, including hidden ones."""
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
@@ -349,17 +351,17 @@ def _hash_of_folder(folder: Path) -> str:
 
 
 def machine() -> dict[str, str]:
-    """What the last digits of a result depend on besides the code."""
+    """The processor and versions, on which the last digits of a result depend."""
     packages = ("torch", "numpy", "opencv-python", "pillow", "tifffile", "facexlib", "spandrel")
     versions = {name: importlib.metadata.version(name) for name in packages}
-    said = Path("/proc/cpuinfo")
-    lines = said.read_text(encoding="utf-8").splitlines() if said.exists() else [platform.processor()]
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else [platform.processor()]
     processor = sorted({line for line in lines if line.startswith(("model name", "flags", "Features"))})
     return {"processor": digest_of(processor or lines), "python": platform.python_version(), **versions}
 
 
 def compare(before: Mapping[str, Any], after: Mapping[str, Any]) -> int:
-    """Print what differs; 1 where anything does, else 0."""
+    """Print the differences; returns 1 if there are any, else 0."""
     if before["machine"] != after["machine"]:
         print("note: the records come from different machines or versions of packages")
     differences = [] if before["inputs"] == after["inputs"] else ["the inputs"]

@@ -1,7 +1,7 @@
-"""What :mod:`bench.outputs` runs its commands on: small photographs, masks, frames, and networks with made weights.
+"""The inputs of the commands in :mod:`bench.outputs`: small photos, masks, frames, and networks.
 
-The networks are those of :mod:`gpen.model.made` with noise in every ToRGB, so that no tensor is without effect on the
-picture. Photographs and detectors come from ../shared.
+The networks have synthetic weights (:mod:`gpen.network.synthetic`) with noise in every ToRGB, so that every tensor
+affects the picture. Photos and detectors come from ../shared.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from spandrel.architectures.Compact import Compact
 from spandrel.architectures.RestoreFormer import RestoreFormer
 from torch import Tensor
 
-from gpen.faces.detect import make_detector
+from gpen.faces.detection.detector import make_detector
 from gpen.faces.face import Face
 from gpen.faces.faces_file import PhotoFaces, write_faces
 from gpen.images import Picture, read_picture, write_picture
-from gpen.model.made import IDENTITY, SHARPEN, synthetic_weights
-from gpen.model.network import GPEN
-from gpen.model.spec import Spec
+from gpen.network.gpen import GPEN
+from gpen.network.spec import Spec
+from gpen.network.synthetic import IDENTITY, SHARPEN, synthetic_weights
 
 from .clip import solvay_clip
 from .measure import random_weights
-from .photographs import DETECTORS, PHOTOGRAPH, SHARED
+from .photos import DETECTORS, PHOTO, SHARED
 from .textbook import Textbook
 
 Pixels = NDArray[np.uint8]
@@ -43,7 +43,7 @@ Pixels = NDArray[np.uint8]
 SMALL = Spec(64, 64, 2, 1 / 8, style_dim=32, n_mlp=2)
 MIDDLE = Spec(128, 128, 2, 1 / 8, style_dim=32, n_mlp=2)
 WIDE = Spec(64, 64, 2, 1, style_dim=64, n_mlp=2)
-"""So many channels that the largest maps are convolved by Winograd's method."""
+"""Wide enough that the largest maps are convolved by Winograd's method."""
 GROWING = Spec(64, 128, 2, 1 / 8, style_dim=32, n_mlp=2)
 LARGE = Spec(512, 512, 2, 1 / 4)
 """Computed in several strips."""
@@ -52,10 +52,10 @@ NOISE = 0.02
 
 
 def prepare(folder: Path) -> None:
-    """Write everything into a folder that is not there yet."""
+    """Write everything into a new folder."""
     for name in ("photos", "formats", "tree", "frames", "masks", "networks", "detectors", "others"):
         (folder / name).mkdir(parents=True)
-    group, portraits = _photographs(folder / "photos")
+    group, portraits = _photos(folder / "photos")
     _formats(folder / "formats", portraits)
     _tree(folder / "tree", group, portraits)
     _frames(folder / "frames")
@@ -66,9 +66,9 @@ def prepare(folder: Path) -> None:
     _others(folder / "others")
 
 
-def _photographs(folder: Path) -> tuple[Pixels, list[Pixels]]:
-    """Nine people, three portraits, a place without faces; in 16 bits, which show what 8 would round away."""
-    grey_group = np.asarray(Image.open(PHOTOGRAPH).convert("RGB"))[60:330, 300:700]
+def _photos(folder: Path) -> tuple[Pixels, list[Pixels]]:
+    """Nine people, three portraits, a scene without faces; in 16 bits, which show what 8 would round away."""
+    grey_group = np.asarray(Image.open(PHOTO).convert("RGB"))[60:330, 300:700]
     group = _tinted(grey_group)
     names = ("ffhq_00000_lq", "ffhq_00001_lq", "gray_106000")
     portraits = [_reduced(np.asarray(Image.open(SHARED / "photos" / f"{name}.png")), 240) for name in names]
@@ -78,13 +78,13 @@ def _photographs(folder: Path) -> tuple[Pixels, list[Pixels]]:
         write_picture(folder / f"{name}.png", Picture(_fine(pixels), bits=16, grey=name == "aligned"))
     Image.fromarray(portraits[2]).convert("L").save(folder / "grey.png")
     waves = np.linspace(0, 12, 160)
-    place = 127 + 60 * np.sin(waves)[:, None] * np.cos(waves)
-    Image.fromarray(place.astype(np.uint8)).save(folder / "place.png")
+    scene = 127 + 60 * np.sin(waves)[:, None] * np.cos(waves)
+    Image.fromarray(scene.astype(np.uint8)).save(folder / "place.png")
     return group, portraits
 
 
 def _formats(folder: Path, portraits: Sequence[Pixels]) -> None:
-    """One face in every kind of picture file."""
+    """A face in every kind of picture file."""
     first, second, third = (Image.fromarray(portrait) for portrait in portraits)
     fine = _fine(portraits[1])
     alpha = np.tile(np.linspace(0.2, 1, 240, dtype=np.float32), (240, 1))
@@ -106,7 +106,7 @@ def _formats(folder: Path, portraits: Sequence[Pixels]) -> None:
 
 
 def _tree(folder: Path, group: Pixels, portraits: Sequence[Pixels]) -> None:
-    """Photographs in folders, among them one that is broken, one that is hidden, and what is no photograph."""
+    """Photos in a tree of folders, with a broken one, a hidden one, and a text file."""
     (folder / "sub" / "deeper").mkdir(parents=True)
     Image.fromarray(group[:, :200]).save(folder / "a.jpg", quality=90)
     Image.fromarray(group[:, 200:]).save(folder / "sub" / "b.png")
@@ -118,16 +118,21 @@ def _tree(folder: Path, group: Pixels, portraits: Sequence[Pixels]) -> None:
 
 
 def _frames(folder: Path) -> None:
-    """A clip with a cut; in one frame all is blurred, so that faces are missed."""
-    clip = [frame.picture for frame in solvay_clip(read_picture(PHOTOGRAPH, 100).photo, 8)]
-    clip[3] = _blurred(clip[3], 9)
-    clip[5:] = [np.ascontiguousarray(picture[:, ::-1]) for picture in clip[5:]]
-    for number, picture in enumerate(clip, 8):  # frame10 follows frame9
-        write_picture(folder / f"frame{number}.png", Picture(picture, bits=16))
+    """A clip that begins to shake, then a cut; one frame is so blurred that faces are missed."""
+    clip = [frame.picture for frame in solvay_clip(read_picture(PHOTO, 100).photo, 14)]
+    for number, picture in enumerate(clip):
+        shift = round(12 * np.sin(np.pi * number / 3)) if 4 < number < 11 else 0
+        seen = picture[:, 16 + shift : 464 + shift]
+        if number == 2:
+            seen = _blurred(seen, 9)
+        if number > 10:
+            seen = np.ascontiguousarray(seen[:, ::-1])
+        # frame10 follows frame9.
+        write_picture(folder / f"frame{number + 1}.png", Picture(seen, bits=16))
 
 
 def _masks(folder: Path, size: tuple[int, int]) -> None:
-    """Damage of photographs and of those in the tree, a region, maps of segments."""
+    """Masks of damage for a photo and for the tree, a region, segmentation maps."""
     damage = np.zeros(size, np.uint8)
     for start, end in (((10, 20), (230, 120)), ((60, 170), (390, 150)), ((310, 0), (345, 260))):
         cv2.line(damage, start, end, 255, 5)
@@ -136,7 +141,7 @@ def _masks(folder: Path, size: tuple[int, int]) -> None:
     square = np.zeros((160, 160), np.uint8)
     cv2.circle(square, (70, 90), 18, 255, -1)
     pictures = {"damage": damage, "region": region, "square": square, "tree/a": damage[:, :200]}
-    # The tree's third photograph has no mask.
+    # The tree's third photo has no mask.
     pictures["tree/sub/b"] = damage[:, 200:]
     pictures |= {"map64": _map(64), "map150": _map(150)}
     (folder / "tree" / "sub").mkdir(parents=True)
@@ -155,7 +160,7 @@ def _map(size: int) -> Pixels:
 
 
 def _faces(folder: Path) -> None:
-    """Faces as they are after corrections by hand: some gone, one moved, one tilted and over the border."""
+    """Faces as if corrected by hand: some removed, one moved, one tilted and over the border."""
     photo = read_picture(folder / "photos" / "group.png", 1).photo
     faces = make_detector("yunet", [DETECTORS]).detect(photo, 0.7)[::2]
     turn = np.array([[0.8, -0.6], [0.6, 0.8]])
@@ -167,7 +172,7 @@ def _faces(folder: Path) -> None:
 
 
 def _networks(folder: Path) -> None:
-    """Networks with different sizes, containers and tasks, under the names by which they are found."""
+    """Networks of several sizes, containers and tasks, under the names by which they are found."""
     sharpen: dict[str, Any] = {"kernel": SHARPEN}
     torch.save(_made(SMALL, **sharpen), folder / "small.pth")
     torch.save({"g_ema": _made(MIDDLE, **sharpen)}, folder / "middle.pth")
@@ -194,7 +199,7 @@ def _made(spec: Spec, **more: Any) -> dict[str, Tensor]:
 
 
 def _random(spec: Spec) -> dict[str, Tensor]:
-    """For networks whose output is larger than their input, which cannot be made so that it is known."""
+    """Random weights, for networks whose output is larger than their input: there are no synthetic ones."""
     generator = torch.Generator().manual_seed(0)
     weights = GPEN(spec).state_dict()
     for name, tensor in weights.items():
@@ -211,7 +216,7 @@ def _times(factor: float) -> list[list[float]]:
 
 
 def _detectors(folder: Path) -> None:
-    """The real detectors; a parser and a recognizer with random weights, in 16 bits to be small."""
+    """The real detectors; a parser and a recogniser with random weights, in float16 to be small."""
     for name in ("face_detection_yunet_2023mar.onnx", "detection_mobilenet0.25_Final.pth"):
         shutil.copy(DETECTORS / name, folder)
     torch.manual_seed(0)
@@ -220,13 +225,13 @@ def _detectors(folder: Path) -> None:
         if isinstance(layer, torch.nn.BatchNorm1d | torch.nn.BatchNorm2d):
             layer.momentum = None
     with torch.no_grad():
-        recognizer(torch.rand(4, 3, 112, 112) * 2 - 1)  # sets its normalisation, so that it tells faces apart
+        recognizer(torch.rand(4, 3, 112, 112) * 2 - 1)  # sets its normalisation, so that it distinguishes faces
     torch.save(parser.half().state_dict(), folder / "parsing_parsenet.pth")
     torch.save(recognizer.half().state_dict(), folder / "recognition_arcface_ir_se50.pth")
 
 
 def _others(folder: Path) -> None:
-    """Networks of other projects, a graph, and files that have to be refused."""
+    """Networks of other projects, an ONNX graph, and files that have to be refused."""
     torch.manual_seed(0)
     torch.save({"params": Compact(num_feat=8, num_conv=2, upscale=2).state_dict()}, folder / "upscaler.pth")
     channels: dict[str, Any] = {"ch": 32, "ch_mult": (1, 1, 1, 1, 1, 1), "z_channels": 32}
@@ -241,7 +246,7 @@ def _others(folder: Path) -> None:
 
 
 class _Code:
-    """Harmless code that a weight file may not run."""
+    """Harmless code that must not be run when a model file is opened."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return print, ("This was run.",)
@@ -254,7 +259,7 @@ def _graph(path: Path) -> None:
     network.load_state_dict(random_weights(spec))
     picture = torch.zeros(1, 3, spec.in_size, spec.in_size)
     with warnings.catch_warnings():
-        # That shapes become numbers and that the exporter is the older one, which the graphs in use come from.
+        # Shapes become constants, and the exporter is the older one, which made the graphs in circulation.
         warnings.simplefilter("ignore")
         torch.onnx.export(network.requires_grad_(False).eval(), (picture,), str(path), dynamo=False)
 
@@ -264,7 +269,7 @@ def _reduced(picture: Pixels, size: int) -> Pixels:
 
 
 def _tinted(grey: Pixels) -> Pixels:
-    """Colours that change from left to right and from top to bottom, so that no two channels are alike."""
+    """Colours that vary across and down the picture, so that no two channels are equal."""
     height, width = grey.shape[:2]
     down, across = np.meshgrid(np.linspace(0, 1, height), np.linspace(0, 1, width), indexing="ij")
     factors = np.stack([1 - 0.3 * across, 0.85 + 0.1 * down, 0.7 + 0.25 * across * down], axis=2)
@@ -272,7 +277,7 @@ def _tinted(grey: Pixels) -> Pixels:
 
 
 def _fine(pixels: Pixels) -> NDArray[np.float32]:
-    """With values between those of 8 bits."""
+    """The picture with values between the steps of 8 bits."""
     return _blurred(pixels / np.float32(255), 0.4)
 
 

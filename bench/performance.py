@@ -1,8 +1,8 @@
 """Measures the rows of docs/performance.md: `python -m bench.performance [ROW …]`, or `make bench ROWS="…"`.
 
-Without names, all of them. Prints target, figure and verdict of each, and writes docs/performance.json, the tables in
-docs/performance.md and docs/performance.png; rows that were not named stay as they were. Figures of different runs say
-little about each other, nor those of different machines: a row's own ratio is taken in one run, in turns.
+Without names, all rows. Prints target, figure and verdict of each, and writes docs/performance.json, the tables in
+docs/performance.md and docs/performance.png; other rows stay as they were. Do not compare figures of different runs or
+machines: each ratio is taken within one run, in turns.
 """
 
 from __future__ import annotations
@@ -25,15 +25,17 @@ CHART = RESULTS.with_suffix(".png")
 
 
 def main(arguments: list[str]) -> int:
-    """Measure; 1 when a row broke down, else 0, whatever the verdicts."""
+    """Measure; 1 if a row failed with an exception, else 0, whatever the verdicts."""
     parser = argparse.ArgumentParser(prog="python -m bench.performance", description=__doc__.splitlines()[0])
     parser.add_argument("rows", nargs="*", metavar="ROW", help=", ".join(row.name for row in ROWS))
     names = parser.parse_args(arguments).rows
     unknown = set(names) - {row.name for row in ROWS}
     if unknown:
-        parser.error(f"There is no row {', '.join(sorted(unknown))}. There are {', '.join(row.name for row in ROWS)}.")
+        parser.error(
+            f"There is no row {', '.join(sorted(unknown))}. Choose from {', '.join(row.name for row in ROWS)}."
+        )
     results = report.load(RESULTS, machine())
-    broken = False
+    failed = False
     with tempfile.TemporaryDirectory() as folder:
         files = Files(Path(folder))
         for row in ROWS:
@@ -44,8 +46,8 @@ def main(arguments: list[str]) -> int:
                 entry = report.result(row, row.take(files))
             except Exception:
                 traceback.print_exc()
-                print(f"{row.name:21} broke down", flush=True)
-                broken = True
+                print(f"{row.name:21} failed", flush=True)
+                failed = True
                 continue
             entry |= {"measured": now(), "commit": revision()}
             results["rows"][row.name] = entry
@@ -56,7 +58,7 @@ def main(arguments: list[str]) -> int:
     report.save(RESULTS, results)
     report.write_tables(TABLES, results)
     chart.draw(results, CHART)
-    return int(broken)
+    return int(failed)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ FORMULATIONS = {
 
 
 def result(row: Row, taken: Taken) -> dict[str, Any]:
-    """What is kept of a row."""
+    """The entry of a row in the JSON file."""
     figures = taken.figures
     entry: dict[str, Any] = {"title": row.title, "target": row.target, "unit": row.unit}
     entry |= {"figure": None, "low": None, "high": None}
@@ -49,7 +49,7 @@ def line(name: str, entry: dict[str, Any]) -> str:
 
 
 def number(value: float, unit: str) -> str:
-    """With three digits, and its unit where it has one."""
+    """Three significant digits, and the unit if there is one."""
     digits = f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
     if value < 0.1:
         digits = f"{value:.3f}"
@@ -57,19 +57,19 @@ def number(value: float, unit: str) -> str:
 
 
 def figure_of(entry: dict[str, Any]) -> str:
-    """The figure; empty where there is none."""
+    """The figure; empty if there is none."""
     return "" if entry["figure"] is None else number(entry["figure"], entry["unit"])
 
 
 def range_of(entry: dict[str, Any]) -> str:
-    """Smallest and largest of the rounds; empty where there is but one."""
+    """Smallest and largest of the rounds; empty for a single one."""
     if entry["figure"] is None or entry["low"] == entry["high"]:
         return ""
     return f"{number(entry['low'], '×')}–{number(entry['high'], '×')}"
 
 
 def target_of(entry: dict[str, Any]) -> str:
-    """The target; empty where there is none."""
+    """The target; empty if there is none."""
     return "" if entry["target"] is None else f"≤ {entry['target']:g}" + _suffix(entry["unit"])
 
 
@@ -78,7 +78,7 @@ def _suffix(unit: str) -> str:
 
 
 def load(path: Path, machine: dict[str, Any]) -> dict[str, Any]:
-    """Results so far; none where they were taken on another machine, whose figures say nothing beside these."""
+    """Earlier results, unless they were taken on another machine: those cannot be compared."""
     if path.exists():
         kept: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         if kept["machine"] == machine:
@@ -100,10 +100,10 @@ def _rounded(value: Any) -> Any:
 
 
 def tables(results: dict[str, Any]) -> str:
-    """Markdown: the machine, the table of targets, and one of each size."""
+    """Markdown: the machine, the table of targets, and that of the sizes."""
     machine, rows = results["machine"], results["rows"]
-    said = ", ".join(f"{key} {value}" for key, value in machine.items() if value not in ("", "none"))
-    parts = [f"Machine: {said}.", _targets(rows)]
+    described = ", ".join(f"{key} {value}" for key, value in machine.items() if value not in ("", "none"))
+    parts = [f"Machine: {described}.", _targets(rows)]
     if "sizes" in rows:
         parts.append(_sizes(rows["sizes"]["details"]))
     if rows.get("gpu-sizes", {}).get("details"):

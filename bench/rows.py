@@ -1,4 +1,4 @@
-"""What is measured, one function for each row: how it is taken, and what it has to be."""
+"""The rows of the performance table: how each is measured, and its target."""
 
 from __future__ import annotations
 
@@ -10,44 +10,48 @@ from typing import Any
 
 import numpy as np
 
-from . import gpu, machine, photographs, startup
+from . import gpu, machine, photos, startup
 from .measure import KEEP_FREED_MEMORY, PUBLISHED_SIZES
 from .worker import Worker, in_turns, measured_once
 
 ROUNDS = 3
 MORE_ROUNDS = 5
-"""Where one takes seconds."""
+"""For rounds that take seconds."""
 MOST_ROUNDS = 15
-"""Where one takes less than a second."""
+"""For rounds that take less than a second."""
 SAME = 2e-4
-"""Largest difference of two outputs, as a part of the largest value, with which they count as the same."""
+"""Largest difference between two outputs, relative to the largest value, that counts as the same."""
 TEXTBOOK_SIZES = (512, 2048)
 HALVES = ("float32", "float16", "bfloat16")
 
 
 Rounds = dict[str, list[dict[str, Any]]]
-"""For each subject the measurement of each round."""
+"""The measurements of each subject, round by round."""
 
 
 @dataclass(frozen=True)
 class Taken:
-    """One figure for each round; none where the row cannot be measured here, and why. failed: what is wrong besides."""
+    """The measurement of a row."""
 
     figures: list[float] = field(default_factory=list)
+    """One for each round; none if the row cannot be measured here."""
     why: str = ""
+    """Why it cannot be measured here."""
     failed: str = ""
+    """What makes it fail, whatever the figures."""
     details: dict[str, Any] = field(default_factory=dict)
+    """More figures, for the JSON file."""
 
 
 class Files:
-    """Weight files and graphs with random numbers, written when they are first needed; and what was measured before."""
+    """Weight files and graphs with random numbers, written when first needed; and measurements that rows share."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._beside_convolutions: dict[int, Rounds] = {}
 
     def beside_convolutions(self, size: int) -> Rounds:
-        """Our network and its bare convolutions in turns; taken once for all rows that need it."""
+        """Our network and its bare convolutions in turns; measured once for all rows."""
         if size not in self._beside_convolutions:
             ours, bare = ("networks.ours", self.weights(size), size, "float32"), ("networks.bare", size, "float32")
             with _workers(ours=ours, bare=bare) as workers:
@@ -76,13 +80,18 @@ class Files:
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table. target: the largest figure that meets it; None where the figures are for information."""
+    """One line of the table."""
 
     name: str
+    """Its name on the command line."""
     title: str
+    """What is measured."""
     target: float | None
+    """The largest figure that meets it; None if the figures are for information."""
     unit: str
+    """Unit of figure and target; × for a ratio."""
     take: Callable[[Files], Taken]
+    """Measures it."""
 
 
 def against_bare_convolutions(files: Files, size: int) -> Taken:
@@ -124,18 +133,18 @@ def memory(files: Files, size: int, dtype: str) -> Taken:
     return Taken([taken["peak_bytes"] / 1e9], details=taken)
 
 
-def whole_photograph(files: Files) -> Taken:
-    if why := photographs.missing():
+def whole_photo(files: Files) -> Taken:
+    if why := photos.missing():
         return Taken(why=why)
-    with _workers(photo=("photographs.restored", files.weights(photographs.SIZE))) as workers:
+    with _workers(photo=("photos.restored", files.weights(photos.SIZE))) as workers:
         taken = in_turns(workers, ROUNDS)["photo"]
     return Taken([one["rest"] / one["network"] for one in taken], details={"rounds": taken})
 
 
 def large_canvas(_: Files) -> Taken:
-    if why := photographs.missing():
+    if why := photos.missing():
         return Taken(why=why)
-    with _workers(paste=("photographs.pasted",)) as workers:
+    with _workers(paste=("photos.pasted",)) as workers:
         taken = in_turns(workers, MOST_ROUNDS)["paste"]
     return Taken([one["large"] / one["small"] for one in taken], details={"rounds": taken})
 
@@ -164,12 +173,12 @@ def load(files: Files, size: int) -> Taken:
 
 
 def each_size(files: Files) -> Taken:
-    """Each network beside its convolutions, two of them beside the textbook formulation in both runtimes."""
+    """Each network and its convolutions, for two sizes also the textbook formulation in both runtimes."""
     sizes: dict[str, Any] = {}
     for size in PUBLISHED_SIZES:
         weights = files.weights(size)
         taken = dict(files.beside_convolutions(size))
-        # At the largest size these need many gigabytes and minutes: alone, and once.
+        # At the largest size these take many gigabytes and minutes: run alone, and once.
         small = size < max(PUBLISHED_SIZES)
         if size in TEXTBOOK_SIZES:
             with _workers(textbook=("networks.textbook", weights, size, None, small)) as workers:
@@ -184,8 +193,8 @@ def gpu_time(files: Files, figure: Callable[[Mapping[str, float]], float]) -> Ta
     if not gpu.name():
         return Taken(why="no GPU")
     if "H200" not in gpu.name():
-        return Taken(why=f"the target is for an H200, this is an {gpu.name()}")
-    # The faster of the two halves counts.
+        return Taken(why=f"the target is for an H200, this is a {gpu.name()}")
+    # The faster of the two 16-bit formats counts.
     measured = {dtype: _gpu_rounds(files, 2048, dtype) for dtype in ("float16", "bfloat16")}
     dtype = min(measured, key=lambda name: np.median([one["ours"] for one in measured[name]]))
     return Taken([figure(one) for one in measured[dtype]], details={"dtype": dtype, "rounds": measured[dtype]})
@@ -218,7 +227,7 @@ def _ratios(taken: Rounds, above: str, below: str, key: str = "seconds") -> list
 
 
 def _details(taken: Rounds) -> dict[str, Any]:
-    """Each key of each subject's measurements as a list over the rounds."""
+    """For each subject, the rounds of each key as a list."""
     return {name: {key: [one[key] for one in rounds] for key in rounds[0]} for name, rounds in taken.items()}
 
 
@@ -271,10 +280,10 @@ ROWS = (
     ),
     Row(
         "photograph",
-        "photograph with 29 faces, 512: all that is not the network / the network",
+        "photo with 29 faces, 512: everything but the network / the network",
         0.10,
         "×",
-        whole_photograph,
+        whole_photo,
     ),
     Row(
         "canvas",

@@ -1,7 +1,7 @@
 """How cost grows: `python -m bench.scaling [PART ...]` writes docs/scaling.json and the tables of docs/scaling.md.
 
-Parts: size, faces, canvas, photographs, overlap, ray (needs Ray); all by default, and those that are not named keep
-their figures. Figures of different parts were taken at different times: only what stands in one table compares.
+Parts: size, faces, canvas, photographs, overlap, ray (needs Ray); all by default, and the others keep their figures.
+Figures of different parts are taken at different times: compare only within one table.
 """
 
 from __future__ import annotations
@@ -25,9 +25,10 @@ PARTS = ("size", "faces", "canvas", "photographs", "overlap", "ray")
 
 
 def main(names: list[str]) -> None:
+    """Measure these parts, or all."""
     unknown = [name for name in names if name not in PARTS]
     if unknown:
-        raise SystemExit(f"There is no part {unknown[0]!r}; there are {', '.join(PARTS)}.")
+        raise SystemExit(f"There is no part {unknown[0]!r}. Choose from {', '.join(PARTS)}.")
     figures = json.loads(FIGURES.read_text(encoding="utf-8")) if FIGURES.exists() else {}
     for name in names or PARTS:
         if name == "ray" and importlib.util.find_spec("ray") is None:
@@ -40,7 +41,7 @@ def main(names: list[str]) -> None:
 
 
 def measured(name: str) -> Any:
-    """The figures of a part, taken in a process of its own; for the sizes each in one, to tell their memory."""
+    """The figures of a part, taken in a new process; each size in one of its own, to separate their memory."""
     if name == "size":
         from .scaling_parts import SIZES
 
@@ -58,7 +59,7 @@ def _in_process(call: str) -> Any:
 
 
 def machine() -> dict[str, Any]:
-    """What the figures hold for, and for nothing else; a plus says that ``gpen/`` has changes beside the commit."""
+    """The machine and commit, with a plus if ``gpen/`` has uncommitted changes; the figures hold for no other."""
     import torch
 
     info = Path("/proc/cpuinfo")
@@ -78,7 +79,7 @@ def _git(*arguments: str) -> str:
 
 
 def with_tables(text: str, figures: dict[str, Any]) -> str:
-    """The text with each table between its two comments made anew."""
+    """The text with each table, between its two comments, written again."""
     for name, part in figures.items():
         rows = TABLES[name](part["figures"])
         lines = [f"| {' | '.join(row)} |" for row in rows]
@@ -91,7 +92,7 @@ def with_tables(text: str, figures: dict[str, Any]) -> str:
             pattern, lambda match, table=table: f"{match[1]}{table}\n{match[2]}", text, flags=re.DOTALL
         )
         if not found:
-            raise SystemExit(f"{TEXT} has no place for the table {name}.")
+            raise SystemExit(f"{TEXT} has no comments around the table {name}.")
     return text
 
 
@@ -131,7 +132,7 @@ def _canvas(figures: list[dict[str, Any]]) -> list[list[str]]:
 
 
 def _photographs(figures: dict[str, Any]) -> list[list[str]]:
-    rows = [["photographs done", "memory / after 100", "resident memory", "seconds per photograph since the row above"]]
+    rows = [["photos done", "memory / after 100", "resident memory", "seconds per photo since the row above"]]
     unit = next(mark["megabytes"] for mark in figures["marks"] if mark["done"] == 100)
     done, seconds = 1, 0.0
     for mark in figures["marks"]:
@@ -142,7 +143,7 @@ def _photographs(figures: dict[str, Any]) -> list[list[str]]:
 
 
 def _overlap(figures: list[dict[str, Any]]) -> list[list[str]]:
-    rows = [["network", "photographs", "overlapped / one after the other", "seconds overlapped", "one after the other"]]
+    rows = [["network", "photos", "pipelined / sequential", "seconds pipelined", "sequential"]]
     for row in figures:
         what = f"{row['photographs']} of {row['megapixels']:.1f} megapixels"
         rows.append([row["what"], what, f"{row['ratio']:.2f}", f"{row['after']:.1f}", f"{row['before']:.1f}"])
@@ -150,7 +151,7 @@ def _overlap(figures: list[dict[str, Any]]) -> list[list[str]]:
 
 
 def _ray(figures: dict[str, Any]) -> list[list[str]]:
-    rows = [["workers with one CPU each", "rate / one worker", "photographs per second"]]
+    rows = [["workers with one CPU each", "rate / one worker", "photos per second"]]
     rates = figures["rates"]
     for workers, rate in rates.items():
         rows.append([str(workers), f"{rate / rates['1']:.2f}", f"{rate:.2f}"])

@@ -1,4 +1,4 @@
-"""What bench/scaling.py measures, each part in a process of its own."""
+"""The measurements of bench/scaling.py, each part in a process of its own."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 import torch
 
+from gpen.batch.faces import ListedFaces
 from gpen.batch.plan import Job, plan
 from gpen.batch.prefetch import PrefetchPipeline, worker_count
 from gpen.batch.stages import LoadedPhoto, OutputOptions, PhotoProcessor, ProcessedPhoto
@@ -23,12 +24,15 @@ from gpen.errors import GpenError
 from gpen.faces.detection.detector import make_detector
 from gpen.faces.face import Face
 from gpen.faces.faces_file import FacesFromFile, PhotoFaces, write_faces
+from gpen.faces.select import FaceChoice
 from gpen.images import Picture, write_picture
 from gpen.network.gpen import GPEN
 from gpen.network.spec import Spec
 from gpen.network.synthetic import synthetic_weights
 from gpen.options import Options
 from gpen.restoration.api import restore
+from gpen.restoration.components import Components
+from gpen.tasks import RESTORE
 from gpen.weights.checkpoint import Model, load_model
 
 from .measure import PeakMemory, published_spec, random_weights, threads
@@ -38,7 +42,7 @@ ROUNDS = 3
 SIZES = (256, 512, 1024, 2048)
 FACES = (1, 2, 4, 8, 16)
 MEGAPIXELS = (0.75, 3, 12, 24, 48)
-PHOTOGRAPHS = 1000
+PHOTOS = 1000
 MARKS = (10, 100, 250, 500, 750, 1000)
 SMALL = Spec(64, 64, channel_multiplier=2, narrow=1 / 16, style_dim=16, n_mlp=2)
 GPU_SECONDS = 1.0
@@ -46,8 +50,8 @@ SHARED = Path(__file__).resolve().parents[2] / "shared" / "weights"
 
 
 def size(pixels: int) -> dict[str, Any]:
-    """One face through the published network: seconds, those of one thread, and megabytes above its weights."""
-    model = _published(pixels)
+    """One face through the published network: seconds on all threads and on one, megabytes above the weights."""
+    model = published(pixels)
     crop = torch.rand(1, 3, pixels, pixels, generator=torch.Generator().manual_seed(0)) * 2 - 1
     peak = PeakMemory()
     teams = [threads(), 1] if pixels <= 512 else [threads()]
@@ -62,8 +66,8 @@ def size(pixels: int) -> dict[str, Any]:
 
 
 def faces() -> list[dict[str, Any]]:
-    """A photograph of 1328 x 568 pixels with more and more faces, network 256."""
-    model = _published(256)
+    """A photo of 1328 x 568 pixels with more and more faces, network 256."""
+    model = published(256)
     photo = _photo(1328, 568)
     grid = [_face(20 + 80 * n, 60 + 20 * n, 70) for n in range(max(FACES))]
     restore(photo, model, grid[:1])
@@ -74,16 +78,16 @@ def faces() -> list[dict[str, Any]]:
     return [{"faces": n, "seconds": taken, "network": n * alone} for n, taken in zip(FACES, medians, strict=True)]
 
 
-def canvas() -> list[dict[str, Any]]:
-    """A JPEG file with one face, larger and larger; everything but the network, which returns what it is given."""
-    return [_canvas(megapixels) for megapixels in MEGAPIXELS]
+def canvas(sizes: Sequence[float] = MEGAPIXELS) -> list[dict[str, Any]]:
+    """JPEG files of these sizes, in megapixels, with one face; everything but the network, which returns its input."""
+    return [_canvas(megapixels) for megapixels in sizes]
 
 
 def photographs() -> dict[str, Any]:
-    """`gpen restore` on 1,000 photographs: seconds so far, and resident megabytes, when so many were done."""
+    """`gpen restore` on 1,000 photos: elapsed seconds and resident megabytes after some numbers of photos."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        _files(folder, PHOTOGRAPHS, 640, 480)
+        _files(folder, PHOTOS, 640, 480)
         torch.save(synthetic_weights(SMALL), folder / "small.pth")
         command = [sys.executable, "-m", "gpen", "restore", folder / "photos", "-o", folder / "out"]
         command += ["--models-path", folder, "--model", "small", "--faces", folder / "faces.json"]
@@ -101,23 +105,23 @@ def photographs() -> dict[str, Any]:
                 pages = int(Path(f"/proc/{process.pid}/statm").read_text().split()[1])
                 megabytes = pages * os.sysconf("SC_PAGE_SIZE") / 1e6
                 marks.append({"done": done, "seconds": time.perf_counter() - start, "megabytes": megabytes})
-        if process.wait() or done != PHOTOGRAPHS:
+        if process.wait() or done != PHOTOS:
             raise SystemExit("gpen restore failed")
     return {"marks": marks}
 
 
 def overlap() -> list[dict[str, Any]]:
-    """Photographs with reading and writing beside the network, and one after the other, in turns."""
+    """Photos through the prefetch pipeline, and stage by stage, in turns."""
     small, large = (1024, 768, 12), (4000, 3000, 4)
     return [
-        _overlap("network 256 on the CPU", _published(256), *small),
-        _overlap("network 256 on the CPU", _published(256), *large),
-        _overlap(f"a stand-in that only waits {GPU_SECONDS:g} s, as for a GPU", _Waiting(), *large),
+        _overlap("network 256 on the CPU", published(256), *small),
+        _overlap("network 256 on the CPU", published(256), *large),
+        _overlap(f"a fake that only waits {GPU_SECONDS:g} s, as for a GPU", _Waiting(), *large),
     ]
 
 
 def ray() -> dict[str, Any]:
-    """Photographs per second of one and of two Ray workers with one CPU each, after all are loaded."""
+    """Photos per second of one and of two Ray workers with one CPU each, once all are loaded."""
     from gpen.batch.config import RunConfig
     from gpen.batch.ray.engine import RayEngine
 
@@ -130,20 +134,20 @@ def ray() -> dict[str, Any]:
         rates = {}
         for workers in (1, 2):
             jobs, _ = plan([str(folder / "photos")], folder / f"out{workers}")
-            recipe = RunConfig(weights, Options(), OutputOptions(), folder / "faces.json")
-            engine = RayEngine(recipe, folder / f"out{workers}", workers, 1)
+            config = RunConfig(weights=weights, options=Options(), faces=folder / "faces.json")
+            engine = RayEngine(config, folder / f"out{workers}", workers, 1)
             moments: list[float] = []
             note = moments.append
-            engine.run(jobs, lambda job: lambda *_: None, lambda entry, note=note: note(time.perf_counter()))
+            engine.run(jobs, lambda job: lambda *_: None, lambda result, note=note: note(time.perf_counter()))
             engine.close()
-            # From when every worker has had its first photographs.
+            # Counted from when every worker has had its first photos.
             first = number // 3
             rates[workers] = (number - first) / (moments[-1] - moments[first - 1])
     return {"rates": rates}
 
 
 class _Waiting(Model):
-    """Takes no core while it works, as a network on a GPU; its result is its input."""
+    """Uses no core while it works, like a network on a GPU; its output is its input."""
 
     def __init__(self) -> None:
         super().__init__(GPEN(SMALL), "restore", Path("waiting"))
@@ -158,15 +162,21 @@ class _Instant(_Waiting):
         return pictures
 
 
-def _published(pixels: int) -> Model:
-    """Random weights, made by another process: what is freed here would be used again, and not count as memory."""
+def published(pixels: int) -> Model:
+    """Random weights, made by another process: memory freed here would be reused, and missing in the peak."""
     with tempfile.TemporaryDirectory() as name:
         path = Path(name) / "random.safetensors"
         measured_once("networks.write", pixels, str(path))
         model = load_model(path)
         for tensor in model.network.state_dict().values():
-            tensor.sum()  # weights that are still in the file are not loaded yet
+            tensor.sum()  # reads weights that are still in the file
     return model
+
+
+def _processor(model: Model, folder: Path) -> PhotoProcessor:
+    """For the photos in a folder, with the faces in folder/faces.json."""
+    faces = ListedFaces(FacesFromFile(folder / "faces.json"), FaceChoice())
+    return PhotoProcessor(RESTORE, Components(model=model), faces, Options(), OutputOptions(overwrite=True))
 
 
 def _canvas(megapixels: float) -> dict[str, Any]:
@@ -175,20 +185,18 @@ def _canvas(megapixels: float) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         jobs = _files(folder, 1, width, height)
-        restorer = PhotoProcessor(
-            _Instant(), FacesFromFile(folder / "faces.json"), Options(), extras=OutputOptions(overwrite=True)
-        )
+        processor = _processor(_Instant(), folder)
         steps: dict[str, list[float]] = {"read": [], "restore": [], "write": [], "detect": []}
         detector = _yunet()
         for _ in range(ROUNDS):
-            loaded = _timed(steps["read"], lambda: restorer.read(jobs[0]))
+            loaded = _timed(steps["read"], lambda: processor.read(jobs[0]))
             assert isinstance(loaded, LoadedPhoto)
             if detector is not None and not steps["detect"]:  # once: it takes longer than all the others
                 photo = loaded.picture.photo
                 _timed(steps["detect"], lambda photo=photo: detector.detect(photo))
-            made = _timed(steps["restore"], lambda loaded=loaded: restorer.process(loaded))
-            assert isinstance(made, ProcessedPhoto)
-            _timed(steps["write"], lambda made=made: restorer.write(made))
+            processed = _timed(steps["restore"], lambda loaded=loaded: processor.process(loaded))
+            assert isinstance(processed, ProcessedPhoto)
+            _timed(steps["write"], lambda processed=processed: processor.write(processed))
     return {"megapixels": megapixels} | {name: statistics.median(t) for name, t in steps.items() if t}
 
 
@@ -196,21 +204,19 @@ def _overlap(what: str, model: Model, width: int, height: int, number: int) -> d
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         jobs = _files(folder, number, width, height)
-        restorer = PhotoProcessor(
-            model, FacesFromFile(folder / "faces.json"), Options(), extras=OutputOptions(overwrite=True)
-        )
+        processor = _processor(model, folder)
         workers = worker_count("cpu", threads())
 
         def one_after_the_other() -> None:
             for job in jobs:
-                loaded = restorer.read(job)
+                loaded = processor.read(job)
                 assert isinstance(loaded, LoadedPhoto)
-                made = restorer.process(loaded)
-                assert isinstance(made, ProcessedPhoto)
-                restorer.write(made)
+                processed = processor.process(loaded)
+                assert isinstance(processed, ProcessedPhoto)
+                processor.write(processed)
 
         def side_by_side() -> None:
-            PrefetchPipeline(restorer, workers).run(jobs, lambda job: lambda *_: None, lambda entry: None)
+            PrefetchPipeline(processor, workers).run(jobs, lambda job: lambda *_: None, lambda result: None)
 
         rounds = [(_seconds(one_after_the_other), _seconds(side_by_side)) for _ in range(ROUNDS)]
     before, after = (statistics.median(times) for times in zip(*rounds, strict=True))
@@ -227,7 +233,7 @@ def _overlap(what: str, model: Model, width: int, height: int, number: int) -> d
 
 
 def _files(folder: Path, number: int, width: int, height: int) -> list[Job]:
-    """The same JPEG file under so many names in folder/photos, with a face each in folder/faces.json."""
+    """The same JPEG file under several names in folder/photos, each listed with one face in folder/faces.json."""
     photos = folder / "photos"
     photos.mkdir()
     first = photos / "0000.jpg"
@@ -244,7 +250,7 @@ def _files(folder: Path, number: int, width: int, height: int) -> list[Job]:
 
 
 def _photo(width: int, height: int) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """Soft shapes with a camera's noise, which makes a JPEG file of about the usual size."""
+    """Soft shapes with a camera's noise, so that the JPEG file is about as large as usual."""
     rng = np.random.default_rng(0)
     coarse = rng.uniform(0.2, 0.8, (12, 16, 3)).astype(np.float32)
     photo = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR)
@@ -262,7 +268,7 @@ def _face(x: float, y: float, side: float) -> Face:
 
 
 def _yunet() -> Any:
-    """YuNet, where its file is in one of the usual folders or beside the checkout."""
+    """YuNet, if its file is in a searched folder or beside the checkout; else None."""
     try:
         return make_detector("yunet", [SHARED])
     except GpenError as error:

@@ -1,4 +1,4 @@
-"""What happens before the first face: importing, asking for help, loading weights."""
+"""Time before the first face: importing, printing the help, loading weights."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .measure import seconds
 from .worker import ROOT, Measure
 
 PAGE = 1024
-"""Numbers of four bytes in the smallest page of memory that is in use."""
+"""Float32 numbers in a page of 4 KiB, the smallest in use."""
 
 PASS = ("-c", "pass")
 IMPORT = ("-c", "import gpen")
@@ -19,7 +19,7 @@ HELP = ("-m", "gpen", "--help")
 
 
 def start_seconds(arguments: tuple[str, ...]) -> float:
-    """How long a new interpreter lives with these arguments."""
+    """How long a new interpreter runs with these arguments."""
     command = [sys.executable, *arguments]
     return seconds(lambda: subprocess.run(command, cwd=ROOT, stdout=subprocess.DEVNULL, check=True))
 
@@ -32,7 +32,7 @@ def imports_torch(arguments: tuple[str, ...]) -> bool:
 
 
 def loading(function: str, path: str) -> Measure:
-    """Load a .safetensors file with ``load_model`` or ``load_file``; meant to be measured once."""
+    """Load a .safetensors file with ``load_model`` or ``load_file``; to be measured once."""
     import torch
     from safetensors.torch import load_file
 
@@ -54,7 +54,7 @@ def loading(function: str, path: str) -> Measure:
     def measure() -> dict[str, Any]:
         call = seconds(load)
         taken = {"seconds": call, "every_page_read": call + seconds(touch)}
-        # load_model reads into memory of its own; load_file leaves the tensors in the file that it maps.
+        # load_model reads into its own memory; load_file leaves the tensors in the mapped file.
         return taken | {"own_memory": call + seconds(copy) if function == "load_file" else call}
 
     return measure

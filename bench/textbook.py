@@ -1,11 +1,11 @@
-"""The network as the papers describe it, one operation after the other: what most users of GPEN run today.
+"""The network as the papers describe it, operation by operation: what most users of GPEN run today.
 
 Karras et al., "Analyzing and Improving the Image Quality of StyleGAN", CVPR 2020, for the generator; Yang et al., "GAN
-Prior Embedded Network for Blind Face Restoration in the Wild", CVPR 2021, for the encoder and for its maps in the place
-of noise. Weights are scaled where they are used, each sample gets a weight of its own in a grouped convolution, the
-filters are zeros put between and around the pixels and a convolution of each channel, and encoder and generator are
-joined by torch.cat. Nothing is folded, shared or computed in place. The state dict is that of the published
-checkpoints, and exports of this formulation to ONNX are the graphs in circulation.
+Prior Embedded Network for Blind Face Restoration in the Wild", CVPR 2021, for the encoder and its maps in place of
+noise. Weights are scaled where they are used, a grouped convolution has a weight for each sample, the filters are
+zero insertion, padding and a convolution of each channel, and torch.cat joins encoder and generator. Nothing is folded,
+shared or computed in place. The state dict is that of the published checkpoints, and exports of this formulation to
+ONNX are the graphs in circulation.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ MAPPING_RATE = 0.01
 
 
 def sizes(x: Tensor) -> tuple[int, ...]:
-    """The shape as numbers while the network is traced too: the graphs in circulation are for pictures of one size."""
+    """The shape as constants, also during tracing: the graphs in circulation are for pictures of one size."""
     return tuple(int(size) for size in x.shape)
 
 
@@ -35,7 +35,7 @@ def upfirdn(x: Tensor, kernel: Tensor, up: int, padding: tuple[int, int]) -> Ten
     x = F.pad(x, (0, up - 1, 0, 0, 0, up - 1))
     x = x.reshape(batch * channels, 1, height * up, width * up)
     x = F.pad(x, (*padding, *padding))
-    # conv2d correlates; the filter is meant as a convolution.
+    # conv2d is a correlation; the filter is a convolution.
     x = F.conv2d(x, kernel.flip(0, 1)[None, None])
     return x.reshape(batch, channels, *sizes(x)[2:])
 
@@ -109,7 +109,7 @@ class PixelNorm(nn.Module):
 
 
 class ModulatedConv(nn.Module):
-    """Convolution with a weight for each sample: modulated by its style, then, if asked for, demodulated."""
+    """Convolution with a weight for each sample: modulated by its style, then demodulated except in ToRGB."""
 
     def __init__(self, in_channels: int, out_channels: int, kernel: int, spec: Spec, *, up: bool = False) -> None:
         super().__init__()
@@ -138,7 +138,7 @@ class ModulatedConv(nn.Module):
 
 
 class Injection(nn.Module):
-    """The encoder's map, weighed, behind the generator's."""
+    """Concatenates the generator's map and the encoder's, which is weighted."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -162,7 +162,7 @@ class StyledConv(nn.Module):
 
 
 class ToRGB(nn.Module):
-    """Modulated 1 x 1 convolution to a picture, over the enlarged picture of the level below."""
+    """Modulated 1 x 1 convolution to RGB, added to the upsampled picture of the level below."""
 
     def __init__(self, in_channels: int, spec: Spec, *, up: bool = True) -> None:
         super().__init__()
@@ -177,7 +177,7 @@ class ToRGB(nn.Module):
 
 
 class Constant(nn.Module):
-    """What the generator begins with."""
+    """The constant input of the generator."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -188,7 +188,7 @@ class Constant(nn.Module):
 
 
 class Generator(nn.Module):
-    """StyleGAN2's generator, with the encoder's maps in the place of noise."""
+    """StyleGAN2's generator, with the encoder's maps in place of noise."""
 
     def __init__(self, spec: Spec) -> None:
         super().__init__()
@@ -223,7 +223,7 @@ class Textbook(nn.Module):
     def __init__(self, spec: Spec) -> None:
         super().__init__()
         if spec.in_size != spec.out_size:
-            raise ValueError("The textbook formulation takes no network whose output is larger than its input.")
+            raise ValueError("The textbook formulation has no network whose output is larger than its input.")
         self.spec = spec
         channels = [spec.channels(size) for size in spec.encoder_sizes]
         self.generator = Generator(spec)

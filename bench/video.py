@@ -1,6 +1,6 @@
-"""docs/video.png: where the crop of a face lies in a trembling clip, with and without steady video.
+"""docs/video.png: the position of a face's crop in a trembling clip, with and without steady video.
 
-``python -m bench.video`` draws it anew; it needs the photograph and the detector's weights in ../shared.
+``python -m bench.video`` draws it; it needs the photo and the detector's weights in ../shared.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from gpen.faces.tracking.tracks import track_faces
 from gpen.images import read_picture
 
 from .clip import TREMBLE, centers, solvay_clip, true_path
-from .photographs import DETECTORS, PHOTOGRAPH
+from .photos import DETECTORS, PHOTO
 from .worker import ROOT
 
 FRAMES, CROP = 90, 256
@@ -31,8 +31,8 @@ COLORS = ("#e0913a", "#1f6fb2")
 
 
 def main(path: Path = ROOT / "docs" / "video.png") -> None:
-    """Draw it, and print what the test of the same clip asserts."""
-    clip = list(solvay_clip(read_picture(PHOTOGRAPH, 100).photo, FRAMES))
+    """Draw it, and print what a test of the same clip asserts."""
+    clip = list(solvay_clip(read_picture(PHOTO, 100).photo, FRAMES))
     detector = make_detector("yunet", [DETECTORS])
     detected = [detector.detect(frame.picture) for frame in clip]
     tracked = track_faces(detected, find_cuts([thumbnail(frame.picture) for frame in clip]))

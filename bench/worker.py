@@ -1,7 +1,7 @@
-"""A process of its own for each thing that is measured: it gets ready, then measures whenever it is asked.
+"""A process for each subject of a measurement: it gets ready, then measures on request.
 
-Between two measurements it waits without using the CPU, so that several can be measured in turns while the speed of the
-machine drifts, each with its own memory and its own settings of malloc.
+Between measurements it waits without using the CPU. So several subjects can be measured in turns while the speed of the
+machine drifts, each with its own memory and malloc settings.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 
 Measure = Callable[[], dict[str, Any]]
-"""What a subject returns once it is ready: each call takes one measurement."""
+"""What a subject returns when it is ready: each call takes one measurement."""
 
 
 class WorkerError(RuntimeError):
-    """The process ended before it answered; what went wrong is on standard error."""
+    """The process ended before it answered; the reason is on standard error."""
 
 
 class Worker:
-    """Runs a subject, ``module.function`` of this package, with arguments that JSON can hold."""
+    """Runs a subject, ``module.function`` of this package, with JSON-serialisable arguments."""
 
     def __init__(self, subject: str, *arguments: Any, environment: Mapping[str, str] | None = None) -> None:
         self._subject = subject
@@ -61,7 +61,7 @@ class Worker:
         return answer
 
     def close(self) -> None:
-        """End the process."""
+        """Stop the process."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.close()
@@ -78,13 +78,13 @@ class Worker:
 
 
 def measured_once(subject: str, *arguments: Any) -> dict[str, Any]:
-    """One measurement in a process that lives no longer."""
+    """One measurement in a process of its own."""
     with Worker(subject, *arguments) as worker:
         return worker.measure()
 
 
 def in_turns(workers: Mapping[str, Worker], rounds: int) -> dict[str, list[dict[str, Any]]]:
-    """Measure each once per round; every other round goes backwards, so that a steady drift cancels out."""
+    """Measure each once per round; every other round runs in reverse, so that a steady drift cancels out."""
     taken: dict[str, list[dict[str, Any]]] = {name: [] for name in workers}
     for number in range(rounds):
         for name in list(workers)[:: -1 if number % 2 else 1]:
@@ -95,7 +95,7 @@ def in_turns(workers: Mapping[str, Worker], rounds: int) -> dict[str, list[dict[
 def serve(subject: str, arguments: list[Any]) -> None:
     """Answer each line of standard input with a measurement."""
     answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what libraries print must not get between the answers
+    os.dup2(2, 1)  # libraries that print must not interfere with the answers
     module, function = subject.rsplit(".", 1)
     measure: Measure = getattr(importlib.import_module(f".{module}", __package__), function)(*arguments)
     print("{}", file=answers, flush=True)

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench import gpu, machine, networks, photographs, rows, startup
+from bench import gpu, machine, networks, rows, startup
+from bench import photos as photo_subjects
 from bench.measure import picture
 
 
@@ -46,7 +47,7 @@ def test_loading(weights: str) -> None:
 
 
 def test_pasting_is_timed_with_all_faces(photos: Path, detector_weights: Path) -> None:
-    taken = photographs.pasted()()
+    taken = photo_subjects.pasted()()
     assert taken["faces"] == 29
     assert taken["small"] > 0
     assert taken["large"] > 0
@@ -59,7 +60,7 @@ def test_a_moved_face_has_the_same_crop(photos: Path, detector_weights: Path) ->
     from gpen.faces.face import Face
 
     face = Face((10, 20, 50, 70), 0.9, np.array([(20, 35), (40, 36), (30, 45), (22, 57), (38, 58)], float))
-    moved = photographs._moved(face, 100, 7)
+    moved = photo_subjects.moved(face, 100, 7)
     before, after = (place(one, 512, "gpen").matrix for one in (face, moved))
     assert np.allclose(before @ (3, 5, 1), after @ (103, 12, 1))
 

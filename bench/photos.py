@@ -1,4 +1,4 @@
-"""Subjects for :mod:`bench.worker`: a whole photograph, and the same faces pasted into a much larger one."""
+"""Subjects for :mod:`bench.worker`: a whole photo, and the same faces pasted into a much larger one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .measure import seconds, threads
 from .worker import ROOT, Measure
 
 SHARED = ROOT.parent / "shared"
-PHOTOGRAPH = SHARED / "photos" / "Solvay_conference_1927.png"
+PHOTO = SHARED / "photos" / "Solvay_conference_1927.png"
 DETECTORS = SHARED / "weights"
 SIZE = 512
 LARGE_CANVAS = (4000, 6000)
@@ -23,7 +23,7 @@ LARGE_CANVAS = (4000, 6000)
 
 
 def restored(weights: str) -> Measure:
-    """The whole photograph from decoded picture to decoded picture: seconds in the network, and in all the rest."""
+    """The whole photo, without decoding and encoding: seconds in the network, and in everything else."""
     import torch
 
     import gpen
@@ -32,7 +32,7 @@ def restored(weights: str) -> Measure:
     torch.set_num_threads(threads())
     model = gpen.load_model(weights)
     detector = gpen.make_detector("yunet", [DETECTORS])
-    photo = gpen.read_picture(PHOTOGRAPH, max_megapixels=200).photo
+    photo = gpen.read_picture(PHOTO, max_megapixels=200).photo
     gpen.restore(photo, model, detector.detect(photo)[:1])
     in_network: list[float] = []
     call = Model.__call__
@@ -56,7 +56,7 @@ def restored(weights: str) -> Measure:
 
 
 def pasted() -> Measure:
-    """Masks and pasting of the photograph's faces: into itself, and into a canvas of 24 megapixels around it."""
+    """Masking and pasting the photo's faces: into itself, and into a canvas of 24 megapixels around it."""
     import gpen
     from gpen.faces.align import crop_face, place
     from gpen.faces.mask import face_mask
@@ -64,15 +64,15 @@ def pasted() -> Measure:
     from gpen.options import Options
 
     options = Options()
-    photo = gpen.read_picture(PHOTOGRAPH, max_megapixels=200).photo
+    photo = gpen.read_picture(PHOTO, max_megapixels=200).photo
     faces = gpen.make_detector("yunet", [DETECTORS]).detect(photo)
     height, width = photo.shape[:2]
     large = np.full((*LARGE_CANVAS, 3), 0.5, np.float32)
     top, left = (LARGE_CANVAS[0] - height) // 2, (LARGE_CANVAS[1] - width) // 2
     large[top : top + height, left : left + width] = photo
-    places = [place(face, SIZE, options.template) for face in faces]
-    moved = [place(_moved(face, left, top), SIZE, options.template) for face in faces]
-    crops = [crop_face(photo, placement.matrix, placement.size) for placement in places]
+    placements = [place(face, SIZE, options.template) for face in faces]
+    shifted = [place(moved(face, left, top), SIZE, options.template) for face in faces]
+    crops = [crop_face(photo, placement.matrix, placement.size) for placement in placements]
 
     def paste(photo: Any, placements: Any) -> None:
         canvas = Canvas(photo)
@@ -82,20 +82,21 @@ def pasted() -> Measure:
         canvas.blend(options.strength)
 
     def measure() -> dict[str, Any]:
-        small = seconds(lambda: paste(photo, places))
-        return {"faces": len(faces), "small": small, "large": seconds(lambda: paste(large, moved))}
+        small = seconds(lambda: paste(photo, placements))
+        return {"faces": len(faces), "small": small, "large": seconds(lambda: paste(large, shifted))}
 
     measure()
     return measure
 
 
-def _moved(face: Face, x: int, y: int) -> Face:
+def moved(face: Face, x: int, y: int) -> Face:
+    """The face so many pixels farther to the right and down."""
     x0, y0, x1, y1 = face.box
     return Face((x0 + x, y0 + y, x1 + x, y1 + y), face.score, face.landmarks + np.array([x, y]))
 
 
 def missing() -> str:
-    """Why photographs cannot be measured here; empty where they can."""
-    absent = [path for path in (PHOTOGRAPH, DETECTORS / "face_detection_yunet_2023mar.onnx") if not Path(path).exists()]
+    """Why photos cannot be measured here; empty if they can."""
+    absent = [path for path in (PHOTO, DETECTORS / "face_detection_yunet_2023mar.onnx") if not Path(path).exists()]
     names = " and ".join(path.relative_to(SHARED.parent).as_posix() for path in absent)
     return f"needs {names} beside the checkout" if absent else ""
