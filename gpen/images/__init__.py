@@ -1,4 +1,4 @@
-"""Picture files in and out: everything is checked on the way in, nothing is half-written on the way out."""
+"""Reading and writing picture files: input is checked, output appears whole or not at all."""
 
 from .picture import Picture
 from .read import READABLE_SUFFIXES, OnSize, read_picture

@@ -1,7 +1,7 @@
-"""EXIF blocks: what they say about the pixels is corrected in place, the rest is left as it is.
+"""EXIF blocks: tags about the pixels are corrected in place, the rest stays as it is.
 
-Maker notes hold offsets into the whole block, and are lost to readers where a block is written anew.
-Therefore a few bytes are changed here, and Pillow writes a block only for TIFF files, which have none.
+Maker notes hold offsets into the whole block, and become unreadable if a block is rewritten. So only a few bytes are
+changed here, and Pillow writes a block only for TIFF files, which have no maker notes.
 """
 
 from __future__ import annotations
@@ -17,18 +17,27 @@ ORIENTATION, EXIF_POINTER, GPS_POINTER = 274, 34665, 34853
 _INTEROP_POINTER, _PAGE_SIZE, _EXIF_SIZE = 40965, (256, 257), (40962, 40963)
 _PREFIX = b"Exif\0\0"
 _NUMBERS = {1: "B", 3: "H", 4: "I"}
-# Tags of a TIFF file's page that describe the photograph and not how its pixels are stored: description,
-# maker, model, software, date, artist, host, rating, copyright, the strings of Windows.
+# Tags of a TIFF page that describe the photo, not its pixel layout: description, maker, model, software, date, artist,
+# host, rating, copyright, the strings of Windows.
 _DESCRIPTIVE = (270, 271, 272, 305, 306, 315, 316, 18246, 18249, 33432, *range(40091, 40096))
 
 _log = logging.getLogger(__name__)
 
 
 class Directory:
-    """The tags at ``at``, or the first ones, of an EXIF block or small TIFF file; struct.error without any.
+    """A directory of tags in an EXIF block or small TIFF file.
 
-    order: < or >. entries: where each tag's twelve bytes lie. link: where the next one's offset lies.
+    at: its offset; None for the first. Raises struct.error if it is damaged or missing.
     """
+
+    data: bytearray
+    """The whole block; :meth:`set` changes it."""
+    order: str
+    """The byte order, < or >."""
+    entries: dict[int, int]
+    """By tag, the offset of its twelve bytes."""
+    link: int
+    """The offset of the pointer to the next directory."""
 
     def __init__(self, data: bytearray, at: int | None = None) -> None:
         self.data = data
@@ -42,12 +51,12 @@ class Directory:
         self.entries = {self._unpack("H", entry): entry for entry in range(at + 2, self.link, 12)}
 
     def get(self, tag: int) -> int:
-        """Return the tag's whole number, 0 where there is none."""
+        """The tag's integer value, 0 if it has none."""
         letter = self._letter(tag)
         return self._unpack(letter, self.entries[tag] + 8) if letter else 0
 
     def set(self, tag: int, number: int) -> None:
-        """Overwrite the tag's whole number, where there is one and the new one fits into it."""
+        """Overwrite the tag's integer value, if it has one and the new one fits."""
         letter = self._letter(tag)
         if letter and number < 256 ** struct.calcsize("<" + letter):
             struct.pack_into(self.order + letter, self.data, self.entries[tag] + 8, number)
@@ -61,10 +70,9 @@ class Directory:
 
 
 def clean_exif(block: bytes | None) -> tuple[bytes | None, int]:
-    """Return the bare block with its orientation set to 1, and the orientation (1 to 8) that it had.
+    """The bare block with its orientation set to 1, and its original orientation, 1 to 8.
 
-    The thumbnail is unlinked: it shows the photograph as it was before it was turned and restored.
-    A block that cannot be read gives None and 1.
+    The thumbnail is unlinked: it shows the photo before rotation and restoration. An unreadable block gives None and 1.
     """
     while block and block.startswith(_PREFIX):
         block = block[len(_PREFIX) :]
@@ -79,47 +87,47 @@ def clean_exif(block: bytes | None) -> tuple[bytes | None, int]:
 
 
 def sized_exif(block: bytes | None, width: int, height: int) -> bytes | None:
-    """Return the block with the size it states, where it states one, set to ``width`` and ``height``."""
+    """The block with the picture size that it states, if any, set to ``width`` and ``height``."""
     if block is None:
         return None
     data = bytearray(block)
     try:
         first = Directory(data)
-        places = [(first, _PAGE_SIZE)]
+        directories = [(first, _PAGE_SIZE)]
         if first.get(EXIF_POINTER):
-            places.append((Directory(data, first.get(EXIF_POINTER)), _EXIF_SIZE))
+            directories.append((Directory(data, first.get(EXIF_POINTER)), _EXIF_SIZE))
     except struct.error:
         return block
-    for directory, tags in places:
+    for directory, tags in directories:
         for tag, number in zip(tags, (width, height), strict=True):
             directory.set(tag, number)
     return bytes(data)
 
 
 def exif_from_tiff(data: bytes) -> bytes | None:
-    """Return what a TIFF file says about the photograph as an EXIF block, None where it says nothing."""
+    """The description of the photo in a TIFF file as an EXIF block; None if there is none."""
     from PIL import Image
 
     if data[2:4] in (b"+\0", b"\0+"):
-        return None  # BigTIFF, of which Pillow reads no EXIF
+        return None  # BigTIFF, in which Pillow reads no EXIF
     page, block = Image.Exif(), Image.Exif()
     try:
         page.load(data)
         block.endian = page.endian
         block.update({tag: page[tag] for tag in _DESCRIPTIVE if tag in page})
         for pointer in (EXIF_POINTER, GPS_POINTER):
-            # An offset into the old file means nothing outside it.
+            # An offset into the old file would be wrong.
             values = {tag: value for tag, value in page.get_ifd(pointer).items() if tag != _INTEROP_POINTER}
             if values:
                 block[pointer] = values
         return block.tobytes()[len(_PREFIX) :] if len(block) else None
-    except Exception as error:  # Pillow raises anything at all on tags that are not as they should be
-        _log.warning("What the TIFF file says about the photograph is left out: %s.", error)
+    except Exception as error:  # Pillow raises anything on malformed tags
+        _log.warning("The metadata of the TIFF file is dropped, because it cannot be read: %s.", error)
         return None
 
 
-def turned(samples: Samples, orientation: int) -> Samples:
-    """Return the samples (H, W, channels) upright, given the orientation (1 to 8) they were stored with."""
+def upright(samples: Samples, orientation: int) -> Samples:
+    """The samples (H, W, channels), upright; orientation: as EXIF states it, 1 to 8."""
     if orientation >= 5:
         samples = samples.swapaxes(0, 1)
     if orientation in (3, 4, 7, 8):

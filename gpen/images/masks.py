@@ -1,4 +1,4 @@
-"""Masks in picture files: the region of faces to work on, and the damage to fill in."""
+"""Mask files: the region whose faces are restored, and the damage to inpaint."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from .read import READABLE_SUFFIXES, read_picture
 
 
 def read_region_mask(path: Path, max_megapixels: float) -> FloatImage:
-    """The brightness of a picture, float32 (H, W), 0 to 1; PhotoError where it cannot be read."""
+    """A region mask, float32 (H, W), [0, 1]: the brightness of a picture. Raises PhotoError if it cannot be read."""
     return np.asarray(read_picture(path, max_megapixels).photo.mean(axis=2))
 
 
 class DamageMasks:
-    """Pictures of the photos' size that are white where the photos are damaged.
+    """Damage masks: pictures of the photos' size, white where a photo is damaged.
 
-    path: such a picture, or a folder of them; there a photo's mask has its name, with the suffix of any picture.
-    PhotoError where there is neither.
+    path: one mask for all photos, or a folder that holds a mask for each photo, of the same name with any picture
+    suffix. Raises PhotoError if it does not exist.
     """
 
     def __init__(self, path: Path, max_megapixels: float) -> None:
@@ -30,15 +30,16 @@ class DamageMasks:
         self._max_megapixels = max_megapixels
 
     def of(self, name: str) -> FloatImage:
-        """The mask of the photo of that name, float32 (H, W), 0 to 1; PhotoError where it is missing or unreadable.
+        """The mask of a photo, float32 (H, W), [0, 1].
 
-        name: relative to the folder of the photos, with / between folders.
+        name: the photo's path in the folder of photos, with / between folders. Raises PhotoError if the mask is missing
+        or cannot be read.
         """
         path = self._in_folder(name) if self._path.is_dir() else self._path
         picture = read_picture(path, self._max_megapixels)
         mask = picture.photo.mean(axis=2)
         if picture.alpha is not None:
-            # What is drawn on a transparent ground counts as far as it covers the ground.
+            # White on a transparent background: only opaque pixels are damage.
             mask *= picture.alpha
         return np.asarray(mask, dtype=np.float32)
 
@@ -48,5 +49,7 @@ class DamageMasks:
         found = [path for path in (self._path / name, *same) if path.is_file()]
         if not found:
             expected = PurePath(name).with_suffix(".png")
-            raise PhotoError(f"There is no mask for this photo in {self._path}; it would be called {expected}.")
+            raise PhotoError(
+                f"There is no mask for this photo in {self._path}; it would be called {expected}. Add it to the folder."
+            )
         return found[0]

@@ -1,4 +1,4 @@
-"""What a picture file holds, apart from how it is stored."""
+"""The contents of a picture file, independent of its format."""
 
 from __future__ import annotations
 
@@ -12,33 +12,35 @@ from ..errors import PhotoError
 
 FloatImage = npt.NDArray[np.float32]
 """A photo or crop (H, W, 3), RGB, [0, 1], or a mask (H, W), [0, 1]."""
-Samples = npt.NDArray[Any]  # uint8 or uint16, (H, W, channels): grey, grey + alpha, RGB or RGBA
+Samples = npt.NDArray[Any]
+"""uint8 or uint16 (H, W, channels): grey, grey + alpha, RGB or RGBA."""
 
-# Rows are converted in blocks of about this many samples, so that temporaries stay small.
+# Samples converted at a time, so that temporaries stay small.
 _BLOCK = 1 << 22
 BT601_LUMA = np.array([0.299, 0.587, 0.114])
-"""Weights of red, green and blue in the luma of ITU-R BT.601; their sum is 1, so that greys stay as they are."""
+"""Weights of red, green and blue in the luma of ITU-R BT.601; their sum is 1, so greys are unchanged."""
 
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """A photograph as it came from a file, or is to go into one; upright.
-
-    photo: float32 (H, W, 3), RGB, 0 to 1. alpha: float32 (H, W), 0 to 1, not multiplied into the photo.
-    bits: 8 or 16 per channel. grey: the file has one colour channel, and is written back with one.
-    icc: the colour profile of the photo. exif: a bare EXIF block (it begins with II or MM) whose
-    orientation is 1. format: PNG, JPEG, WEBP, TIFF, BMP or GIF, where it came from a file.
-    dpi: pixels per inch, horizontally and vertically.
-    """
+    """A photo from a file, or for a file; upright."""
 
     photo: FloatImage
+    """float32 (H, W, 3), RGB, [0, 1]."""
     alpha: FloatImage | None = None
+    """float32 (H, W), [0, 1], not premultiplied."""
     bits: int = 8
+    """Per channel: 8 or 16."""
     grey: bool = False
+    """Whether the file has one colour channel, and is written back with one."""
     icc: bytes | None = None
+    """The ICC colour profile of the photo."""
     exif: bytes | None = None
+    """A bare EXIF block, which starts with II or MM; its orientation is 1."""
     format: str = ""
+    """PNG, JPEG, WEBP, TIFF, BMP or GIF; empty unless it came from a file."""
     dpi: tuple[float, float] | None = None
+    """Pixels per inch, horizontally and vertically."""
 
     def __post_init__(self) -> None:
         if self.photo.ndim != 3 or self.photo.shape[2] != 3 or 0 in self.photo.shape:
@@ -50,17 +52,20 @@ class Picture:
 
     @property
     def width(self) -> int:
-        """Pixels from left to right."""
+        """In pixels."""
         return int(self.photo.shape[1])
 
     @property
     def height(self) -> int:
-        """Pixels from top to bottom."""
+        """In pixels."""
         return int(self.photo.shape[0])
 
 
 def from_samples(samples: Samples, **more: Any) -> Picture:
-    """Make a Picture from uint8 or uint16 samples (H, W, 1 to 4 channels); ``more`` are its other fields."""
+    """Make a Picture from uint8 or uint16 samples (H, W, 1 to 4 channels).
+
+    more: the fields of :class:`Picture` that the samples do not determine.
+    """
     bits = samples.dtype.itemsize * 8
     scale = np.float32(2**bits - 1)
     channels = samples.shape[2]
@@ -73,7 +78,10 @@ def from_samples(samples: Samples, **more: Any) -> Picture:
 
 
 def to_samples(picture: Picture, *, bits: int, grey: bool, alpha: bool) -> Samples:
-    """Give uint8 or uint16 samples (H, W, channels), rounded and clipped; ValueError for NaN and infinity."""
+    """The picture's uint8 or uint16 samples (H, W, channels), rounded and clipped.
+
+    Raises ValueError if it holds NaN or Inf.
+    """
     top = 2**bits - 1
     height, width = picture.photo.shape[:2]
     colours = 1 if grey else 3
@@ -92,20 +100,23 @@ def to_samples(picture: Picture, *, bits: int, grey: bool, alpha: bool) -> Sampl
 
 
 def check_picture(picture: FloatImage, what: str) -> None:
-    """PhotoError that names it ``what`` unless it is float32 (H, W, 3) with values from about 0 to 1."""
+    """Raise PhotoError unless ``picture`` is float32 (H, W, 3), with values from about 0 to 1.
+
+    what: names it in the error.
+    """
     if picture.dtype != np.float32 or picture.ndim != 3 or picture.shape[2] != 3 or 0 in picture.shape:
         raise PhotoError(
             f"The {what} is {picture.dtype} of the shape {picture.shape}; it has to be float32 (H, W, 3), RGB, 0 to 1."
         )
     low, high = float(picture.min()), float(picture.max())
-    # A little beyond 0 and 1 is what resizing leaves; 0 to 255, or NaN, is another kind of picture.
+    # Resizing overshoots 0 and 1 a little; 0 to 255, or NaN, is a mistake.
     if not (low >= -1 and high <= 2):
         raise PhotoError(f"The {what}'s values go from {low:g} to {high:g}; they have to lie between 0 and 1.")
 
 
 def _rounded(values: npt.NDArray[Any], top: int) -> npt.NDArray[np.floating[Any]]:
     if not np.isfinite(values).all():
-        raise ValueError("NaN or infinity")
+        raise ValueError("it holds NaN or Inf")
     # Clipped first: a float beyond the range of the integer type would wrap.
     whole: npt.NDArray[np.floating[Any]] = np.rint(np.clip(values, 0, 1) * top)
     return whole

@@ -1,4 +1,4 @@
-"""Decoding with Pillow: its settings, its modes, and colours in ink."""
+"""Decoding with Pillow: its settings, its modes, and CMYK."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from .sniff import unsupported
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-# Black-point compensation: without it shadows of a print profile come out as flat grey.
+# Black-point compensation: without it, the shadows of a print profile become flat grey.
 _BLACK_POINT = 0x2000
-# No precalculated table: for grey it is coarse, and off by ten levels where the profile's curve is steep.
+# No precalculated table: for grey it is coarse, and off by ten levels on steep parts of the profile's curve.
 _EXACT = 0x0100
 _RELATIVE = 1
 _NOT_PIXELS = {
-    "I": "32-bit whole numbers",
+    "I": "32-bit integers",
     "F": "32-bit floating-point numbers",
     "LAB": "Lab colours",
     "HSV": "HSV colours",
@@ -38,10 +38,10 @@ _saved: list[Any] = []
 
 @contextmanager
 def own_settings() -> Iterator[None]:
-    """Within the block hosts' settings of Pillow do not count, and tifffile does not write to the log.
+    """Use our own settings of Pillow inside the block, whatever the host has set, and silence tifffile's log.
 
-    The limit of pixels is ours, truncated files are errors, and a profile or a text in a PNG file may be
-    larger than Pillow's megabyte. All is restored when the last thread leaves.
+    Pillow's pixel limit is off, because ours applies; truncated files are errors; profiles and texts in PNG files may
+    exceed a megabyte. The settings are restored when the last thread leaves.
     """
     global _users, _saved
     from PIL import Image, ImageFile, PngImagePlugin
@@ -54,9 +54,9 @@ def own_settings() -> Iterator[None]:
     ]
     with _lock:
         if not _users:
-            _saved = [getattr(place, name) for place, name, _ in settings]
-            for place, name, value in settings:
-                setattr(place, name, value)
+            _saved = [getattr(owner, name) for owner, name, _ in settings]
+            for owner, name, value in settings:
+                setattr(owner, name, value)
         _users += 1
     try:
         yield
@@ -64,12 +64,12 @@ def own_settings() -> Iterator[None]:
         with _lock:
             _users -= 1
             if not _users:
-                for (place, name, _), value in zip(settings, _saved, strict=True):
-                    setattr(place, name, value)
+                for (owner, name, _), value in zip(settings, _saved, strict=True):
+                    setattr(owner, name, value)
 
 
 def open_image(data: bytes, kind: str) -> Image:
-    """Open the header; ``kind`` is the one format that is accepted. ValueError when it is not understood."""
+    """Read the header. kind: the only format accepted. Raises ValueError if it cannot be read."""
     from PIL import Image, UnidentifiedImageError
 
     try:
@@ -79,9 +79,9 @@ def open_image(data: bytes, kind: str) -> Image:
 
 
 def decode(image: Image, data: bytes, path: Path) -> tuple[Samples, bool]:
-    """Decode to uint8 or, from PNG, uint16 (H, W, 1 to 4 channels); and whether the colours became sRGB.
+    """Decode to uint8 or, from PNG, uint16 (H, W, 1 to 4 channels); and say whether colours were converted to sRGB.
 
-    PhotoError for pixels that are not understood; whatever Pillow raises for those that cannot be decoded.
+    Raises PhotoError for unsupported pixels, and whatever Pillow raises for damaged ones.
     """
     frames = 1 if image.format in ("JPEG", "MPO", "TIFF") else getattr(image, "n_frames", 1)
     if frames > 1:
@@ -103,7 +103,7 @@ def decode(image: Image, data: bytes, path: Path) -> tuple[Samples, bool]:
         samples = samples.reshape(*samples.shape[:2], -1)
     key = image.info.get("transparency")
     if key is not None and samples.shape[2] in (1, 3):
-        # Pillow makes a key colour alpha, but neither with 16 bits nor with 2 or 4.
+        # Pillow turns a transparent colour into alpha, but not with 16, 4 or 2 bits.
         scale = 1 if depth >= 8 else 255 // (2**depth - 1)
         colour = np.minimum(np.array(key, np.uint32) * scale, np.iinfo(samples.dtype).max)
         seen = (samples != colour).any(axis=2, keepdims=True)
@@ -116,13 +116,13 @@ def _from_cmyk(image: Image) -> Image:
     if icc is not None and profile_space(icc) == b"CMYK":
         try:
             return to_srgb(image, icc)
-        except Exception:  # littleCMS knows best what is wrong with a profile; without it there is a picture
+        except Exception:  # a broken profile; the picture can be read without it
             pass
     return image.convert("RGB")
 
 
 def to_srgb(image: Image, icc: bytes) -> Image:
-    """Convert the image from the colours of its profile to 8-bit sRGB; PyCMSError when that fails."""
+    """Convert from the image's colour profile to 8-bit sRGB. Raises PyCMSError if that fails."""
     from PIL import ImageCms
 
     converted = ImageCms.profileToProfile(
@@ -138,7 +138,7 @@ def to_srgb(image: Image, icc: bytes) -> Image:
 
 
 def profile_space(icc: bytes | None) -> bytes:
-    """Return RGB, GRAY, CMYK or whatever a colour profile is for; nothing where it is no profile."""
+    """The colour space of a profile, such as RGB, GRAY or CMYK; empty if it is not a profile."""
     if not isinstance(icc, bytes) or len(icc) < 128 or icc[36:40] != b"acsp":
         return b""
     return icc[16:20].rstrip()

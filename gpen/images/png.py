@@ -1,4 +1,4 @@
-"""PNG with 16 bits per channel, which Pillow rounds to 8, and OpenCV writes without metadata."""
+"""PNG with 16 bits per channel: Pillow rounds it to 8, OpenCV writes it without metadata."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ import numpy as np
 
 from .picture import Samples
 
-_BLOCK = 1 << 22  # bytes that are packed at a time
-_UP = 2  # the filter: what a byte differs by from the byte above
+_BLOCK = 1 << 22  # bytes compressed at a time
+_UP = 2  # the filter that stores differences from the row above
 
 
 def decode_16(data: bytes) -> Samples:
-    """Decode a PNG file to uint16 (H, W, 1 to 4 channels), without any transparent colour; or ValueError."""
+    """Decode a PNG file to uint16 (H, W, 1 to 4 channels), ignoring a transparent colour; ValueError if damaged."""
     import cv2
 
     decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if decoded is None or decoded.dtype != np.uint16:
         raise ValueError("its pixels cannot be decoded")
     samples: Samples = decoded.reshape(*decoded.shape[:2], -1)
-    # OpenCV gives BGR, BGRA for grey + alpha, and in some versions an alpha for a transparent colour.
+    # OpenCV returns BGR, BGRA for grey + alpha, and in some versions alpha for a transparent colour.
     return samples[..., {0: [0], 2: [2, 1, 0], 4: [0, -1], 6: [2, 1, 0, 3]}[data[25]]]
 
 
 def encode_16(samples: Samples, icc: bytes | None, exif: bytes | None, dpi: tuple[float, float] | None) -> bytes:
     """Encode uint16 (H, W, 1 to 4 channels).
 
-    No library at hand writes grey + alpha, and none the metadata; with zlib at hand the rest is not much.
+    Done by hand, because none of our dependencies writes 16-bit grey + alpha, or the metadata.
     """
     height, width, channels = samples.shape
     colour = {1: 0, 2: 4, 3: 2, 4: 6}[channels]

@@ -1,4 +1,4 @@
-"""Picture files to Pictures."""
+"""Reading picture files."""
 
 from __future__ import annotations
 
@@ -8,26 +8,23 @@ from pathlib import Path
 
 from ..errors import PhotoError
 from . import pillow
-from .exif import clean_exif, turned
+from .exif import clean_exif, upright
 from .picture import Picture, Samples, from_samples
 from .sniff import HEAD, check_size, damaged, picture_format
 from .tiff import read_tiff
 
 READABLE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".tif", ".tiff", ".bmp", ".gif"})
-# A file may have this many bytes more than its pixels could ever need.
-_SPARE = 1 << 28
-
+_SPARE = 1 << 28  # bytes that a file may have beyond the most that its pixels could need
 
 OnSize = Callable[[int, int], None]
-"""Called with width and height as the file states them, before memory is taken for its pixels; maybe twice."""
+"""Called with the width and height that the file states, before its pixels are allocated; maybe twice."""
 
 
 def read_picture(path: Path, max_megapixels: float, on_size: OnSize | None = None) -> Picture:
-    """Read a PNG, JPEG, WebP, TIFF, BMP or GIF file, whatever its name is, and turn it upright.
+    """Read a PNG, JPEG, WebP, TIFF, BMP or GIF file, whatever its suffix, and rotate it upright.
 
-    A picture of more than ``max_megapixels`` is refused before it is decoded. CMYK becomes sRGB, palettes
-    become RGB, a transparent colour becomes alpha. PhotoError when there is no such file, when it is damaged,
-    or when it is none of these: the text says what was found and what to do.
+    CMYK becomes sRGB, palettes become RGB, a transparent colour becomes alpha. Raises PhotoError if the file is
+    missing, damaged, or of another kind, and, before it is decoded, if it has more than ``max_megapixels``.
     """
     path = Path(path)
 
@@ -46,7 +43,7 @@ def read_picture(path: Path, max_megapixels: float, on_size: OnSize | None = Non
         raise PhotoError(
             f"{path} does not fit into memory. Close other programs, or make the picture smaller."
         ) from None
-    except Exception as error:  # decoders raise anything at all on damaged files
+    except Exception as error:  # decoders raise anything on damaged files
         raise damaged(path, str(error).rstrip(".") or type(error).__name__) from error
 
 
@@ -65,13 +62,13 @@ def _bytes_of(path: Path, max_megapixels: float) -> tuple[bytes, str]:
         what = "is a folder, not a picture" if path.is_dir() else "may not be read by this user"
         raise PhotoError(f"{path} {what}. Name a file that can be opened.") from None
     except OSError as error:
-        raise PhotoError(f"{path} cannot be read: {error.strerror or error}.") from error
+        raise PhotoError(f"{path} cannot be read: {error.strerror or error}. Check the disk it is on.") from error
     except ValueError as error:  # a name with a zero byte
-        raise PhotoError(f"{str(path)!r} cannot be the name of a file: {error}.") from error
+        raise PhotoError(f"{str(path)!r} cannot be the name of a file: {error}. Check the name.") from error
     if len(data) > most:
         raise PhotoError(
             f"{path} has more bytes than a picture of {max_megapixels:g} megapixels can have. "
-            "If it is one, save it again with an image editor."
+            "Save it again with an image editor."
         )
     return data, kind
 
@@ -81,7 +78,7 @@ def _decoded(data: bytes, kind: str, path: Path, check: OnSize) -> Picture:
         tiff = read_tiff(data, path, check)
         exif, _ = clean_exif(tiff.exif)
         return _picture(tiff.samples, tiff.orientation, kind, tiff.icc, exif, tiff.dpi)
-    if kind == "WEBP":  # Pillow's decoder takes memory for the whole picture when it opens it
+    if kind == "WEBP":  # Pillow allocates the whole picture when it opens it
         check(*_webp_size(data))
     with pillow.open_image(data, kind) as image:
         check(image.width, image.height)
@@ -100,14 +97,14 @@ def _picture(
     dpi: tuple[float, float] | None,
 ) -> Picture:
     space = pillow.profile_space(icc)
-    # A profile for other channels than the file's would turn its colours into nonsense.
+    # A profile for a different number of channels would garble the colours.
     fits = space == b"RGB" or (space == b"GRAY" and samples.shape[2] < 3)
     if dpi is not None:
         dpi = (float(dpi[0]), float(dpi[1]))
         dpi = dpi if all(1 <= number <= 65535 for number in dpi) else None
     if dpi is not None and orientation >= 5:
         dpi = (dpi[1], dpi[0])
-    return from_samples(turned(samples, orientation), icc=icc if fits else None, exif=exif, format=kind, dpi=dpi)
+    return from_samples(upright(samples, orientation), icc=icc if fits else None, exif=exif, format=kind, dpi=dpi)
 
 
 def _webp_size(data: bytes) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""Whole pictures at another size."""
+"""Resizing whole pictures."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ from .picture import FloatImage
 
 
 def enlarge(photo: FloatImage, factor: float) -> FloatImage:
-    """Photo (H, W, 3) or (H, W) enlarged by ``factor`` with Lanczos interpolation, clipped to [0, 1]."""
+    """Enlarge a photo (H, W, 3), or a mask (H, W), by Lanczos interpolation, clipped to [0, 1]; ``factor`` is >= 1."""
     return resize(photo, (round(photo.shape[1] * factor), round(photo.shape[0] * factor)))
 
 
 def resize(photo: FloatImage, size: tuple[int, int]) -> FloatImage:
-    """Photo (H, W, 3) or (H, W) at another size, (width, height); clipped to [0, 1] where that changes it."""
+    """Resize a photo (H, W, 3), or a mask (H, W), to ``size`` (width, height), clipped to [0, 1].
+
+    By area if both sides shrink, else by Lanczos interpolation; returns ``photo`` itself if it has that size already.
+    """
     width, height = photo.shape[1], photo.shape[0]
     if size == (width, height):
         return photo

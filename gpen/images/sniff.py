@@ -1,4 +1,4 @@
-"""What a file is, told by its first bytes; its name may say anything."""
+"""Recognising a file's format by its first bytes, whatever its name."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from pathlib import Path
 
 from ..errors import PhotoError
 
-HEAD = 512  # bytes that are enough to tell
+HEAD = 512
+"""How many bytes :func:`picture_format` needs."""
 _ASK = "Save it as PNG, JPEG, WebP or TIFF with an image editor and use that file."
 
-# Where in the file, the bytes there, what such a file is, and what to do.
+# Offset, the bytes there, what such a file is, and what to do.
 _FOREIGN: tuple[tuple[int, bytes, str, str], ...] = (
     (
         0,
@@ -52,12 +53,12 @@ _PICTURES: tuple[tuple[int, bytes, str], ...] = (
 
 
 def picture_format(head: bytes, path: Path) -> str:
-    """Return PNG, JPEG, WEBP, TIFF, BMP or GIF; PhotoError saying what it is where it is anything else."""
+    """PNG, JPEG, WEBP, TIFF, BMP or GIF. Raises PhotoError, which says what it is, for any other file."""
     if not head:
         raise PhotoError(f"{path} is empty. Copy or download the picture again.")
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if b"<svg" in text:
-        raise PhotoError(f"{path} is an SVG drawing, which is not made of pixels. {_ASK}")
+        raise PhotoError(f"{path} is an SVG drawing, which has no pixels. {_ASK}")
     if text.startswith((b"<!doctype", b"<html", b"<head", b"<?xml", b"<script")):
         raise PhotoError(
             f"{path} is a web page, not a picture. Open the address it came from in a browser, "
@@ -69,27 +70,27 @@ def picture_format(head: bytes, path: Path) -> str:
     for position, magic, name in _PICTURES:
         if head[position : position + len(magic)] == magic:
             return name
-    raise PhotoError(f"{path} is not a picture in a format that can be read. {_ASK}")
+    raise PhotoError(f"{path} is not a picture in a supported format. {_ASK}")
 
 
 def check_size(path: Path, width: int, height: int, max_megapixels: float) -> None:
-    """PhotoError when the size is nothing, or more than is allowed."""
+    """Raise PhotoError if the size is zero, or more than ``max_megapixels``."""
     if width <= 0 or height <= 0:
-        raise damaged(path, f"it says that it is {width} × {height} pixels large")
+        raise damaged(path, f"its header states {width} × {height} pixels")
     megapixels = width * height / 1e6
     if megapixels > max_megapixels:
         raise PhotoError(
             f"{path} has {width} × {height} pixels, which is {megapixels:.6g} megapixels; "
-            f"the option max_megapixels (“Largest picture”) allows {max_megapixels:g}. Raise it if there is enough memory, or make the "
-            "picture smaller."
+            f"the option max_megapixels (“Largest picture”) allows {max_megapixels:g}. Raise it if there is enough "
+            "memory, or make the picture smaller."
         )
 
 
 def damaged(path: Path, why: object) -> PhotoError:
-    """Return the error for a file whose bytes are not what its format demands."""
+    """The error for a file that violates its format."""
     return PhotoError(f"{path} is damaged or incomplete: {why}. Copy or download the picture again.")
 
 
 def unsupported(path: Path, what: str, advice: str = _ASK) -> PhotoError:
-    """Return the error for a sound file of a kind that is not read."""
+    """The error for an intact file of an unsupported kind; ``what`` follows its name."""
     return PhotoError(f"{path} {what}, which cannot be restored. {advice}")

@@ -1,4 +1,4 @@
-"""TIFF: tifffile says what is in a file and decodes it, OpenCV and Pillow decode what it does not unpack."""
+"""TIFF: tifffile reads the tags and most pixels; OpenCV and Pillow decode the compressions that it lacks."""
 
 from __future__ import annotations
 
@@ -26,30 +26,36 @@ _INTERLEAVED = "Save it uncompressed, with its channels interleaved, and use tha
 _COLOURS = {0: "grey", 1: "grey", 2: "RGB", 3: "palette", 5: "CMYK", 6: "YCbCr", 8: "Lab", 9: "Lab", 10: "Lab"}
 _LZW, _LZMA = 5, 34925
 _UNPREDICTED = {1, 32773}  # none, PackBits
-_TIFFFILE = {*_UNPREDICTED, 8, 32946, _LZMA}  # what it unpacks on its own: these, Deflate (both), LZMA
+_TIFFFILE = {*_UNPREDICTED, 8, 32946, _LZMA}  # compressions that tifffile decodes itself: also both Deflates, LZMA
 _MOST_CHANNELS = 16
-_SPARE = 1 << 26  # bytes that a piece may unpack to beyond its picture, as large tiles do
+_SPARE = 1 << 26  # bytes by which a decompressed strip or tile may exceed the picture, as large tiles do
 _BITS, _PACKING, _PHOTOMETRIC, _PLANAR, _UNIT, _EXTRA, _FORMAT = 258, 259, 262, 284, 296, 338, 339
 _ICC, _DNG_VERSION = 34675, 50706
-# What a page says about its pixels; it keeps its own of these when it is given an EXIF block's tags.
+# The tags about a page's pixels, which an EXIF block's tags must not override.
 _OF_PIXELS = {*range(254, 270), *range(273, 281), 282, 283, 284, 296, 297, 317, *range(320, 326), 330, 338, 339}
 _OF_PIXELS |= {513, 514, *range(529, 533), _ICC}
 
 
 class Tiff(NamedTuple):
-    """What a TIFF file holds; the samples are not yet upright."""
+    """The contents of a TIFF file."""
 
     samples: Samples
+    """As stored, not rotated upright."""
     orientation: int
+    """1 to 8."""
     icc: bytes | None
+    """The colour profile; None if the colours were converted to sRGB."""
     exif: bytes | None
+    """A bare EXIF block."""
     dpi: tuple[float, float] | None
+    """Pixels per inch, horizontally and vertically."""
 
 
 def read_tiff(data: bytes, path: Path, check: Callable[[int, int], None]) -> Tiff:
-    """Read a TIFF file of one page; PhotoError for pixels that are not read, anything else for damage.
+    """Read a TIFF file of one page.
 
-    check: called with width and height before memory is taken for the pixels.
+    check: called with width and height before the pixels are allocated. Raises PhotoError for unsupported pixels, any
+    other exception for a damaged file.
     """
     from tifffile import TiffFile
 
@@ -62,7 +68,7 @@ def read_tiff(data: bytes, path: Path, check: Callable[[int, int], None]) -> Tif
             raise ValueError("pixels are missing at its end")
         orientation = page.tags.valueof(ORIENTATION, 1)
         if orientation != 1 and ORIENTATION in page.tags:
-            # OpenCV and some versions of Pillow turn pictures by themselves.
+            # OpenCV and some versions of Pillow would rotate the picture by themselves.
             page.tags[ORIENTATION].overwrite(1)
             file.filehandle.seek(0)
             data = file.filehandle.read(-1)
@@ -82,7 +88,7 @@ def _check(pages: list[Any], path: Path) -> None:
     (photometric,) = _numbers(page, _PHOTOMETRIC, 1)
     if page.is_reduced or _DNG_VERSION in page.tags or photometric in (32803, 34892):
         raise unsupported(path, "is a camera's raw file", _DEVELOP)
-    # Reduced copies of the first page are no pages of their own.
+    # Reduced copies of the first page do not count.
     count = page.imagedepth + sum(not other.is_reduced for other in pages[1:])
     if count > 1:
         raise unsupported(path, f"has {count} pages", "Save its pages as single files and use those.")
@@ -109,11 +115,11 @@ def _decode(page: Any, data: bytes, path: Path) -> tuple[Samples, bool]:
     colours, channels = 3 if photometric == 2 else 1, page.samplesperpixel
     if packing in _TIFFFILE and photometric <= 2 and bits >= 8:
         if packing in _UNPREDICTED:
-            page.predictor = 1  # some programs state another one, which then means nothing
+            page.predictor = 1  # some programs state another one, which has no effect here
         _check_pieces(page, data, packing)
         whole = page.asarray(squeeze=False)  # planes, depth, height, width, channels
         samples = whole[:, 0].transpose(1, 2, 0, 3).reshape(page.imagelength, page.imagewidth, channels)
-    elif bits < 16 and not (planes and page.extrasamples):  # Pillow takes every plane for the first one
+    elif bits < 16 and not (planes and page.extrasamples):  # Pillow would mix up the planes
         try:
             image = pillow.open_image(data, "TIFF")
         except ValueError:
@@ -134,7 +140,7 @@ def _decode(page: Any, data: bytes, path: Path) -> tuple[Samples, bool]:
 
 
 def _check_pieces(page: Any, data: bytes, packing: int) -> None:
-    """ValueError where pixels are missing, which tifffile makes black, or a piece unpacks to far too much."""
+    """Raise ValueError for missing pixels, which tifffile would make black, and for decompression bombs."""
     if packing == 1 and sum(page.databytecounts) < page.nbytes:
         raise ValueError("pixels are missing")
     for start, size in zip(page.dataoffsets, page.databytecounts, strict=True):
@@ -156,7 +162,7 @@ def _with_opencv(data: bytes) -> Samples:
 
 
 def _straight(samples: Samples) -> Samples:
-    """Divide the colours by the alpha that they were multiplied by."""
+    """Undo premultiplied alpha, in place."""
     top = np.iinfo(samples.dtype).max
     for row in samples:
         alpha = row[:, -1:].astype(np.uint64)
@@ -172,10 +178,10 @@ def _resolution(page: TiffPage) -> tuple[float, float] | None:
 
 
 def encode_tiff(samples: Samples, icc: bytes | None, exif: bytes | None, dpi: tuple[float, float] | None) -> bytes:
-    """Encode uint8 or uint16 samples (H, W, 1 to 4 channels), packed without loss; ValueError beyond 4 GB.
+    """Encode uint8 or uint16 samples (H, W, 1 to 4 channels), losslessly. Raises ValueError beyond 4 GB.
 
-    An EXIF block is a small TIFF file whose offsets count from its beginning. It is therefore put at the
-    beginning of the file, where all of them stay true, and its first directory is merged into the page's.
+    An EXIF block is a small TIFF file with offsets from its start. So it is put at the start of the file, where they
+    stay valid, and its first directory is merged into the page's.
     """
     from tifffile import imwrite
 

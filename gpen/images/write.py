@@ -1,4 +1,4 @@
-"""Pictures to picture files, whole or not at all."""
+"""Writing picture files, whole or not at all."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from .tiff import encode_tiff
 _FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF"}
 WRITABLE_SUFFIXES = frozenset(_FORMATS)
 _NAMES = "PNG (.png), JPEG (.jpg), WebP (.webp) or TIFF (.tif)"
+_FREE_MEMORY = "Close other programs, or make the picture smaller."
 _QUALITY = 95
 _LONGEST_SIDE = {"JPEG": 65500, "WEBP": 16383}
 _LONGEST_EXIF = 65533 - 6  # bytes in one JPEG segment
@@ -30,23 +31,24 @@ _log = logging.getLogger(__name__)
 
 
 def can_write(suffix: str) -> bool:
-    """Whether a file whose name ends with ``suffix`` (such as .png, in any case) can be written."""
+    """Whether files with this suffix can be written, such as .png, in upper or lower case."""
     return suffix.lower() in WRITABLE_SUFFIXES
 
 
 def write_picture(path: Path, picture: Picture, *, quality: int | None = None) -> None:
-    """Write the picture in the format of the path's suffix, with its profile, EXIF block and resolution.
+    """Write a picture in the format of the path's suffix, with its profile, EXIF block and resolution.
 
-    PNG and TIFF keep 16 bits, grey and alpha, and lose nothing. JPEG has 8 bits, full colour resolution and
-    no alpha; WebP has 8 bits and RGB. ``quality``, 1 to 100, is for these two: 95 when it is None; WebP is
-    without loss at 100. Values outside 0 to 1 are clipped. The file appears whole, or what was there stays:
-    PhotoError when the suffix is none of these, the picture does not fit the format or holds NaN, or the
-    file cannot be written.
+    PNG and TIFF are lossless and keep 16 bits, grey and alpha. JPEG has 8 bits, no alpha and full chroma resolution;
+    WebP has 8 bits, RGB and alpha. quality: of these two, 1 to 100, by default 95; WebP is lossless at 100. Values are
+    clipped to [0, 1].
+
+    The file appears whole, or an existing one stays. Raises PhotoError if the suffix is none of these, if the picture
+    holds NaN or Inf or does not fit the format, or if the file cannot be written.
     """
     path = Path(path)
     kind = _FORMATS.get(path.suffix.lower())
     if kind is None:
-        raise PhotoError(f"{path} cannot be written: pictures are written as {_NAMES}. Change its ending.")
+        raise PhotoError(f"{path} cannot be written: pictures are written as {_NAMES}. Change its suffix.")
     if quality is not None and not 1 <= quality <= 100:
         raise PhotoError(f"The quality is {quality}; it has to lie between 1 and 100.")
     samples = _samples(path, picture, kind)
@@ -59,7 +61,7 @@ def write_picture(path: Path, picture: Picture, *, quality: int | None = None) -
     except OSError as error:
         raise PhotoError(_why(path, error)) from error
     except MemoryError:
-        raise PhotoError(f"{path} cannot be written: there is not enough memory to pack it.") from None
+        raise PhotoError(f"{path} cannot be written: too little memory to encode it. {_FREE_MEMORY}") from None
     except ValueError as error:
         raise PhotoError(f"{path} cannot be written: {str(error).rstrip('.')}.") from error
 
@@ -72,12 +74,12 @@ def _samples(path: Path, picture: Picture, kind: str) -> Samples:
             f"{kind} allows {longest} on a side. Write it as PNG or TIFF."
         )
     bits = picture.bits if kind in ("PNG", "TIFF") else 8
-    # An alpha channel that is opaque everywhere says nothing, and no format needs it to be refused.
+    # An alpha channel that is opaque everywhere may be dropped.
     see_through = picture.alpha is not None and not bool((picture.alpha >= 1 - 0.5 / (2**bits - 1)).all())
     if kind == "JPEG" and see_through:
         raise PhotoError(
-            f"{path} cannot be written: the picture is transparent in places, and JPEG knows no "
-            "transparency. Write it as PNG, WebP or TIFF."
+            f"{path} cannot be written: parts of the picture are transparent, and JPEG has no transparency. "
+            "Write it as PNG, WebP or TIFF."
         )
     try:
         return to_samples(
@@ -88,11 +90,10 @@ def _samples(path: Path, picture: Picture, kind: str) -> Samples:
         )
     except ValueError as error:
         raise PhotoError(
-            f"{path} cannot be written: the picture holds values that are no numbers ({error}). "
-            "If a network made them, run it with precision fp32."
+            f"{path} cannot be written: {error}. If a network returned it, use the precision fp32."
         ) from None
     except MemoryError:
-        raise PhotoError(f"{path} cannot be written: there is not enough memory.") from None
+        raise PhotoError(f"{path} cannot be written: too little memory. {_FREE_MEMORY}") from None
 
 
 def _encoded(samples: Samples, picture: Picture, kind: str, exif: bytes | None, quality: int) -> bytes:
@@ -109,7 +110,7 @@ def _encoded(samples: Samples, picture: Picture, kind: str, exif: bytes | None, 
         image, icc = _grey_to_srgb(image, icc), None
     options: dict[str, Any] = {"icc_profile": icc} if icc else {}
     if kind == "JPEG" and exif and len(exif) > _LONGEST_EXIF:
-        _log.warning("The EXIF block has %d bytes, more than JPEG allows, and is left out.", len(exif))
+        _log.warning("The EXIF block has %d bytes, more than JPEG allows, and is dropped.", len(exif))
         exif = None
     if exif:
         options["exif"] = b"Exif\0\0" + exif
@@ -125,7 +126,7 @@ def _encoded(samples: Samples, picture: Picture, kind: str, exif: bytes | None, 
 
 
 def _grey_to_srgb(image: Any, icc: bytes) -> Any:
-    """WebP knows no grey: the profile of a grey picture means nothing there, so its colours are converted."""
+    """Convert a grey picture to sRGB: WebP has no grey, so a grey profile would be invalid."""
     from PIL import Image
 
     converted = pillow.to_srgb(image.getchannel(0), icc)
@@ -143,7 +144,7 @@ def _why(path: Path, error: OSError) -> str:
     if error.errno == errno.ENOENT or error.errno == errno.ENOTDIR:
         return f"{path} cannot be written: the folder {folder} does not exist. Create it first."
     if error.errno == errno.EISDIR or os.path.isdir(path):  # noqa: PTH112 -- it never raises
-        return f"{path} cannot be written: there is a folder of that name. Choose another name."
+        return f"{path} cannot be written: a folder has that name. Choose another name."
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return f"{path} cannot be written: this user may not write in {folder}. Choose another folder."
-    return f"{path} cannot be written: {error.strerror or error}."
+    return f"{path} cannot be written: {error.strerror or error}. Check the disk, or write to another one."

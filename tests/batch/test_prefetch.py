@@ -345,8 +345,8 @@ def test_failures_in_threads_keep_their_message_and_order(run, album, tmp_path, 
     results = run(3)
     done, failed = Status.DONE, Status.FAILED
     assert [result.status for result in results] == [done, failed, done, failed, failed, done]
-    assert "1.png is not a picture in a format that can be read." in results[1].message
-    assert "there is a folder of that name" in results[3].message
+    assert "1.png is not a picture in a supported format." in results[1].message
+    assert "a folder has that name" in results[3].message
     assert results[4].message.startswith("There is not enough memory for this photo.")
 
 

@@ -34,7 +34,7 @@ def test_transparency_that_jpeg_cannot_hold_is_refused(restore, album, tmp_path,
     photo = album.add("a.png", alpha=True)
     run = restore(photo, "-o", tmp_path / "out" / "a.jpg")
     assert run.code == 1
-    assert "JPEG knows no transparency. Write it as PNG, WebP or TIFF." in run.err
+    assert "JPEG has no transparency. Write it as PNG, WebP or TIFF." in run.err
     assert files_in(tmp_path / "out") == []
 
 

@@ -152,7 +152,7 @@ def test_folders_that_are_not_there_or_in_the_way(tmp_path: Path) -> None:
     with pytest.raises(PhotoError, match=r"folder .* does not exist. Create it"):
         write_picture(tmp_path / "no" / "a.png", picture)
     (tmp_path / "folder.png").mkdir()
-    with pytest.raises(PhotoError, match="there is a folder of that name"):
+    with pytest.raises(PhotoError, match="a folder has that name"):
         write_picture(tmp_path / "folder.png", picture)
     with pytest.raises(PhotoError, match="cannot be written"):
         write_picture(tmp_path / "a.png" / "b.png", picture)
