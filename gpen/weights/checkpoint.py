@@ -248,7 +248,7 @@ def _dtype(asked: torch.dtype | None, device: torch.device, stored: str) -> torc
         raise GpenError(f"A GPEN network cannot compute in {asked}. Choose float32, bfloat16 or float16.")
     if cpu and asked == torch.float16:
         raise GpenError(
-            "float16 cannot be used on a CPU, where its arithmetic is emulated, slow and inexact. Choose float32, "
+            "float16 cannot be used on a CPU: its arithmetic is emulated there, slow and inexact. Choose float32, "
             "bfloat16, or a GPU."
         )
     return asked

@@ -7,14 +7,22 @@ import pickle
 import zipfile
 from collections.abc import Callable
 
+import torch
 from torch import Tensor
 
 from gpen.network.gpen import GPEN
 from gpen.network.spec import Spec
 from gpen.weights.headers_torch import LEGACY_MAGIC, LEGACY_PROTOCOL
 
-TINY = Spec(8, 8, 2, 1 / 64, style_dim=8, n_mlp=1)
+TINY = Spec(8, 8, 2, 1 / 64, style_dim=16, n_mlp=2)
 STATE: dict[str, Tensor] = GPEN(TINY).state_dict()
+
+
+def random_state(spec: Spec = TINY, seed: int = 0) -> dict[str, Tensor]:
+    """Weights in which every number matters."""
+    rng = torch.Generator().manual_seed(seed)
+    state = GPEN(spec).state_dict()
+    return {n: t if n.endswith(".kernel") else torch.randn(t.shape, generator=rng) for n, t in state.items()}
 
 
 def as_zip(data: bytes, **records: bytes) -> bytes:

@@ -20,20 +20,11 @@ from gpen.network.synthetic import synthetic_weights
 from gpen.weights import tensors as weights
 from gpen.weights.checkpoint import inspect, load_model
 from gpen.weights.state_dict import expected_shapes
-
-TINY = Spec(8, 8, 2, 1 / 64, style_dim=16, n_mlp=2)
+from tests.weights.checkpoint_files import TINY, random_state
 
 State = dict[str, Tensor]
 
-
-def random_state(spec: Spec, seed: int = 0) -> State:
-    """Weights of which every number matters."""
-    rng = torch.Generator().manual_seed(seed)
-    state = GPEN(spec).state_dict()
-    return {n: t if n.endswith(".kernel") else torch.randn(t.shape, generator=rng) for n, t in state.items()}
-
-
-STATE = random_state(TINY)
+STATE = random_state()
 
 
 def parts(state: State) -> dict[str, State]:

@@ -18,11 +18,8 @@ from torch import Tensor, nn
 
 from gpen.errors import CheckpointError
 from gpen.network.gpen import GPEN
-from gpen.network.spec import Spec
 from gpen.weights.checkpoint import inspect, load_model
-
-TINY = Spec(8, 8, 2, 1 / 64, style_dim=16, n_mlp=2)
-STATE: dict[str, Tensor] = GPEN(TINY).state_dict()
+from tests.weights.checkpoint_files import STATE, TINY
 
 
 def refused(path: Path, pattern: str) -> str:

@@ -17,21 +17,16 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from gpen.errors import CheckpointError, FilesError
-from gpen.network.gpen import GPEN
-from gpen.network.spec import Spec
 from gpen.weights import convert as converter
 from gpen.weights.checkpoint import inspect, load_model
 from gpen.weights.convert import convert, convert_folder, converted, target_of
+from tests.weights.checkpoint_files import TINY, random_state
 
-TINY = Spec(8, 8, 2, 1 / 64, style_dim=16, n_mlp=2)
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def random_state(dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:
-    rng = torch.Generator().manual_seed(1)
-    state = GPEN(TINY).state_dict()
-    filled = {n: t if n.endswith(".kernel") else torch.randn(t.shape, generator=rng) for n, t in state.items()}
-    return {n: t.to(dtype) for n, t in filled.items()}
+def state_in(dtype: torch.dtype) -> dict[str, Tensor]:
+    return {name: tensor.to(dtype) for name, tensor in random_state().items()}
 
 
 @pytest.fixture
@@ -51,7 +46,7 @@ def bits(tensor: Tensor) -> bytes:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("legacy", [False, True])
 def test_conversion_preserves_every_bit(dtype: torch.dtype, legacy: bool, tmp_path: Path) -> None:
-    state = random_state(dtype)
+    state = state_in(dtype)
     state["generator.style.1.bias"][:4] = torch.tensor([0.0, -0.0, float("nan"), 1e-7]).to(dtype)
     torch.save(state, tmp_path / "a.pth", _use_new_zipfile_serialization=not legacy)
     result = convert(tmp_path / "a.pth")
@@ -162,7 +157,7 @@ def test_a_converted_file_is_recognised(source: Path) -> None:
     assert converted(source) is None
     result.target.unlink()
     convert(source)
-    torch.save(random_state(torch.float16), source)
+    torch.save(state_in(torch.float16), source)
     assert converted(source) is None
 
 
