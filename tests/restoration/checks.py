@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gpen.faces.align import TEMPLATES
 from gpen.faces.resample import apply
+from gpen.images.picture import FloatImage
 from gpen.restoration.result import Restoration
 
 MATRIX = np.array([[0.5, 0.25, -0.1], [-0.15, 0.6, 0.2], [0.3, 0.05, 0.25]])
@@ -14,9 +14,7 @@ BIAS = np.array([-0.1, 0.05, 0.2])
 """Bias of the marker weights, in the network's range -1 to 1. With this matrix and bias no colour is clipped."""
 
 
-def passed_through(
-    restoration: Restoration, expected: NDArray[np.float32], largest: float = 6, mean: float = 0.5
-) -> None:
+def passed_through(restoration: Restoration, expected: FloatImage, largest: float = 6, mean: float = 0.5) -> None:
     """Inside the masks almost the expected photo, outside exactly. Bounds in 255ths."""
     inside = restoration.mask > 0
     error = np.abs(restoration.photo - expected) * 255
@@ -28,7 +26,7 @@ def passed_through(
     assert error[inside].mean() <= mean
 
 
-def marked(restoration: Restoration, photo: NDArray[np.float32], largest: float = 6, mean: float = 0.75) -> None:
+def marked(restoration: Restoration, photo: FloatImage, largest: float = 6, mean: float = 0.75) -> None:
     """Inside the masks the marker weights' colours of the photo, computed here without the network."""
     colored = (((photo * 2 - 1) @ MATRIX.T + BIAS) + 1) / 2
     assert colored.min() > 0
@@ -61,9 +59,9 @@ class LeftHalf:
     """A parser that marks the left half of every crop as face, and records the crops."""
 
     def __init__(self) -> None:
-        self.seen: list[NDArray[np.float32]] = []
+        self.seen: list[FloatImage] = []
 
-    def parse(self, crop: NDArray[np.float32]) -> NDArray[np.float32]:
+    def parse(self, crop: FloatImage) -> FloatImage:
         self.seen.append(crop)
         half = np.zeros((512, 512), np.float32)
         half[:, :256] = 1

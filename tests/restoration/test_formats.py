@@ -19,6 +19,7 @@ from gpen.cli import main
 from gpen.faces.align import TEMPLATES
 from gpen.faces.detection.detector import FaceDetector
 from gpen.images import Picture, read_picture
+from gpen.images.picture import FloatImage
 from gpen.network.spec import Spec
 from gpen.network.synthetic import synthetic_weights
 from gpen.restoration.api import restore
@@ -79,7 +80,7 @@ def samples_of(path: Path) -> NDArray[np.uint8]:
         return np.asarray(image)
 
 
-def as_photo(samples: Samples) -> NDArray[np.float32]:
+def as_photo(samples: Samples) -> FloatImage:
     """Samples (H, W) or (H, W, 3) as a photo."""
     photo = (samples / np.float32(np.iinfo(samples.dtype).max)).astype(np.float32)
     return photo if photo.ndim == 3 else np.repeat(photo[..., None], 3, axis=2)

@@ -17,6 +17,7 @@ from gpen.faces import align
 from gpen.faces.align import TEMPLATES
 from gpen.faces.face import Face
 from gpen.faces.paste import Canvas
+from gpen.images.picture import FloatImage
 from gpen.restoration import pipeline, processors
 from gpen.restoration.api import restore
 from gpen.restoration.result import Restoration
@@ -24,11 +25,10 @@ from gpen.weights.checkpoint import Model
 from tests.restoration import checks
 
 SIZE = 256
-Picture = NDArray[np.float32]
 
 
 @pytest.fixture(scope="module")
-def photo() -> Picture:
+def photo() -> FloatImage:
     """Smooth colours, asymmetric in their channels, and detail that a shift by half a pixel changes visibly."""
     rng = np.random.default_rng(5)
     y, x = np.mgrid[:200, :240]
@@ -52,12 +52,12 @@ def marker(make_model: Any) -> Model:
     return model
 
 
-def passes(restoration: Restoration, photo: Picture) -> None:
+def passes(restoration: Restoration, photo: FloatImage) -> None:
     # Waves this short are harder than a real photo, hence the larger bound.
     checks.passed_through(restoration, photo, largest=6, mean=1.5)
 
 
-def test_without_a_mistake_every_check_passes(photo: Picture, face: Face, passthrough: Model, marker: Model) -> None:
+def test_without_a_mistake_every_check_passes(photo: FloatImage, face: Face, passthrough: Model, marker: Model) -> None:
     passes(restore(photo, passthrough, [face]), photo)
     marked = restore(photo, marker, [face])
     checks.marked(marked, photo, mean=1.5)
@@ -65,10 +65,10 @@ def test_without_a_mistake_every_check_passes(photo: Picture, face: Face, passth
     checks.masks_cover_faces(marked)
 
 
-Run = Callable[[Model, list[Picture]], list[Picture]]
+Run = Callable[[Model, list[FloatImage]], list[FloatImage]]
 
 
-def each(change: Callable[[Picture], Picture], crops: list[Picture]) -> list[Picture]:
+def each(change: Callable[[FloatImage], FloatImage], crops: list[FloatImage]) -> list[FloatImage]:
     return [np.ascontiguousarray(change(crop)) for crop in crops]
 
 
@@ -98,7 +98,7 @@ def range_out(run: Run) -> Run:
 
 @pytest.mark.parametrize("mistake", [swapped_in, swapped_out])
 def test_channels_swapped_on_one_side(
-    monkeypatch: pytest.MonkeyPatch, photo: Picture, face: Face, passthrough: Model, mistake: Callable[..., Any]
+    monkeypatch: pytest.MonkeyPatch, photo: FloatImage, face: Face, passthrough: Model, mistake: Callable[..., Any]
 ) -> None:
     monkeypatch.setattr(pipeline, "restore_crops", mistake(pipeline.restore_crops))
     with pytest.raises(AssertionError):
@@ -106,7 +106,7 @@ def test_channels_swapped_on_one_side(
 
 
 def test_channels_swapped_on_both_sides(
-    monkeypatch: pytest.MonkeyPatch, photo: Picture, face: Face, passthrough: Model, marker: Model
+    monkeypatch: pytest.MonkeyPatch, photo: FloatImage, face: Face, passthrough: Model, marker: Model
 ) -> None:
     monkeypatch.setattr(pipeline, "restore_crops", swapped_both(pipeline.restore_crops))
     passes(restore(photo, passthrough, [face]), photo)  # does not catch it
@@ -128,7 +128,7 @@ class _Range:
         return self._model(x)
 
 
-def test_the_wrong_range_on_both_sides(photo: Picture, face: Face, passthrough: Model, marker: Model) -> None:
+def test_the_wrong_range_on_both_sides(photo: FloatImage, face: Face, passthrough: Model, marker: Model) -> None:
     def wrong(model: Model) -> Any:
         return _Range(model, 0.0, 1.0)
 
@@ -139,7 +139,7 @@ def test_the_wrong_range_on_both_sides(photo: Picture, face: Face, passthrough: 
 
 @pytest.mark.parametrize("mistake", [range_in, range_out])
 def test_the_wrong_range_on_one_side(
-    monkeypatch: pytest.MonkeyPatch, photo: Picture, face: Face, passthrough: Model, mistake: Callable[..., Any]
+    monkeypatch: pytest.MonkeyPatch, photo: FloatImage, face: Face, passthrough: Model, mistake: Callable[..., Any]
 ) -> None:
     monkeypatch.setattr(pipeline, "restore_crops", mistake(pipeline.restore_crops))
     with pytest.raises(AssertionError):
@@ -148,11 +148,11 @@ def test_the_wrong_range_on_one_side(
 
 @pytest.mark.parametrize("shift", [(0.5, 0.0), (0.0, 0.5), (-0.5, 0.0), (0.0, -0.5)])
 def test_pasting_off_by_half_a_pixel(
-    monkeypatch: pytest.MonkeyPatch, photo: Picture, face: Face, passthrough: Model, shift: tuple[float, float]
+    monkeypatch: pytest.MonkeyPatch, photo: FloatImage, face: Face, passthrough: Model, shift: tuple[float, float]
 ) -> None:
     add = Canvas.add
 
-    def off(self: Canvas, crop: Picture, matrix: NDArray[np.float64], *more: Any) -> None:
+    def off(self: Canvas, crop: FloatImage, matrix: NDArray[np.float64], *more: Any) -> None:
         moved = np.eye(3)
         moved[:2, 2] = shift
         add(self, crop, matrix @ moved, *more)
@@ -164,7 +164,7 @@ def test_pasting_off_by_half_a_pixel(
 
 @pytest.mark.parametrize("shift", [(0.5, 0.0), (0.0, 0.5)])
 def test_alignment_off_by_half_a_pixel_both_ways(
-    monkeypatch: pytest.MonkeyPatch, photo: Picture, face: Face, passthrough: Model, shift: tuple[float, float]
+    monkeypatch: pytest.MonkeyPatch, photo: FloatImage, face: Face, passthrough: Model, shift: tuple[float, float]
 ) -> None:
     """The same wrong matrix crops and pastes: the photo comes back, but the network saw it shifted."""
     right = align.crop_matrix
@@ -182,11 +182,11 @@ def test_alignment_off_by_half_a_pixel_both_ways(
 
 
 def test_cropping_off_by_half_a_pixel(
-    monkeypatch: pytest.MonkeyPatch, photo: Picture, face: Face, passthrough: Model
+    monkeypatch: pytest.MonkeyPatch, photo: FloatImage, face: Face, passthrough: Model
 ) -> None:
     right = processors.crop_face
 
-    def off(photo: Picture, matrix: NDArray[np.float64], size: int) -> Picture:
+    def off(photo: FloatImage, matrix: NDArray[np.float64], size: int) -> FloatImage:
         moved = np.eye(3)
         moved[:2, 2] = (0.5, 0.5)
         return right(photo, matrix @ moved, size)
@@ -197,7 +197,7 @@ def test_cropping_off_by_half_a_pixel(
 
 
 def test_an_upside_down_network_is_caught_by_its_filter(
-    monkeypatch: pytest.MonkeyPatch, photo: Picture, face: Face, make_model: Any
+    monkeypatch: pytest.MonkeyPatch, photo: FloatImage, face: Face, make_model: Any
 ) -> None:
     """Flipped in and out: colours do not catch it, an asymmetric filter does."""
     kernel = ((0, 0.5, 0), (0, 1, 0), (0, -0.5, 0))

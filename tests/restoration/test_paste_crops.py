@@ -7,24 +7,22 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from gpen.errors import OptionError, PhotoError
 from gpen.faces.align import TEMPLATES, Placement, crop_face, place
 from gpen.faces.face import Face
 from gpen.faces.resample import apply
 from gpen.images import Picture
+from gpen.images.picture import FloatImage
 from gpen.images.resize import resize
 from gpen.options import Options
 from gpen.restoration.api import paste, restore
 from gpen.weights.checkpoint import Model
 from tests.restoration import checks
 
-Photo = NDArray[np.float32]
-
 
 @pytest.fixture
-def photo() -> Photo:
+def photo() -> FloatImage:
     """Smooth, so that resampling it twice changes almost nothing."""
     y, x = np.mgrid[:160, :420].astype(np.float32)
     waves = [0.5 + 0.2 * np.sin(x / (25 + 6 * c) + c) + 0.1 * np.cos(y / (15 + 3 * c)) for c in range(3)]
@@ -40,12 +38,14 @@ def face_at(x: float, y: float = 80, scale: float = 0.35, angle: float = 0) -> F
 FACES = (face_at(80), face_at(210, 85, 0.3, 0.5), face_at(340, 70, 0.4, -0.3))
 
 
-def crops_of(photo: Photo, size: int = 256, faces: tuple[Face, ...] = FACES) -> list[tuple[Placement, Photo]]:
+def crops_of(photo: FloatImage, size: int = 256, faces: tuple[Face, ...] = FACES) -> list[tuple[Placement, FloatImage]]:
     placements = [place(face, size, "gpen") for face in faces]
     return [(placement, crop_face(photo, placement.matrix, placement.size)) for placement in placements]
 
 
-def came_back(result: Photo, mask: Photo, photo: Photo, largest: float = 1.5, mean: float = 0.25) -> None:
+def came_back(
+    result: FloatImage, mask: FloatImage, photo: FloatImage, largest: float = 1.5, mean: float = 0.25
+) -> None:
     """Almost the photo inside the masks, exactly the photo outside. Bounds in 255ths."""
     inside = mask > 0
     error = np.abs(result - photo) * 255
@@ -57,7 +57,7 @@ def came_back(result: Photo, mask: Photo, photo: Photo, largest: float = 1.5, me
 
 @pytest.mark.parametrize("mask", ["ellipse", "box"])
 @pytest.mark.parametrize("size", [128, 256, 512])
-def test_unchanged_crops_give_the_photo_back(photo: Photo, mask: str, size: int) -> None:
+def test_unchanged_crops_give_the_photo_back(photo: FloatImage, mask: str, size: int) -> None:
     before = photo.copy()
     crops = crops_of(photo, size)
     copies = [crop.copy() for _, crop in crops]
@@ -78,7 +78,7 @@ def test_unchanged_crops_of_a_real_photo_give_it_back(solvay: Picture, yunet: An
     came_back(result, weights, solvay.photo, 6, 0.5)
 
 
-def test_pasting_is_the_second_half_of_restoring(photo: Photo, make_model: Any) -> None:
+def test_pasting_is_the_second_half_of_restoring(photo: FloatImage, make_model: Any) -> None:
     """Pasting the restored crops gives the same photo as restoring."""
     model: Model = make_model(color_matrix=checks.MATRIX.tolist(), color_bias=checks.BIAS.tolist())
     for options in (Options(), Options(mask="box", feather=0.3), Options(strength=0.4), Options(color_match=True)):
@@ -90,7 +90,7 @@ def test_pasting_is_the_second_half_of_restoring(photo: Photo, make_model: Any) 
         assert np.array_equal(weights, whole.mask)
 
 
-def test_crops_resized_since_they_were_taken(photo: Photo) -> None:
+def test_crops_resized_since_they_were_taken(photo: FloatImage) -> None:
     crops = [
         (placement, resize(crop, (size, size)))
         for (placement, crop), size in zip(crops_of(photo), (96, 256, 700), strict=True)
@@ -103,7 +103,7 @@ def test_crops_resized_since_they_were_taken(photo: Photo) -> None:
 
 
 @pytest.mark.parametrize(("width", "height"), [(840, 320), (630, 240), (421, 161), (1260, 479)])
-def test_crops_pasted_into_the_photo_at_another_size(photo: Photo, width: int, height: int) -> None:
+def test_crops_pasted_into_the_photo_at_another_size(photo: FloatImage, width: int, height: int) -> None:
     large = cv2.resize(photo, (width, height), interpolation=cv2.INTER_CUBIC)
     x, y = width / 420, height / 160
     crops = [(placement.in_photo_scaled(x, y), crop) for placement, crop in crops_of(photo)]
@@ -138,7 +138,7 @@ def test_a_face_in_the_enlarged_photo_covers_the_same_pixels() -> None:
     assert scaled.scaled(0.5, 0.25).box == face.box
 
 
-def test_strength_blends_the_crops(photo: Photo) -> None:
+def test_strength_blends_the_crops(photo: FloatImage) -> None:
     painted = [(placement, np.zeros_like(crop)) for placement, crop in crops_of(photo)]
     whole, weights = paste(photo, painted)
     part, part_weights = paste(photo, painted, Options(strength=0.25))
@@ -152,7 +152,7 @@ def test_strength_blends_the_crops(photo: Photo) -> None:
         assert whole[y, x].max() < 1e-3
 
 
-def test_matching_colours_brings_the_photos_colours_back(photo: Photo) -> None:
+def test_matching_colours_brings_the_photos_colours_back(photo: FloatImage) -> None:
     tinted = [
         (placement, np.clip(crop * 0.8 + (0.2, 0, -0.1), 0, 1).astype(np.float32))
         for placement, crop in crops_of(photo)
@@ -167,13 +167,13 @@ def test_matching_colours_brings_the_photos_colours_back(photo: Photo) -> None:
     assert np.array_equal(matched[weights == 0], photo[weights == 0])
 
 
-def test_without_crops_the_photo_comes_back(photo: Photo) -> None:
+def test_without_crops_the_photo_comes_back(photo: FloatImage) -> None:
     result, weights = paste(photo, [])
     assert np.array_equal(result, photo)
     assert not weights.any()
 
 
-def test_the_parsed_mask_is_parsed_from_the_changed_crop(photo: Photo) -> None:
+def test_the_parsed_mask_is_parsed_from_the_changed_crop(photo: FloatImage) -> None:
     (placement, crop), parser = crops_of(photo)[0], checks.LeftHalf()
     result, weights = paste(photo, [(placement, 1 - crop)], Options(mask="parsed"), parser=parser)
     assert np.array_equal(parser.seen[0], 1 - crop)
@@ -182,7 +182,7 @@ def test_the_parsed_mask_is_parsed_from_the_changed_crop(photo: Photo) -> None:
     assert np.array_equal(result[weights == 0], photo[weights == 0])
 
 
-def test_the_parsed_mask_needs_a_parser(photo: Photo) -> None:
+def test_the_parsed_mask_needs_a_parser(photo: FloatImage) -> None:
     with pytest.raises(OptionError, match="needs a face parser"):
         paste(photo, crops_of(photo), Options(mask="parsed"))
 
@@ -198,12 +198,12 @@ def test_the_parsed_mask_needs_a_parser(photo: Photo) -> None:
         (np.full((64, 64, 3), np.nan, np.float32), "The crop's values go from nan"),
     ],
 )
-def test_an_invalid_crop_is_refused(photo: Photo, bad: Any, says: str) -> None:
+def test_an_invalid_crop_is_refused(photo: FloatImage, bad: Any, says: str) -> None:
     good = crops_of(photo)
     with pytest.raises(PhotoError, match=says):
         paste(photo, [good[0], (good[1][0], bad)])
 
 
-def test_an_invalid_photo_is_refused(photo: Photo) -> None:
+def test_an_invalid_photo_is_refused(photo: FloatImage) -> None:
     with pytest.raises(PhotoError, match="The photo is uint8"):
         paste(np.zeros((160, 420, 3), np.uint8), crops_of(photo))  # type: ignore[arg-type]

@@ -14,6 +14,7 @@ from scipy.signal import fftconvolve
 
 from gpen.faces.detection.detector import FaceDetector, make_detector
 from gpen.images import Picture, read_picture
+from gpen.images.picture import FloatImage
 from gpen.images.resize import enlarge
 from gpen.options import Options
 from gpen.restoration.api import restore
@@ -124,7 +125,7 @@ def test_faces_larger_than_the_crop(
     assert np.array_equal(restoration.photo[~inside], photo[~inside])
 
 
-def low_passed(photo: NDArray[np.float32], matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+def low_passed(photo: FloatImage, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
     """The photo through an ideal low-pass filter (Kaiser, 8 pixels) at the resolution of the crop, along its axes."""
     turn = matrix[:, :2]
     reach = math.ceil(8.5 / math.sqrt(np.linalg.det(turn)))

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from gpen import restore as exported
 from gpen.errors import GpenError, OptionError, PhotoError
 from gpen.faces.align import TEMPLATES
 from gpen.faces.face import Face
+from gpen.images.picture import FloatImage
 from gpen.images.resize import enlarge
 from gpen.options import Options
 from gpen.restoration import pipeline
@@ -20,11 +20,9 @@ from gpen.restoration.result import RestoredFace
 from gpen.weights.checkpoint import Model
 from tests.restoration import checks
 
-Photo = NDArray[np.float32]
-
 
 @pytest.fixture
-def photo() -> Photo:
+def photo() -> FloatImage:
     y, x = np.mgrid[:160, :420].astype(np.float32)
     return np.stack([x / 420, y / 160, 0.3 + 0 * x], axis=2)
 
@@ -44,21 +42,21 @@ def test_the_package_exports_the_function_and_not_the_module() -> None:
     assert exported is restore
 
 
-def test_no_face_leaves_the_photo_unchanged_and_says_so(photo: Photo, passthrough: Model) -> None:
+def test_no_face_leaves_the_photo_unchanged_and_says_so(photo: FloatImage, passthrough: Model) -> None:
     restoration = restore(photo, passthrough, [])
     assert np.array_equal(restoration.photo, photo)
     assert not restoration.mask.any()
     assert "No face was found" in restoration.summary
 
 
-def test_the_input_is_not_changed(photo: Photo, make_model: Any, three: list[Face]) -> None:
+def test_the_input_is_not_changed(photo: FloatImage, make_model: Any, three: list[Face]) -> None:
     before = photo.copy()
     restoration = restore(photo, make_model(color_bias=(0.3, 0, 0)), three)
     assert np.array_equal(photo, before)
     assert not np.array_equal(restoration.photo, photo)
 
 
-def test_in_place_the_photo_becomes_the_result(photo: Photo, make_model: Any, three: list[Face]) -> None:
+def test_in_place_the_photo_becomes_the_result(photo: FloatImage, make_model: Any, three: list[Face]) -> None:
     model = make_model(color_bias=(0.3, 0, 0))
     expected = restore(photo, model, three).photo
     given = photo.copy()
@@ -66,7 +64,7 @@ def test_in_place_the_photo_becomes_the_result(photo: Photo, make_model: Any, th
     assert np.array_equal(given, expected)
 
 
-def test_in_place_the_background_becomes_the_result(photo: Photo, make_model: Any, three: list[Face]) -> None:
+def test_in_place_the_background_becomes_the_result(photo: FloatImage, make_model: Any, three: list[Face]) -> None:
     model, before, background = make_model(color_bias=(0.3, 0, 0)), photo.copy(), enlarge(photo, 2)
     given = background.copy()
     expected = restore(photo, model, three, background=background).photo
@@ -77,7 +75,7 @@ def test_in_place_the_background_becomes_the_result(photo: Photo, make_model: An
 
 
 def test_faces_are_numbered_from_left_to_right_and_keep_their_crops(
-    photo: Photo, passthrough: Model, three: list[Face]
+    photo: FloatImage, passthrough: Model, three: list[Face]
 ) -> None:
     restoration = restore(photo, passthrough, three)
     assert [face.number for face in restoration.faces] == [0, 1, 2]
@@ -91,7 +89,7 @@ def test_faces_are_numbered_from_left_to_right_and_keep_their_crops(
     assert restore(photo, passthrough, three, keep_crops=False).faces[0].after is None
 
 
-def test_only_chosen_faces_are_touched(photo: Photo, make_model: Any, three: list[Face]) -> None:
+def test_only_chosen_faces_are_touched(photo: FloatImage, make_model: Any, three: list[Face]) -> None:
     restoration = restore(photo, make_model(color_bias=(0.3, 0, 0)), three, Options(only_faces="1"))
     assert [face.number for face in restoration.faces] == [1]
     assert [(left.number, left.reason) for left in restoration.skipped] == [
@@ -104,7 +102,7 @@ def test_only_chosen_faces_are_touched(photo: Photo, make_model: Any, three: lis
     assert restoration.summary == "1 face restored, 2 skipped."
 
 
-def test_a_region_restricts_the_faces(photo: Photo, passthrough: Model, three: list[Face]) -> None:
+def test_a_region_restricts_the_faces(photo: FloatImage, passthrough: Model, three: list[Face]) -> None:
     region = np.zeros((160, 420), np.float32)
     region[:, 180:] = 1
     restoration = restore(photo, passthrough, three, region=region)
@@ -112,13 +110,13 @@ def test_a_region_restricts_the_faces(photo: Photo, passthrough: Model, three: l
     assert restoration.skipped[0].reason == "outside the mask"
 
 
-def test_given_faces_are_taken_whatever_their_score(photo: Photo, passthrough: Model) -> None:
+def test_given_faces_are_taken_whatever_their_score(photo: FloatImage, passthrough: Model) -> None:
     assert len(restore(photo, passthrough, [face_at(210, 80, score=0.1)]).faces) == 1
 
     class Unsure:
         name = "yunet"
 
-        def detect(self, photo: Photo, threshold: float = 0.7) -> list[Face]:
+        def detect(self, photo: FloatImage, threshold: float = 0.7) -> list[Face]:
             return [face_at(70, 80, score=0.1), face_at(210, 80, score=0.9)]
 
     detected = restore(photo, passthrough, Unsure())
@@ -126,12 +124,14 @@ def test_given_faces_are_taken_whatever_their_score(photo: Photo, passthrough: M
     assert detected.skipped[0].reason == "score 0.10 is under 0.7"
 
 
-def test_the_summary_says_why_no_face_was_chosen(photo: Photo, passthrough: Model, three: list[Face]) -> None:
+def test_the_summary_says_why_no_face_was_chosen(photo: FloatImage, passthrough: Model, three: list[Face]) -> None:
     summary = restore(photo, passthrough, three, Options(only_faces="9")).summary
     assert summary == "None of 3 faces was chosen (not among faces 9); the photo is unchanged."
 
 
-def test_progress_is_reported_before_and_after_each_face(photo: Photo, passthrough: Model, three: list[Face]) -> None:
+def test_progress_is_reported_before_and_after_each_face(
+    photo: FloatImage, passthrough: Model, three: list[Face]
+) -> None:
     calls: list[tuple[int, int, int | None]] = []
 
     def on_progress(done: int, total: int, face: RestoredFace | None) -> None:
@@ -141,7 +141,7 @@ def test_progress_is_reported_before_and_after_each_face(photo: Photo, passthrou
     assert calls == [(0, 3, None), (1, 3, 0), (2, 3, 1), (3, 3, 2)]
 
 
-def test_returning_false_stops_and_keeps_the_faces_done(photo: Photo, make_model: Any, three: list[Face]) -> None:
+def test_returning_false_stops_and_keeps_the_faces_done(photo: FloatImage, make_model: Any, three: list[Face]) -> None:
     model = make_model(color_bias=(0.3, 0, 0))
     restoration = restore(photo, model, three, on_progress=lambda done, total, face: done < 1)
     assert [face.number for face in restoration.faces] == [0]
@@ -173,7 +173,7 @@ def two_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_batch_gives_the_same_faces_as_one_by_one(
-    photo: Photo, make_model: Any, three: list[Face], monkeypatch: pytest.MonkeyPatch
+    photo: FloatImage, make_model: Any, three: list[Face], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = Counting(make_model(color_matrix=checks.MATRIX.tolist(), color_bias=checks.BIAS.tolist()))
     alone = restore(photo, model, three)
@@ -190,7 +190,9 @@ def test_a_batch_gives_the_same_faces_as_one_by_one(
 
 
 @pytest.mark.usefixtures("two_at_a_time")
-def test_progress_is_reported_for_each_face_of_a_batch(photo: Photo, passthrough: Model, three: list[Face]) -> None:
+def test_progress_is_reported_for_each_face_of_a_batch(
+    photo: FloatImage, passthrough: Model, three: list[Face]
+) -> None:
     calls: list[tuple[int, int, int | None]] = []
 
     def on_progress(done: int, total: int, face: RestoredFace | None) -> None:
@@ -201,7 +203,7 @@ def test_progress_is_reported_for_each_face_of_a_batch(photo: Photo, passthrough
 
 
 @pytest.mark.usefixtures("two_at_a_time")
-def test_a_stop_within_a_batch_keeps_the_faces_before_it(photo: Photo, make_model: Any, three: list[Face]) -> None:
+def test_a_stop_within_a_batch_keeps_the_faces_before_it(photo: FloatImage, make_model: Any, three: list[Face]) -> None:
     model = Counting(make_model(color_bias=(0.3, 0, 0)))
     restoration = restore(photo, model, three, on_progress=lambda done, total, face: done < 1)
     assert model.calls == [2]
@@ -214,7 +216,9 @@ def test_a_stop_within_a_batch_keeps_the_faces_before_it(photo: Photo, make_mode
 
 
 @pytest.mark.usefixtures("two_at_a_time")
-def test_a_face_that_cannot_be_aligned_is_not_in_a_batch(photo: Photo, passthrough: Model, three: list[Face]) -> None:
+def test_a_face_that_cannot_be_aligned_is_not_in_a_batch(
+    photo: FloatImage, passthrough: Model, three: list[Face]
+) -> None:
     model = Counting(passthrough)
     broken = [Face((x, 10, x + 20, 30), 0.9, np.full((5, 2), x + 10.0)) for x in (100, 380)]
     restoration = restore(photo, model, [*three, *broken])
@@ -224,7 +228,7 @@ def test_a_face_that_cannot_be_aligned_is_not_in_a_batch(photo: Photo, passthrou
 
 
 @pytest.mark.usefixtures("two_at_a_time")
-def test_inf_in_any_face_of_a_batch_is_an_error(photo: Photo, passthrough: Model, three: list[Face]) -> None:
+def test_inf_in_any_face_of_a_batch_is_an_error(photo: FloatImage, passthrough: Model, three: list[Face]) -> None:
     class Broken(Counting):
         def __call__(self, pictures: Any) -> Any:
             out = super().__call__(pictures).clone()
@@ -236,7 +240,7 @@ def test_inf_in_any_face_of_a_batch_is_an_error(photo: Photo, passthrough: Model
 
 
 def test_an_exception_of_the_callback_propagates_and_the_model_stays_usable(
-    photo: Photo, passthrough: Model, three: list[Face]
+    photo: FloatImage, passthrough: Model, three: list[Face]
 ) -> None:
     class StoppedError(BaseException):
         pass
@@ -250,7 +254,7 @@ def test_an_exception_of_the_callback_propagates_and_the_model_stays_usable(
     assert len(restore(photo, passthrough, three).faces) == 3
 
 
-def test_a_face_that_cannot_be_aligned_is_skipped_with_the_reason(photo: Photo, passthrough: Model) -> None:
+def test_a_face_that_cannot_be_aligned_is_skipped_with_the_reason(photo: FloatImage, passthrough: Model) -> None:
     broken = Face((10, 10, 30, 30), 0.9, np.full((5, 2), 20.0))
     restoration = restore(photo, passthrough, [broken, face_at(210, 80)])
     assert [face.number for face in restoration.faces] == [1]
@@ -258,12 +262,12 @@ def test_a_face_that_cannot_be_aligned_is_skipped_with_the_reason(photo: Photo, 
 
 
 @pytest.mark.parametrize("x", [-20.0, 0.0, 419.0, 440.0])
-def test_faces_at_and_beyond_the_border(photo: Photo, passthrough: Model, x: float) -> None:
+def test_faces_at_and_beyond_the_border(photo: FloatImage, passthrough: Model, x: float) -> None:
     restoration = restore(photo, passthrough, [face_at(x, 5)])
     assert np.abs(restoration.photo - photo).max() * 255 <= 3
 
 
-def test_a_face_far_larger_than_the_photo(photo: Photo, passthrough: Model) -> None:
+def test_a_face_far_larger_than_the_photo(photo: FloatImage, passthrough: Model) -> None:
     restoration = restore(photo, passthrough, [face_at(210, 80, 4.0)])
     assert np.abs(restoration.photo - photo).max() * 255 <= 3
     assert restoration.mask.max() == 1
@@ -276,7 +280,7 @@ def test_tiny_photos(passthrough: Model, shape: tuple[int, int]) -> None:
     assert np.abs(restoration.photo - photo).max() < 1e-3
 
 
-def test_nan_is_an_error(photo: Photo, make_model: Any) -> None:
+def test_nan_is_an_error(photo: FloatImage, make_model: Any) -> None:
     model = make_model(color_bias=(float("nan"), 0, 0))
     with pytest.raises(GpenError, match="returned NaN or Inf"):
         restore(photo, model, [face_at(210, 80)])
@@ -310,7 +314,7 @@ def test_invalid_input_is_refused_with_the_reason(
         restore(bad, passthrough, [], **more)
 
 
-def test_the_parsed_mask_is_parsed_from_the_restored_face(photo: Photo, make_model: Any) -> None:
+def test_the_parsed_mask_is_parsed_from_the_restored_face(photo: FloatImage, make_model: Any) -> None:
     parser = checks.LeftHalf()
     restoration = restore(
         photo, make_model(color_bias=(0.3, 0, 0)), [face_at(210, 80)], Options(mask="parsed"), parser=parser
@@ -320,7 +324,7 @@ def test_the_parsed_mask_is_parsed_from_the_restored_face(photo: Photo, make_mod
     assert restoration.mask[80, 245] == pytest.approx(0, abs=0.05)
 
 
-def test_colour_matching_brings_the_originals_colours_back(photo: Photo, make_model: Any) -> None:
+def test_colour_matching_brings_the_originals_colours_back(photo: FloatImage, make_model: Any) -> None:
     tinted = make_model(color_matrix=((0.8, 0, 0), (0, 0.8, 0), (0, 0, 0.8)), color_bias=(0.3, 0.1, -0.1))
     face = face_at(210, 80)
     plain = restore(photo, tinted, [face])

@@ -35,8 +35,8 @@ def test_a_map_is_limited_by_max_megapixels(make_model):
 
 def test_a_network_of_unknown_task_is_used_for_any_task(make_model):
     known = make_model(256, "restore")
-    untold = type(known)(known.network, "restore", known.path, is_task_known=False)
-    assert synthesize(np.zeros((64, 64, 3), np.float32), untold).faces
+    unknown = type(known)(known.network, "restore", known.path, is_task_known=False)
+    assert synthesize(np.zeros((64, 64, 3), np.float32), unknown).faces
 
 
 def test_segmentation_maps_become_faces(make_model):

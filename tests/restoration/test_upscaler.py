@@ -144,7 +144,7 @@ def test_nan_is_an_error(tmp_path):
     network = Compact(num_feat=4, num_conv=1, upscale=2)
     network.body[0].weight.data[0, 0, 0, 0] = torch.nan
     torch.save(network.state_dict(), tmp_path / "nan.pth")
-    with pytest.raises(GpenError, match=r"\(nan\.pth\) returned NaN or Inf\. The weight file is damaged"):
+    with pytest.raises(GpenError, match=r"\(nan\.pth\) returned NaN or Inf\. The model file is damaged"):
         load_upscaler(tmp_path / "nan.pth")(noise(8, 8))
 
 

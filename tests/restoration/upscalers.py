@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from spandrel.architectures.Compact import Compact
 from spandrel.architectures.ESRGAN import ESRGAN
 from torch import Tensor
+
+from gpen.images.picture import FloatImage
 
 TINT = (0.1, 0.0, -0.1)
 """What the known upscaler adds to red, green and blue, so that swapped channels show."""
@@ -27,7 +28,7 @@ def known_upscaler(path: Path, scale: int = 2, tint: Sequence[float] = TINT) -> 
     return path
 
 
-def known_output(photo: NDArray[np.float32], scale: int = 2, tint: Sequence[float] = TINT) -> NDArray[np.float32]:
+def known_output(photo: FloatImage, scale: int = 2, tint: Sequence[float] = TINT) -> FloatImage:
     """The output of the known upscaler for a photo (H, W, 3)."""
     larger = photo.repeat(scale, axis=0).repeat(scale, axis=1)
     return (larger + np.array(tint, np.float32)).clip(0, 1)
