@@ -1,6 +1,6 @@
-"""GPEN Face Restore: faces in photographs restored with GPEN networks, up to 2048 x 2048 per face.
+"""GPEN Face Restore: restores faces in photos with GPEN networks, up to 2048 x 2048 pixels per face.
 
-Importing this package imports neither PyTorch nor OpenCV; each name below is loaded when it is first used.
+Importing this package does not import PyTorch or OpenCV; each name is loaded on first use.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Atomic writes: files appear whole or not at all."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from typing import Any
 
 from .errors import GpenError, PhotoError
 
-# What file systems without fsync, or without hard links, answer.
+# The errors of file systems without fsync or hard links.
 _UNSUPPORTED = {
     getattr(errno, name)
     for name in ("EINVAL", "ENOTSUP", "EOPNOTSUPP", "ENOSYS", "EPERM", "EACCES", "EMLINK")
@@ -29,15 +29,15 @@ _TAG = re.compile(r"\.gpen-[0-9a-f]{8}-[0-9]+-")
 
 
 def process_tag() -> str:
-    """What the names of this process's temporary files begin with; another process on any machine has another."""
+    """The prefix of this process's temporary files, different for every process on every machine."""
     machine = hashlib.sha256(platform.node().encode(errors="replace")).hexdigest()[:8]
     return f".gpen-{machine}-{os.getpid()}-"
 
 
 def remove_temporaries(folder: Path, tag: str) -> None:
-    """Remove what a process that was killed, the one with this tag, left in a folder.
+    """Remove the temporary files that a killed process with this tag left in a folder.
 
-    ValueError where the tag is none: as a pattern it could stand for files of others.
+    Raises ValueError if ``tag`` is not one of :func:`process_tag`: as a pattern it could match other files.
     """
     if not _TAG.fullmatch(tag):
         raise ValueError(f"{tag!r} is not the tag of a process")
@@ -48,20 +48,19 @@ def remove_temporaries(folder: Path, tag: str) -> None:
 
 @contextmanager
 def atomic_path(path: Path, *, overwrite: bool = True) -> Iterator[Path]:
-    """Give a temporary path beside ``path``, which becomes ``path`` when the block ends without an error.
+    """Yield a temporary path beside ``path``, which is renamed to ``path`` if the block succeeds.
 
-    The caller creates, writes and closes the temporary file. Its name starts with a dot, ends with the
-    suffix of ``path`` and is used by nobody else. After any exception, KeyboardInterrupt included, it is
-    removed and ``path`` is as it was.
+    The caller creates, writes and closes the temporary file. Its name starts with a dot, ends with the suffix of
+    ``path`` and is unique. After any exception, KeyboardInterrupt included, it is removed and ``path`` is unchanged.
 
-    With ``overwrite=False`` a ``path`` that exists raises FileExistsError, at the start and again at the
-    end if it appeared in between. Every other OSError (full disk, no permission, no such folder) passes
-    through: the caller knows what was being written and says so.
+    With ``overwrite=False``, raises FileExistsError if ``path`` exists at the start, or appears before the end. Every
+    other OSError (full disk, no permission, no such folder) passes through to the caller, who knows what was being
+    written.
     """
     path = Path(path)
     if not overwrite and os.path.lexists(path):
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
-    # Not built from the target's name, which may already be as long as the file system allows.
+    # Not derived from the name of ``path``, which may already be as long as the file system allows.
     temporary = path.with_name(f"{process_tag()}{secrets.token_hex(6)}{path.suffix}")
     try:
         yield temporary
@@ -79,29 +78,39 @@ def atomic_path(path: Path, *, overwrite: bool = True) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str, what: str, error: type[GpenError] = PhotoError) -> None:
-    """Write a text file, whole or not at all; ``error``, which names it ``what``, when that fails."""
+    """Write a text file, whole or not at all.
+
+    what: names the file in the error, as in "The report". error: raised if it cannot be written.
+    """
     try:
         with atomic_path(path) as temporary:
             temporary.write_text(text, encoding="utf-8")
     except OSError as failure:
-        raise error(f"{what} {path} cannot be written: {failure.strerror or failure}.") from failure
+        raise error(
+            f"{what} {path} cannot be written: {failure.strerror or failure}. Check the folder and the disk."
+        ) from failure
 
 
 def write_json(path: Path, content: Any, what: str) -> None:
-    """Write JSON, as :func:`write_text` does."""
+    """Write a JSON file; see :func:`write_text`."""
     write_text(path, json.dumps(content, indent=2) + "\n", what)
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder and those above it, where they are missing; PhotoError when that fails."""
+    """Create a folder and its parents unless they exist. Raises PhotoError if that fails."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as failure:
-        raise PhotoError(f"The folder {folder} cannot be made: {failure.strerror or failure}.") from failure
+        raise PhotoError(
+            f"The folder {folder} cannot be created: {failure.strerror or failure}. Choose another one."
+        ) from failure
 
 
 def _rename_new(temporary: Path, path: Path) -> None:
-    """Rename, or FileExistsError. POSIX's rename overwrites, a hard link does not; on Windows neither."""
+    """Rename without overwriting. Raises FileExistsError.
+
+    POSIX's rename overwrites, but a hard link does not; on Windows, rename does not either.
+    """
     if os.name == "nt":
         temporary.rename(path)
         return
@@ -116,7 +125,7 @@ def _rename_new(temporary: Path, path: Path) -> None:
 
 
 def _sync(path: Path) -> None:
-    """Put the bytes on the disk before the name: a crash must not leave a whole name and no content."""
+    """Flush the content to disk before the rename: a crash must not leave the name without the content."""
     mode = path.stat().st_mode
     descriptor = os.open(path, (os.O_RDWR if mode & 0o200 else os.O_RDONLY) | getattr(os, "O_BINARY", 0))
     try:

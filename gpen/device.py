@@ -1,4 +1,4 @@
-"""Where a network runs and in which precision, and how to tell that a device is out of memory."""
+"""Devices and dtypes: how they are chosen, and how running out of memory is recognised."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _SIGNS = ("out of memory", "can't allocate memory", "not enough memory", "_alloc
 
 
 def pick_device(name: str = "auto") -> torch.device:
-    """The device called ``name``; "auto": the first GPU that PyTorch can use, else the CPU.
+    """A device by name; "auto": the first GPU that PyTorch can use, else the CPU.
 
-    Raises GpenError where PyTorch knows no such device or cannot use it here.
+    Raises GpenError if PyTorch does not know the device or cannot use it here.
     """
     if name == "auto":
         return _best_device()
@@ -36,9 +36,9 @@ def pick_device(name: str = "auto") -> torch.device:
 
 
 def pick_dtype(precision: str, device: torch.device) -> torch.dtype:
-    """The number format that option "precision" names.
+    """The dtype that option "precision" names.
 
-    "auto" is float32, as the weights are published, and bfloat16 on a CPU with tiles for it (AMX).
+    "auto": float32, as the weights are published, but bfloat16 on CPUs with AMX.
     """
     if precision != "auto":
         return DTYPES[precision]
@@ -46,7 +46,7 @@ def pick_dtype(precision: str, device: torch.device) -> torch.dtype:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether ``error`` is one of the ways in which PyTorch's backends say that memory ran out."""
+    """Whether ``error`` means that memory ran out, in the words of any of PyTorch's backends."""
     if isinstance(error, torch.cuda.OutOfMemoryError | MemoryError):
         return True
     text = str(error).lower()
@@ -64,16 +64,16 @@ def _best_device() -> torch.device:
 
 
 def _cpu_has_bfloat16_tiles() -> bool:
-    """Whether the CPU has AMX. Older PyTorch does not tell.
+    """Whether the CPU has AMX; False if PyTorch is too old to tell.
 
-    The instructions of avx512_bf16 alone do not make it fast: with them the network took longer than in float32.
+    avx512_bf16 alone is not enough: with it, the network is slower in bfloat16 than in float32.
     """
     is_supported = getattr(torch.cpu, "_is_amx_tile_supported", None)
     return is_supported is not None and bool(is_supported())
 
 
 def release(device: torch.device) -> None:
-    """Give memory that PyTorch keeps for itself back to the device."""
+    """Free the memory that PyTorch caches on the device."""
     empty_cache = getattr(getattr(torch, device.type, None), "empty_cache", None)
     if empty_cache is not None:
         empty_cache()
@@ -81,10 +81,7 @@ def release(device: torch.device) -> None:
 
 @contextlib.contextmanager
 def without_autocast(device: torch.device) -> Iterator[None]:
-    """Compute in the tensors' own number format.
-
-    A program around us may have autocast switched on, which would change the network's arithmetic.
-    """
+    """Compute in the tensors' own dtype: a host may have autocast enabled, which would change the arithmetic."""
     if device.type in ("cpu", "cuda"):
         with torch.autocast(device.type, enabled=False):
             yield
@@ -93,12 +90,15 @@ def without_autocast(device: torch.device) -> Iterator[None]:
 
 
 def check_finite(values: Tensor, title: str, dtype: torch.dtype) -> None:
-    """GpenError where a network called ``title``, computing in ``dtype``, returned NaN or Inf."""
+    """Raise GpenError if a network's output holds NaN or Inf.
+
+    title: names the network in the error. dtype: what it computed in.
+    """
     if not all(math.isfinite(bound) for bound in values.aminmax()):
         raise GpenError(
             f"{title} returned NaN or Inf. "
             + (
-                "The weight file is damaged: get it again."
+                "The model file is damaged: get it again."
                 if dtype == torch.float32
                 else f"It computed in {dtype}: use the precision fp32."
             )

@@ -1,10 +1,10 @@
-"""Errors for people: each says what was found, what was expected, and what to do."""
+"""Errors for users: each says what was found, what was expected, and what to do."""
 
 
 class GpenError(Exception):
-    """Anything a user can cause. Its text is shown to the user as it stands."""
+    """Anything that a user can cause. Its text is shown to the user as it stands."""
 
-    # ComfyUI names our modules after the folder that they are in, and shows an error's module to the user.
+    # ComfyUI shows an error's module to the user, and names our modules after the folder that holds them.
     __module__ = "gpen.errors"
 
     def __init_subclass__(cls) -> None:
@@ -12,7 +12,7 @@ class GpenError(Exception):
 
 
 class CheckpointError(GpenError):
-    """A weight file cannot be used: it is damaged, unsafe, or made for another network."""
+    """A model file cannot be used: it is damaged, unsafe, or for another network."""
 
 
 class PhotoError(GpenError):
@@ -20,7 +20,7 @@ class PhotoError(GpenError):
 
 
 class FilesError(GpenError):
-    """A weight file or detector file is missing, or could not be fetched."""
+    """A model file is missing, cannot be read, or cannot be downloaded."""
 
 
 class FaceError(GpenError):
@@ -28,8 +28,8 @@ class FaceError(GpenError):
 
 
 class OptionError(GpenError):
-    """An option has a value outside what it allows."""
+    """An option has an invalid value."""
 
 
 class OutOfMemoryError(GpenError):
-    """The device has too little memory, also after everything that saves memory was tried."""
+    """The device has too little memory, even with everything that saves memory."""

@@ -198,7 +198,7 @@ def test_float16_on_a_cpu(refused, album, tmp_path):
 def test_a_report_that_cannot_be_written_is_reported_before_the_work(refused, album, tmp_path):
     photo = album.add("a.png")
     err = refused(photo, "-o", tmp_path / "out", "--report", photo / "report.json")
-    assert "cannot be made" in err
+    assert "cannot be created" in err
 
 
 def test_a_folder_that_cannot_be_made(refused, album, tmp_path):
