@@ -106,7 +106,7 @@ def _records(path: Path, file: BinaryIO, size: int) -> dict[str, zipfile.ZipInfo
 
 
 def _table_of_contents(path: Path, records: dict[str, zipfile.ZipInfo]) -> str:
-    """The name of the archive's one pickle; CheckpointError where there is none, several, or a program."""
+    """The name of the archive's one pickle; CheckpointError if there is none, several, or a program."""
     tables = [name for name in records if name.lower().rpartition("/")[2] == "data.pkl"]
     folders = [name.rpartition("/")[0] for name in tables]
     if any(f"{folder}/constants.pkl" in records for folder in folders):

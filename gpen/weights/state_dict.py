@@ -127,16 +127,16 @@ def _unwrap_parts(header: Header) -> _Found | None:
             continue
         if not isinstance(tree, dict):
             continue
-        places = {part: _part(tree, keys, part) for part in PARTS}
-        ours = {part: _renamed(part, places[part]) for part in PARTS}
+        paths_of = {part: _part(tree, keys, part) for part in PARTS}
+        ours = {part: _renamed(part, paths_of[part]) for part in PARTS}
         nested = sum(isinstance(tree.get(part), dict) for part in PARTS) >= 2
         if not nested and not ours["encoder"]:
             continue
         for part in PARTS:
-            if places[part] and not ours[part]:
-                raise CheckpointError(_foreign_part(header, part, set(places[part])))
+            if paths_of[part] and not ours[part]:
+                raise CheckpointError(_wrong_part(header, part, set(paths_of[part])))
         paths = {name: keys for part in PARTS for name, keys in ours[part].items()}
-        return paths, ", ".join((*keys, " + ".join(part for part in PARTS if places[part])))
+        return paths, ", ".join((*keys, " + ".join(part for part in PARTS if paths_of[part])))
     return None
 
 
@@ -156,27 +156,27 @@ def _part(tree: Mapping[str, Any], keys: tuple[str, ...], part: str) -> dict[str
             for n, v in tree.items()
             if n.startswith(begin) and isinstance(v, TensorInfo)
         }
-    return {name.removeprefix("module."): place for name, place in names.items()}
+    return {name.removeprefix("module."): path for name, path in names.items()}
 
 
-def _renamed(part: str, places: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+def _renamed(part: str, paths: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
     """Give the tensors of a part their published names; {} if most are not GPEN's."""
     renamed = {}
     # A mapper saved without its PixelNorm, which has no weights, counts its layers from 0.
-    shift = 1 if part == "mapper" and "0.weight" in places else 0
-    for name, place in places.items():
+    shift = 1 if part == "mapper" and "0.weight" in paths else 0
+    for name, path in paths.items():
         short = name.removeprefix(f"{part}.")
         if part == "mapper" and re.match(r"\d+\.", short):
             index, _, rest = short.partition(".")
             short = f"style.{int(index[:9]) + shift}.{rest}"
         if part != "encoder":
             short = f"generator.{short.removeprefix('generator.')}"
-        renamed[short] = place
+        renamed[short] = path
     ours = sum(bool(_OURS.match(name)) for name in renamed)
     return renamed if 2 * ours > len(renamed) else {}
 
 
-def _foreign_part(header: Header, part: str, names: set[str]) -> str:
+def _wrong_part(header: Header, part: str, names: set[str]) -> str:
     expected = {
         "encoder": "ecd0.0.0.weight, …, final_linear.0.weight",
         "mapper": "style.1.weight, …, style.8.weight",

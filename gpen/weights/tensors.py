@@ -1,4 +1,4 @@
-"""Reads the tensors that a header describes. The one place where :func:`torch.load` is called."""
+"""Reads the tensors that a header describes. Nothing else calls :func:`torch.load`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The records at the end of a zip archive, which say where its directory lies.
+"""The records at the end of a zip archive, which say where its directory is.
 
 Format: APPNOTE.TXT, 4.3.14 to 4.3.16. :mod:`zipfile` reads a directory of any length into memory and repairs wrong
 offsets; callers that must not trust an archive look here first.

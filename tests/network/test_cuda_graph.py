@@ -60,7 +60,7 @@ class Recorder:
     """Records on a tape, and counts recordings and replays."""
 
     def __init__(self):
-        self.made = self.replayed = 0
+        self.recorded = self.replayed = 0
 
     def __call__(self, call, x):
         with torch.inference_mode(False), torch.no_grad():
@@ -68,7 +68,7 @@ class Recorder:
             call(at)
             with tape:
                 out = call(at)
-        self.made += 1
+        self.recorded += 1
 
         def replay(x):
             self.replayed += 1
@@ -102,10 +102,10 @@ def run(network, recorder):
 
 
 def test_the_second_call_of_a_kind_is_recorded_and_the_third_replayed(run, network, recorder):
-    for seed, (made, replayed) in enumerate([(0, 0), (1, 1), (1, 2), (1, 3)]):
+    for seed, (recorded, replayed) in enumerate([(0, 0), (1, 1), (1, 2), (1, 3)]):
         x = pictures(seed)
         assert torch.equal(run(x), network(x))
-        assert (recorder.made, recorder.replayed) == (made, replayed)
+        assert (recorder.recorded, recorder.replayed) == (recorded, replayed)
 
 
 def test_a_result_stays_when_the_next_picture_comes(run):
@@ -122,20 +122,20 @@ def test_shapes_that_alternate_are_not_recorded(run, network, recorder):
         for number in (1, 2):
             x = pictures(seed, number)
             assert torch.equal(run(x), network.forward_together(x))
-    assert recorder.made == 0
+    assert recorder.recorded == 0
 
 
 def test_another_shape_in_between_keeps_the_recording(run, recorder):
     for number in (1, 1, 2, 1, 1):
         run(pictures(number, number))
-    assert (recorder.made, recorder.replayed) == (1, 3)
+    assert (recorder.recorded, recorder.replayed) == (1, 3)
 
 
 def test_another_shape_that_repeats_replaces_the_recording(run, network, recorder):
     for number in (1, 1, 2, 2, 2, 1):
         x = pictures(number, number)
         assert torch.equal(run(x), network.forward_together(x))
-    assert (recorder.made, recorder.replayed) == (2, 3)
+    assert (recorder.recorded, recorder.replayed) == (2, 3)
 
 
 def scaled_kernels(network):
@@ -160,7 +160,7 @@ def test_a_changed_network_is_not_replayed(run, network, recorder, change):
     assert torch.equal(after, network.forward_together(x))
     if change is not in_other_strips:
         assert not torch.equal(after, before)
-    assert (recorder.made, recorder.replayed) == (1, 2)
+    assert (recorder.recorded, recorder.replayed) == (1, 2)
 
 
 def test_a_recording_with_different_values_is_not_used(network, caplog):
@@ -192,7 +192,7 @@ def test_with_too_little_memory_recording_is_tried_again_later(network, recorder
     repeated = RepeatedCalls()
     for _ in range(5):
         repeated.run(network, pictures(1), None, lambda call, x: room.pop() if room else recorder(call, x))
-    assert (recorder.made, recorder.replayed) == (1, 2)
+    assert (recorder.recorded, recorder.replayed) == (1, 2)
 
 
 def test_a_failed_call_is_repeated_without_the_recording(network, recorder):
