@@ -154,11 +154,7 @@ def _run(
         task,
         photo,
         face_source(task, options, detector),
-        Components(
-            model=model,
-            parser=arguments.get("parser"),
-            guard=arguments.get("guard") if "identity_guard" in task.options else None,
-        ),
+        Components(model=model, parser=arguments.get("parser"), guard=arguments.get("guard")),
         options,
         inputs=PhotoInputs(
             region=arguments.get("region"),

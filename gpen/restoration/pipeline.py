@@ -178,7 +178,8 @@ def _paste(
     run: _Run, crop: FloatImage, before: FloatImage, placement: Placement
 ) -> tuple[FloatImage, GuardDecision | None]:
     """Paste a crop and return it as it was pasted, with what the identity guard says; nothing where that keeps it."""
-    processor, options, guard = run.processor, run.options, run.components.guard
+    processor, options = run.processor, run.options
+    guard = run.components.guard if "identity_guard" in run.task.options else None
     to_crop = compose(scaling(crop.shape[0] / placement.size), compose(placement.matrix, run.to_photo))
     region_mask = processor.region_mask(placement.face, options)
     if run.source.whole_photo:
