@@ -132,7 +132,8 @@ class ManagedModel:
             self.model = load_model(path, offload_device, dtype)
         self._dtype = dtype
         # Not CoreModelPatcher: newer versions move the layers of a network one by one, if they are ComfyUI's own.
-        self._patcher = ModelPatcher(self.model.network, load_device=load_device, offload_device=offload_device)
+        self.patcher = ModelPatcher(self.model.network, load_device=load_device, offload_device=offload_device)
+        """What ComfyUI moves."""
 
     def for_run(self, task: Task) -> Model:
         """The network for one run of ``task``; call :meth:`load` before using it.
@@ -147,9 +148,9 @@ class ManagedModel:
     def load(self) -> None:
         """Move the whole network to ComfyUI's device, with memory to run it on one face."""
         needed = memory_estimate(self.model.spec, self.model.dtype)
-        management.load_models_gpu([self._patcher], memory_required=needed, force_full_load=True)
+        management.load_models_gpu([self.patcher], memory_required=needed, force_full_load=True)
         # With --novram ComfyUI leaves the weights where they are, for layers that fetch their own.
-        self.model.network.to(self._patcher.load_device)
+        self.model.network.to(self.patcher.load_device)
 
 
 def make_room() -> None:

@@ -34,7 +34,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 @pytest.fixture(scope="session")
-def made_models(tmp_path_factory: pytest.TempPathFactory, detector_weights: Path) -> dict[str, Path]:
+def synthetic_models(tmp_path_factory: pytest.TempPathFactory, detector_weights: Path) -> dict[str, Path]:
     """Networks of 256 pixels whose output is known, and detectors: file by path under models/."""
     folder = tmp_path_factory.mktemp("models")
     kinds: dict[str, dict[str, Any]] = {"passthrough": {}, "marker": MARKER}
@@ -60,9 +60,9 @@ def start_comfyui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable
 
 
 @pytest.fixture(scope="session")
-def comfyui(start_comfyui: Callable[..., ComfyUIServer], made_models: dict[str, Path]) -> ComfyUIServer:
+def comfyui(start_comfyui: Callable[..., ComfyUIServer], synthetic_models: dict[str, Path]) -> ComfyUIServer:
     """A server with the networks passthrough-256 and marker-256 and the detectors."""
-    return start_comfyui(made_models)
+    return start_comfyui(synthetic_models)
 
 
 @pytest.fixture
@@ -72,10 +72,10 @@ def graph(comfyui: ComfyUIServer) -> GraphBuilder:
 
 
 @pytest.fixture(scope="session")
-def webui_models(made_models: dict[str, Path]) -> dict[str, Path]:
+def webui_models(synthetic_models: dict[str, Path]) -> dict[str, Path]:
     """The networks passthrough-256 and marker-256, and as the default a copy of the first, GPEN-BFR-256."""
-    given = {"given/GPEN-BFR-256.safetensors": made_models["facerestore_models/passthrough-256.safetensors"]}
-    return given | {f"models/{path}": file for path, file in made_models.items()}
+    given = {"given/GPEN-BFR-256.safetensors": synthetic_models["facerestore_models/passthrough-256.safetensors"]}
+    return given | {f"models/{path}": file for path, file in synthetic_models.items()}
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ _LISTEN = """() => {
     for (const name of ["execution_success", "execution_error", "execution_interrupted"])
         app.api.addEventListener(name, ({ detail }) => gpenRuns.push({ name, ...detail }));
 }"""
-_PLACE = """([type, left, top, width, height, scale]) => {
+_RESIZE = """([type, left, top, width, height, scale]) => {
     const node = app.graph.nodes.find((node) => node.type === type);
     const { x, y } = app.canvas.canvas.getBoundingClientRect();
     node.setSize([width, height ?? node.size[1]]);
@@ -100,11 +100,11 @@ class ComfyUIPage(ChromiumPage):
         """Empty the server's cache: the outputs of cached nodes are not sent to the page again."""
         self.server.post("/free", {"free_memory": True})
 
-    def place(
+    def resize(
         self, type: str, width: int, height: int | None = None, *, left: int = 500, top: int = 200, scale: float = 1
     ) -> None:
         """Resize a node and move it to a position in the window, over the others."""
-        self.window.evaluate(_PLACE, [type, left, top, width, height, scale])
+        self.window.evaluate(_RESIZE, [type, left, top, width, height, scale])
         self.settle()
 
     def settle(self) -> None:

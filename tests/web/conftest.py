@@ -19,7 +19,7 @@ from tests.chromium import launch, screenshots  # noqa: F401
 from tests.compare.face_networks import restoreformer
 from tests.hosts.comfyui.graphs import GraphBuilder
 from tests.hosts.comfyui.server import ComfyUIServer
-from tests.hosts.conftest import made_models, pytest_runtest_setup, start_comfyui, upscale_x2  # noqa: F401
+from tests.hosts.conftest import pytest_runtest_setup, start_comfyui, synthetic_models, upscale_x2  # noqa: F401
 from tests.web.comfyui_page import SETTINGS, ComfyUIPage
 
 WEIGHTS = "GPEN-BFR-512.pth"
@@ -49,7 +49,7 @@ def parts(photos: Path) -> Parts:
 @pytest.fixture(scope="session")
 def comfyui(
     start_comfyui: Callable[..., ComfyUIServer],  # noqa: F811
-    made_models: dict[str, Path],  # noqa: F811
+    synthetic_models: dict[str, Path],  # noqa: F811
     upscale_x2: Path,  # noqa: F811
     parts: Parts,
     tmp_path_factory: pytest.TempPathFactory,
@@ -66,7 +66,7 @@ def comfyui(
     models |= {f"upscale_models/{other.name}": other}
     frontend = os.environ.get("COMFYUI_FRONTEND")
     arguments = ["--front-end-root", frontend] if frontend else []
-    server = start_comfyui(made_models | models, arguments=arguments)
+    server = start_comfyui(synthetic_models | models, arguments=arguments)
     server.upload_image(parts.left, "example.png")
     server.post("/settings", SETTINGS)
     return server

@@ -32,7 +32,7 @@ def detect(page: ComfyUIPage, graph: GraphBuilder, parts: Parts) -> Detect:
         faces = graph.add(TYPE, image=image, detector=graph.add("GPENLoadFaceDetector"))
         graph.show(graph.add("GPENCropFaces", image=image, faces=faces, size=128))
         page.load(graph.graph)
-        page.place(TYPE, 520)
+        page.resize(TYPE, 520)
         page.run_to_end()
         page.window.wait_for_selector(".gpen-works .gpen-face")
         page.settle()

@@ -24,7 +24,7 @@ def restored(page: ComfyUIPage, graph: GraphBuilder, parts: Parts) -> ComfyUIPag
     model = graph.add("GPENLoadModel", model_name=MARKER)
     graph.show(graph.add(TYPE, image=photo, model=model, detector=detector))
     page.load(graph.graph)
-    page.place(TYPE, 460)
+    page.resize(TYPE, 460)
     page.forget_results()
     page.run_to_end()
     page.window.wait_for_selector(".gpen-works .gpen-comparison")
@@ -74,7 +74,7 @@ def test_arrow_keys_move_the_divider(restored: ComfyUIPage) -> None:
     divider = slider(restored)
     divider.focus()
     before = restored.look(".gpen-comparison")
-    place = restored.node(TYPE, "[...node.pos]")
+    position = restored.node(TYPE, "[...node.pos]")
     for key, now in (
         ("ArrowLeft", 49),
         ("ArrowRight", 50),
@@ -90,14 +90,14 @@ def test_arrow_keys_move_the_divider(restored: ComfyUIPage) -> None:
     assert coloured(before)[0] is False
     assert coloured(after)[0] is True
     # The arrow keys move nodes where the page gets them.
-    assert restored.node(TYPE, "[...node.pos]") == place
+    assert restored.node(TYPE, "[...node.pos]") == position
 
 
 @pytest.mark.parametrize(("width", "height"), [(260, None), (460, None), (900, 1000)])
 def test_the_photo_keeps_its_aspect_ratio(
     restored: ComfyUIPage, width: int, height: int | None, screenshots: Path
 ) -> None:
-    restored.place(TYPE, width, height, top=100, scale=0.9)
+    restored.resize(TYPE, width, height, top=100, scale=0.9)
     _, _, wide, high = box(restored)
     assert wide / high == pytest.approx(301 / 257, rel=0.02)
     # As wide as the node, unless the node is too low for that.

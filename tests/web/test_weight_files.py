@@ -64,13 +64,13 @@ def test_refresh_finds_a_new_file(
     page: ComfyUIPage,
     graph: GraphBuilder,
     add_network: Callable[[str, Path], Path],
-    made_models: dict[str, Path],
+    synthetic_models: dict[str, Path],
 ) -> None:
     graph.add("GPENLoadModel", model_name=PASSTHROUGH)
     page.load(graph.graph)
     choices = "node.widgets.find((widget) => widget.name === 'model_name').options.values"
     assert "new.safetensors" not in page.node("GPENLoadModel", choices)
-    add_network("new.safetensors", made_models[f"facerestore_models/{PASSTHROUGH}"])
+    add_network("new.safetensors", synthetic_models[f"facerestore_models/{PASSTHROUGH}"])
     page.window.locator("#graph-canvas").focus()
     page.window.keyboard.press("r")
     page.window.wait_for_function(

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tests.hosts.comfyui.server import ComfyUIServer, Finished, Graph
 
 Pixels = NDArray[np.float64]
-"""Values of 8-bit pictures, 0 to 255."""
+"""Values of 8-bit images, 0 to 255."""
 
 PASSTHROUGH, MARKER = "passthrough-256.safetensors", "marker-256.safetensors"
 
@@ -27,7 +27,7 @@ class Node:
 
 
 class GraphBuilder:
-    """A graph in API form, made node by node. A widget that is not given gets its default, as on the page."""
+    """A graph in API form, built node by node. Widgets that are not given get their defaults, as on the page."""
 
     def __init__(self, server: ComfyUIServer) -> None:
         self.server = server

@@ -134,13 +134,13 @@ def test_faces_of_other_photos(graph: GraphBuilder, three: Node, parts: Parts) -
 def test_without_a_face_the_chain_warns_and_changes_nothing(graph: GraphBuilder, parts: Parts) -> None:
     nobody = graph.photo(parts.nobody, "nobody.png")
     crops = graph.add("GPENCropFaces", image=nobody, faces=detect(graph, nobody), size=128)
-    said = len(graph.server.log)
+    before = len(graph.server.log)
     result = paste(graph, nobody, graph.add("ImageInvert", image=crops), crops)
     assert np.array_equal(result.images[0], parts.nobody)
     assert not result.touched[0].any()
     assert [crop.shape for crop in result.before] == [(128, 128, 3)]
     assert not result.before[0].any()
-    log = graph.server.log[said:]
+    log = graph.server.log[before:]
     assert "There is no face to crop: the crop is black." in log
     assert "There is no face to paste: the photos stay as they are." in log
 

@@ -77,7 +77,7 @@ def folder_paths(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: py
 
 @pytest.fixture
 def host(folder_paths: Any) -> Iterator[Any]:
-    """gpen_hosts.comfyui.host with that folder_paths, imported anew."""
+    """gpen_hosts.comfyui.host with that folder_paths, imported again."""
     module = from_checkout("gpen_hosts.comfyui.host")
     assert module.folder_paths is folder_paths
     yield module

@@ -53,10 +53,10 @@ def test_frames_pass_through_each_with_its_own_content(passthrough: Any) -> None
     assert result.faces == 3
     assert result.images.dtype == result.mask.dtype == torch.float32
     passed_through(result.images, result.mask, batch)
-    for frame, places in enumerate([(80, 300), (), (200,)]):
-        assert bool(result.mask[frame].any()) == bool(places)
+    for frame, columns in enumerate([(80, 300), (), (200,)]):
+        assert bool(result.mask[frame].any()) == bool(columns)
         covered = [x for x in (80, 200, 300) if result.mask[frame, 80, x] > 0.95]
-        assert covered == list(places)
+        assert covered == list(columns)
 
 
 def test_restored_faces_and_originals_come_in_the_order_of_frames_and_faces(tinting: Any) -> None:

@@ -64,8 +64,8 @@ def model_file(comfyui: ComfyUIServer) -> Iterator[Path]:
     """A path in the folder of models; files there are removed after the test."""
     file = comfyui.base_dir / "models/facerestore_models/of-this-test.pth"
     yield file
-    for made in file.parent.glob(f"{file.stem}*"):
-        made.unlink()
+    for created in file.parent.glob(f"{file.stem}*"):
+        created.unlink()
 
 
 def inputs_of(comfyui: ComfyUIServer, node: str) -> dict[str, Any]:
@@ -125,9 +125,11 @@ def test_values_out_of_range_are_refused(graph: GraphBuilder, parts: Parts, name
         restore(graph, graph.photo(parts.left, "left.png"), **{name: value})
 
 
-def test_a_new_file_is_found(comfyui: ComfyUIServer, made_models: dict[str, Path], model_file: Path) -> None:
+def test_a_new_file_is_found(comfyui: ComfyUIServer, synthetic_models: dict[str, Path], model_file: Path) -> None:
     assert model_names(comfyui) == [MARKER, PASSTHROUGH]
-    comfyui.add_model("facerestore_models/of-this-test/inside.safetensors", made_models[f"facerestore_models/{MARKER}"])
+    comfyui.add_model(
+        "facerestore_models/of-this-test/inside.safetensors", synthetic_models[f"facerestore_models/{MARKER}"]
+    )
     model_file.write_bytes(b"")
     (model_file.parent / "of-this-test.txt").write_text("no weights")
     inside = model_file.parent / "of-this-test" / "inside.safetensors"
@@ -158,9 +160,9 @@ def test_a_wrong_file_is_explained_in_gpens_words(graph: GraphBuilder, model_fil
     assert caught.value.details["exception_type"] == "gpen.errors.CheckpointError"
 
 
-def test_a_model_for_another_task_restores_nothing(graph: GraphBuilder, made_models: dict[str, Path]) -> None:
+def test_a_model_for_another_task_restores_nothing(graph: GraphBuilder, synthetic_models: dict[str, Path]) -> None:
     name = "GPEN-Seg2face-512.safetensors"
-    put = graph.server.add_model(f"facerestore_models/{name}", made_models[f"facerestore_models/{PASSTHROUGH}"])
+    put = graph.server.add_model(f"facerestore_models/{name}", synthetic_models[f"facerestore_models/{PASSTHROUGH}"])
     try:
         assert name in model_names(graph.server)
         model = graph.add("GPENLoadModel", model_name=name)
@@ -193,16 +195,16 @@ def test_a_missing_detector_is_named_with_its_folder(graph: GraphBuilder, parts:
 
 
 def test_nothing_runs_again_unless_a_file_changed(
-    graph: GraphBuilder, parts: Parts, made_models: dict[str, Path], model_file: Path
+    graph: GraphBuilder, parts: Parts, synthetic_models: dict[str, Path], model_file: Path
 ) -> None:
     server, path = graph.server, f"facerestore_models/{model_file.stem}.safetensors"
-    server.add_model(path, made_models[f"facerestore_models/{PASSTHROUGH}"])
+    server.add_model(path, synthetic_models[f"facerestore_models/{PASSTHROUGH}"])
     photo = graph.photo(parts.left, "left.png")
     restore(graph, photo, weights=f"{model_file.stem}.safetensors").passed_through(parts.left)
     ids = {node["class_type"]: id for id, node in graph.graph.items()}
     assert server.run(graph.graph).cached() == set(graph.graph)
 
-    server.add_model(path, made_models[f"facerestore_models/{MARKER}"])
+    server.add_model(path, synthetic_models[f"facerestore_models/{MARKER}"])
     again = server.run(graph.graph)
     assert {ids["LoadImage"], ids["GPENLoadFaceDetector"]} <= again.cached()
     assert not again.cached() & {ids["GPENLoadModel"], ids["GPENRestoreFaces"]}
@@ -265,14 +267,14 @@ def test_cancel_midway_and_a_good_run_afterwards(graph: GraphBuilder, parts: Par
 
 @pytest.mark.parametrize("half", [False, True])
 def test_a_converted_file_loads(
-    graph: GraphBuilder, parts: Parts, made_models: dict[str, Path], model_file: Path, half: bool
+    graph: GraphBuilder, parts: Parts, synthetic_models: dict[str, Path], model_file: Path, half: bool
 ) -> None:
-    torch.save(load_file(made_models[f"facerestore_models/{PASSTHROUGH}"]), model_file)
+    torch.save(load_file(synthetic_models[f"facerestore_models/{PASSTHROUGH}"]), model_file)
     target = model_file.with_name(f"{model_file.stem}{'-fp16' if half else ''}.safetensors")
     path = graph.add("GPENConvertCheckpoint", weight_file=model_file.name, half=half)
-    said = graph.add("PreviewAny", source=path)
+    shown = graph.add("PreviewAny", source=path)
     finished = graph.run()
-    assert finished.outputs[said.id]["text"] == [str(target)]
+    assert finished.outputs[shown.id]["text"] == [str(target)]
     assert finished.outputs[path.id]["text"][0].startswith(f"{target}, ")
     assert inspect(target).dtypes == ("float16" if half else "float32",)
     assert target.name in model_names(graph.server)
@@ -287,6 +289,6 @@ def test_a_converted_file_loads(
     assert "verified" in graph.run().outputs[path.id]["text"][0]
     assert target.is_file()
 
-    torch.save(load_file(made_models[f"facerestore_models/{MARKER}"]), model_file)
+    torch.save(load_file(synthetic_models[f"facerestore_models/{MARKER}"]), model_file)
     with pytest.raises(PromptFailedError, match=re.escape(f"{target} already exists")):
         graph.run()

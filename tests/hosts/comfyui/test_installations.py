@@ -27,7 +27,7 @@ def internet() -> Iterator[socket.socket]:
 @pytest.fixture(scope="module")
 def bare(
     start_comfyui: Start,
-    made_models: dict[str, Path],
+    synthetic_models: dict[str, Path],
     internet: socket.socket,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> ComfyUIServer:
@@ -38,7 +38,7 @@ def bare(
     proxy = f"http://127.0.0.1:{internet.getsockname()[1]}"
     proxies = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy"), proxy)
     environment = {"PYTHONPATH": str(packages), **proxies, "NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
-    detectors = {path: file for path, file in made_models.items() if path.startswith("facedetection/")}
+    detectors = {path: file for path, file in synthetic_models.items() if path.startswith("facedetection/")}
     return start_comfyui(detectors, environment=environment)
 
 
@@ -79,21 +79,23 @@ def test_an_empty_list_says_which_file_to_put_where(
         graph.run()
 
 
-def test_nothing_was_downloaded(bare: ComfyUIServer, made_models: dict[str, Path], internet: socket.socket) -> None:
+def test_nothing_was_downloaded(
+    bare: ComfyUIServer, synthetic_models: dict[str, Path], internet: socket.socket
+) -> None:
     bare.object_info()
     with pytest.raises(BlockingIOError):
         internet.accept()
     files = {str(file.relative_to(bare.base_dir / "models")) for file in bare.base_dir.glob("models/**/*.*")}
-    assert files == {path for path in made_models if path.startswith("facedetection/")}
+    assert files == {path for path in synthetic_models if path.startswith("facedetection/")}
     assert not list(bare.base_dir.glob("cache/gpen*"))
 
 
 def test_the_users_own_folders_are_kept_and_searched(
-    start_comfyui: Start, made_models: dict[str, Path], parts: Parts, tmp_path: Path
+    start_comfyui: Start, synthetic_models: dict[str, Path], parts: Parts, tmp_path: Path
 ) -> None:
     (tmp_path / "restorers").mkdir()
     (tmp_path / "detectors").mkdir()
-    for path, file in made_models.items():
+    for path, file in synthetic_models.items():
         kind, name = path.split("/")
         if name != MARKER:
             own = tmp_path / ("restorers" if kind == "facerestore_models" else "detectors") / name
@@ -102,7 +104,7 @@ def test_the_users_own_folders_are_kept_and_searched(
     config = tmp_path / "extra_model_paths.yaml"
     config.write_text(f"mine:\n  base_path: {tmp_path}\n  facerestore_models: restorers\n  facedetection: detectors\n")
     path = f"facerestore_models/{MARKER}"
-    server = start_comfyui({path: made_models[path]}, arguments=["--extra-model-paths-config", str(config)])
+    server = start_comfyui({path: synthetic_models[path]}, arguments=["--extra-model-paths-config", str(config)])
     assert choices(server, "GPENLoadModel", "model_name") == [MARKER, PASSTHROUGH]
     graph = GraphBuilder(server)
     result = restore(graph, graph.photo(parts.left, "left.png"), weights=PASSTHROUGH)

@@ -53,7 +53,7 @@ def load(model):
     with torch.inference_mode():
         model.load()
 
-def places(model):
+def devices(model):
     network = model.model.network
     return sorted({{tensor.device.type for tensor in (*network.parameters(), *network.buffers())}})
 
@@ -128,7 +128,7 @@ def test_after_the_host_took_memory_back_the_whole_network_is_loaded_again(in_co
         def take_half(model):
             # As for a larger model in the same graph.
             leave(0)
-            management.free_memory(model._patcher.model_size() / 2, management.get_torch_device())
+            management.free_memory(model.patcher.model_size() / 2, management.get_torch_device())
 
         def take_all(model):
             management.unload_all_models()
@@ -136,14 +136,14 @@ def test_after_the_host_took_memory_back_the_whole_network_is_loaded_again(in_co
         def watch(state):
             on_a_gpu(state)
             model = managed()
-            yield places(model)
+            yield devices(model)
             load(model)
-            yield places(model)
-            for take in (take_half, take_all, lambda model: model._patcher.detach()):
+            yield devices(model)
+            for take in (take_half, take_all, lambda model: model.patcher.detach()):
                 take(model)
-                yield places(model)
+                yield devices(model)
                 load(model)
-                yield places(model)
+                yield devices(model)
             take_all(model)
 
         print(json.dumps({state: list(watch(state)) for state in ("NORMAL_VRAM", "LOW_VRAM", "NO_VRAM")}))
@@ -161,7 +161,7 @@ def test_networks_make_room_for_a_detector_where_there_is_too_little(in_comfyui:
             load(model)
             leave(bytes_left)
             host.make_room()
-            return places(model)
+            return devices(model)
 
         asked = []
         free_memory, management.free_memory = management.free_memory, lambda *more: asked.append(more)
@@ -181,8 +181,8 @@ def test_unloading_and_loading_again_keeps_the_network_s_answer(in_comfyui: Run)
         faces = torch.rand((1, 3, 256, 256), generator=generator) * 2 - 1
         load(model)
         before = model.model(faces)
-        model._patcher.partially_unload(model._patcher.offload_device, model._patcher.model_size() / 2)
-        model._patcher.detach()
+        model.patcher.partially_unload(model.patcher.offload_device, model.patcher.model_size() / 2)
+        model.patcher.detach()
         load(model)
         after = model.model(faces)
         print(json.dumps([torch.equal(before, after), (after - faces).abs().max().item()]))
@@ -205,9 +205,9 @@ def test_two_networks_of_one_file_do_not_share_their_weights(in_comfyui: Run) ->
         first, second = managed(), managed()
         load(first)
         load(second)
-        both = [places(first), places(second)]
-        first._patcher.detach()
-        print(json.dumps([errors, both, [places(first), places(second)]]))
+        both = [devices(first), devices(second)]
+        first.patcher.detach()
+        print(json.dumps([errors, both, [devices(first), devices(second)]]))
     """
     errors, both, one = in_comfyui(code)
     assert errors[0] == errors[2] < 1e-3
@@ -225,14 +225,14 @@ def test_float16_is_for_gpus_and_may_wait_on_the_cpu(in_comfyui: Run) -> None:
         on_a_gpu("NORMAL_VRAM")
         model = managed("fp16")
         tensors = list(model.model.network.parameters())
-        kept = [places(model), sorted({str(tensor.dtype) for tensor in tensors})]
+        kept = [devices(model), sorted({str(tensor.dtype) for tensor in tensors})]
         finite = all(tensor.isfinite().all().item() for tensor in tensors)
         inference = any(tensor.is_inference() for tensor in tensors)
         load(model)
-        print(json.dumps([refused, *kept, finite, inference, places(model), str(model.model.dtype)]))
+        print(json.dumps([refused, *kept, finite, inference, devices(model), str(model.model.dtype)]))
     """
     refused, *more = in_comfyui(code)
-    assert refused.startswith("float16 cannot be used on a CPU: ")
+    assert refused.startswith("float16 cannot be used on a CPU")
     assert more == [["cpu"], ["torch.float16"], True, False, ["meta"], "torch.float16"]
 
 

@@ -31,9 +31,9 @@ def weights(comfyui: ComfyUIServer, tmp_path_factory: pytest.TempPathFactory) ->
     """
     folder, names, added = tmp_path_factory.mktemp("tasks"), {}, []
     for task in ("colorize", "inpaint", "segmentation", "untold"):
-        made = synthetic_weights(SPEC, **({} if task == "segmentation" else TINT))
+        tensors = synthetic_weights(SPEC, **({} if task == "segmentation" else TINT))
         names[task] = f"{task}-256.safetensors"
-        save_file(made, folder / names[task], None if task == "untold" else {"task": task})
+        save_file(tensors, folder / names[task], None if task == "untold" else {"task": task})
         added.append(comfyui.add_model(f"facerestore_models/{names[task]}", folder / names[task]))
     yield names
     for file in added:
@@ -161,7 +161,7 @@ def test_a_model_for_another_task_is_refused_with_both_names(
     with pytest.raises(PromptFailedError) as caught:
         graph.run()
     assert f"{weights[other]} is a GPEN 256 " in str(caught.value)
-    assert f"one for the task {task}, such as {example}." in str(caught.value)
+    assert f"Choose a model for the task {task}, such as {example}." in str(caught.value)
 
 
 def test_without_its_model_the_identity_guard_is_off_and_the_log_says_so(graph: GraphBuilder, parts: Parts) -> None:

@@ -39,11 +39,11 @@ def info(comfyui: ComfyUIServer) -> dict[str, Any]:
 
 @pytest.fixture
 def example_files(
-    comfyui: ComfyUIServer, parts: Parts, made_models: dict[str, Path], upscale_x2: Path, tmp_path: Path
+    comfyui: ComfyUIServer, parts: Parts, synthetic_models: dict[str, Path], upscale_x2: Path, tmp_path: Path
 ) -> Iterator[ComfyUIServer]:
     """The server with the files that the workflows name: synthetic networks, and part of a photo."""
     file = tmp_path / "network.pth"
-    torch.save(load_file(made_models[f"facerestore_models/{PASSTHROUGH}"]), file)
+    torch.save(load_file(synthetic_models[f"facerestore_models/{PASSTHROUGH}"]), file)
     names = ("GPEN-BFR-512", "GPEN-Colorization-1024", "GPEN-Inpainting-1024", "GPEN-Seg2face-512")
     networks = [comfyui.add_model(f"facerestore_models/{name}.pth", file) for name in names]
     comfyui.add_model("upscale_models/RealESRGAN_x2plus.pth", upscale_x2)
@@ -160,7 +160,7 @@ def test_the_old_photo_runs(
     ((saved,),) = pictures(example_files, finished, workflow, "SaveImage")
     ((shown,),) = pictures(example_files, finished, workflow, "PreviewImage")
     mask = shown / 255
-    # The upscale model repeats pixels, so the faces can be told apart from it.
+    # The upscale model repeats pixels, so the faces differ from it.
     nearest = parts.left.repeat(2, axis=0).repeat(2, axis=1)
     assert saved.shape == nearest.shape
     assert np.abs(saved - (nearest * (1 - mask) + enlarged(parts.left, 2) * mask)).max() <= 8
