@@ -1,4 +1,4 @@
-"""Pages in headless Chromium: what the tests of our own page and those of ComfyUI's have in common."""
+"""Pages in headless Chromium, for the tests of our own page and of ComfyUI's."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ _ARGUMENTS = (
     "--disable-sync",
     "--no-first-run",
 )
-_DROP = """([selector, name, type, content, place]) => {
+_DROP = """([selector, name, type, content, where]) => {
     const bytes = Uint8Array.from(atob(content), (character) => character.charCodeAt(0));
     const transfer = new DataTransfer();
     transfer.items.add(new File([bytes], name, { type }));
     const target = document.querySelector(selector);
-    const about = { bubbles: true, cancelable: true, dataTransfer: transfer, ...place };
+    const about = { bubbles: true, cancelable: true, dataTransfer: transfer, ...where };
     for (const kind of ["dragenter", "dragover", "drop"]) target.dispatchEvent(new DragEvent(kind, about));
 }"""
 
 
 def launch(make_target: str) -> Iterator[Any]:
-    """The browser, until the generator ends. make_target: what makes the environment that these tests need."""
+    """The browser, closed when the generator ends. make_target: makes the environment that these tests need."""
     playwright = pytest.importorskip("playwright.sync_api", reason=f"needs playwright: run make {make_target}")
     found = subprocess.run(["bash", _FIND], capture_output=True, text=True, check=False)
     if found.returncode != 0:
@@ -49,14 +49,14 @@ def launch(make_target: str) -> Iterator[Any]:
 
 @pytest.fixture
 def screenshots(tmp_path: Path) -> Path:
-    """Where pictures of the page are saved: $GPEN_SCREENSHOTS, or the test's own folder."""
+    """The folder for screenshots: $GPEN_SCREENSHOTS, or the test's own folder."""
     folder = Path(os.environ.get("GPEN_SCREENSHOTS") or tmp_path)
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 
 class ChromiumPage:
-    """A page in a window of its own. timeout: how long the window waits for what it is asked for, in milliseconds."""
+    """A page in its own window. timeout: of every wait, in milliseconds."""
 
     def __init__(self, browser: Any, timeout: float) -> None:
         self.window = browser.new_page(viewport={"width": 1600, "height": 1100})
@@ -65,13 +65,13 @@ class ChromiumPage:
     def close(self) -> None:
         self.window.close()
 
-    def drop_on(self, selector: str, file: Path, **place: int) -> None:
-        """Drop a file on an element, as with the mouse. place: where, as fields of the event."""
+    def drop_on(self, selector: str, file: Path, **where: int) -> None:
+        """Drop a file on an element, as with the mouse. where: the position, as fields of the event."""
         content = base64.b64encode(file.read_bytes()).decode()
         media_type, _ = mimetypes.guess_type(file.name)
-        self.window.evaluate(_DROP, [selector, file.name, media_type, content, place])
+        self.window.evaluate(_DROP, [selector, file.name, media_type, content, where])
 
     def look(self, selector: str) -> NDArray[np.uint8]:
-        """An element as it is on the screen."""
+        """A screenshot of an element."""
         shot = self.window.locator(selector).first.screenshot()
         return np.asarray(Image.open(io.BytesIO(shot)).convert("RGB"))

@@ -1,4 +1,4 @@
-"""Fixtures for the files beside the checkout that are never committed to it."""
+"""Fixtures for the files beside the checkout, which are never committed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-# Read when PyTorch loads: threads that wait by spinning take many times as long on a busy machine.
+# Read when PyTorch loads: on a busy machine, threads that spin while waiting slow the tests down many times.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 SHARED = Path(__file__).resolve().parents[1].parent / "shared"
@@ -21,7 +21,7 @@ def _folder(path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The folder of photographs, weights and references beside the checkout."""
+    """The folder of photos, weights and references beside the checkout."""
     return _folder(SHARED)
 
 

@@ -7,10 +7,11 @@ import os
 from pathlib import Path
 
 import pytest
+
 from gpen.atomic import atomic_path
 
 
-def test_appears_under_its_name_and_only_at_the_end(tmp_path: Path) -> None:
+def test_the_file_appears_only_at_the_end(tmp_path: Path) -> None:
     target = tmp_path / "report.json"
     with atomic_path(target) as temporary:
         assert temporary.parent == tmp_path
@@ -141,6 +142,6 @@ def test_a_name_as_long_as_the_file_system_allows(tmp_path: Path) -> None:
     assert target.read_bytes() == b"new"
 
 
-def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+def test_a_missing_folder(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError), atomic_path(tmp_path / "no" / "a.bin") as temporary:
         temporary.write_bytes(b"new")

@@ -11,12 +11,12 @@ from tests.memory_errors import OUT_OF_MEMORY
 
 
 @pytest.mark.parametrize("error", OUT_OF_MEMORY, ids=lambda error: type(error).__name__)
-def test_signs_of_little_memory(error):
+def test_out_of_memory_is_recognised(error):
     assert is_out_of_memory(error)
     assert not is_out_of_memory(KeyError(str(error)))
 
 
-def test_the_cpu_is_always_there():
+def test_the_cpu_is_always_available():
     assert pick_device("cpu") == torch.device("cpu")
     assert torch.zeros(1, device=pick_device("auto")).item() == 0
 
@@ -36,7 +36,7 @@ def test_the_best_device_is_chosen(monkeypatch, available, expected):
 
 
 @pytest.mark.parametrize("name", ["toaster", "", "cuda:99", "meta", "cpu:x", "hpu", "vulkan"])
-def test_a_device_that_cannot_be_used(name):
+def test_an_unusable_device_is_refused(name):
     with pytest.raises(GpenError) as caught:
         pick_device(name)
     text = str(caught.value)
@@ -65,12 +65,12 @@ def test_cpus_that_are_fast_in_bfloat16_use_it(monkeypatch):
     assert pick_dtype("auto", torch.device("cuda")) == torch.float32
 
 
-def test_instructions_without_tiles_do_not_make_a_cpu_fast_in_bfloat16(monkeypatch):
+def test_avx512_bf16_without_amx_is_not_enough(monkeypatch):
     has_tiles(monkeypatch, False)
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True, raising=False)
     assert pick_dtype("auto", torch.device("cpu")) == torch.float32
 
 
-def test_older_pytorch_does_not_tell_what_a_cpu_is_fast_in(monkeypatch):
+def test_pytorch_too_old_to_report_amx(monkeypatch):
     monkeypatch.delattr(torch.cpu, "_is_amx_tile_supported", raising=False)
     assert pick_dtype("auto", torch.device("cpu")) == torch.float32

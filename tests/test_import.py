@@ -1,4 +1,4 @@
-"""Importing costs nothing, and everything that is installed is what is in the checkout."""
+"""Importing is cheap, and the installed package is complete."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MODULES = sorted((ROOT / "gpen").rglob("*.py"))
 
 
 def loaded_after(code: str, *names: str) -> set[str]:
-    """Which of these modules are loaded in a new interpreter that ran the code."""
+    """Which of these modules the code loads, in a new interpreter."""
     code += f"\nimport sys; print(*(name for name in {names!r} if name in sys.modules))"
     run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert run.returncode == 0, run.stderr
@@ -42,7 +42,7 @@ def test_help_and_wrong_arguments_load_nothing_heavy(argument):
 
 
 def test_loading_a_network_loads_no_compiler(tmp_path):
-    """PyTorch imports them, for longer than the weights take, when it makes certain tensors without memory."""
+    """PyTorch imports them for certain meta tensors, which takes longer than loading the weights."""
     weights = tmp_path / "tiny.pth"
     torch.save(
         {name: torch.zeros(shape) for name, shape in expected_shapes(Spec(8, 8, 2, 1 / 64, 8, 1)).items()}, weights
@@ -58,16 +58,16 @@ def test_only_what_needs_facexlib_loads_it():
 
 
 @pytest.mark.parametrize("name", gpen.__all__)
-def test_what_the_package_offers_is_there(name):
+def test_every_public_name_exists(name):
     assert getattr(gpen, name) is not None
 
 
-def test_what_it_does_not_offer_is_an_attribute_error():
+def test_other_names_raise_an_attribute_error():
     with pytest.raises(AttributeError, match="'gpen' has no attribute 'restored'"):
         gpen.restored  # noqa: B018
 
 
-def test_the_list_of_names_is_the_list_of_names():
+def test_the_lists_of_names_agree():
     text = (ROOT / "gpen/__init__.py").read_text(encoding="utf-8")
     assert set(gpen.__all__) == set(re.findall(r'^    "(\w+)": "[\w.]+",$', text, re.MULTILINE))
     imported = re.findall(r"^    from \.\S+ import (.+)$", text, re.MULTILINE)

@@ -1,4 +1,4 @@
-"""Options are declared once, and a value that is none is refused."""
+"""Options are declared once, and invalid values are refused."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def valid(option: Option) -> st.SearchStrategy:
 @pytest.mark.parametrize("name", OPTIONS)
 @settings(max_examples=60, deadline=None)
 @given(value=anything)
-def test_a_value_is_one_of_the_option_or_refused(name, value):
+def test_a_value_is_valid_or_refused(name, value):
     option = OPTIONS[name]
     refusal = ""
     try:
@@ -65,7 +65,7 @@ def test_a_value_is_one_of_the_option_or_refused(name, value):
 
 @settings(max_examples=60, deadline=None)
 @given(values=st.fixed_dictionaries({name: valid(option) for name, option in OPTIONS.items()}))
-def test_valid_values_go_round(values):
+def test_valid_values_round_trip(values):
     options = Options(**values)
     assert dataclasses.asdict(options) == values
     assert Options(**dataclasses.asdict(options)) == options
@@ -74,7 +74,7 @@ def test_valid_values_go_round(values):
 
 @pytest.mark.parametrize("name", NUMBERS)
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, True, "1", None, 1j])
-def test_what_is_no_number_is_refused(name, value):
+def test_values_that_are_not_finite_numbers_are_refused(name, value):
     with pytest.raises(OptionError):
         OPTIONS[name].check(value)
     with pytest.raises(OptionError):
@@ -82,7 +82,7 @@ def test_what_is_no_number_is_refused(name, value):
 
 
 @pytest.mark.parametrize("name", NUMBERS)
-def test_limits_are_allowed_and_nothing_beyond(name):
+def test_the_limits_are_inclusive(name):
     option = OPTIONS[name]
     for limit, beyond in ((option.minimum, -1), (option.maximum, 1)):
         assert option.check(limit) == limit
@@ -108,12 +108,12 @@ def test_every_option_explains_itself(name):
     numeric = option.kind in (int, float)
     assert (option.minimum is not None and option.maximum is not None and option.step is not None) == numeric
     if option.choices:
-        # The help names what is to be chosen from, but for values that are names themselves.
+        # The help explains every choice, except those that are names of models or dtypes.
         assert option.default in option.choices
         assert name in ("detector", "precision") or all(choice in option.help for choice in option.choices)
 
 
-def test_options_cannot_be_changed_behind_the_checks():
+def test_options_are_immutable():
     with pytest.raises(dataclasses.FrozenInstanceError):
         Options().strength = 7
     with pytest.raises(TypeError):
@@ -137,7 +137,7 @@ def test_every_preset_explains_itself_and_is_valid(name):
     assert all(OPTIONS[key].default != value for key, value in preset.values.items())
 
 
-def test_what_is_given_counts_more_than_a_preset():
+def test_given_values_override_a_preset():
     assert preset_values("selfie", {"strength": 1.0, "mask": "box"}) == {"strength": 1.0, "upscale": 2.0, "mask": "box"}
     assert PRESETS["selfie"].values == {"strength": 0.8, "upscale": 2.0}
     assert PRESETS["selfie"].model == "GPEN-BFR-2048"
@@ -152,12 +152,12 @@ def test_an_unknown_preset_is_refused():
     ("text", "numbers"),
     [("", None), ("  ", None), ("3", {3}), ("0,2,5-7", {0, 2, 5, 6, 7}), (" 1 - 2 , 4 ", {1, 2, 4}), ("2,2", {2})],
 )
-def test_numbers(text, numbers):
+def test_face_numbers(text, numbers):
     assert parse_face_numbers(text) == numbers
 
 
 @pytest.mark.parametrize("text", ["a", "1,", ",1", "1;2", "-1", "1-", "1--2", "1.5", "1 2", "0x1", "1" * 7, "²"])
-def test_what_is_no_list_of_numbers(text):
+def test_other_texts_are_refused_as_face_numbers(text):
     with pytest.raises(OptionError, match=r"such as 0,2,5-7\."):
         parse_face_numbers(text)
 

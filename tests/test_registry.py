@@ -1,4 +1,4 @@
-"""What hosts' managers and the registry of ComfyUI node packs read."""
+"""The metadata that hosts' managers and the registry of ComfyUI node packs read."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ def name_of(requirement: str) -> str:
     return found[0]
 
 
-def test_the_requirements_are_the_dependencies_without_what_the_host_owns(pyproject: dict[str, Any]) -> None:
+def test_the_requirements_are_the_dependencies_without_torch(pyproject: dict[str, Any]) -> None:
     lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
     requirements = [line for line in lines if line and not line.startswith("#")]
     dependencies = pyproject["project"]["dependencies"]
     assert requirements == [line for line in dependencies if name_of(line) != "torch"]
     assert "torch" in map(name_of, dependencies)
-    # Whatever a host has that is newer stays there.
+    # Lower bounds only: a host may have newer versions.
     assert all(re.fullmatch(r"[a-z-]+>=[\d.]+", line) for line in requirements)
 
 
@@ -49,14 +49,14 @@ def test_the_registrys_fields(pyproject: dict[str, Any]) -> None:
     assert comfy["requires-comfyui"] == ">=0.3.64"
 
 
-def test_the_pages_files_are_named_in_one_place(pyproject: dict[str, Any]) -> None:
-    """The host registers both, and would load every script twice."""
+def test_the_web_directory_is_declared_once(pyproject: dict[str, Any]) -> None:
+    """The host would register both declarations, and load every script twice."""
     assert "web" not in pyproject["tool"]["comfy"]
     assert (ROOT / load_checkout().WEB_DIRECTORY).is_dir()
 
 
-def test_the_nodes_are_offered_in_one_way() -> None:
-    """The host takes NODE_CLASS_MAPPINGS first, and then never asks comfy_entrypoint."""
+def test_the_nodes_are_registered_in_one_way() -> None:
+    """With NODE_CLASS_MAPPINGS, the host would never call comfy_entrypoint."""
     door = load_checkout()
     assert inspect.iscoroutinefunction(door.comfy_entrypoint)
     assert not hasattr(door, "NODE_CLASS_MAPPINGS")

@@ -53,7 +53,8 @@ class FaceRecognizer:
         network: Any = facexlib_module("recognition.arcface_arch").Backbone(50, 0.6, "ir_se")
         load_weights(network, weights, "ArcFace")
         self._device = device
-        self._network = network.to(device)
+        self.network = network.to(device)
+        """The network, on the device."""
 
     def embed(self, crop: FloatImage, landmarks: NDArray[np.float64]) -> NDArray[np.float32]:
         """See :class:`Recognizer`; the embedding has the shape (512,). Raises FaceError if it holds NaN or Inf."""
@@ -62,7 +63,7 @@ class FaceRecognizer:
         face = np.clip(warp(crop, similarity(landmarks, TEMPLATE), (SIZE, SIZE)), 0, 1)
         pixels = np.ascontiguousarray((2 * face - 1).transpose(2, 0, 1))
         with torch.inference_mode():
-            vector = self._network(torch.from_numpy(pixels)[None].to(self._device))[0]
+            vector = self.network(torch.from_numpy(pixels)[None].to(self._device))[0]
         embedded = np.asarray(vector.float().cpu().numpy(), dtype=np.float32)
         if not np.isfinite(embedded).all():
             raise FaceError(

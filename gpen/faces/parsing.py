@@ -59,7 +59,8 @@ class FaceParser:
         else:
             network = facexlib_module("parsing.bisenet").BiSeNet(num_class=19)
             load_weights(network, weights, "BiSeNet")
-        self._network = network.to(device)
+        self.network = network.to(device)
+        """The network, on the device."""
         self._is_face = np.array([label not in _NOT_FACE for label in _LABELS[name]], np.float32)
 
     def parse(self, crop: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -78,7 +79,7 @@ class FaceParser:
         mean, deviation = (np.array(v, np.float32) for v in _NORMALIZED[self.name])
         normal = np.ascontiguousarray(((np.clip(crop, 0, 1) - mean) / deviation).transpose(2, 0, 1))
         with torch.inference_mode():
-            scores = self._network(torch.from_numpy(normal)[None].to(self._device))[0]
+            scores = self.network(torch.from_numpy(normal)[None].to(self._device))[0]
             labels = scores[0].argmax(dim=0).cpu().numpy()
         return np.asarray(self._is_face[labels])
 

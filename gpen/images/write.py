@@ -55,7 +55,7 @@ def write_picture(path: Path, picture: Picture, *, quality: int | None = None) -
     try:
         exif = sized_exif(picture.exif, picture.width, picture.height)
         with pillow.own_settings():
-            packed = _encoded(samples, picture, kind, exif, quality or _QUALITY)
+            packed = encode(samples, picture, kind, exif, quality or _QUALITY)
         with atomic_path(path) as temporary, temporary.open("xb") as file:
             file.write(packed)
     except OSError as error:
@@ -96,7 +96,7 @@ def _samples(path: Path, picture: Picture, kind: str) -> Samples:
         raise PhotoError(f"{path} cannot be written: too little memory. {_FREE_MEMORY}") from None
 
 
-def _encoded(samples: Samples, picture: Picture, kind: str, exif: bytes | None, quality: int) -> bytes:
+def encode(samples: Samples, picture: Picture, kind: str, exif: bytes | None, quality: int) -> bytes:
     """Encode in memory: Pillow and tifffile hide why writing to a file failed."""
     from PIL import Image
 

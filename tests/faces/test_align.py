@@ -1,4 +1,4 @@
-"""Alignment: the matrix, and where picture content really lands."""
+"""Alignment: the matrix, and where the picture's content really lands."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_inverse_after_forward_is_the_identity(angle: float, scale: float, x: fl
 @given(points)
 @settings(max_examples=200)
 def test_the_similarity_is_the_least_squares_one(raw: list[tuple[float, float]]) -> None:
-    """Against the closed form of Umeyama's paper by SVD, and never a reflection."""
+    """Equals the closed form of Umeyama's paper, by SVD, and is never a reflection."""
     source = np.array(raw)
     centered = source - source.mean(axis=0)
     if np.abs(centered).max() < 1:
@@ -98,13 +98,13 @@ def test_picture_content_lands_where_the_matrix_says(size: int, scale: float, an
     for (a, b), point in zip(landmarks, TEMPLATES["gpen"] * size, strict=True):
         blob = np.exp(-((x - a) ** 2 + (y - b) ** 2) / (2 * sigma**2)).astype(np.float32)
         crop = crop_face(np.repeat(blob[..., None], 3, axis=2), matrix, size)[..., 1].astype(np.float64)
-        # The mirror image beyond the photo may show the blob again.
+        # The mirrored part beyond the photo may show the blob again.
         crop[np.hypot(columns - point[0], rows - point[1]) > 6 * sigma / scale] = 0
         center = (columns * crop).sum() / crop.sum(), (rows * crop).sum() / crop.sum()
         assert center == pytest.approx(tuple(point), abs=0.04 / min(1, scale))
 
 
-def test_beyond_the_photo_lies_its_mirror_image() -> None:
+def test_the_photo_is_mirrored_beyond_its_edges() -> None:
     noise = np.random.default_rng(0).random((40, 60, 3), dtype=np.float32)
     photo = np.asarray(cv2.GaussianBlur(noise, (0, 0), 1.5), dtype=np.float32)
     crop = crop_face(photo, np.array([[1.0, 0, 16], [0, 1.0, 16]]), 72)
@@ -126,7 +126,7 @@ def test_beyond_the_photo_lies_its_mirror_image() -> None:
     ids=["spread", "right of the photo", "above the photo", "one pixel", "spread without end", "far without end"],
 )
 def test_a_crop_many_times_the_photo_is_refused(shape: tuple[int, int], scale: float, x: float, y: float) -> None:
-    """Before any memory is taken: the mirror images that fill some of these would not fit any machine."""
+    """Before any allocation: the mirrored part of some of these would not fit into any memory."""
     face = similar("gpen", 256, 0, scale, x - 128 * scale, y - 128 * scale)
     matrix = crop_matrix(face, 256, "gpen")
     with pytest.raises(FaceError, match=r"so far apart.*Correct or remove it in the faces file"):

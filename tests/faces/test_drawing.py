@@ -1,4 +1,4 @@
-"""Numbers on faces, pictures side by side."""
+"""Drawings: numbers on faces, pictures side by side."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ def test_a_box_landmarks_and_a_number():
     label = drawing[55:79, 95:130]
     assert yellow(label).sum() > 50
     assert (label.max(axis=2) < 60).sum() > 5
-    # Between landmarks and box the face is as it was.
+    # Between landmarks and box the face is unchanged.
     assert not drawn(drawing)[110:115, 103:110].any()
 
 
-def test_without_boxes_nothing_of_the_face_is_hidden():
+def test_without_boxes_the_face_is_not_covered():
     drawing = draw_faces(photo(), [(7, face(100, 80, 50, 60))], boxes=False)
     assert yellow(drawing).sum() > 50
     assert not drawn(drawing)[80:141, 100:151].any()
@@ -114,7 +114,7 @@ def test_side_by_side(height, width):
     assert (joined[strip:, :width] == 60).all()
     assert (joined[strip:, -width:] == 200).all()
     assert (joined[strip:, width:-width] == 0).all()
-    # Captions are there, above each picture, and end before its right edge.
+    # There is a caption above each picture, and it ends before the right edge.
     for side in (joined[:strip, :width], joined[:strip, -width:]):
         assert side.max() > 100
         assert width < 200 or (side[:, -1] == 0).all()

@@ -1,4 +1,4 @@
-"""Faces in a JSON file: written, corrected by hand, read."""
+"""Faces files: written, corrected by hand, read."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def written(path: Path, content: object) -> Path:
 
 
 def changed(**changes: object) -> dict:
-    """The good content with one field of its only face changed; None removes it."""
+    """Valid content with fields of its only face changed; None removes a field."""
     content = copy.deepcopy(CONTENT)
     entry = content["photos"][0]["faces"][0]
     for name, value in changes.items():
@@ -44,7 +44,7 @@ def changed(**changes: object) -> dict:
     return content
 
 
-def test_there_and_back(tmp_path):
+def test_write_and_read(tmp_path):
     path = tmp_path / "faces.json"
     entries = [
         PhotoFaces("a/group.png", 1328, 568, (face(), face(100.123456, 0.876))),
@@ -63,7 +63,7 @@ def test_there_and_back(tmp_path):
     assert second.landmarks.dtype == np.float64
 
 
-def test_is_made_for_reading_and_editing(tmp_path):
+def test_the_file_is_easy_to_read_and_edit(tmp_path):
     path = tmp_path / "faces.json"
     write_faces(path, [PhotoFaces("顔.png", 200, 150, (face(), face(1)))])
     text = path.read_text(encoding="utf-8")
@@ -140,7 +140,7 @@ def test_what_is_written_is_read(tmp_path, entries):
 )
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_anything_may_be_in_the_file(tmp_path, value, where):
-    """Whatever stands anywhere in it, it is read as faces with finite numbers or refused with a FaceError."""
+    """Any value at any position is either read as faces with finite numbers or refused with a FaceError."""
     content = copy.deepcopy(CONTENT)
     photo = content["photos"][0]
     entry = photo["faces"][0]
@@ -217,7 +217,7 @@ def test_mistakes_of_a_photo_are_named(tmp_path, field, value, said):
 
 
 @pytest.mark.parametrize("constant", ["NaN", "Infinity", "-Infinity", "1e999"])
-def test_what_is_no_number(tmp_path, constant):
+def test_nan_and_inf_are_refused(tmp_path, constant):
     path = tmp_path / "faces.json"
     path.write_text(json.dumps(CONTENT).replace("95.5", constant))
     with pytest.raises(FaceError, match=r"not a number|instead of a number"):
@@ -228,7 +228,7 @@ def test_what_is_no_number(tmp_path, constant):
     "data",
     [b"", b"{", b"\xff\xfe\x00", b'{"format": "gpen-faces",}', b"[" * 100_000, b"9" * 10_000, b"[]", b'{"faces": []}'],
 )
-def test_files_of_something_else(tmp_path, data):
+def test_other_files_are_refused(tmp_path, data):
     path = tmp_path / "faces.json"
     path.write_bytes(data)
     with pytest.raises(FaceError, match="not a faces file"):
@@ -236,30 +236,30 @@ def test_files_of_something_else(tmp_path, data):
 
 
 @pytest.mark.parametrize("version", [2, 0, "1", None, True])
-def test_other_versions(tmp_path, version):
+def test_other_versions_are_refused(tmp_path, version):
     with pytest.raises(FaceError, match="version"):
         read_faces(written(tmp_path / "faces.json", {**CONTENT, "version": version}))
 
 
-def test_a_byte_order_mark_is_no_mistake(tmp_path):
+def test_a_byte_order_mark_is_ignored(tmp_path):
     path = tmp_path / "faces.json"
     path.write_text(json.dumps(CONTENT), encoding="utf-8-sig")
     assert len(read_faces(path)[0].faces) == 1
 
 
-def test_no_such_file(tmp_path):
+def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(FaceError, match="cannot be read"):
         read_faces(tmp_path / "none.json")
 
 
-def test_box_and_score_may_be_left_out(tmp_path, detector_weights, photos):
+def test_box_and_score_may_be_omitted(tmp_path, detector_weights, photos):
     import cv2
 
     from gpen.faces.detection.detector import make_detector
 
     (read,) = read_faces(written(tmp_path / "faces.json", changed(box=None, score=None)))[0].faces
     assert read.score == 1.0
-    # The derived box is what a detector's would be.
+    # The derived box resembles a detector's.
     data = np.fromfile(photos / "Solvay_conference_1927.png", np.uint8)
     photo = cv2.imdecode(data, cv2.IMREAD_COLOR)[:, :, ::-1].astype(np.float32) / 255
     faces = make_detector("yunet", [detector_weights]).detect(photo)
@@ -300,7 +300,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["faces.json"]
 
 
-# Which entry is which photo
+# Which entry belongs to which photo
 
 
 def faces_file(path: Path, *photos: str) -> FacesFromFile:
@@ -323,7 +323,7 @@ def test_photos_are_matched_by_path_then_by_name(tmp_path):
     assert entry_of(source, "1.png") == 3
 
 
-def test_a_name_that_fits_twice_is_refused(tmp_path):
+def test_a_name_that_matches_twice_is_refused(tmp_path):
     source = faces_file(tmp_path / "f.json", "a/1.png", "b/1.png")
     with pytest.raises(FaceError, match=r"2 entries that may be c/1.png: a/1.png, b/1.png"):
         source.faces_for("c/1.png", 200, 150)

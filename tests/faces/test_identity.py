@@ -1,4 +1,4 @@
-"""Whether a face is still the same person's, and what is done where it is not."""
+"""The identity guard: what it measures, and what happens to a face beyond its limit."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LANDMARKS = TEMPLATES["gpen"] + 0.5 / 256
 
 
 class BrightnessRecognizer:
-    """Tells people apart by how bright they are: a turn by up to 90 degrees from black to white."""
+    """Tells people apart by brightness: the embedding rotates by 90 degrees from black to white."""
 
     def __init__(self):
         self.seen = []
@@ -48,7 +48,7 @@ def distance_of(one: float, other: float) -> float:
 
 @pytest.fixture(scope="module")
 def arcface(tmp_path_factory) -> Path:
-    """facexlib's network with random weights, its normalisation set by random pictures: so it tells them apart."""
+    """facexlib's network with random weights; its normalisation is fitted to random pictures, so that they differ."""
     module = pytest.importorskip("facexlib.recognition.arcface_arch", reason="facexlib does not import here")
     torch.manual_seed(0)
     network = module.Backbone(50, 0.6, "ir_se")
@@ -76,16 +76,16 @@ def test_beyond_the_limit_the_original_is_kept():
     assert decision.reason == "it would show another person: its identity moves by 0.19, more than 0.04"
 
 
-def test_beyond_the_limit_it_is_blended_back_until_it_is_within():
+def test_beyond_the_limit_as_much_is_blended_as_stays_within():
     limit = distance_of(0.5, 0.7)
     decision = IdentityGuard(BrightnessRecognizer(), limit, blend=True).judge(grey(0.5), grey(0.9), LANDMARKS, 1)
-    # Half of the way is just within; so near, and never beyond.
+    # Half of the face is exactly at the limit: the share comes close to that, and never exceeds it.
     assert 0.5 - 1 / 64 <= decision.factor <= 0.5
     assert decision.distance <= limit
     assert decision.distance == pytest.approx(distance_of(0.5, 0.5 + 0.4 * decision.factor), abs=1e-6)
 
 
-def test_what_no_blending_brings_within_is_kept():
+def test_the_original_is_kept_if_no_share_is_within():
     class Stranger(BrightnessRecognizer):
         def embed(self, crop, landmarks):
             return super().embed(np.where(crop > 0.5, 1, 0), landmarks)
@@ -101,7 +101,7 @@ def test_the_strength_counts():
     assert guard.judge(grey(0.5), grey(0.9), LANDMARKS, 0.5).factor == 1
 
 
-def test_both_are_seen_at_the_size_of_the_result_with_the_landmarks_in_its_pixels():
+def test_before_and_after_are_embedded_at_the_size_of_the_result():
     recognizer = BrightnessRecognizer()
     IdentityGuard(recognizer, 1, blend=True).judge(grey(0.5, 32), grey(0.6, 64), LANDMARKS, 1)
     assert [shape for shape, _ in recognizer.seen] == [(64, 64, 3), (64, 64, 3)]
@@ -110,7 +110,7 @@ def test_both_are_seen_at_the_size_of_the_result_with_the_landmarks_in_its_pixel
 
 
 def test_a_guarded_restoration(passthrough_photo):
-    """The network inverts; one face of three is too far from its original, one is blended back, one is untouched."""
+    """The network inverts colours: of three faces, the guard limits the two that change too much."""
     photo, faces, model = passthrough_photo
     free = restore(photo, model, faces)
     assert [face.identity for face in free.faces] == [None] * 3
@@ -128,8 +128,8 @@ def test_a_guarded_restoration(passthrough_photo):
 
     kept = restore(photo, model, faces, guard=IdentityGuard(BrightnessRecognizer(), limit, blend=False))
     assert [face.number for face in kept.faces] == [0]
-    assert [left.number for left in kept.skipped] == [1, 2]
-    assert all(left.identity > limit and "its identity moves by" in left.reason for left in kept.skipped)
+    assert [face.number for face in kept.skipped] == [1, 2]
+    assert all(face.identity > limit and "its identity moves by" in face.reason for face in kept.skipped)
     assert kept.photo[y, x] == pytest.approx(photo[y, x], abs=0)
     assert kept.summary == "1 face restored, 2 skipped."
 
@@ -143,7 +143,7 @@ def test_the_guard_judges_the_face_as_it_is_pasted(passthrough_photo):
     assert max(face.identity for face in matched.faces) < 0.01
 
 
-def test_progress_goes_on_over_faces_that_are_kept(passthrough_photo):
+def test_progress_counts_faces_whose_original_is_kept(passthrough_photo):
     photo, faces, model = passthrough_photo
     steps = []
     guard = IdentityGuard(BrightnessRecognizer(), 0.05, blend=False)
@@ -179,8 +179,8 @@ def test_arcface_loads_and_embeds(arcface):
     assert 1 - first @ second > 1e-4
 
 
-def test_arcface_sees_the_face_where_its_template_has_it(arcface, monkeypatch):
-    """RGB from -1 to 1, the landmarks on the template: a picture whose colours are its coordinates shows it."""
+def test_arcface_sees_the_landmarks_at_its_template(arcface, monkeypatch):
+    """A picture whose colours are its coordinates shows the alignment, and the input's range, -1 to 1."""
     recognizer = FaceRecognizer(find_recognizer([arcface.parent]))
     seen = []
 
@@ -189,7 +189,7 @@ def test_arcface_sees_the_face_where_its_template_has_it(arcface, monkeypatch):
             seen.append(x)
             return torch.nn.functional.one_hot(torch.tensor([0]), 512).float()
 
-    monkeypatch.setattr(recognizer, "_network", Network())
+    monkeypatch.setattr(recognizer, "network", Network())
     size = 256
     y, x = np.mgrid[0:size, 0:size] / (size - 1)
     picture = np.stack([x, y, np.full_like(x, 0.25)], axis=2).astype(np.float32)
@@ -198,14 +198,14 @@ def test_arcface_sees_the_face_where_its_template_has_it(arcface, monkeypatch):
     (face,) = seen[0]
     assert face.shape == (3, 112, 112)
     assert face[2].mean() == pytest.approx(-0.5, abs=1e-3)
-    # The template of ArcFace is no similarity of GPEN's; the best one is a few pixels off.
+    # ArcFace's template is not an exact similarity of GPEN's, so the best fit is a few pixels off.
     for point, place in zip(points, TEMPLATE, strict=True):
         column, row = (round(v) for v in place)
         found = (face[:2, row, column].numpy() + 1) / 2 * (size - 1)
         assert np.abs(found - point).max() < 6
 
 
-def test_absent_weights_turn_the_guard_off_with_the_reason(tmp_path, monkeypatch, caplog):
+def test_missing_weights_turn_the_guard_off_and_the_log_says_why(tmp_path, monkeypatch, caplog):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.delenv("GPEN_MODELS_PATH", raising=False)
     monkeypatch.delenv("GPEN_DETECTORS_PATH", raising=False)
@@ -229,7 +229,7 @@ def test_a_broken_facexlib_turns_the_guard_off(arcface, monkeypatch, caplog):
     assert "facexlib cannot be used here" in caplog.text
 
 
-def test_weights_of_something_else_are_refused(tmp_path):
+def test_weights_of_another_network_are_refused(tmp_path):
     save_file({"conv.weight": torch.zeros(3, 3)}, tmp_path / "recognition_arcface_ir_se50.safetensors")
     with pytest.raises(FaceError, match="does not hold the weights of ArcFace"):
         make_guard(Options(identity_guard=0.3), [tmp_path])
@@ -242,8 +242,8 @@ def test_the_template_is_a_face():
     assert np.allclose(apply(np.eye(2, 3), TEMPLATE), TEMPLATE)
 
 
-def test_report_of_the_command(arcface, tmp_path, monkeypatch, capsys):
-    """The whole command, with random ArcFace weights: what was measured is in the report."""
+def test_the_report_of_the_command(arcface, tmp_path, monkeypatch, capsys):
+    """The whole command, with random ArcFace weights: the report holds the distances."""
     from gpen.cli import main
     from gpen.faces.faces_file import PhotoFaces, write_faces
     from gpen.images import Picture, write_picture
@@ -300,6 +300,6 @@ def test_only_restoring_is_guarded(name):
     assert Needs.of(TASKS[name], Options(identity_guard=0.3)).guard == (name == "restore")
 
 
-def test_the_recognizer_needs_no_landmarks_in_order():
+def test_coinciding_landmarks_are_refused():
     with pytest.raises(FaceError, match="coincide"):
         FaceRecognizer.embed(object.__new__(FaceRecognizer), grey(0.5), np.zeros((5, 2)))

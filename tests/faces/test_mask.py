@@ -65,7 +65,7 @@ def test_the_ellipse_follows_the_landmarks() -> None:
     y, x = np.mgrid[:SIZE, :SIZE]
     weights = turned / turned.sum()
     dx, dy = x - (x * weights).sum(), y - (y * weights).sum()
-    # The long axis turns with the face: from straight down by the same angle.
+    # The long axis turns with the face, by the same angle from straight down.
     long_axis = 0.5 * np.arctan2(2 * (weights * dx * dy).sum(), (weights * (dx**2 - dy**2)).sum())
     assert abs(abs(long_axis) - (np.pi / 2 - angle)) % np.pi == pytest.approx(0, abs=0.06)
 

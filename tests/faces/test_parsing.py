@@ -1,4 +1,4 @@
-"""Face parsing: files made by saving the real networks, with heads rigged so that the answer is known."""
+"""Face parsing: the real networks, saved with heads rigged so that the answer is known."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from gpen.faces.parsing import FaceParser, find_parser, make_parser
 pytest.importorskip("facexlib")
 
 FILES = {"parsenet": "parsing_parsenet.pth", "bisenet": "parsing_bisenet.pth"}
-# The numbers of the labels that are face, read off the two networks' documentation.
+# The labels that count as face, from the two networks' documentation.
 FACE = {
     "parsenet": {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 15, 17},
     "bisenet": {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 17},
@@ -44,7 +44,7 @@ def network(name: str) -> torch.nn.Module:
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory) -> Path:
-    """A folder with files of random weights, in which label 0 wins everywhere."""
+    """A folder of random weights, with which label 0 wins everywhere."""
     folder = tmp_path_factory.mktemp("parsers")
     for name, file in FILES.items():
         torch.save(rigged(network(name), name, 0).state_dict(), folder / file)
@@ -78,12 +78,12 @@ def test_the_real_network_runs(parsers, name):
     assert mask.shape == (512, 512)
     assert mask.dtype == np.float32
     assert not mask.any()
-    rigged(parsers[name]._network, name, 1)
+    rigged(parsers[name].network, name, 1)
     assert parsers[name].parse(crop).all()
 
 
 class Stub(torch.nn.Module):
-    """Remembers what it is given; answers with scores that make the labels in ``labels`` win."""
+    """Records its input; returns scores with which ``labels`` win."""
 
     def __init__(self, labels: torch.Tensor | None = None) -> None:
         super().__init__()
@@ -99,14 +99,14 @@ class Stub(torch.nn.Module):
 def stubbed(parsers, monkeypatch):
     def make(name: str, labels: torch.Tensor | None = None) -> tuple[FaceParser, Stub]:
         stub = Stub(labels)
-        monkeypatch.setattr(parsers[name], "_network", stub)
+        monkeypatch.setattr(parsers[name], "network", stub)
         return parsers[name], stub
 
     return make
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_which_labels_are_face(stubbed, name):
+def test_the_labels_that_count_as_face(stubbed, name):
     labels = (torch.arange(512)[:, None] % 19).expand(512, 512)
     mask = stubbed(name, labels)[0].parse(np.zeros((512, 512, 3), np.float32))
     for label in range(19):
@@ -120,7 +120,7 @@ def test_which_labels_are_face(stubbed, name):
         ("bisenet", ((0.8 - 0.485) / 0.229, (0.4 - 0.456) / 0.224, -0.406 / 0.225)),
     ],
 )
-def test_what_the_network_is_given(stubbed, name, expected):
+def test_the_input_is_normalised(stubbed, name, expected):
     parser, stub = stubbed(name)
     crop = np.zeros((512, 512, 3), np.float32)
     crop[:] = (0.8, 0.4, 0.0)
@@ -151,7 +151,7 @@ def test_values_outside_the_range_are_clipped(stubbed):
 
 
 @pytest.mark.parametrize("shape", [(512, 512), (512, 512, 4), (0, 0, 3)])
-def test_what_is_no_crop(parsers, shape):
+def test_other_shapes_are_refused(parsers, shape):
     with pytest.raises(FaceError, match="shape"):
         parsers["parsenet"].parse(np.zeros(shape, np.float32))
 
@@ -163,7 +163,7 @@ def test_parsenet_comes_before_bisenet(weights, tmp_path):
     assert find_parser([tmp_path]) == ("bisenet", tmp_path / FILES["bisenet"])
 
 
-def test_no_weights(tmp_path):
+def test_missing_weights_are_named(tmp_path):
     with pytest.raises(FilesError) as raised:
         make_parser([tmp_path])
     for part in (*FILES.values(), str(tmp_path), "download"):
@@ -172,12 +172,12 @@ def test_no_weights(tmp_path):
         find_parser([tmp_path])
 
 
-def test_weights_of_the_other_network(weights):
+def test_weights_of_the_other_network_are_refused(weights):
     with pytest.raises(FaceError, match="does not hold the weights of BiSeNet"):
         FaceParser("bisenet", weights / FILES["parsenet"])
 
 
-def test_facexlib_missing(weights, monkeypatch):
+def test_a_missing_facexlib_is_named(weights, monkeypatch):
     for name in [n for n in sys.modules if n.partition(".")[0] == "facexlib"]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "facexlib", None)

@@ -1,4 +1,4 @@
-"""Pasting: only where the mask is, each pixel once, overlapping faces side by side."""
+"""Pasting: only inside the mask, each pixel once, without seams between overlapping faces."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_a_crop_that_goes_back_to_a_tenth_does_not_alias(photo: Photo) -> None:
 
 
 @pytest.mark.parametrize("size", [32, 64, 300])
-def test_a_picture_comes_back_to_its_place(size: int) -> None:
+def test_a_crop_returns_to_its_position(size: int) -> None:
     """A ramp in canvas coordinates, sampled into a crop by hand, lands where it came from."""
     ramp = np.mgrid[:120, :200].transpose(1, 2, 0).astype(np.float32) / 200
     photo = np.concatenate([ramp, ramp[..., :1]], axis=2)
@@ -122,7 +122,7 @@ def test_an_empty_mask_touches_nothing(photo: Photo) -> None:
     assert np.array_equal(canvas.blend(1.0)[0], photo)
 
 
-def test_the_mask_lies_with_the_crop_whatever_the_crops_size(photo: Photo) -> None:
+def test_the_mask_covers_the_crop_whatever_its_size(photo: Photo) -> None:
     masks = []
     for size in (64, 512):
         canvas = Canvas(photo)
@@ -145,7 +145,7 @@ def test_memory_follows_the_faces_not_the_canvas() -> None:
 @pytest.mark.parametrize("enlargement", [2, 4.5, 6, 8, 16])
 @pytest.mark.parametrize("angle", [0.0, 0.8])
 def test_memory_of_an_enlarged_crop_is_a_few_times_its_rectangle(enlargement: float, angle: float) -> None:
-    """However the crop is resampled: samples between its pixels are not many more than the canvas's pixels."""
+    """Whichever way the crop is resampled, the samples are not many more than the canvas's pixels."""
     side = 128 * enlargement
     canvas = Canvas(np.zeros((2200, 2200, 3), np.float32))
     crop, mask = flat((1, 0, 0), 128), np.ones((SIZE, SIZE), np.float32)
@@ -173,7 +173,7 @@ def test_blending_takes_memory_for_the_faces_and_the_mask() -> None:
 
 @pytest.mark.parametrize("strength", [1.0, 0.6])
 def test_blending_into_the_photo_itself_is_the_same(photo: Photo, strength: float) -> None:
-    """Also where faces overlap, whose shared pixels are computed more than once."""
+    """Even where faces overlap, and shared pixels are computed more than once."""
     results = []
     for in_place in (False, True):
         canvas = Canvas(photo.copy())

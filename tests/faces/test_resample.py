@@ -1,4 +1,4 @@
-"""Resampling: faithful on the way there and back, without aliasing, and only as costly as what it touches."""
+"""Resampling: faithful to a crop and back, without aliasing, at a cost that follows the pixels touched."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SIZE = 512
 
 
 def crop_going_back(pattern: NDArray[np.bool_], shrink: float, angle: float) -> NDArray[np.float32]:
-    """The middle of a crop with ``pattern`` after it went back at 1 / ``shrink`` of its size."""
+    """The middle of a crop with ``pattern``, resampled to 1 / ``shrink`` of its size."""
     crop = np.repeat(pattern.astype(np.float32)[..., None], 3, axis=2)
     small = int(SIZE / shrink)
     turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]]) / shrink
@@ -27,7 +27,7 @@ def crop_going_back(pattern: NDArray[np.bool_], shrink: float, angle: float) -> 
 
 
 @pytest.mark.parametrize("angle", [0.0, 0.35])
-def test_a_checkerboard_going_back_to_a_tenth_is_flat(angle: float) -> None:
+def test_a_checkerboard_reduced_to_a_tenth_is_flat(angle: float) -> None:
     y, x = np.mgrid[:SIZE, :SIZE]
     out = crop_going_back((x + y) % 2 == 0, 10, angle)
     assert np.abs(out - 0.5).max() <= 4 / 255
@@ -43,7 +43,7 @@ def test_stripes_too_fine_for_the_photo_are_flat(period: float, axis: int, angle
     assert np.abs(out - stripes.mean()).max() <= 16 / 255
 
 
-def test_stripes_that_the_photo_can_hold_stay() -> None:
+def test_stripes_that_the_photo_can_hold_are_kept() -> None:
     position = np.mgrid[:SIZE, :SIZE][1]
     out = crop_going_back((position / 40) % 1 < 0.5, 10, 0.0)
     assert out.max() > 0.95
@@ -58,8 +58,8 @@ def test_a_constant_stays_constant(shrink: float) -> None:
 
 
 @pytest.mark.parametrize("shrink", [0.4, 1.3, 3.1, 9.7])
-def test_a_gradient_keeps_its_place(shrink: float) -> None:
-    """A ramp's value is its position: any shift, in filtering or in interpolation, is a number here."""
+def test_a_gradient_does_not_shift(shrink: float) -> None:
+    """A ramp's value is its position, so any shift by filtering or interpolation can be measured."""
     ramp = np.repeat(np.linspace(0, 1, 400, dtype=np.float32)[None], 300, axis=0)
     matrix = compose(np.array([[1, 0, 0.37], [0, 1, -0.61]]), scaling(1 / shrink))
     width, height = int(400 / shrink), int(300 / shrink)
@@ -93,7 +93,7 @@ def test_only_the_needed_part_is_touched_and_the_result_is_the_same() -> None:
         assert np.abs(warp(part, compose(matrix, offset), (60, 50)) - whole).max() <= 1e-5
 
 
-def test_the_cost_follows_the_result_not_the_photograph(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_cost_follows_the_result_not_the_photo(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
     real = cv2.warpAffine
     monkeypatch.setattr(
@@ -104,7 +104,7 @@ def test_the_cost_follows_the_result_not_the_photograph(monkeypatch: pytest.Monk
     assert max(seen[0][:2]) < 200
 
 
-def test_a_face_at_the_border_uses_the_mirror_image_everywhere() -> None:
+def test_at_the_border_the_photo_is_mirrored() -> None:
     image = np.random.default_rng(1).random((90, 110), dtype=np.float32)
     padded = cv2.copyMakeBorder(image, 120, 120, 120, 120, cv2.BORDER_REFLECT_101)
     for matrix in (np.array([[1, 0, 70.3], [0, 1, 60.6]]), np.array([[0.4, 0, 30.2], [0, 0.4, 20.7]])):
@@ -114,7 +114,7 @@ def test_a_face_at_the_border_uses_the_mirror_image_everywhere() -> None:
 
 
 @pytest.mark.parametrize("shrink", [0.5, 1.5, 3.0, 12.0])
-def test_masks_stay_between_their_values_and_keep_their_place(shrink: float) -> None:
+def test_masks_neither_overshoot_nor_shift(shrink: float) -> None:
     y, x = np.mgrid[:512, :512]
     mask = (np.hypot(x - 250, y - 270) < 150).astype(np.float32)
     side = int(512 / shrink)

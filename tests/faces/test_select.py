@@ -1,4 +1,4 @@
-"""Which faces are restored."""
+"""Selection: which faces are restored."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def face(x: float, y: float, width: float, height: float, score: float = 0.9) ->
     return Face((x, y, x + width, y + height), score, np.zeros((5, 2)))
 
 
-# From left to right: small, large, central, unsure.
+# From left to right: small, large, central, low score.
 FACES = [face(10, 20, 20, 30), face(60, 10, 100, 120, 0.8), face(180, 80, 40, 40), face(300, 100, 50, 50, 0.75)]
 
 
@@ -59,7 +59,7 @@ def test_by_number():
 def test_by_size():
     assert chosen(min_size=40) == [1, 2, 3]
     assert chosen(min_size=41) == [1, 3]
-    # The smaller side counts.
+    # The smaller side decides.
     assert chosen(faces=[face(0, 0, 100, 39), face(0, 0, 39, 100)], min_size=40) == []
     assert reason(0, min_size=40) == "20 x 30 pixels, smaller than 40"
 
@@ -103,7 +103,7 @@ def test_restrictions_come_before_the_choice_of_one():
     assert chosen(select="largest", numbers=frozenset({9})) == []
 
 
-def test_every_face_left_out_has_one_reason():
+def test_every_skipped_face_has_one_reason():
     reasons = select_faces(FACES, FaceChoice(select="largest", numbers=frozenset({1, 2, 3}), min_size=45), SIZE)
     assert reasons == {
         0: "not among faces 1-3",
@@ -127,9 +127,9 @@ def test_in_a_video_numbers_are_those_of_the_tracks():
     assert chosen_tracks(tracked) == [7, 2, 0]
 
 
-def test_in_a_video_medians_decide_but_for_the_region():
+def test_in_a_video_medians_decide_except_about_the_region():
     small, large = face(10, 20, 20, 30, 0.6), face(60, 10, 100, 120, 0.95)
-    # The first is small and unsure in this frame only, the second large and sure in this frame only.
+    # In this frame only, the first is small with a low score, and the second large with a high one.
     tracked = [tracked_face(0, small, large), tracked_face(1, large, small)]
     assert chosen_tracks(tracked, select="largest") == [0]
     assert chosen_tracks(tracked, min_size=50) == [0]

@@ -1,4 +1,4 @@
-"""When writing fails, the sentence says why, and what was there before is still there."""
+"""When writing fails, the message says why, and the old file is still there."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def assert_untouched(path: Path) -> None:
 
 
 class Half:
-    """A file that takes some bytes, and then fails."""
+    """A file that accepts some bytes, then fails."""
 
     def __init__(self, file: Any, mistake: BaseException) -> None:
         self.file, self.mistake, self.left = file, mistake, 60
@@ -99,14 +99,14 @@ def test_an_encoder_that_fails(
     def fail(*_: object, **__: object) -> None:
         raise mistake
 
-    monkeypatch.setattr("gpen.images.write._encoded", fail)
+    monkeypatch.setattr("gpen.images.write.encode", fail)
     with pytest.raises(PhotoError, match="cannot be written"):
         write_picture(path, picture)
     assert_untouched(path)
 
 
 def test_a_folder_that_may_not_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Made up, because to an administrator everything is allowed."""
+    """Simulated, because an administrator may write everywhere."""
     path, picture = old_and_new(tmp_path, ".png")
 
     def forbidden(*_: object, **__: object) -> None:
@@ -130,15 +130,14 @@ def test_a_rename_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_killed_in_the_middle(tmp_path: Path) -> None:
-    """No clean-up can run, and still the old file is whole."""
+    """No clean-up can run, but the old file is still whole."""
     path, _ = old_and_new(tmp_path, ".tif")
     code = """
         import os, sys
         from pathlib import Path
         import numpy as np
-        import gpen.atomic
         from gpen.images import Picture, write_picture
-        gpen.atomic._sync = lambda path: os._exit(9)
+        os.fsync = lambda descriptor: os._exit(9)
         write_picture(Path(sys.argv[1]), Picture(np.zeros((50, 60, 3), np.float32)))
     """
     root = Path(__file__).parents[2]
@@ -147,7 +146,7 @@ def test_killed_in_the_middle(tmp_path: Path) -> None:
     assert path.read_bytes() == b"the old file"
 
 
-def test_folders_that_are_not_there_or_in_the_way(tmp_path: Path) -> None:
+def test_missing_folders_and_folders_in_the_way(tmp_path: Path) -> None:
     _, picture = old_and_new(tmp_path, ".png")
     with pytest.raises(PhotoError, match=r"folder .* does not exist. Create it"):
         write_picture(tmp_path / "no" / "a.png", picture)

@@ -1,4 +1,4 @@
-"""Colour profile, EXIF block and resolution go through every format."""
+"""Colour profile, EXIF block and resolution survive every format."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def srgb() -> bytes:
 
 
 def grey_profile(gamma: int = 2) -> bytes:
-    """A profile for one grey channel whose light is the value to the power of ``gamma``."""
+    """A grey profile with this gamma."""
     curve = b"curv" + bytes(4) + struct.pack(">IH", 1, gamma * 256) + bytes(2)
     white = b"XYZ " + bytes(4) + struct.pack(">3i", 63190, 65536, 54061)
     text = b"desc" + bytes(4) + struct.pack(">I", 5) + b"made\0" + bytes(4 + 4 + 2 + 1 + 67)
@@ -57,7 +57,7 @@ def grey_profile(gamma: int = 2) -> bytes:
 
 
 def exif_of(order: str = "<", orientation: int = 1, thumbnail: bool = False) -> bytes:
-    """A camera's block, as Pillow writes it, without its prefix."""
+    """A camera's EXIF block, as Pillow writes it, without its prefix."""
     exif = Image.Exif()
     exif.endian = order
     exif[MAKER], exif[MODEL], exif[DATE] = (
@@ -104,7 +104,7 @@ def tags_of(block: bytes | None) -> dict[str, Any]:
 
 
 def described(tags: dict[str, Any], *, without: tuple[str, ...] = ()) -> dict[str, Any]:
-    """What is said about the photograph: neither the size, which is corrected, nor how pixels are stored."""
+    """The tags about the photo, without its size, which is corrected, and without the pixel layout."""
     kept = {tag: value for tag, value in tags.items() if "." in tag or int(tag) in (MAKER, MODEL, DATE, COPYRIGHT)}
     sizes = (f"{EXIF_IFD}.{PIXELS_X}", f"{EXIF_IFD}.{PIXELS_Y}")
     return {tag: value for tag, value in kept.items() if tag not in (*sizes, *without)}
@@ -152,7 +152,7 @@ def test_grey_with_its_own_profile_is_converted_for_webp(tmp_path: Path, channel
     assert abs(found.photo - expected).max() < 1 / 255
 
 
-def test_profiles_for_other_channels_are_left_out(tmp_path: Path) -> None:
+def test_profiles_for_other_channels_are_dropped(tmp_path: Path) -> None:
     image = Image.new("RGB", (8, 8))
     for profile in (grey_profile(), b"no profile at all" * 20, srgb()[:16] + b"CMYK" + srgb()[20:]):
         image.save(tmp_path / "a.jpg", icc_profile=profile)
@@ -196,7 +196,7 @@ def test_exif_in_tiff(tmp_path: Path, order: str, bits: int, channels: int) -> N
     write_picture(tmp_path / "b.tif", picture(bits, channels))
     np.testing.assert_array_equal(read_picture(tmp_path / "b.tif", 1).photo, found.photo)
     if (bits, channels) == (16, 2):
-        return  # which Pillow does not open
+        return  # Pillow cannot open it
     with Image.open(path) as image:  # what other programs see
         assert getattr(image, "n_frames", 1) == 1
         assert image.getexif()[MAKER] == "Maker"
@@ -206,15 +206,15 @@ def test_exif_in_tiff(tmp_path: Path, order: str, bits: int, channels: int) -> N
 
 
 @pytest.mark.parametrize("bits", [8, 16])
-def test_maker_notes_stay_where_their_own_offsets_count_from(tmp_path: Path, bits: int) -> None:
+def test_maker_notes_keep_their_offsets(tmp_path: Path, bits: int) -> None:
     block = exif_of(">")
     write_picture(tmp_path / "a.tif", picture(bits, exif=block))
     notes = bytes(range(200))
     assert (tmp_path / "a.tif").read_bytes().index(notes) == block.index(notes)
 
 
-def test_long_texts_in_png_do_not_matter(tmp_path: Path) -> None:
-    """Programs that make pictures put how they did it into the file, which Pillow's limit would refuse."""
+def test_long_texts_in_png_are_accepted(tmp_path: Path) -> None:
+    """Image generators store their settings in the file, beyond Pillow's limit."""
     text = PngInfo()
     text.add_text("workflow", "x" * 3_000_000, zip=True)
     Image.new("RGB", (8, 4)).save(tmp_path / "a.png", pnginfo=text, icc_profile=srgb() + bytes(3_000_000))
@@ -223,7 +223,7 @@ def test_long_texts_in_png_do_not_matter(tmp_path: Path) -> None:
     assert len(found.icc) == len(srgb()) + 3_000_000
 
 
-def test_offsets_into_the_old_file_are_left_behind(tmp_path: Path) -> None:
+def test_offsets_into_the_old_file_are_dropped(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[MAKER] = "Maker"
     exif[EXIF_IFD] = {LENS: "A lens 50mm", 40965: 70_000}  # where the interoperability tags are
@@ -283,7 +283,7 @@ def test_the_old_thumbnail_is_no_longer_shown(tmp_path: Path, order: str) -> Non
     assert described(tags_of(found)) == described(tags_of(block))
 
 
-def test_an_exif_block_too_long_for_jpeg_is_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_exif_block_too_long_for_jpeg_is_dropped(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     long = exif_of() + bytes(70_000)
     for suffix in SUFFIXES:
         write_picture(tmp_path / f"a{suffix}", picture(exif=long))
@@ -305,7 +305,7 @@ def test_resolution_turns_with_the_picture(tmp_path: Path) -> None:
     assert read_picture(tmp_path / "a.jpg", 1).dpi == (150, 300)
 
 
-def test_nothing_is_made_up(tmp_path: Path) -> None:
+def test_no_metadata_is_invented(tmp_path: Path) -> None:
     for suffix in SUFFIXES:
         write_picture(tmp_path / f"a{suffix}", picture())
         found = read_picture(tmp_path / f"a{suffix}", 1)

@@ -1,4 +1,4 @@
-"""All eight orientations, wherever a file can state one."""
+"""All eight orientations, in every format that has them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.images.made import Samples, assert_samples, made, png, smooth, tiff
 
 
 def upright(samples: Samples, orientation: int) -> Samples:
-    """Turn by looking every pixel up: where EXIF says that the stored rows and columns are."""
+    """Rotate pixel by pixel, by EXIF's definition of the stored rows and columns."""
     height, width = samples.shape[:2]
     if orientation >= 5:
         height, width = width, height
@@ -74,7 +74,7 @@ def test_orientation_of_16_bits(tmp_path: Path, orientation: int, channels: int)
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_orientation_of_16_bits_packed_with_lzw(tmp_path: Path, orientation: int) -> None:
-    """OpenCV decodes these, and turns them on its own."""
+    """OpenCV decodes these, and rotates them by itself."""
     samples = made(5, 8, 1, 16)
     Image.fromarray(samples[..., 0]).save(tmp_path / "a.tif", compression="tiff_lzw", exif=exif_with(orientation))
     assert_samples(tmp_path / "a.tif", upright(samples, orientation))
@@ -82,7 +82,7 @@ def test_orientation_of_16_bits_packed_with_lzw(tmp_path: Path, orientation: int
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_orientation_of_palette_tiff(tmp_path: Path, orientation: int) -> None:
-    """Pillow decodes these, and some of its versions turn them on their own."""
+    """Pillow decodes these, and some of its versions rotate them by themselves."""
     indices = made(5, 8, 1)[..., 0]
     image = Image.fromarray(indices).convert("P")
     palette = np.arange(768).reshape(256, 3) % 256
@@ -99,7 +99,7 @@ def test_orientations_that_do_not_exist_mean_upright(tmp_path: Path, orientation
     assert_samples(tmp_path / "a.png", samples)
 
 
-def test_damaged_exif_does_not_matter(tmp_path: Path) -> None:
+def test_damaged_exif_is_ignored(tmp_path: Path) -> None:
     samples = made(5, 8, 3, 8)
     for block in (b"", b"II*\0", b"MM\0*\xff\xff\xff\xff", b"nonsense" * 5, b"II*\0\x08\0\0\0\xff\xff"):
         (tmp_path / "a.png").write_bytes(png(samples, {b"eXIf": block}))

@@ -1,4 +1,4 @@
-"""Every kind of pixels that a file can hold, read as a person who looks at it would expect."""
+"""Every kind of pixels that a file can hold is read as a viewer shows it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_png_with_a_transparent_colour(tmp_path: Path, bits: int, channels: int)
     samples = made(9, 7, channels, bits)
     samples[3, 4] = samples[5, 1] = key = samples[0, 0].copy()
     near = key.copy()
-    near[-1] ^= 1  # a reader that looks at eight of sixteen bits takes this for the key as well
+    near[-1] ^= 1  # a reader that compares only eight of sixteen bits takes this for the key too
     samples[8, 6] = near
     chunk = struct.pack(f">{channels}H", *key.tolist())
     (tmp_path / "a.png").write_bytes(png(samples, {b"tRNS": chunk}))
@@ -70,7 +70,7 @@ def test_png_with_a_palette(tmp_path: Path, transparent: bool) -> None:
 
 
 def test_interlaced_png(tmp_path: Path) -> None:
-    """Adam7, made by hand for 8 and 16 bits: seven pictures, one after the other."""
+    """Adam7, encoded by hand for 8 and 16 bits: seven pictures, one after the other."""
     for bits in (8, 16):
         samples = made(11, 13, 3, bits)
         packed = b""

@@ -1,4 +1,4 @@
-"""Ink becomes light, through the profile where there is one."""
+"""CMYK becomes RGB, through the profile if there is one."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_cmyk_with_profile(tmp_path: Path, name: str) -> None:
     assert abs(cv2.cvtColor(plain, cv2.COLOR_RGB2Lab)[..., 0] / 100 - light).mean() > 0.06
 
 
-def test_cmyk_with_a_profile_that_is_broken(tmp_path: Path) -> None:
+def test_cmyk_with_a_broken_profile(tmp_path: Path) -> None:
     profile = cmyk_profile()
     broken = profile[:140] + bytes(len(profile) - 140)
     cmyk_image().save(tmp_path / "a.jpg", quality=100, subsampling=0, icc_profile=broken)
@@ -89,7 +89,7 @@ def test_cmyk_with_a_profile_that_is_broken(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["a.jpg", "a.tif"])
 def test_cmyk_with_a_profile_for_rgb(tmp_path: Path, name: str) -> None:
-    """It said nothing about the ink, and says nothing about the colours that were made of it."""
+    """It describes neither the ink nor the converted colours, so it is dropped."""
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     cmyk_image().save(tmp_path / name, quality=95, icc_profile=profile)
     assert read_picture(tmp_path / name, 1).icc is None
@@ -103,6 +103,6 @@ def test_cmyk_comes_out_as_a_colour_picture(tmp_path: Path) -> None:
 
 
 def test_the_made_profile_is_one() -> None:
-    """The profile made here is one that littleCMS accepts: otherwise its test would see the fallback."""
+    """littleCMS accepts the profile made here; otherwise its test would see only the fallback."""
     profile = ImageCms.ImageCmsProfile(io.BytesIO(cmyk_profile()))
     assert profile.profile.xcolor_space.strip() == "CMYK"

@@ -60,7 +60,7 @@ def test_tiff_as_pillow_writes_it(tmp_path: Path, mode: str, packing: str | None
 
 
 @pytest.mark.parametrize("bits", [8, 16])
-def test_a_predictor_without_compression_means_nothing(tmp_path: Path, bits: int) -> None:
+def test_a_predictor_without_compression_has_no_effect(tmp_path: Path, bits: int) -> None:
     samples = made(9, 7, 3, bits)
     data = tiff(samples, extratags=[(65000, 3, 1, 2, True)])
     stated = struct.pack("<HHIHH", 65000, 3, 1, 2, 0)
@@ -84,7 +84,7 @@ def test_tiff_where_white_is_zero(tmp_path: Path, bits: int) -> None:
 
 @pytest.mark.parametrize("bits", [8, 16])
 @pytest.mark.parametrize("channels", [2, 4])
-def test_tiff_with_multiplied_alpha(tmp_path: Path, bits: int, channels: int) -> None:
+def test_tiff_with_premultiplied_alpha(tmp_path: Path, bits: int, channels: int) -> None:
     top = 2**bits - 1
     straight = made(19, 23, channels, bits).astype(np.float64)
     straight[0, :, -1], straight[1, :, -1] = 0, top
@@ -96,7 +96,7 @@ def test_tiff_with_multiplied_alpha(tmp_path: Path, bits: int, channels: int) ->
     assert found.alpha is not None
     np.testing.assert_array_equal(np.rint(found.alpha * top), straight[..., -1])
     colours = np.broadcast_to(straight[..., :-1], (19, 23, 3))
-    # One rounding on the way in is worth one step divided by the alpha.
+    # One rounding error in the file is magnified by one over alpha.
     allowed = 0.5 / top + 0.5 / np.maximum(straight[..., -1:], 0.5) + 1e-6
     seen = straight[..., -1] > 0
     assert (abs(found.photo - colours / top) <= allowed)[seen].all()
@@ -104,14 +104,14 @@ def test_tiff_with_multiplied_alpha(tmp_path: Path, bits: int, channels: int) ->
     assert not found.photo[0].any()
 
 
-def test_channels_that_are_not_alpha_are_left_out(tmp_path: Path) -> None:
+def test_channels_that_are_not_alpha_are_dropped(tmp_path: Path) -> None:
     for bits in (8, 16):
         samples = made(9, 7, 4, bits)
         (tmp_path / "a.tif").write_bytes(tiff(samples, extrasamples=["unspecified"]))
         assert_samples(tmp_path / "a.tif", samples[..., :3])
 
 
-def test_a_thumbnail_is_no_second_page(tmp_path: Path) -> None:
+def test_a_thumbnail_is_not_a_second_page(tmp_path: Path) -> None:
     samples = made(40, 40, 3)
     with tifffile.TiffWriter(tmp_path / "a.tif") as file:
         file.write(samples, photometric="rgb", metadata=None)

@@ -1,4 +1,4 @@
-"""What cannot be read or written is refused in a sentence, and nothing is left behind."""
+"""Files that cannot be read or written are refused with a message, and nothing is left behind."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def png_header(width: int, height: int) -> bytes:
 
 
 def huge(kind: str) -> bytes:
-    """Only a header, of 40000 × 30000 pixels (WebP: 16000 × 15000), and not one pixel."""
+    """Only a header, of 40000 × 30000 pixels (WebP: 16000 × 15000), without any pixels."""
     if kind == "PNG":
         return png_header(40000, 30000) + struct.pack(">I", 100) + b"IDAT"
     data = saved(kind)
@@ -102,8 +102,8 @@ def test_the_limit_in_simple_webp_files(tmp_path: Path, lossless: bool) -> None:
     assert "60 × 50" in refused(tmp_path / "a", data[:40], limit=0.0029)
 
 
-def test_a_flood_of_pixels_takes_no_memory(tmp_path: Path) -> None:
-    """Half a megabyte that unpacks to half a gigabyte is refused without ever being unpacked whole."""
+def test_a_decompression_bomb_takes_no_memory(tmp_path: Path) -> None:
+    """Half a megabyte that decompresses to half a gigabyte is refused before it is."""
     pytest.importorskip("resource")
     packer = zlib.compressobj(1)
     body = b"".join(packer.compress(bytes(1 << 20)) for _ in range(500)) + packer.flush()
@@ -134,7 +134,7 @@ def test_a_flood_of_pixels_takes_no_memory(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("bits", [8, 16])
-def test_a_flood_of_pixels_in_tiff_takes_little_memory(tmp_path: Path, bits: int) -> None:
+def test_a_decompression_bomb_in_tiff_takes_little_memory(tmp_path: Path, bits: int) -> None:
     flood = zlib.compress(bytes(200 << 20), 9)
     with tifffile.TiffWriter(tmp_path / "a.tif") as file:
         samples = made(50, 60, 3, bits)
@@ -160,7 +160,7 @@ def test_truncated(tmp_path: Path, kind: str, part: float) -> None:
     assert "damaged or incomplete" in refused(tmp_path / "a", data[: max(12, int(len(data) * part))])
 
 
-def test_truncated_where_the_host_lets_pillow_fill_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_truncated_with_a_host_that_lets_pillow_fill_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
     data = saved("JPEG")
     assert "damaged or incomplete" in refused(tmp_path / "a.jpg", data[: len(data) // 2])
@@ -213,7 +213,7 @@ def test_zero_pixels(tmp_path: Path) -> None:
     assert "damaged or incomplete: its header" in refused(tmp_path / "a.png", png_header(0, 30))
 
 
-def test_tiff_directories_that_go_round_in_circles(tmp_path: Path) -> None:
+def test_circular_tiff_directories(tmp_path: Path) -> None:
     data = bytearray(saved("TIFF"))
     (first,) = struct.unpack_from("<I", data, 4)
     (count,) = struct.unpack_from("<H", data, first)
@@ -222,11 +222,11 @@ def test_tiff_directories_that_go_round_in_circles(tmp_path: Path) -> None:
     try:
         found = read_picture(tmp_path / "a.tif", 1)
     except PhotoError:
-        return  # as some versions of tifffile have it
+        return  # some versions of tifffile read it
     assert found.photo.shape == (50, 60, 3)
 
 
-# --- other things than pictures
+# --- files that are not pictures
 
 FOREIGN = {
     "empty": (b"", "is empty"),
@@ -246,12 +246,12 @@ FOREIGN = {
 
 
 @pytest.mark.parametrize("name", FOREIGN)
-def test_files_that_are_no_pictures(tmp_path: Path, name: str) -> None:
+def test_files_that_are_not_pictures(tmp_path: Path, name: str) -> None:
     data, expected = FOREIGN[name]
     assert expected in refused(tmp_path / "a.jpg", data)
 
 
-def test_no_such_file_and_folders(tmp_path: Path) -> None:
+def test_missing_files_and_folders(tmp_path: Path) -> None:
     assert "does not exist" in refused(tmp_path / "a.png")
     (tmp_path / "b.png").mkdir()
     assert "is a folder" in refused(tmp_path / "b.png")
@@ -260,7 +260,7 @@ def test_no_such_file_and_folders(tmp_path: Path) -> None:
 
 
 def test_a_file_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Made up, because to an administrator everything is allowed."""
+    """Simulated, because an administrator may read everything."""
 
     def forbidden(*_: object, **__: object) -> None:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
@@ -269,7 +269,7 @@ def test_a_file_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert "may not be read" in refused(tmp_path / "a.png")
 
 
-# --- pictures of kinds that are not restored
+# --- unsupported kinds of pictures
 
 
 @pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP"])
@@ -295,7 +295,7 @@ def test_several_pages(tmp_path: Path) -> None:
     ],
 )
 @pytest.mark.parametrize("channels", [1, 3])
-def test_numbers_that_are_not_understood(tmp_path: Path, kind: Any, expected: str, channels: int) -> None:
+def test_unsupported_sample_formats(tmp_path: Path, kind: Any, expected: str, channels: int) -> None:
     samples = np.zeros((9, 7, 3) if channels == 3 else (9, 7), kind)
     tifffile.imwrite(tmp_path / "a.tif", samples, photometric="rgb" if channels == 3 else "minisblack")
     sentence = refused(tmp_path / "a.tif")
@@ -322,7 +322,7 @@ def test_lab_and_raw_files(tmp_path: Path) -> None:
         (8, 3, False, 34712, "stores its pixels in an unusual way"),
     ],
 )
-def test_tiff_in_layouts_that_no_library_reads_rightly(
+def test_tiff_layouts_that_no_library_reads_correctly(
     tmp_path: Path, bits: int, channels: int, planar: bool, packing: int, expected: str
 ) -> None:
     (tmp_path / "a.tif").write_bytes(tiff(made(9, 7, channels, bits), planar=planar, compression="zlib"))

@@ -1,4 +1,4 @@
-"""What is written comes back bit for bit, and other programs' decoders see the same."""
+"""Written pictures are read back bit for bit, and other decoders see the same."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from gpen.errors import PhotoError
 from gpen.images import WRITABLE_SUFFIXES, Picture, can_write, read_picture, write_picture
 
 Samples = np.ndarray[Any, Any]
-# Folders and files as people name them, which OpenCV's own reading does not open on every system.
+# Names that OpenCV cannot open on every system.
 NAMES = [
     "plain",
     "照片 奶奶",
@@ -38,7 +38,7 @@ def made(height: int, width: int, channels: int, bits: int, seed: int = 0) -> Sa
 
 
 def picture_of(samples: Samples, **more: Any) -> Picture:
-    """Not made by the package's own conversion, so that a mistake made twice is seen."""
+    """Without the package's own conversion, so that a mistake made in both directions shows."""
     top = {1: 255, 2: 65535}[samples.dtype.itemsize]
     channels = samples.shape[2]
     colour = samples[..., :3] if channels > 2 else samples[..., :1].repeat(3, axis=2)
@@ -81,7 +81,7 @@ def test_any_size_and_content(
     tmp_path: Path, height: int, width: int, channels: int, bits: int, suffix: str, seed: int, smooth: bool
 ) -> None:
     samples = made(height, width, channels, bits, seed)
-    if smooth:  # so that every one of PNG's filters is chosen somewhere
+    if smooth:  # so that each of PNG's filters is chosen somewhere
         samples = np.cumsum(np.cumsum(samples // 97, axis=0, dtype=samples.dtype), axis=1, dtype=samples.dtype)
     picture = picture_of(samples)
     write_picture(tmp_path / f"a{suffix}", picture)
@@ -111,7 +111,7 @@ def test_pictures_of_more_than_one_block(tmp_path: Path) -> None:
 def test_opencv_sees_the_same(tmp_path: Path, bits: int, channels: int, suffix: str) -> None:
     samples = made(33, 21, channels, bits)
     if (suffix, bits, channels) == (".tif", 8, 4):
-        samples[..., 3] = 255  # OpenCV multiplies the alpha into 8-bit TIFF files
+        samples[..., 3] = 255  # OpenCV premultiplies the alpha of 8-bit TIFF files
     write_picture(tmp_path / f"a{suffix}", picture_of(samples))
     raw = np.frombuffer((tmp_path / f"a{suffix}").read_bytes(), np.uint8)
     seen = cv2.imdecode(raw, cv2.IMREAD_UNCHANGED)
@@ -185,9 +185,9 @@ def test_jpeg_keeps_full_colour_resolution_and_high_quality(tmp_path: Path) -> N
     assert (tmp_path / "low.jpg").stat().st_size < (tmp_path / "a.jpg").stat().st_size
 
 
-def test_webp_is_without_loss_at_100(tmp_path: Path) -> None:
+def test_webp_is_lossless_at_100(tmp_path: Path) -> None:
     samples = made(40, 30, 4, 8)
-    samples[:20, :, 3] = 0  # colours that nobody sees are kept as well
+    samples[:20, :, 3] = 0  # invisible colours are kept too
     write_picture(tmp_path / "a.webp", picture_of(samples), quality=100)
     assert_same(read_picture(tmp_path / "a.webp", 1), picture_of(samples))
     write_picture(tmp_path / "b.webp", picture_of(samples))
@@ -280,7 +280,7 @@ def test_quality_outside_its_range(tmp_path: Path, quality: int) -> None:
         write_picture(tmp_path / "a.jpg", picture_of(made(4, 4, 3, 8)), quality=quality)
 
 
-def test_a_picture_whose_parts_do_not_fit() -> None:
+def test_a_picture_with_inconsistent_fields() -> None:
     photo = np.zeros((4, 5, 3), np.float32)
     with pytest.raises(ValueError, match="height, width, 3"):
         Picture(photo[..., 0])

@@ -80,12 +80,12 @@ def _levels(image: Image) -> Iterator[Image]:
 
 def _tiles(level: Image) -> Iterator[tuple[int, int, Image]]:
     height, width = level.shape[:2]
-    for y, tall in _spans(height):
-        for x, wide in _spans(width):
+    for y, tall in spans(height):
+        for x, wide in spans(width):
             yield x, y, np.ascontiguousarray(level[y : y + tall, x : x + wide])
 
 
-def _spans(length: int) -> list[tuple[int, int]]:
+def spans(length: int) -> list[tuple[int, int]]:
     """(start, length) of equal spans that cover ``length`` and overlap by at least OVERLAP."""
     if length <= TILE * 1.2:
         return [(0, length)]

@@ -42,7 +42,8 @@ class RetinaFace:
             warnings.simplefilter("ignore")  # facexlib uses a deprecated argument of torchvision
             network = module.RetinaFace(network_name, half=False, device="cpu")
         load_weights(network, weights, what)
-        self._network = network.to(device)
+        self.network = network.to(device)
+        """The network, on the device."""
 
     def find(self, image: Image, threshold: float) -> Detections:
         """See :data:`gpen.faces.detection.multiscale.Finder`."""
@@ -53,12 +54,12 @@ class RetinaFace:
         batch = torch.from_numpy(image).to(self._device, torch.float32).permute(2, 0, 1)[None]
         batch = batch - torch.tensor(_MEAN_BGR, device=self._device).view(1, 3, 1, 1)
         with torch.inference_mode():
-            boxes, scores, landmarks = (part[0].float().cpu() for part in self._network(batch))
+            boxes, scores, landmarks = (part[0].float().cpu() for part in self.network(batch))
             scores = scores[:, 1]
             sure = torch.nonzero(scores >= threshold)[:, 0]
             sure = sure[torch.argsort(scores[sure], descending=True, stable=True)[:_MAX_CANDIDATES]]
-            anchors = _anchors(self._network.cfg, height, width)[sure]
-            variance = self._network.cfg["variance"]
+            anchors = _anchors(self.network.cfg, height, width)[sure]
+            variance = self.network.cfg["variance"]
             boxes = self._utils.decode(boxes[sure], anchors, variance)
             landmarks = self._utils.decode_landm(landmarks[sure], anchors, variance)
             size = torch.tensor([width, height], dtype=torch.float32)

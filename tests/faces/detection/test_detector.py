@@ -1,4 +1,4 @@
-"""The real detectors on real photographs."""
+"""The real detectors on real photos."""
 
 from __future__ import annotations
 
@@ -52,12 +52,12 @@ def points(faces) -> np.ndarray:
 
 
 def distances(found: np.ndarray, expected: np.ndarray) -> np.ndarray:
-    """For each expected face the largest landmark's distance to the face found nearest to it."""
+    """For each expected face, the largest distance of its landmarks to those of the nearest detected face."""
     far = np.linalg.norm(found[None] - expected[:, None], axis=3).max(axis=2)
     return far.min(axis=1)
 
 
-def test_finds_the_29_people_of_solvay(group):
+def test_the_29_people_of_solvay_are_found(group):
     faces = group
     assert len(faces) == 29
     assert [f.center[0] for f in faces] == sorted(f.center[0] for f in faces)
@@ -79,7 +79,7 @@ def test_the_detectors_agree_where_the_faces_are(group, yunet_group):
     assert np.median(np.abs(a - b)) < 1.5
 
 
-def test_is_deterministic(yunet, solvay, yunet_group):
+def test_detection_is_deterministic(yunet, solvay, yunet_group):
     first, second = yunet_group, yunet.detect(solvay)
     assert [(f.box, f.score) for f in first] == [(f.box, f.score) for f in second]
     assert np.array_equal(points(first), points(second))
@@ -93,7 +93,7 @@ def test_threshold(yunet, solvay, yunet_group):
 
 
 def test_a_mirrored_photo_has_mirrored_faces(detector, solvay, group):
-    """Half a pixel of shift in the way in or out, or swapped sides, would show as twice that here."""
+    """A shift by half a pixel would show as a whole one here, swapped sides as much more."""
     faces = points(group)
     mirrored = points(detector.detect(np.ascontiguousarray(solvay[:, ::-1])))
     mirrored[:, :, 0] = solvay.shape[1] - 1 - mirrored[:, :, 0]
@@ -161,8 +161,8 @@ def test_a_group_scanned_sideways(yunet, solvay, yunet_group, turns):
 
 
 @pytest.mark.parametrize("name", ["ffhq_00000_lq", "ffhq_00001_hq", "gray_106000"])
-def test_a_portrait_any_way_round(detector, photos, name):
-    """Both detectors find lying faces too, with landmarks that are wrong: these must not be taken."""
+def test_a_portrait_at_any_quarter_turn(detector, photos, name):
+    """Both detectors find lying faces too, but with wrong landmarks, which must not be used."""
     photo = cv2.resize(load(photos / f"{name}.png"), (512, 512), interpolation=cv2.INTER_AREA)
     upright = detector.detect(photo)
     assert len(upright) == 1
@@ -176,19 +176,19 @@ def test_a_portrait_any_way_round(detector, photos, name):
 @pytest.mark.parametrize("name", ["ffhq_00000_hq", "ffhq_00001_lq"])
 def test_a_portrait_of_1024_pixels(detector, photos, name):
     (face,) = detector.detect(load(photos / f"{name}.png"))
-    # FFHQ is aligned: these are the places of the eyes and of the mouth, within what faces differ.
+    # FFHQ is aligned: eyes and mouth lie at these positions, within the variation of faces.
     template = np.array([(0.377, 0.469), (0.623, 0.469), (0.501, 0.613), (0.393, 0.725), (0.612, 0.725)])
     assert np.abs(face.landmarks - template * 1024).max() < 0.06 * 1024
 
 
-def test_turning_can_be_left_out(detector_weights, solvay):
+def test_rotation_can_be_turned_off(detector_weights, solvay):
     detector = make_detector("yunet", [detector_weights], turn=False)
     assert len(detector.detect(solvay)) == 29
     assert len(detector.detect(np.rot90(solvay))) == 0
 
 
 def rolled(photo: np.ndarray, degrees: float) -> tuple[np.ndarray, np.ndarray]:
-    """The photo turned to the left on a larger canvas, and the matrix that maps its pixels there."""
+    """The photo rotated to the left on a larger canvas, and the matrix that maps its pixels there."""
     height, width = photo.shape[:2]
     side = int(np.hypot(height, width)) + 1
     matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), degrees, 1)
@@ -206,7 +206,7 @@ def test_a_tilted_photo(yunet, solvay, yunet_group, degrees):
 
 
 def test_one_face_upside_down_among_upright_ones(yunet, photos, solvay):
-    """The photo stays as it is, and that one still gets the landmarks of its own upright view."""
+    """The photo is not rotated, but that face gets the landmarks of its own upright view."""
     portrait = cv2.resize(load(photos / "ffhq_00001_hq.png"), (256, 256), interpolation=cv2.INTER_AREA)
     upright = points(yunet.detect(portrait))
     photo = np.concatenate([solvay, np.full((300, solvay.shape[1], 3), 0.45, np.float32)])
@@ -223,7 +223,7 @@ def test_photos_too_small_for_a_face(detector, size):
     assert detector.detect(photo) == []
 
 
-def test_values_that_are_no_colours(yunet, solvay):
+def test_nan_and_values_out_of_range(yunet, solvay):
     odd = solvay.copy()
     odd[:5] = np.nan
     odd[5:8] = 7
@@ -231,7 +231,7 @@ def test_values_that_are_no_colours(yunet, solvay):
     assert len(yunet.detect(odd)) == 29
 
 
-def test_colours_go_in_the_right_order(detector_weights):
+def test_colours_are_passed_in_the_right_order(detector_weights):
     seen = []
 
     class Network:
@@ -249,6 +249,6 @@ def test_colours_go_in_the_right_order(detector_weights):
 
 
 @pytest.mark.parametrize("shape", [(10, 10), (10, 10, 4), (0, 10, 3)])
-def test_what_is_no_photo_is_refused(yunet, shape):
+def test_other_shapes_are_refused(yunet, shape):
     with pytest.raises(FaceError, match="shape"):
         yunet.detect(np.zeros(shape, np.float32))

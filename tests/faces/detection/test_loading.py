@@ -1,4 +1,4 @@
-"""Which detectors there are, and what happens to weights that are not what they should be."""
+"""Which detectors are available, and how wrong or damaged weights are refused."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ has_facexlib = pytest.mark.skipif(importlib.util.find_spec("facexlib") is None, 
 
 @pytest.fixture(autouse=True)
 def _nowhere_else(monkeypatch, tmp_path):
-    """Weights that happen to be on this computer must not be found."""
+    """Hide any weights installed on this computer."""
     for name in ("GPEN_MODELS_PATH", "GPEN_DETECTORS_PATH"):
         monkeypatch.delenv(name, raising=False)
     for name in ("HOME", "USERPROFILE", "LOCALAPPDATA", "XDG_CACHE_HOME"):
@@ -72,7 +72,7 @@ def test_a_broken_facexlib_disables_its_two_detectors_only(monkeypatch, detector
 
 
 @has_facexlib
-def test_a_broken_torchvision_does_the_same(monkeypatch, detector_weights):
+def test_a_broken_torchvision_disables_them_too(monkeypatch, detector_weights):
     break_import(monkeypatch, "torchvision", RuntimeError("operator torchvision::nms does not exist"))
     reasons = available_detectors([detector_weights])
     assert reasons["yunet"] is None
@@ -80,7 +80,7 @@ def test_a_broken_torchvision_does_the_same(monkeypatch, detector_weights):
 
 
 @has_facexlib
-def test_what_is_available(detector_weights, tmp_path):
+def test_available_detectors(detector_weights, tmp_path):
     assert available_detectors([detector_weights])["retinaface_mobile0.25"] is None
     (tmp_path / "empty").mkdir()
     reasons = available_detectors([tmp_path / "empty"])
@@ -90,7 +90,7 @@ def test_what_is_available(detector_weights, tmp_path):
     assert str(tmp_path / "empty") in reasons["auto"]
 
 
-def test_no_such_detector():
+def test_an_unknown_detector_is_refused():
     with pytest.raises(OptionError, match=r"retinaface_mobile0\.25"):
         make_detector("dlib")
 
@@ -136,7 +136,7 @@ def test_yunet_from_a_path_with_any_characters(detector_weights, tmp_path):
     assert YuNet(path).find(np.zeros((50, 50, 3), np.uint8), 0.5).shape == (0, 15)
 
 
-def test_yunet_where_opencv_reads_no_buffers(monkeypatch, detector_weights, photos):
+def test_yunet_with_an_opencv_that_reads_no_buffers(monkeypatch, detector_weights, photos):
     create = cv2.FaceDetectorYN.create
 
     class Old:
@@ -152,7 +152,7 @@ def test_yunet_where_opencv_reads_no_buffers(monkeypatch, detector_weights, phot
 
 
 @pytest.mark.parametrize("damage", ["empty", "html", "truncated", "bits"])
-def test_yunet_damaged(detector_weights, tmp_path, damage):
+def test_a_damaged_yunet_is_refused(detector_weights, tmp_path, damage):
     good = (detector_weights / YUNET).read_bytes()
     path = tmp_path / YUNET
     path.write_bytes(
@@ -168,7 +168,7 @@ def test_yunet_damaged(detector_weights, tmp_path, damage):
     assert str(path) in str(raised.value)
 
 
-def test_yunet_missing(tmp_path):
+def test_a_missing_yunet_is_named(tmp_path):
     with pytest.raises(FilesError, match="cannot be read"):
         YuNet(tmp_path / YUNET)
 
@@ -207,13 +207,13 @@ def test_retinaface_weights_in_every_container(mobile, detector_weights, tmp_pat
         assert np.array_equal(seen(make(tmp_path / name)), expected)
 
 
-def test_retinaface_does_as_facexlib_does(detector_weights, photos):
+def test_retinaface_agrees_with_facexlib(detector_weights, photos):
     pytest.importorskip("facexlib")
     network = make(detector_weights / MOBILE)
     image = cv2.imdecode(np.fromfile(photos / "Solvay_conference_1927.png", np.uint8), cv2.IMREAD_COLOR)
-    image = image[:, :901]  # a width that no step of the anchors divides
+    image = image[:, :901]  # a width that is not a multiple of any anchor step
     with torch.inference_mode():
-        theirs = network._network.detect_faces(image, conf_threshold=0.7, nms_threshold=0.4)
+        theirs = network.network.detect_faces(image, conf_threshold=0.7, nms_threshold=0.4)
     ours = network.find(image, 0.7)
     assert len(ours) == len(theirs) > 10
     assert np.abs(ours - theirs).max() < 0.01
@@ -230,7 +230,7 @@ def test_retinaface_resnet50_loads_and_runs(tmp_path):
         assert np.isfinite(face.landmarks).all()
 
 
-def test_retinaface_finds_no_more_than_it_can_sort(detector_weights):
+def test_retinaface_limits_its_candidates(detector_weights):
     pytest.importorskip("facexlib")
     found = make(detector_weights / MOBILE).find(np.zeros((640, 640, 3), np.uint8), 0.0)
     assert 0 < len(found) <= 2000
@@ -266,7 +266,7 @@ class _Bomb:
 
 
 @pytest.mark.parametrize("content", ["empty", "html", "truncated", "list", "numbers", "code", "safetensors"])
-def test_files_that_are_no_weights(mobile, tmp_path, content):
+def test_other_files_are_refused(mobile, tmp_path, content):
     path = tmp_path / ("w.safetensors" if content == "safetensors" else "w.pth")
     _Bomb.path = str(tmp_path / "ran")
     if content in ("empty", "html", "safetensors"):
@@ -280,13 +280,13 @@ def test_files_that_are_no_weights(mobile, tmp_path, content):
     assert not (tmp_path / "ran").exists()
 
 
-def test_missing_file(tmp_path):
+def test_a_missing_file_is_named(tmp_path):
     pytest.importorskip("facexlib")
     with pytest.raises(FilesError, match="cannot be read"):
         make(tmp_path / "none.pth")
 
 
-def test_a_host_that_refuses_the_file_by_answering_nothing(monkeypatch, mobile, detector_weights):
+def test_a_host_whose_torch_load_returns_none(monkeypatch, mobile, detector_weights):
     calls = []
     monkeypatch.setattr(torch, "load", lambda *args, **more: calls.append((args, more)))
     with pytest.raises(FaceError, match="cannot be used as the weights"):
@@ -296,7 +296,7 @@ def test_a_host_that_refuses_the_file_by_answering_nothing(monkeypatch, mobile, 
     assert more == {"map_location": "cpu", "weights_only": True}
 
 
-def test_packed_weights_are_refused_unread(monkeypatch, tmp_path):
+def test_compressed_weights_are_refused_unread(monkeypatch, tmp_path):
     """A few kilobytes that would take 40 MB."""
     torch.save({"weight": torch.zeros(10_000_000)}, tmp_path / "full.pth")
     with (
@@ -312,7 +312,7 @@ def test_packed_weights_are_refused_unread(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize("wrong", [{"weight": torch.zeros(3, 2)}, {"extra": torch.zeros(1)}, {"bias": [1]}])
-def test_names_and_shapes_are_checked_before_numbers_are_read(monkeypatch, tmp_path, wrong):
+def test_names_and_shapes_are_checked_before_tensors_are_read(monkeypatch, tmp_path, wrong):
     network = torch.nn.Linear(2, 2)
     torch.save({**network.state_dict(), **wrong}, tmp_path / "w.pth")
     monkeypatch.setattr(torch, "load", lambda *_, **__: pytest.fail("was read"))
@@ -352,7 +352,7 @@ def test_the_older_format_and_contents_before_names(tmp_path):
         assert (network.bias == 7).all()
 
 
-def test_loaded_networks_are_for_inference(tmp_path):
+def test_loaded_networks_are_in_evaluation_mode(tmp_path):
     network = torch.nn.Sequential(torch.nn.Conv2d(1, 1, 1), torch.nn.BatchNorm2d(1))
     torch.save(network.state_dict(), tmp_path / "w.pth")
     load_weights(network, tmp_path / "w.pth", "a network")

@@ -1,4 +1,4 @@
-"""Levels, tiles, merging and turns, with a detector whose answers are known exactly."""
+"""Levels, tiles, merging and rotation, with a detector whose answers are known exactly."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PLACES = np.array([(0.3, 0.35), (0.7, 0.35), (0.5, 0.55), (0.34, 0.75), (0.66, 0
 
 
 class Drawn:
-    """Finds drawn faces: red squares whose lower half is also green. Upright ones of some sizes only."""
+    """Finds drawn faces: red squares whose lower half is also green; only upright ones, within a range of sizes."""
 
     name = "drawn"
 
@@ -61,14 +61,14 @@ def test_coordinates_are_pixel_centres():
 
 
 @pytest.mark.parametrize("at", [1020, 1100, 1200, 1230, 1260, 1279, 1280])
-def test_a_face_on_the_border_of_tiles_is_found_once_and_whole(at):
+def test_a_face_across_tiles_is_found_once_and_whole(at):
     photo = blank(3000, 3000)
     draw(photo, at, at, 100)
     (face,) = detect(photo)
     assert face.box == (at - 0.5, at - 0.5, at + 99.5, at + 99.5)
 
 
-def test_many_faces_of_a_large_photo_each_once():
+def test_many_faces_of_a_large_photo_are_each_found_once():
     photo = blank(2900, 4100)
     places = [(x, y) for x in range(7, 4000, 173) for y in range(11, 2800, 191)]
     for x, y in places:
@@ -86,8 +86,8 @@ def test_faces_of_every_size(size):
     assert np.allclose(face.box, (36.5, 52.5, 36.5 + size, 52.5 + size), atol=max(1, size / 20))
 
 
-def test_scaling_is_exact_where_the_detector_is():
-    """A face that fills whole pixels of a coarser level is mapped back to exactly where it was drawn."""
+def test_scaling_is_exact():
+    """A face that fills whole pixels of a coarser level is mapped back exactly to where it was drawn."""
     photo = blank(4096, 4096)
     draw(photo, 512, 1024, 1024)
     (face,) = detect(photo)
@@ -107,12 +107,12 @@ def test_no_call_sees_more_than_a_tile():
     detect(blank(5000, 7000), finder)
     assert max(max(size) for size in finder.sizes) <= 1.2 * tiles.TILE + 1
     covered = sum(height * width for height, width in finder.sizes)
-    assert covered < 4 * 2.2 * 5000 * 7000  # four turns, each little more than once over
+    assert covered < 4 * 2.2 * 5000 * 7000  # four rotations, each with little overlap
 
 
 @pytest.mark.parametrize("length", [1, 1280, 1536, 1537, 2304, 2305, 6000, 12345])
 def test_spans_cover_and_overlap(length):
-    spans = tiles._spans(length)
+    spans = tiles.spans(length)
     assert spans[0][0] == 0
     assert sum(spans[-1]) == length
     for (start, size), (following, _) in pairwise(spans):
@@ -120,7 +120,7 @@ def test_spans_cover_and_overlap(length):
 
 
 @pytest.mark.parametrize("turns", [1, 2, 3])
-def test_turned_photos(turns):
+def test_rotated_photos(turns):
     photo = blank(700, 1800)
     for x, y, size in ((30, 40, 50), (500, 600, 90), (1700, 10, 61)):
         draw(photo, x, y, size)
@@ -153,11 +153,11 @@ def found_in(found: np.ndarray, size: int = 200) -> list[tuple[float, ...]]:
     return [tuple(row[[0, 1, 4]]) for row in result]
 
 
-def test_one_face_found_twice_is_one_the_better():
+def test_of_two_detections_of_one_face_the_better_stays():
     assert found_in(rows((10, 10, 80, 0.8), (14, 12, 84, 0.9))) == [(14, 12, 0.9)]
 
 
-def test_a_face_within_another_of_about_its_size_is_the_same():
+def test_a_face_within_another_of_similar_size_is_the_same():
     assert found_in(rows((10, 10, 100, 0.9), (30, 40, 60, 0.85))) == [(10, 10, 0.9)]
 
 
@@ -165,11 +165,11 @@ def test_neighbours_stay_apart():
     assert len(found_in(rows((10, 10, 80, 0.9), (60, 10, 80, 0.9)))) == 2
 
 
-def test_a_large_face_has_to_be_seen_at_a_smaller_size_too():
+def test_a_large_face_has_to_be_detected_at_a_smaller_size_too():
     assert found_in(rows((10, 10, 500, 0.95), (700, 10, 200, 0.8))) == [(700, 10, 0.8)]
 
 
-def test_an_eye_is_no_face():
+def test_an_eye_is_not_a_face():
     assert found_in(rows((10, 10, 200, 0.93), (60, 70, 40, 0.8))) == [(10, 10, 0.93)]
 
 
@@ -179,13 +179,13 @@ def test_a_child_in_front_of_a_large_face_stays():
 
 @pytest.mark.parametrize("column", range(COLUMNS))
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_what_is_not_finite_is_dropped(column, value):
+def test_nan_and_inf_are_dropped(column, value):
     broken = rows((10, 10, 80, 0.9), (200, 10, 80, 0.8))
     broken[0, column] = value
     assert found_in(broken) == [(200, 10, 0.8)]
 
 
-def test_degenerate_finds_are_dropped():
+def test_degenerate_detections_are_dropped():
     broken = rows((10, 10, 80, 0.9), (200, 10, 80, 0.8), (400, 10, 80, 0.8), (600, 10, 80, 0.8), (0, 300, 80, 0.8))
     broken[0, 2] = 5  # right of box left of left
     broken[1, 5:] = 240  # all landmarks in one place
@@ -194,7 +194,7 @@ def test_degenerate_finds_are_dropped():
     assert found_in(broken) == [(0, 300, 0.8)]
 
 
-def test_boxes_end_where_the_photo_does():
+def test_boxes_are_clipped_to_the_photo():
     found = rows((-20, 1350, 80, 0.9))
     image = np.zeros((1400, 1400, 3), np.uint8)
     (row,) = find_at_every_size(lambda image, _: found.copy() if len(image) == 1400 else found[:0], image, 0.5)

@@ -1,4 +1,4 @@
-"""Cuts of a video: seen in its pictures, and neither in pans nor in flashes."""
+"""Shot cuts are found; pans, zooms and flashes are not mistaken for them."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ WIDTH, HEIGHT = 320, 180
 
 
 def scene(seed: int) -> Photo:
-    """A picture of soft shapes, 640 x 360, another one for each seed."""
+    """A picture of soft shapes, 640 x 360, different for each seed."""
     coarse = np.random.default_rng(seed).uniform(0, 1, (7, 12, 3)).astype(np.float32)
     return np.clip(cv2.resize(coarse, (640, 360), interpolation=cv2.INTER_CUBIC), 0, 1)
 
 
 def shot(seed: int, frames: int, pan: float = 2, zoom: float = 1.0) -> list[Photo]:
-    """Part of a scene, seen by a camera that moves by so many pixels and grows by such a factor in each frame."""
+    """Part of a scene, as a camera sees it that pans by some pixels and zooms by a factor in each frame."""
     photo = scene(seed)
     matrices = [np.array([[zoom**f, 0, -20 - pan * f], [0, zoom**f, -40.0]]) for f in range(frames)]
     return [cv2.warpAffine(photo, matrix, (WIDTH, HEIGHT)) for matrix in matrices]
@@ -49,19 +49,19 @@ def test_each_cut_is_found_at_its_frame() -> None:
 
 @pytest.mark.parametrize("pan", [0, 2, 15, 45])
 @pytest.mark.parametrize("zoom", [1.0, 1.02])
-def test_motion_is_no_cut(pan: float, zoom: float) -> None:
+def test_motion_is_not_a_cut(pan: float, zoom: float) -> None:
     assert cuts(shot(5, 6, pan, zoom)) == []
 
 
 @pytest.mark.parametrize("gain", [0.3, 1.8])
-def test_light_that_changes_is_no_cut(gain: float) -> None:
+def test_changing_light_is_not_a_cut(gain: float) -> None:
     frames = shot(6, 10)
     frames[5:] = [np.clip(frame * gain, 0, 1) for frame in frames[5:]]
     assert cuts(frames) == []
 
 
 @pytest.mark.parametrize("flash", [np.ones, np.zeros])
-def test_a_flash_and_a_frame_that_does_not_belong_are_no_cuts(flash: type) -> None:
+def test_a_flash_or_a_single_odd_frame_is_not_a_cut(flash: type) -> None:
     frames = shot(7, 12)
     frames[4] = flash((HEIGHT, WIDTH, 3), np.float32)
     frames[8] = shot(8, 1)[0]
@@ -73,7 +73,7 @@ def test_a_cut_to_black_and_back() -> None:
     assert cuts(shot(9, 4) + black + shot(9, 4)) == [4, 8]
 
 
-def test_a_frame_that_cannot_be_read_says_nothing() -> None:
+def test_an_unreadable_frame_is_passed_over() -> None:
     thumbnails = [thumbnail(frame) for frame in shot(1, 6) + shot(2, 6)]
     assert find_cuts([*thumbnails[:3], None, *thumbnails[4:]]) == [6]
     assert find_cuts([*thumbnails[:6], None, *thumbnails[7:]]) == [7]
@@ -81,8 +81,8 @@ def test_a_frame_that_cannot_be_read_says_nothing() -> None:
     assert find_cuts([]) == []
 
 
-def test_real_photographs(photos: Path) -> None:
-    """Any two of them are different shots; a camera that moves over one of them is not."""
+def test_real_photos(photos: Path) -> None:
+    """There is a cut between any two photos, but none while a camera pans over one."""
     pictures = [read_picture(path, 100).photo for path in sorted(photos.glob("*.png")) if "_lq" not in path.name]
     assert len(pictures) > 2
     shots = [photo[h // 5 : h // 5 + 9 * w // 16, :w] for photo in pictures for h, w in [photo.shape[:2]]]

@@ -1,4 +1,4 @@
-"""Smoothing along a track: what passes unchanged, what goes, and what does not spread."""
+"""Smoothing along a track: motion passes unchanged, jitter is removed, outliers do not spread."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SEEN = np.ones(150, bool)
 
 
 def moving(*coefficients: float, frames: NDArray[np.float64] = FRAMES) -> NDArray[np.float64]:
-    """Five landmarks and a box (N, 14) that move along a polynomial; each coordinate from somewhere else."""
+    """Five landmarks and a box (N, 14) that move along a polynomial, each coordinate with its own offset."""
     path = np.polynomial.polynomial.polyval(frames, coefficients)
     return path[:, None] + np.random.default_rng(7).uniform(0, SIZE, 14)
 
@@ -35,7 +35,7 @@ def test_constant_motion_passes_unchanged_to_the_ends(coefficients: tuple[float,
 
 
 def test_a_zoom_passes() -> None:
-    """A constant rate is no polynomial; what is left of it is nothing that anybody sees."""
+    """Growth at a constant rate is not a polynomial, but the remaining error is invisible."""
     points = (moving(0) - 50) * 1.01 ** FRAMES[:, None]
     assert np.abs(smooth(points, SEEN, SIZE) - points).max() <= 0.01
 
@@ -53,20 +53,20 @@ def test_jitter_falls_to_less_than_a_third(seed: int, whole: bool) -> None:
 
 @pytest.mark.parametrize("period", [12, 15, 20, 30, 60])
 def test_a_nodding_head_is_followed(period: int) -> None:
-    """What the strong smoother alone would take for jitter: its error would be nearly the whole nod at first."""
+    """The strong smoother alone would take a nod for jitter and remove nearly all of it."""
     true = moving(3, 2) + 10 * np.sin(2 * math.pi * FRAMES / period)[:, None]
     left = smooth(true + jitter(0.5), SEEN, SIZE) - true
     assert np.abs(left).max() <= 3
     assert np.sqrt(np.mean(left**2)) <= 0.8
 
 
-def test_a_pan_that_ends_at_once_is_followed() -> None:
+def test_a_pan_that_stops_abruptly_is_followed() -> None:
     true = moving(0) + 5 * np.minimum(FRAMES, 75)[:, None]
     assert np.abs(smooth(true + jitter(0.5), SEEN, SIZE) - true).max() <= 3
 
 
-def test_no_delay() -> None:
-    """The best shift in time between what goes in and what comes out is none."""
+def test_there_is_no_delay() -> None:
+    """The shift in time that best aligns input and output is zero."""
     true = moving(3) + 60 * np.sin(2 * math.pi * FRAMES / 60)[:, None]
     left = smooth(true + jitter(1), SEEN, SIZE) - true
     speed = np.gradient(true, axis=0)
@@ -74,7 +74,7 @@ def test_no_delay() -> None:
     assert abs(delay) * np.abs(speed).max() <= 0.1
 
 
-def test_what_was_not_seen_is_filled_in() -> None:
+def test_missing_frames_are_interpolated() -> None:
     points, seen = moving(3, -2, 0.04), SEEN.copy()
     for start, length in ((10, 1), (20, 5), (60, 3)):
         seen[start : start + length] = False
@@ -84,19 +84,19 @@ def test_what_was_not_seen_is_filled_in() -> None:
 
 
 @pytest.mark.parametrize("frames", [[70], [70, 71], [0], [149], [10, 80, 140]])
-def test_a_bad_frame_does_not_spread(frames: list[int]) -> None:
+def test_an_outlier_does_not_spread(frames: list[int]) -> None:
     true = moving(3, 4)
     measured = true + jitter(0.5)
     spoilt = measured.copy()
     spoilt[frames] += np.random.default_rng(3).normal(0, 30, (len(frames), 14))
     clean = smooth(measured, SEEN, SIZE)
     assert np.abs(smooth(spoilt, SEEN, SIZE) - clean).max() <= 1
-    # A smoother that trusted it would be off by several pixels around it.
+    # A smoother that trusted it would be off by several pixels in the frames around it.
     assert np.abs(whittaker(spoilt, np.ones(150), 1000.0) - clean).max() > 3
 
 
 @pytest.mark.parametrize("jump", [15, 40, 80])
-def test_what_lies_before_a_jump_and_what_lies_after_it_do_not_touch(jump: float) -> None:
+def test_the_parts_before_and_after_a_jump_do_not_mix(jump: float) -> None:
     true = moving(3, 2)
     true[75:] += jump
     left = smooth(true + jitter(0.5), SEEN, SIZE) - true
@@ -106,7 +106,7 @@ def test_what_lies_before_a_jump_and_what_lies_after_it_do_not_touch(jump: float
 
 
 @pytest.mark.parametrize("weights", [[1], [0, 1, 0], [1, 0, 0, 1], [1, 1, 0, 0, 1]])
-def test_few_rows_decide_all(weights: list[int]) -> None:
+def test_one_or_two_rows_determine_all(weights: list[int]) -> None:
     points = moving(3, 5, frames=FRAMES[: len(weights)])
     there = np.array(weights, float)
     result = whittaker(np.where(there[:, None] > 0, points, 1e6), there, 1000.0)

@@ -1,4 +1,4 @@
-"""Faces followed from frame to frame: which belong together, numbers, gaps, cuts, crossings."""
+"""Tracks: matching from frame to frame, numbers, gaps, cuts, crossings."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def without(frames: Frames, missing: range) -> Frames:
 
 
 def shaken(frames: Frames, sigma: float, seed: int = 0) -> Frames:
-    """The same faces as a detector sees them that is off by some pixels, differently in each frame."""
+    """The same faces with the jitter of a detector: some pixels off, differently in each frame."""
     rng = np.random.default_rng(seed)
 
     def one(face: Face) -> Face:
@@ -43,7 +43,7 @@ def numbers(tracked: list[list[TrackedFace]]) -> list[list[int]]:
 
 
 def unlike(tracked: list[list[TrackedFace]], frames: Frames) -> float:
-    """The largest distance of a coordinate of a box or landmark from that of the face at the same place."""
+    """The largest difference of any coordinate of boxes and landmarks, between faces at the same position."""
     differences = [
         np.abs(np.append(got.face.landmarks - face.landmarks, np.subtract(got.face.box, face.box))).max()
         for faces, expected in zip(tracked, frames, strict=True)
@@ -62,7 +62,7 @@ def test_a_steady_pan_passes_unchanged(speed: float) -> None:
 
 
 def test_a_fast_pan_of_small_faces_does_not_break_tracks() -> None:
-    """No box overlaps where it was before: 30 pixels a frame for faces of 20."""
+    """No box overlaps its predecessor: faces of 20 pixels move by 30 per frame."""
     steady = [[face(3000 + 100 * k, size=20) for k in range(4)]] * 3
     slow_start = [[face(3000 + 100 * k - shift, size=20) for k in range(4)] for shift in (5, 15)]
     moved = [[face(3000 + 100 * k - 30 - 30 * f, size=20) for k in range(4)] for f in range(20)]
@@ -73,7 +73,7 @@ def test_a_zoom_keeps_its_tracks() -> None:
     frames = [[face(500 + x * 1.03**f, 300, 60 * 1.03**f) for x in (-150, 0, 150)] for f in range(40)]
     tracked = track_faces(frames)
     assert numbers(tracked) == [[0, 1, 2]] * 40
-    # Faces of up to 190 pixels, growing by 3 % a frame.
+    # Faces of up to 190 pixels, growing by 3 % per frame.
     assert unlike(tracked, frames) <= 0.5
 
 
@@ -108,7 +108,7 @@ def test_a_gap_of_six_ends_a_track() -> None:
     assert numbers(tracked) == [[0]] * 10 + [[]] * 6 + [[1]] * 14
 
 
-def test_nothing_is_invented_before_a_track_and_after_it() -> None:
+def test_nothing_is_bridged_before_or_after_a_track() -> None:
     tracked = track_faces([[], [], *pan(5), [], [], []])
     assert numbers(tracked) == [[], [], *[[0]] * 5, [], [], []]
 
@@ -118,7 +118,7 @@ def test_the_score_of_a_bridged_face_lies_between() -> None:
     assert [faces[0].face.score for faces in track_faces(frames)] == pytest.approx([0.8, 0.9, 1.0])
 
 
-def test_a_cut_starts_anew_and_nothing_crosses_it() -> None:
+def test_tracks_end_at_a_cut() -> None:
     before, after = pan(20, 3), pan(20, -5, start=170)
     frames = before + after
     tracked = track_faces(frames, cuts=[20])
@@ -154,7 +154,7 @@ def test_numbers_follow_the_beginnings_of_tracks_from_left_to_right() -> None:
     assert numbers(track_faces(frames)) == [[0, 1], [0, 2, 1], [0, 2]]
 
 
-def test_what_is_typical_is_the_median_over_the_track() -> None:
+def test_the_typical_face_is_the_median_over_the_track() -> None:
     frames = [[face(100, size=size, score=score)] for size, score in ((80, 0.9), (82, 0.7), (95, 0.8))]
     tracked = track_faces(frames)
     assert {face.number for faces in tracked for face in faces} == {0}
@@ -162,7 +162,7 @@ def test_what_is_typical_is_the_median_over_the_track() -> None:
     assert all(face.typical.score == 0.8 for faces in tracked for face in faces)
 
 
-def test_a_single_bad_detection_does_no_harm() -> None:
+def test_a_single_outlier_does_no_harm() -> None:
     frames = shaken(pan(60), 0.5)
     spoilt = list(frames)
     good = frames[30][0]
@@ -176,7 +176,7 @@ def test_empty_videos() -> None:
     assert track_faces([[], []]) == [[], []]
 
 
-def test_the_same_every_time_and_in_whatever_order_faces_come() -> None:
+def test_the_result_does_not_depend_on_the_order_of_the_faces() -> None:
     frames = shaken([[face(100 + 3 * f), face(300 - 2 * f, 150), face(320, 90)] for f in range(40)], 1.0)
     first = track_faces(frames)
     for other in (track_faces(frames), track_faces([faces[::-1] for faces in frames])):
