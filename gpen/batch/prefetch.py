@@ -8,6 +8,7 @@ CPU at most two more threads compete for cores, briefly.
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
 import threading
 from collections import deque
@@ -58,6 +59,8 @@ class PrefetchPipeline:
         self._workers = workers
         self._budget = MemoryBudget(memory_budget)
         self._stopped = threading.Event()
+        self._lock = threading.Lock()
+        self._writing: set[Future[PhotoResult]] = set()
 
     def run(
         self,
@@ -96,10 +99,13 @@ class PrefetchPipeline:
                     _report(pending, ends, wait=1)
             _report(pending, ends, wait=len(pending))
         except BaseException:
-            self._stopped.set()
+            with self._lock:
+                self._stopped.set()
             self._budget.close()
             readers.shutdown(wait=False, cancel_futures=True)
             writers.shutdown(cancel_futures=True)
+            # shutdown does not wait for a thread whose start was interrupted.
+            concurrent.futures.wait(self._writing.copy())
             for future in pending:
                 if future.done() and future.exception() is None:
                     with contextlib.suppress(OSError):  # stdout may be closed
@@ -144,8 +150,10 @@ class PrefetchPipeline:
 
     def _write_now(self, number: int, processed: ProcessedPhoto, written: Future[PhotoResult]) -> None:
         try:
-            if self._stopped.is_set():
-                raise _Stopped
+            with self._lock:
+                if self._stopped.is_set():
+                    raise _Stopped
+                self._writing.add(written)
             result = self._stages.write(processed)
         except BaseException as error:
             self._stopped.set()
@@ -154,6 +162,8 @@ class PrefetchPipeline:
         else:
             self._budget.leave(number)
             written.set_result(result)
+        finally:
+            self._writing.discard(written)
 
 
 class _Stopped(BaseException):

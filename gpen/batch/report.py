@@ -51,7 +51,7 @@ class PhotoResult:
     faces: tuple[NumberedFace, ...] = ()
     """The restored faces, with their numbers."""
     skipped: tuple[SkippedFace, ...] = ()
-    """The faces that were left as they were."""
+    """The skipped faces."""
     identities: Mapping[int, tuple[float, float]] = field(default_factory=dict)
     """By number of a restored face: the cosine distance that the identity guard measured, and the share of strength it
     left."""

@@ -14,12 +14,12 @@ def check_output_file(
 ) -> None:
     """PhotoError if the ``what``, such as "report", must not be written to ``path``.
 
-    suffix: the required suffix of the file. given: input files, which must not be overwritten. overwrite: whether an
+    suffix: the required suffix of the file. given: files that must not be overwritten. overwrite: whether an
     existing file may be replaced; None to allow it if the file has the suffix.
     """
     for other in given:
         if other is not None and path.resolve() == other.resolve():
-            raise PhotoError(f"The {what} would replace {other}, an input file. Choose another file.")
+            raise PhotoError(f"The {what} would replace {other}. Choose another file.")
     if path.is_dir():
         raise PhotoError(f"{path} is a folder. Choose a file for the {what}.")
     if path.suffix.lower() != suffix and (overwrite is not None or path.exists()):

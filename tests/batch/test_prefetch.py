@@ -238,13 +238,14 @@ def test_what_waits_to_be_written_counts_as_well(run, album, monkeypatch, one_fa
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows knows no SIGINT for one process")
-def test_what_is_being_written_when_a_run_is_stopped_is_finished_and_reported(
-    restore, album, tmp_path, files_in, monkeypatch
+@pytest.mark.parametrize("during", ["the network", "the start of a thread"])
+def test_what_is_being_written_when_a_run_is_interrupted_is_finished_and_reported(
+    restore, album, tmp_path, files_in, monkeypatch, during
 ):
     for number in range(6):
         album.add(f"{number}.png")
     out, report = tmp_path / "out", tmp_path / "report.json"
-    really_sync, really_restore = os.fsync, stages.run_task
+    really_sync, really_restore, really_start = os.fsync, stages.run_task, threading.Thread.start
     stopping = threading.Event()
     calls = []
 
@@ -260,8 +261,14 @@ def test_what_is_being_written_when_a_run_is_stopped_is_finished_and_reported(
             stopping.wait(LONG)
         return really_restore(*arguments, **more)
 
+    def starting(thread):
+        really_start(thread)
+        if during == "the start of a thread" and thread.name.startswith("gpen-writer"):
+            stopping.wait(LONG)
+
     monkeypatch.setattr(os, "fsync", syncing)
     monkeypatch.setattr(stages, "run_task", restoring)
+    monkeypatch.setattr(threading.Thread, "start", starting)
     run = restore(album.folder, "-o", out, "--report", report)
     assert run.code == 130
     assert run.err == "gpen: Interrupted; finished results stay.\n"
