@@ -205,10 +205,7 @@ def test_arcface_sees_the_landmarks_at_its_template(arcface, monkeypatch):
         assert np.abs(found - point).max() < 6
 
 
-def test_missing_weights_turn_the_guard_off_and_the_log_says_why(tmp_path, monkeypatch, caplog):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.delenv("GPEN_MODELS_PATH", raising=False)
-    monkeypatch.delenv("GPEN_DETECTORS_PATH", raising=False)
+def test_missing_weights_turn_the_guard_off_and_the_log_says_why(tmp_path, caplog):
     assert make_guard(Options(), [tmp_path]) is None
     assert caplog.records == []
     with caplog.at_level(logging.WARNING):
@@ -282,8 +279,7 @@ def test_the_report_of_the_command(arcface, tmp_path, monkeypatch, capsys):
     capsys.readouterr()
 
 
-def test_without_the_weights_the_other_components_are_loaded(passthrough_photo, tmp_path, monkeypatch, caplog):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+def test_without_the_weights_the_other_components_are_loaded(passthrough_photo, caplog):
     _, _, model = passthrough_photo
     options = Options(identity_guard=0.3)
     components = ComponentLoader([], "cpu").complete(

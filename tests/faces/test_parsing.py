@@ -23,14 +23,6 @@ FACE = {
 }
 
 
-@pytest.fixture(autouse=True)
-def _nowhere_else(monkeypatch, tmp_path):
-    for name in ("GPEN_MODELS_PATH", "GPEN_DETECTORS_PATH"):
-        monkeypatch.delenv(name, raising=False)
-    for name in ("HOME", "USERPROFILE", "LOCALAPPDATA", "XDG_CACHE_HOME"):
-        monkeypatch.setenv(name, str(tmp_path / "nobody"))
-
-
 def network(name: str) -> torch.nn.Module:
     torch.manual_seed(0)
     if name == "parsenet":

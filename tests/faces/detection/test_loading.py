@@ -28,15 +28,6 @@ RESNET = "detection_Resnet50_Final.pth"
 has_facexlib = pytest.mark.skipif(importlib.util.find_spec("facexlib") is None, reason="needs facexlib")
 
 
-@pytest.fixture(autouse=True)
-def _nowhere_else(monkeypatch, tmp_path):
-    """Hide any weights installed on this computer."""
-    for name in ("GPEN_MODELS_PATH", "GPEN_DETECTORS_PATH"):
-        monkeypatch.delenv(name, raising=False)
-    for name in ("HOME", "USERPROFILE", "LOCALAPPDATA", "XDG_CACHE_HOME"):
-        monkeypatch.setenv(name, str(tmp_path / "nobody"))
-
-
 class _Breaks(importlib.abc.MetaPathFinder):
     def __init__(self, package: str, error: Exception) -> None:
         self.package, self.error = package, error
