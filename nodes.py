@@ -202,7 +202,9 @@ class GPENDetectFaces(io.ComfyNode):
             ],
             outputs=[
                 output(GpenFaces, "faces", "faces", "The chosen faces of each photo."),
-                output(io.Image, "drawing", "image", "The photos with numbered boxes; grey around faces left out."),
+                output(
+                    io.Image, "drawing", "image", "The photos with numbered boxes; those of skipped faces are grey."
+                ),
             ],
             is_output_node=True,
             search_aliases=["face detection", "find faces", "face box"],
@@ -293,7 +295,7 @@ class GPENConvertCheckpoint(io.ComfyNode):
         return schema(
             "GPENConvertCheckpoint",
             "GPEN Convert Checkpoint",
-            "Saves a GPEN model as .safetensors beside the original, after a comparison bit for bit. Such a file loads "
+            "Saves a GPEN model as .safetensors beside the original, verified bit for bit. Such a file loads "
             "faster and cannot contain code.",
             inputs=[
                 model_file_input(

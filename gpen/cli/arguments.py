@@ -52,10 +52,10 @@ def port(text: str) -> int:
 
 
 def at_least_one(text: str) -> int:
-    """Argument type: a whole number from 1 on."""
+    """Argument type: a whole number of at least 1."""
     if text.isdecimal() and int(text) >= 1:
         return int(text)
-    raise argparse.ArgumentTypeError(f"The value is {text!r}; it has to be a whole number from 1 on.")
+    raise argparse.ArgumentTypeError(f"The value is {text!r}; it has to be a whole number, 1 or more.")
 
 
 def add_background(parser: argparse.ArgumentParser) -> None:

@@ -59,13 +59,16 @@ def _add_task(commands: Any, task: Task) -> None:
     parser.add_argument("--model", metavar="FILE|NAME", help="model file or name (default: the best one on disk)")
     if task.looks_for_faces:
         parser.add_argument(
-            "--faces", type=Path, metavar="FILE", help="take the faces from a file of gpen detect --json"
+            "--faces",
+            type=Path,
+            metavar="FILE",
+            help="faces file, as gpen detect --json writes it; no faces are detected",
         )
         parser.add_argument(
             "--region",
             type=Path,
             metavar="FILE",
-            help=f"{task.name} only faces in the white of this picture, which has the photo's size",
+            help=f"{task.name} only faces whose centre lies in the white of this picture, as large as the photo",
         )
     if task.needs_damage_mask:
         parser.add_argument(
@@ -116,7 +119,9 @@ def _add_compare(commands: Any) -> None:
     parser.add_argument(
         "--model", metavar="FILE|NAME", help="model of the first column (default: the best one on disk)"
     )
-    parser.add_argument("--faces", type=Path, metavar="FILE", help="take the faces from a file of gpen detect --json")
+    parser.add_argument(
+        "--faces", type=Path, metavar="FILE", help="faces file, as gpen detect --json writes it; no faces are detected"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the models and their seconds per face as JSON")
     parser.add_argument("--cell", type=at_least_one, metavar="N", help="size of each face in pixels (default: 384)")
     parser.add_argument("--overwrite", action="store_true", help="overwrite an existing sheet and table")
@@ -128,7 +133,9 @@ def _add_compare(commands: Any) -> None:
 def _add_detect(commands: Any) -> None:
     parser = _command(commands, "detect", "detect the faces of photos", "detect")
     parser.add_argument("paths", nargs="+", metavar="PATH", help="photos, folders or patterns such as *.jpg")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the faces, to edit them or for --faces")
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", help="write the faces to this file, for editing or for --faces"
+    )
     parser.add_argument("--overwrite", action="store_true", help="overwrite an existing faces file")
     parser.add_argument("--draw", action="store_true", help="write each photo with its faces numbered")
     parser.add_argument(
@@ -179,7 +186,7 @@ def _add_download(commands: Any) -> None:
 
 
 def _add_app(commands: Any) -> None:
-    parser = _command(commands, "app", "open the app in your browser, on this computer only", "app")
+    parser = _command(commands, "app", "serve a page for the browser, on this computer only", "app")
     parser.add_argument("--port", type=port, metavar="N", help="port (default: the first free one from 7860 on)")
     parser.add_argument(
         "--max-upload-mb",
@@ -194,7 +201,7 @@ def _add_app(commands: Any) -> None:
 
 
 def _command(commands: Any, name: str, help: str, module: str) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = commands.add_parser(name, help=help, description=f"{help.capitalize()}.")
+    parser: argparse.ArgumentParser = commands.add_parser(name, help=help, description=f"{help[0].upper()}{help[1:]}.")
     parser.add_argument("-v", "--verbose", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
     parser.set_defaults(module=module)
     return parser

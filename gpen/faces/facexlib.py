@@ -31,7 +31,7 @@ def facexlib_module(name: str) -> Any:
         reason = f"{type(error).__name__}: {text}" if text else type(error).__name__
         raise FaceError(
             f"The Python package facexlib cannot be used here ({reason}). RetinaFace, the parsed mask and the "
-            "identity guard need it: install it again, or use YuNet, another mask, and no guard."
+            "identity guard need it: reinstall it, or use YuNet, another mask, and no guard."
         ) from error
 
 
