@@ -31,7 +31,7 @@ from .uploads import gather
 REPORT = "report.json"
 _DATE = (1980, 1, 1, 0, 0, 0)
 
-OnProgress = Callable[[float, str], bool | None]
+OnBatchProgress = Callable[[float, str], bool | None]
 """Called with the fraction done, 0 to 1, and a description; returning False stops."""
 
 
@@ -70,7 +70,7 @@ class _StoppedError(Exception):
 
 
 def run_batch(
-    engine: Engine, request: BatchRequest, folder: Path, on_progress: OnProgress = lambda done, text: None
+    engine: Engine, request: BatchRequest, folder: Path, on_progress: OnBatchProgress = lambda done, text: None
 ) -> BatchOutput:
     """Do a task to uploaded photos, and write the results with a report to a zip in ``folder``.
 
@@ -116,7 +116,7 @@ def _processor(engine: Engine, request: BatchRequest, masks: Path | None) -> Pho
 
 
 def _run(
-    processor: PhotoProcessor, engine: Engine, jobs: Sequence[Job], on_progress: OnProgress
+    processor: PhotoProcessor, engine: Engine, jobs: Sequence[Job], on_progress: OnBatchProgress
 ) -> tuple[list[PhotoResult], bool]:
     """The results, and whether the batch was stopped before all photos were done."""
     made: list[PhotoResult] = []

@@ -30,7 +30,7 @@ SMALLEST_CELL, LARGEST_CELL = 128, 2048
 VIEW = "gpen"
 """The template that cells are aligned by: the wider one, so that crops of the other lie inside."""
 
-OnProgress = Callable[[int, int], None]
+OnFaceCompared = Callable[[int, int], None]
 """Called before the first face and after each, with the number done and in all, over all models."""
 
 
@@ -94,7 +94,7 @@ def compare(
     *,
     cell: int = CELL,
     parser: Parser | None = None,
-    on_progress: OnProgress | None = None,
+    on_progress: OnFaceCompared | None = None,
 ) -> Comparison:
     """Restore the same faces of a photo with several models.
 

@@ -61,11 +61,8 @@ class Picture:
         return int(self.photo.shape[0])
 
 
-def from_samples(samples: Samples, **more: Any) -> Picture:
-    """Make a Picture from uint8 or uint16 samples (H, W, 1 to 4 channels).
-
-    more: the fields of :class:`Picture` that the samples do not determine.
-    """
+def from_samples(samples: Samples) -> Picture:
+    """Make a Picture from uint8 or uint16 samples (H, W, 1 to 4 channels)."""
     bits = samples.dtype.itemsize * 8
     scale = np.float32(2**bits - 1)
     channels = samples.shape[2]
@@ -74,7 +71,7 @@ def from_samples(samples: Samples, **more: Any) -> Picture:
     photo = np.empty((*samples.shape[:2], 3), np.float32)
     np.divide(colour, scale, out=photo, dtype=np.float32)
     alpha = np.divide(samples[..., -1], scale, dtype=np.float32) if channels in (2, 4) else None
-    return Picture(photo, alpha, bits, grey, **more)
+    return Picture(photo, alpha, bits, grey)
 
 
 def to_samples(picture: Picture, *, bits: int, grey: bool, alpha: bool) -> Samples:

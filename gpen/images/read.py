@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -104,7 +105,8 @@ def _picture(
         dpi = dpi if all(1 <= number <= 65535 for number in dpi) else None
     if dpi is not None and orientation >= 5:
         dpi = (dpi[1], dpi[0])
-    return from_samples(upright(samples, orientation), icc=icc if fits else None, exif=exif, format=kind, dpi=dpi)
+    picture = from_samples(upright(samples, orientation))
+    return dataclasses.replace(picture, icc=icc if fits else None, exif=exif, format=kind, dpi=dpi)
 
 
 def _webp_size(data: bytes) -> tuple[int, int]:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from gpen.app import uploads
-from gpen.app.batch import BatchOutput, BatchRequest, OnProgress, run_batch
+from gpen.app.batch import BatchOutput, BatchRequest, OnBatchProgress, run_batch
 from gpen.app.engine import Engine, ModelLocator
 from gpen.app.uploads import gather
 from gpen.errors import GpenError, PhotoError
@@ -175,7 +175,7 @@ def batch_of(engine: Engine, tmp_path: Path) -> RunBatch:
         *,
         task: str = "restore",
         damage: Sequence[Path] = (),
-        on_progress: OnProgress = lambda done, text: None,
+        on_progress: OnBatchProgress = lambda done, text: None,
     ) -> BatchOutput:
         request = BatchRequest(
             task=TASKS[task],
