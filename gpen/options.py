@@ -101,8 +101,8 @@ class Options:
     precision: str = _option(
         "auto",
         "Precision",
-        "Number format of the network. auto: float32, as the models are published; bfloat16 on CPUs that are fast with "
-        "it. Smaller formats need less memory.",
+        "Number format of the model. auto: float32, as the models are published; bfloat16 on CPUs that are fast "
+        "with it. Smaller formats need less memory.",
         "model",
         choices=PRECISIONS,
         advanced=True,
@@ -110,7 +110,7 @@ class Options:
     detector: str = _option(
         "auto",
         "Face detector",
-        "Model that finds the faces. auto: of those on disk RetinaFace before YuNet, on a CPU YuNet before RetinaFace.",
+        "Model that finds the faces. auto: RetinaFace if it is on disk, else YuNet; on a CPU, YuNet first.",
         "detection",
         choices=DETECTORS,
     )
@@ -140,7 +140,7 @@ class Options:
     min_face_size: int = _option(
         0,
         "Smallest face",
-        "Skip faces whose box is narrower or lower than this many pixels of the photo.",
+        "Skip faces whose box is narrower or shorter than this many pixels of the photo.",
         "selection",
         minimum=0,
         maximum=4096,
@@ -214,8 +214,8 @@ class Options:
     identity_action: str = _option(
         "blend",
         "If a face changes too much",
-        "What to do with a face beyond the guard's limit. blend: blend in no more of it than stays within. keep: keep "
-        "the original.",
+        "What to do with a face beyond the guard's limit. blend: blend in only as much of it as stays within. "
+        "keep: keep the original.",
         "identity",
         choices=("blend", "keep"),
         advanced=True,
@@ -334,7 +334,7 @@ ALIGNED = Option(
     "aligned",
     False,
     "Aligned portrait",
-    "Each photo is one face, already cropped to a square as the network takes it. No faces are looked for.",
+    "Each photo is one face, already cropped to a square as the model takes it. No faces are looked for.",
     "alignment",
 )
 """For tasks that accept aligned portraits: it says what the photos are, not what is done to them."""

@@ -90,7 +90,7 @@ class Task:
         if asked and not (self.accepts_aligned or self.always_aligned):
             others = ", ".join(task.name for task in TASKS.values() if task.accepts_aligned)
             raise OptionError(
-                f"An aligned portrait cannot be used to {self.name}, which looks for faces in whole photos. Switch "
+                f'The task "{self.name}" looks for faces in whole photos and takes no aligned portraits. Switch '
                 f'"Aligned portrait" off; it is for: {others}.'
             )
         return self.always_aligned or asked
@@ -117,7 +117,7 @@ def register(task: Task) -> Task:
     """Add a row; ValueError where its name is taken."""
     names = {name for known in TASKS.values() for name in (known.name, *known.aliases)}
     if names.intersection((task.name, *task.aliases)):
-        raise ValueError(f"there is a task {task.name!r} already")
+        raise ValueError(f"a task named {task.name!r} already exists")
     TASKS[task.name] = task
     return task
 

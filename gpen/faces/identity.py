@@ -88,7 +88,7 @@ class GuardDecision:
     @property
     def reason(self) -> str:
         """Why the original is kept."""
-        return f"it would show another person: its identity moves by {self.distance:.2f}, more than {self.limit:g}"
+        return f"it would show another person: the cosine distance is {self.distance:.2f}, more than {self.limit:g}"
 
 
 class IdentityGuard:

@@ -73,7 +73,7 @@ def test_beyond_the_limit_the_original_is_kept():
     decision = IdentityGuard(BrightnessRecognizer(), 0.04, blend=False).judge(grey(0.5), grey(0.9), LANDMARKS, 1)
     assert decision.factor == 0
     assert decision.distance == pytest.approx(distance_of(0.5, 0.9), abs=1e-6)
-    assert decision.reason == "it would show another person: its identity moves by 0.19, more than 0.04"
+    assert decision.reason == "it would show another person: the cosine distance is 0.19, more than 0.04"
 
 
 def test_beyond_the_limit_as_much_is_blended_as_stays_within():
@@ -129,7 +129,7 @@ def test_a_guarded_restoration(passthrough_photo):
     kept = restore(photo, model, faces, guard=IdentityGuard(BrightnessRecognizer(), limit, blend=False))
     assert [face.number for face in kept.faces] == [0]
     assert [face.number for face in kept.skipped] == [1, 2]
-    assert all(face.identity > limit and "its identity moves by" in face.reason for face in kept.skipped)
+    assert all(face.identity > limit and "the cosine distance is" in face.reason for face in kept.skipped)
     assert kept.photo[y, x] == pytest.approx(photo[y, x], abs=0)
     assert kept.summary == "1 face restored, 2 skipped."
 
@@ -274,7 +274,7 @@ def test_the_report_of_the_command(arcface, tmp_path, monkeypatch, capsys):
     kept = run("kept", "--identity-guard", tight, "--identity-action", "keep")
     assert kept["faces"] == []
     assert kept["skipped"][0]["identity_distance"] == measured["identity_distance"]
-    assert "its identity moves by" in kept["skipped"][0]["why"]
+    assert "the cosine distance is" in kept["skipped"][0]["why"]
     assert "identity_distance" not in run("free")["faces"][0]
     capsys.readouterr()
 

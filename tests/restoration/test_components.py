@@ -63,7 +63,7 @@ def test_needs(task):
             )
 
         if aligned and task == "restore":
-            with pytest.raises(OptionError, match="An aligned portrait cannot be used to restore"):
+            with pytest.raises(OptionError, match='The task "restore" looks for faces in whole photos'):
                 needs()
             continue
         on = {"detector": not faces_given, "parser": parsed, "guard": guarded, "upscaler": upscaled, "damage": damaged}
