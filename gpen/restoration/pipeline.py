@@ -210,8 +210,8 @@ def check_photo(photo: FloatImage, inputs: PhotoInputs, options: Options) -> Non
     region, background = inputs.region, inputs.background
     if region is not None and region.shape != (height, width):
         raise PhotoError(
-            f"The mask of the region has the shape {region.shape}, the photo ({height}, {width}). It has to be as large "
-            "as the photo."
+            f"The mask of the region has the shape {region.shape}, the photo ({height}, {width}). It has to be as "
+            "large as the photo."
         )
     if background is not None:
         _check_background(background, height, width)
