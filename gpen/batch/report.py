@@ -9,8 +9,6 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ..atomic import make_folder, write_json
 from ..faces.drawing import NumberedFace
 from ..faces.face import Face
@@ -63,9 +61,9 @@ class PhotoResult:
             "output": str(self.job.target),
             "status": self.status.value,
             "message": self.message,
-            "faces": [_face_json(number, face) | self._guarded(number) for number, face in self.faces],
+            "faces": [_numbered(number, face) | self._guarded(number) for number, face in self.faces],
             "skipped": [
-                _face_json(left.number, left.face) | {"why": left.reason} | _moved(left.identity)
+                _numbered(left.number, left.face) | {"why": left.reason} | _moved(left.identity)
                 for left in self.skipped
             ],
             "seconds": round(self.seconds, 3),
@@ -74,9 +72,9 @@ class PhotoResult:
     @classmethod
     def from_json(cls, job: Job, content: Mapping[str, Any]) -> PhotoResult:
         """The inverse of :meth:`as_json`, for a job whose paths may have been written differently there."""
-        faces = tuple((face["number"], _face_from(face)) for face in content["faces"])
+        faces = tuple((face["number"], Face.from_json(face)) for face in content["faces"])
         skipped = tuple(
-            SkippedFace(face["number"], _face_from(face), face["why"], face.get("identity_distance"))
+            SkippedFace(face["number"], Face.from_json(face), face["why"], face.get("identity_distance"))
             for face in content["skipped"]
         )
         identities = {
@@ -134,15 +132,5 @@ def _moved(distance: float | None) -> dict[str, float]:
     return {} if distance is None else {"identity_distance": round(distance, 4)}
 
 
-def _face_json(number: int, face: Face) -> dict[str, Any]:
-    return {
-        "number": number,
-        "box": [round(v, 2) for v in face.box],
-        "score": round(face.score, 4),
-        "landmarks": [[round(float(x), 2), round(float(y), 2)] for x, y in face.landmarks],
-    }
-
-
-def _face_from(content: Mapping[str, Any]) -> Face:
-    x0, y0, x1, y1 = content["box"]
-    return Face((x0, y0, x1, y1), content["score"], np.array(content["landmarks"], float))
+def _numbered(number: int, face: Face) -> dict[str, Any]:
+    return {"number": number} | face.as_json(score_digits=4)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,3 +42,21 @@ class Face:
         corners = (np.array(self.box).reshape(2, 2) + 0.5) * factors - 0.5
         x0, y0, x1, y1 = (float(v) for v in corners.ravel())
         return Face((x0, y0, x1, y1), self.score, (self.landmarks + 0.5) * factors - 0.5)
+
+    def as_json(self, score_digits: int) -> dict[str, Any]:
+        """Box, score and landmarks as lists, in hundredths of a pixel; score_digits: decimals of the score."""
+        return {
+            "box": [_rounded(value) for value in self.box],
+            "score": _rounded(self.score, score_digits),
+            "landmarks": [[_rounded(value) for value in point] for point in self.landmarks],
+        }
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Face:
+        """The face of which :meth:`as_json` made this."""
+        x0, y0, x1, y1 = content["box"]
+        return cls((x0, y0, x1, y1), content["score"], np.array(content["landmarks"], float))
+
+
+def _rounded(value: float, digits: int = 2) -> float:
+    return round(float(value), digits) + 0.0  # turns -0.0 into 0.0

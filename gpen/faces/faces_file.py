@@ -218,18 +218,10 @@ def _photo_text(entry: PhotoFaces) -> str:
 
 
 def _face_text(face: Face) -> str:
-    points = [[_rounded(v) for v in point] for point in face.landmarks]
-    return (
-        f'        {{\n          "box": {_json([_rounded(v) for v in face.box])},\n'
-        f'          "score": {_json(_rounded(face.score))},\n'
-        f'          "landmarks": {_json(points)}\n        }}'
-    )
-
-
-def _rounded(value: float) -> float:
-    if not math.isfinite(value):
+    if not np.isfinite([*face.box, face.score, *face.landmarks.ravel()]).all():
         raise FaceError("A face's box, score or landmarks hold NaN or Inf, which a faces file cannot hold.")
-    return round(float(value), 2) + 0.0  # + 0.0 turns -0.0 into 0.0
+    lines = ",\n".join(f'          "{name}": {_json(value)}' for name, value in face.as_json(score_digits=2).items())
+    return f"        {{\n{lines}\n        }}"
 
 
 def _json(value: object) -> str:
