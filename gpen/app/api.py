@@ -77,7 +77,9 @@ def _name_parameters(function: Callable[..., Any], names: Sequence[str]) -> None
     function.__annotations__ = {}
 
 
-def control(option: Option, **more: Any) -> Any:
-    """The component that sets an option. more: arguments that every component takes, such as ``visible``."""
+def control(option: Option, *, visible: bool = True, elem_id: str | None = None) -> Any:
+    """The component that sets an option."""
     component, values = option.control()
-    return getattr(gr, component)(value=option.default, label=option.label, info=option.help, **values, **more)
+    return getattr(gr, component)(
+        value=option.default, label=option.label, info=option.help, visible=visible, elem_id=elem_id, **values
+    )
