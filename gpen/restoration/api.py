@@ -150,6 +150,8 @@ def _run(
     damage: FloatImage | None,
     arguments: TaskArguments,
 ) -> Restoration:
+    if unknown := arguments.keys() - TaskArguments.__annotations__.keys():
+        raise TypeError(f"unexpected keyword arguments: {', '.join(sorted(unknown))}")
     return run_task(
         task,
         photo,
@@ -157,7 +159,7 @@ def _run(
         Components(model=model, parser=arguments.get("parser"), guard=arguments.get("guard")),
         options,
         inputs=PhotoInputs(
-            region=arguments.get("region"),
+            region=arguments.get("region") if task.looks_for_faces else None,
             background=arguments.get("background") if task.accepts_background else None,
             damage=damage,
         ),

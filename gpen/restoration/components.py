@@ -157,7 +157,7 @@ class ComponentLoader:
 
     def complete(self, model: Model, options: Options, needs: Needs) -> Components:
         """The same around a network that is loaded already, because a host manages it."""
-        guard, problem = self._guard(options) if needs.guard else (None, "")
+        guard, problem = self.guard(options) if needs.guard else (None, "")
         return Components(
             model=model,
             detector=None if needs.detector is None else self.detector(needs.detector),
@@ -171,7 +171,8 @@ class ComponentLoader:
     def check(self, task: Task, weights: Path, options: Options, needs: Needs) -> None:
         """Raise what :meth:`load` would for files and packages that are missing or of the wrong kind.
 
-        Nothing is built, and no more than the files' tables of contents is read.
+        Nothing is built, and no more than the files' tables of contents is read. As there, a missing network of the
+        guard is not an error, and the log says what is missing.
         """
         info = inspect(weights)
         if info.is_task_known:
@@ -180,6 +181,8 @@ class ComponentLoader:
             find_detector(needs.detector, self.folders, str(self.device))
         if needs.parser:
             find_parser(self.folders)
+        if needs.guard:
+            self._find_recognizer()
         if needs.upscaler is not None:
             check_upscaler(needs.upscaler)
         if needs.damage is not None:
@@ -208,21 +211,24 @@ class ComponentLoader:
         self._hooks.before_helper()
         return self._kept("upscaler", path, lambda: load_upscaler(path, self.device, precision), precision)
 
-    def guard(self, options: Options) -> IdentityGuard | None:
-        """The guard that the options ask for; None where they ask for none, or its network is missing."""
-        return self._guard(options)[0] if options.identity_guard else None
-
-    def _guard(self, options: Options) -> tuple[IdentityGuard | None, str]:
-        try:
-            weights = find_recognizer(self.folders)
-        except GpenError as error:
-            _log.warning("The identity guard is off. %s", error)
-            return None, str(error)
+    def guard(self, options: Options) -> tuple[IdentityGuard | None, str]:
+        """The guard, with the limit and the action of the options; None and the reason if its network is missing."""
+        weights, problem = self._find_recognizer()
+        if weights is None:
+            return None, problem
         self._hooks.before_helper()
         # Only the network is kept: another limit needs no other one.
         recognizer = self._kept("recognizer", weights, lambda: FaceRecognizer(weights, str(self.device)))
         blend = options.identity_action == "blend"
         return IdentityGuard(recognizer, options.identity_guard, blend=blend), ""
+
+    def _find_recognizer(self) -> tuple[Path | None, str]:
+        """The weights of the guard's network; None and the reason, which is logged, if they cannot be used."""
+        try:
+            return find_recognizer(self.folders), ""
+        except GpenError as error:
+            _log.warning("The identity guard is off. %s", error)
+            return None, str(error)
 
     def _kept(self, kind: str, file: Path, make: Callable[[], _Component], *more: Hashable) -> _Component:
         def released() -> _Component:
@@ -243,4 +249,4 @@ def make_guard(options: Options, folders: Sequence[Path] = (), device: str = "cp
     None as well where its weights are not there or facexlib does not import, with the reason in the log: faces are
     restored without it. FaceError where there are weights that cannot be used.
     """
-    return ComponentLoader(folders, device).guard(options)
+    return ComponentLoader(folders, device).guard(options)[0] if options.identity_guard else None

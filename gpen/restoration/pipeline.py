@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import FaceError, OptionError, PhotoError
 from ..faces.align import Placement, place
-from ..faces.paste import Canvas, CropCanvas, match_colors
+from ..faces.paste import Canvas, match_colors
 from ..faces.resample import Matrix, compose, scaling
 from ..faces.source import FaceSource, FoundFace
 from ..images.picture import FloatImage, check_picture
@@ -51,17 +51,21 @@ class Keep:
 
 @dataclass(eq=False)
 class _Run:
-    """The work on one photo: what it needs, and what became of each face so far."""
+    """The work on one photo: what it needs, and which faces were skipped so far."""
 
     task: Task
     processor: FaceProcessor
     components: Components
     options: Options
     source: FaceSource
-    canvas: Canvas | CropCanvas
+    canvas: Canvas
+    """Collects the faces."""
     to_photo: Matrix
+    """Maps pixels of the canvas to pixels of the photo."""
     skipped: dict[int, str]
-    moved: dict[int, float]
+    """Why faces were skipped, by number."""
+    distances: dict[int, float]
+    """The cosine distances of the faces whose original the guard kept, by number."""
 
 
 def run_task(
@@ -104,14 +108,14 @@ def run_task(
         mask,
         sorted(restored, key=lambda face: face.number),
         [
-            SkippedFace(face.number, face.face, run.skipped[face.number], run.moved.get(face.number))
+            SkippedFace(face.number, face.face, run.skipped[face.number], run.distances.get(face.number))
             for face in sorted(found, key=lambda face: face.number)
             if face.number in run.skipped
         ],
         inputs.background is not None,
         task.done,
         processor.note(mask, options),
-        _cached_layers(run) if keep.layers and "strength" in task.options else None,
+        _cached_layers(canvas, processor, options) if keep.layers and "strength" in task.options else None,
     )
 
 
@@ -127,10 +131,10 @@ def _restored(
         face = None
         if decision is not None and decision.factor == 0:
             run.skipped[found.number] = decision.reason
-            run.moved[found.number] = decision.distance
+            run.distances[found.number] = decision.distance
         else:
-            told = () if decision is None else (decision.distance, decision.factor)
-            face = RestoredFace(found.number, found.face, placement.matrix, before, pasted, *told)
+            measured = () if decision is None else (decision.distance, decision.factor)
+            face = RestoredFace(found.number, found.face, placement.matrix, before, pasted, *measured)
             restored.append(face if keep.crops else replace(face, before=None, after=None))
         if on_progress is not None and on_progress(chosen.index(found) + 1, len(chosen), face) is False:
             break
@@ -177,7 +181,7 @@ def _placement(run: _Run, found: FoundFace, photo: FloatImage) -> Placement:
 def _paste(
     run: _Run, crop: FloatImage, before: FloatImage, placement: Placement
 ) -> tuple[FloatImage, GuardDecision | None]:
-    """Paste a crop and return it as it was pasted, with what the identity guard says; nothing where that keeps it."""
+    """Paste a crop; returns it as it was pasted, and the decision of the identity guard, None without one."""
     processor, options = run.processor, run.options
     guard = run.components.guard if "identity_guard" in run.task.options else None
     to_crop = compose(scaling(crop.shape[0] / placement.size), compose(placement.matrix, run.to_photo))
@@ -196,11 +200,13 @@ def _paste(
     return crop, decision
 
 
-def _cached_layers(run: _Run) -> CachedLayers:
-    def note(mask: FloatImage, strength: float) -> str:
-        return run.processor.note(mask, replace(run.options, strength=strength))
+def _cached_layers(canvas: Canvas, processor: FaceProcessor, options: Options) -> CachedLayers:
+    """Holds on to the arguments only: the network must not stay in memory for as long as a result does."""
 
-    return CachedLayers(run.canvas.blend, note, run.canvas.nbytes)
+    def note(mask: FloatImage, strength: float) -> str:
+        return processor.note(mask, replace(options, strength=strength))
+
+    return CachedLayers(canvas.blend, note, canvas.nbytes)
 
 
 def check_photo(photo: FloatImage, inputs: PhotoInputs, options: Options) -> None:

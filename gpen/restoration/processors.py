@@ -25,10 +25,10 @@ from ..options import Options
 _LUMA = BT601_LUMA.astype(np.float32)
 
 _PREFERENCE = 8
-"""How decidedly the nearest of several faces fills in damage that all reach: the power of its nearness."""
+"""Exponent of nearness: how strongly the nearest face prevails where several reach the same damage."""
 
 _SMALLEST_FEATHER = 1.0
-"""Pixels. Less would leave the stairs of the mask's own pixels."""
+"""In pixels. A narrower edge would show the pixels of the mask as steps."""
 
 
 class Parser(Protocol):
@@ -58,17 +58,17 @@ class FaceProcessor:
     """
 
     def __init__(self, photo: FloatImage, inputs: PhotoInputs) -> None:
-        self._inputs = inputs
+        self._background = inputs.background
 
     @property
     def post_blend(self) -> PostBlend | None:
         """What changes the pixels that faces were pasted over once more."""
         return None
 
-    def canvas(self, photo: FloatImage, options: Options) -> Canvas | CropCanvas:
+    def canvas(self, photo: FloatImage, options: Options) -> Canvas:
         """What the faces are pasted into: the background, or the photo enlarged."""
-        background = self._inputs.background
-        return Canvas(enlarge(photo, options.upscale) if background is None else background, self.post_blend)
+        under = enlarge(photo, options.upscale) if self._background is None else self._background
+        return Canvas(under, self.post_blend)
 
     def crop_source(self, photo: FloatImage) -> FloatImage:
         """The picture (H, W, 3) that crops are taken from."""

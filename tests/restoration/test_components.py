@@ -275,7 +275,7 @@ def test_a_missing_recognizer_turns_the_guard_off_with_the_reason(tmp_path, weig
     assert loaded.guard is None
     assert "is not on this computer" in loaded.guard_problem
     assert caplog.records[0].getMessage() == f"The identity guard is off. {loaded.guard_problem}"
-    assert loader.guard(options) is None
+    assert make_guard(options, [tmp_path]) is None
     assert make_guard(Options(), [tmp_path]) is None
 
 
@@ -319,17 +319,20 @@ def test_a_check_loads_nothing(tmp_path, weights, helper_weights, detector_weigh
         (Needs(parser=True), FilesError, "parsenet"),
         (Needs(upscaler=Path("lost.pth")), CheckpointError, r"lost\.pth"),
         (Needs(damage=Path("lost.png")), PhotoError, r"lost\.png"),
-        # Faces are restored without a guard.
-        (Needs(guard=True), None, ""),
     ],
 )
 def test_a_check_refuses_missing_files(tmp_path, weights, needs, error, says):
     loader = ComponentLoader([tmp_path], "cpu")
-    if error is None:
-        loader.check(INPAINT, weights, Options(), needs)
-        return
     with pytest.raises(error, match=says):
         loader.check(INPAINT, weights, Options(), needs)
+
+
+@pytest.mark.usefixtures("nothing_loads")
+def test_a_check_says_why_faces_are_restored_without_a_guard(tmp_path, weights, caplog):
+    options = Options(identity_guard=0.3)
+    with caplog.at_level(logging.WARNING):
+        ComponentLoader([tmp_path], "cpu").check(RESTORE, weights, options, Needs(guard=True))
+    assert "The identity guard is off." in caplog.text
 
 
 @pytest.mark.usefixtures("nothing_loads")

@@ -49,6 +49,11 @@ def test_no_face_leaves_the_photo_unchanged_and_says_so(photo: FloatImage, passt
     assert "No face was found" in restoration.summary
 
 
+def test_unknown_arguments_are_refused(photo: FloatImage, passthrough: Model) -> None:
+    with pytest.raises(TypeError, match="keep_crop"):
+        restore(photo, passthrough, [], keep_crop=False)
+
+
 def test_the_input_is_not_changed(photo: FloatImage, make_model: Any, three: list[Face]) -> None:
     before = photo.copy()
     restoration = restore(photo, make_model(color_bias=(0.3, 0, 0)), three)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Callable
 
 import numpy as np
@@ -92,3 +94,13 @@ def test_without_layers_with_strength_is_an_error(run_case: Callable[..., Restor
 def test_the_old_name_still_works(run_case: Callable[..., Restoration]) -> None:
     kept = run_case("colorize, aligned", 1.0, keep_layers=True)
     assert np.array_equal(kept.at(0.5).photo, kept.with_strength(0.5).photo)
+
+
+def test_kept_layers_do_not_keep_the_network(make_model: MakeModel) -> None:
+    photo, model = np.full((256, 256, 3), 0.4, np.float32), make_model(256, "colorize")
+    network = weakref.ref(model.network)
+    kept = run("colorize", photo, model, None, keep_layers=True)
+    del model
+    gc.collect()
+    assert network() is None
+    assert kept.with_strength(0.5).faces
