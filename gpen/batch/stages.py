@@ -237,7 +237,7 @@ def _failed(job: Job, error: Exception, seconds: float) -> PhotoResult:
     else:
         # A bug of ours must not stop a batch of thousands of photos.
         _log.info("%s", job.photo.path, exc_info=error)
-        why = f"Unexpected {type(error).__name__}: {error}. The log says more; please report this as a bug."
+        why = f"Unexpected {type(error).__name__}: {error}. The log (INFO) says more; please report this as a bug."
     return PhotoResult(job, Status.FAILED, why, seconds)
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from ..images.picture import FloatImage
 from .face import Face
@@ -84,7 +85,8 @@ def _skipped(
     return reasons
 
 
-def _ranges(numbers: Collection[int]) -> str:
+@lru_cache(maxsize=1)  # there may be a million numbers, and a skipped face in every frame
+def _ranges(numbers: frozenset[int]) -> str:
     """Numbers as a user writes them, such as "0,2,5-7"."""
     runs: list[list[int]] = []
     for number in sorted(numbers):
