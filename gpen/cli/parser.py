@@ -186,7 +186,7 @@ def _add_download(commands: Any) -> None:
 
 
 def _add_app(commands: Any) -> None:
-    parser = _command(commands, "app", "serve a page for the browser, on this computer only", "app")
+    parser = _command(commands, "app", "open the app in your browser", "app")
     parser.add_argument("--port", type=port, metavar="N", help="port (default: the first free one from 7860 on)")
     parser.add_argument(
         "--max-upload-mb",
