@@ -137,7 +137,7 @@ def describe(names: Set[str]) -> str | None:
 
 
 def _find(names: Set[str]) -> _Kind | None:
-    for foreign in _KINDS:
-        if all(any(re.match(pattern, name) for name in names) for pattern in foreign.patterns):
-            return foreign
+    for kind in _KINDS:
+        if all(any(re.match(pattern, name) for name in names) for pattern in kind.patterns):
+            return kind
     return None

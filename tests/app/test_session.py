@@ -194,7 +194,7 @@ class SameVector:
         return np.array([1.0, 0.0], np.float32)
 
 
-def test_only_listed_models_are_session(engine: Engine, session: PhotoSession, weights: Path) -> None:
+def test_only_listed_models_are_loaded(engine: Engine, session: PhotoSession, weights: Path) -> None:
     for name in (str(weights / "small.pth"), "../small.pth", "/etc/passwd", YUNET):
         with pytest.raises(FilesError, match="is not a model for this task"):
             restore(engine, session, model=name)

@@ -106,7 +106,7 @@ def test_faces_are_ordered_and_the_photo_is_not_changed():
     assert np.array_equal(photo, PHOTO)
 
 
-def test_errors():
+def test_missing_faces_a_missing_parser_and_a_wrong_photo_are_refused():
     with pytest.raises(FaceError, match="No face was found"):
         compare(PHOTO, [Fake()], given([]))
     with pytest.raises(OptionError, match="needs a face parser"):
