@@ -106,6 +106,16 @@ def test_the_largest_face_is_chosen_for_the_whole_clip(restore, frames, tmp_path
     assert {face["number"] for entry in entries(report).values() for face in entry["faces"]} == {0, 1}
 
 
+def test_listed_faces_are_restored_whatever_their_score(restore, frames, tmp_path, one_face):
+    face = one_face(60, 44, 46)
+    for number in range(1, COUNT + 1):
+        frames.set_faces(f"frame{number}.png", [Face(face.box, 0.1, face.landmarks)])
+    report = tmp_path / "r.json"
+    threshold = ["--detection-threshold", "0.9"]
+    assert restore(frames.folder, "-o", tmp_path / "out", "--video", *threshold, "--report", report).code == 0
+    assert [len(entry["faces"]) for entry in entries(report).values()] == [1] * COUNT
+
+
 def test_resuming_restores_the_rest_as_a_whole_run_does(restore, frames, tmp_path):
     first, second = tmp_path / "first", tmp_path / "second"
     assert restore(frames.folder, "-o", first, "--video").code == 0

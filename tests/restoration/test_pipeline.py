@@ -11,11 +11,12 @@ from gpen import restore as exported
 from gpen.errors import GpenError, OptionError, PhotoError
 from gpen.faces.align import TEMPLATES
 from gpen.faces.face import Face
+from gpen.faces.select import FaceChoice
 from gpen.images.picture import FloatImage
 from gpen.images.resize import enlarge
 from gpen.options import Options
 from gpen.restoration import pipeline
-from gpen.restoration.api import restore
+from gpen.restoration.api import face_choice, restore
 from gpen.restoration.result import RestoredFace
 from gpen.weights.checkpoint import Model
 from tests.restoration import checks
@@ -105,6 +106,12 @@ def test_only_chosen_faces_are_touched(photo: FloatImage, make_model: Any, three
     assert changed.min() > 130
     assert changed.max() < 290
     assert restoration.summary == "1 face restored, 2 skipped."
+
+
+def test_the_options_choose_among_faces() -> None:
+    options = Options(only_faces=" 0,2-3", min_face_size=25, select="largest", detection_threshold=0.9)
+    assert face_choice(options) == FaceChoice(numbers=frozenset({0, 2, 3}), min_size=25, select="largest")
+    assert face_choice(Options()) == FaceChoice()
 
 
 def test_a_region_restricts_the_faces(photo: FloatImage, passthrough: Model, three: list[Face]) -> None:
