@@ -71,6 +71,11 @@ class Task:
     """Name of the example workflow for ComfyUI."""
 
     @property
+    def input(self) -> str:
+        """One of ``inputs``, such as "photo"."""
+        return self.inputs.removesuffix("s")
+
+    @property
     def looks_for_faces(self) -> bool:
         """Whether faces are detected, given or chosen at all."""
         return not self.always_aligned

@@ -29,7 +29,7 @@ def add_endpoints(actions: Actions, in_turn: dict[str, Any]) -> None:
 
 def _add(actions: Actions, task: Task, *, many: bool, in_turn: dict[str, Any]) -> None:
     options = [name for name in task.options if name not in ("max_megapixels", *FRAME_OPTIONS)]
-    what = task.inputs if many else task.inputs.removesuffix("s")
+    what = task.inputs if many else task.input
     inputs = {"photos" if many else "photo": _file(f"The {what}, or zips of them" if many else f"The {what}", many)}
     inputs["weights"] = gr.Textbox("", label="Name of a model file; empty: the default one", visible=False)
     if task.needs_damage_mask:

@@ -284,7 +284,7 @@ def _for_task(name: str) -> list[Any]:
         damage,  # of many
         *(gr.update(visible=preset.task is task) for preset in PRESETS.values()),
         gr.update(value=task.label),
-        gr.update(label=task.inputs.removesuffix("s").capitalize()),
+        gr.update(label=task.input.capitalize()),
     ]
 
 

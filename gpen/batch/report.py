@@ -28,11 +28,6 @@ class Status(Enum):
     FAILED = "failed"
     """No result was made; the message says why."""
 
-    @property
-    def is_finished(self) -> bool:
-        """Whether a result was made."""
-        return self in (Status.DONE, Status.UNCHANGED)
-
 
 @dataclass(frozen=True, eq=False)
 class PhotoResult:
@@ -63,7 +58,7 @@ class PhotoResult:
             "message": self.message,
             "faces": [_numbered(number, face) | self._guarded(number) for number, face in self.faces],
             "skipped": [
-                _numbered(left.number, left.face) | {"why": left.reason} | _moved(left.identity)
+                _numbered(left.number, left.face) | {"why": left.reason} | _distance(left.identity)
                 for left in self.skipped
             ],
             "seconds": round(self.seconds, 3),
@@ -89,7 +84,7 @@ class PhotoResult:
         if number not in self.identities:
             return {}
         distance, share = self.identities[number]
-        return _moved(distance) | {"share": round(share, 3)}
+        return _distance(distance) | {"share": round(share, 3)}
 
 
 def write_report(
@@ -128,7 +123,7 @@ def _earlier_entries(path: Path) -> dict[str, dict[str, Any]]:
         return {}
 
 
-def _moved(distance: float | None) -> dict[str, float]:
+def _distance(distance: float | None) -> dict[str, float]:
     return {} if distance is None else {"identity_distance": round(distance, 4)}
 
 

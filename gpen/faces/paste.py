@@ -162,11 +162,6 @@ class CropCanvas(Canvas):
         super().__init__(photo)
         self._crop: FloatImage | None = None
 
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the photo and the crop."""
-        return self._photo.nbytes + (0 if self._crop is None else self._crop.nbytes)
-
     def add(
         self,
         crop: FloatImage,

@@ -187,7 +187,7 @@ def face_source(
     None, or ``aligned``: the photo is one face. OptionError where the task has to find faces.
     """
     if task.always_aligned:
-        return WholePhoto(f"A {task.inputs.removesuffix('s')}")
+        return WholePhoto(f"A {task.input}")
     if detector is None or aligned:
         return WholePhoto()
     if isinstance(detector, Sequence):

@@ -196,8 +196,10 @@ def frame_host(model: ManagedModel) -> FrameHost:
 
 def faces_of(image: Tensor, detector: FaceDetector | None, options: Options, region: Tensor | None) -> FoundFaces:
     """Find and choose the faces of each frame; detector: None for the automatic choice."""
-    detector = detector or detector_of("auto")
-    make_room()
+    if detector is None:
+        detector = detector_of("auto")  # which makes room by itself
+    else:
+        make_room()
     return find_faces(image, detector, options, region, Progress())
 
 
