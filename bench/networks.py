@@ -86,27 +86,34 @@ def bare(size: int, dtype: str) -> Measure:
 
 
 def export(weights: str, size: int, graph: str) -> Measure:
-    """Writes the textbook formulation as an ONNX file, constants folded."""
+    """Writes the textbook formulation as an ONNX file."""
     import torch
 
     network, x = _textbook(weights, size), torch.from_numpy(picture(size))
 
     def measure() -> dict[str, Any]:
-        with warnings.catch_warnings():
-            # Shapes become constants, and the exporter is the older one, which made the graphs in circulation.
-            warnings.simplefilter("ignore")
-            torch.onnx.export(
-                network,
-                (x,),
-                graph,
-                input_names=["input"],
-                output_names=["output"],
-                opset_version=OPSET,
-                dynamo=False,
-            )
+        export_graph(network, x, Path(graph))
         return {"bytes": Path(graph).stat().st_size}
 
     return measure
+
+
+def export_graph(network: Any, x: Any, path: Path) -> None:
+    """Write a network as an ONNX file for inputs like ``x``; constants are folded."""
+    import torch
+
+    with warnings.catch_warnings():
+        # Shapes become constants, and the exporter is the older one, which made the graphs in circulation.
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            network,
+            (x,),
+            str(path),
+            input_names=["input"],
+            output_names=["output"],
+            opset_version=OPSET,
+            dynamo=False,
+        )
 
 
 def _textbook(weights: str, size: int) -> Any:

@@ -14,12 +14,12 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from gpen.network.cuda_graph import SWITCH, RepeatedCalls, can_record, weights_state
+from gpen.network.cuda_graph import SWITCH, RepeatedCalls, can_record
+from gpen.network.derived import weights_state
 from gpen.network.gpen import GPEN
 from gpen.network.spec import Spec
 
 SPEC = Spec(64, 64, 1, 0.125)
-needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
 
 
 def random_network(spec: Spec = SPEC) -> GPEN:
@@ -354,7 +354,7 @@ def test_recording_can_be_disabled(monkeypatch):
     assert not can_record(cuda, 1000)
 
 
-@needs_cuda
+@pytest.mark.cuda
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("size", [256, 512])
 def test_on_a_gpu_a_graph_returns_what_calls_return(dtype, size):
@@ -366,7 +366,7 @@ def test_on_a_gpu_a_graph_returns_what_calls_return(dtype, size):
     assert network.repeated_calls.recording is not None
 
 
-@needs_cuda
+@pytest.mark.cuda
 def test_on_a_gpu_a_network_moved_away_and_back_is_recorded_again():
     network = random_network(Spec(256, 256)).to("cuda")
     x = pictures(1, 1, 256).to("cuda")
