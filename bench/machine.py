@@ -9,7 +9,7 @@ import platform
 import subprocess
 from pathlib import Path
 
-from .gpu import name as gpu_name
+from .gpu_check.device import gpu_name
 from .measure import threads
 from .worker import ROOT
 
@@ -21,8 +21,6 @@ BFLOAT16 = ("avx512_bf16", TILES)
 
 def machine() -> dict[str, str | int]:
     """Processor, memory, device and versions."""
-    packages = ("torch", "onnxruntime", "numpy", "opencv-python")
-    versions = {name: importlib.metadata.version(name) for name in packages}
     return {
         "processor": _processor(),
         "abilities": ", ".join(name for name in ("avx2", "avx512f", *BFLOAT16) if name in _abilities()),
@@ -30,8 +28,18 @@ def machine() -> dict[str, str | int]:
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30),
         "gpu": gpu_name() or "none",
         "system": f"{platform.system()} {platform.machine()}",
-        "python": platform.python_version(),
-    } | versions
+    } | versions("torch", "onnxruntime", "numpy", "opencv-python")
+
+
+def versions(*packages: str) -> dict[str, str]:
+    """The versions of Python and of these packages; "none" where one is not installed."""
+    found = {"python": platform.python_version()}
+    for package in packages:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            found[package] = "none"
+    return found
 
 
 def has_bfloat16() -> bool:
@@ -45,7 +53,9 @@ def has_bfloat16_tiles() -> bool:
 
 
 def revision() -> str:
-    """The measured commit, with a plus if ``gpen/`` has uncommitted changes."""
+    """The measured commit, with a plus if ``gpen/`` has uncommitted changes; "unknown" in a copy without Git."""
+    if not (ROOT / ".git").exists():
+        return "unknown"
     commit = _git("rev-parse", "--short=10", "HEAD")
     return commit + ("+" if _git("status", "--porcelain", "gpen") else "")
 
