@@ -15,8 +15,7 @@ FloatImage = npt.NDArray[np.float32]
 Samples = npt.NDArray[Any]
 """uint8 or uint16 (H, W, channels): grey, grey + alpha, RGB or RGBA."""
 
-# Samples converted at a time, so that temporaries stay small.
-_BLOCK = 1 << 22
+_BLOCK = 1 << 18  # samples converted at a time: few enough for the temporaries to stay in the cache of a core
 BT601_LUMA = np.array([0.299, 0.587, 0.114])
 """Weights of red, green and blue in the luma of ITU-R BT.601; their sum is 1, so greys are unchanged."""
 
@@ -88,7 +87,9 @@ def to_samples(picture: Picture, *, bits: int, grey: bool, alpha: bool) -> Sampl
         block = slice(start, start + rows)
         colour: npt.NDArray[Any] = picture.photo[block]
         if grey:
-            colour = (colour @ BT601_LUMA)[..., None]
+            # Not as a matrix product: NumPy's BLAS would wake threads of its own, beside PyTorch's.
+            red, green, blue = (colour[..., channel] * weight for channel, weight in enumerate(BT601_LUMA))
+            colour = (red + green + blue)[..., None]
         samples[block, :, :colours] = _rounded(colour, top)
         if alpha:
             assert picture.alpha is not None
@@ -115,5 +116,7 @@ def _rounded(values: npt.NDArray[Any], top: int) -> npt.NDArray[np.floating[Any]
     if not np.isfinite(values).all():
         raise ValueError("it holds NaN or Inf")
     # Clipped first: a float beyond the range of the integer type would wrap.
-    whole: npt.NDArray[np.floating[Any]] = np.rint(np.clip(values, 0, 1) * top)
+    whole: npt.NDArray[np.floating[Any]] = np.clip(values, 0, 1)
+    whole *= top
+    np.rint(whole, out=whole)
     return whole

@@ -9,14 +9,12 @@ import os
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ..atomic import atomic_path
 from ..errors import PhotoError
 from . import pillow
 from .exif import sized_exif
 from .picture import Picture, Samples, to_samples
-from .png import encode_16
+from .png import encode_png
 from .tiff import encode_tiff
 
 _FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF"}
@@ -98,13 +96,17 @@ def _samples(path: Path, picture: Picture, kind: str) -> Samples:
 
 def encode(samples: Samples, picture: Picture, kind: str, exif: bytes | None, quality: int) -> bytes:
     """Encode in memory: Pillow and tifffile hide why writing to a file failed."""
+    if kind == "TIFF":
+        return encode_tiff(samples, picture.icc, exif, picture.dpi)
+    if kind == "PNG":
+        return encode_png(samples, picture.icc, exif, picture.dpi)
+    return _with_pillow(samples, picture, kind, exif, quality)
+
+
+def _with_pillow(samples: Samples, picture: Picture, kind: str, exif: bytes | None, quality: int) -> bytes:
     from PIL import Image
 
     icc, dpi = picture.icc, picture.dpi
-    if kind == "TIFF":
-        return encode_tiff(samples, icc, exif, dpi)
-    if samples.dtype == np.uint16:
-        return encode_16(samples, icc, exif, dpi)
     image = Image.fromarray(samples[..., 0] if samples.shape[2] == 1 else samples)
     if kind == "WEBP" and icc and pillow.profile_space(icc) == b"GRAY":
         image, icc = _grey_to_srgb(image, icc), None
@@ -114,11 +116,11 @@ def encode(samples: Samples, picture: Picture, kind: str, exif: bytes | None, qu
         exif = None
     if exif:
         options["exif"] = b"Exif\0\0" + exif
-    if dpi:
-        options["dpi"] = tuple(map(round, dpi)) if kind == "JPEG" else dpi
     if kind == "JPEG":
         options |= {"quality": quality, "subsampling": 0}
-    elif kind == "WEBP":
+        if dpi:
+            options["dpi"] = tuple(map(round, dpi))
+    else:
         options |= {"quality": quality, "lossless": quality == 100, "exact": True}
     packed = io.BytesIO()
     image.save(packed, kind, **options)
