@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-import math
-from collections.abc import Iterator
+import logging
+from collections.abc import Callable, Iterator
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from .errors import GpenError
 from .wording import first_line
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
+FIRST_FAST_IN_FLOAT16 = (7, 0)
+"""The compute capability of Volta, the first NVIDIA GPUs with matrix units for float16."""
+
 # CUDA, ROCm, XPU and MPS; PyTorch's CPU allocator on Linux and on Windows; cuBLAS; DirectML.
 _SIGNS = ("out of memory", "can't allocate memory", "not enough memory", "_alloc_failed", "not enough gpu video memory")
+_log = logging.getLogger(__name__)
 
 
 def pick_device(name: str = "auto") -> torch.device:
@@ -38,10 +42,13 @@ def pick_device(name: str = "auto") -> torch.device:
 def pick_dtype(precision: str, device: torch.device) -> torch.dtype:
     """The dtype that option "precision" names.
 
-    "auto": float32, as the weights are published, but bfloat16 on CPUs with AMX.
+    "auto": float16 on NVIDIA GPUs of compute capability 7.0 or higher, bfloat16 on CPUs with AMX; elsewhere float32, as
+    the weights are published.
     """
     if precision != "auto":
         return DTYPES[precision]
+    if _is_fast_in_float16(device):
+        return torch.float16
     return torch.bfloat16 if device.type == "cpu" and _cpu_has_bfloat16_tiles() else torch.float32
 
 
@@ -61,6 +68,18 @@ def _best_device() -> torch.device:
     if torch.backends.mps.is_available():
         return torch.device("mps")
     return torch.device("cpu")
+
+
+def _is_fast_in_float16(device: torch.device) -> bool:
+    """Whether the device is an NVIDIA GPU with matrix units for float16.
+
+    ROCm and ZLUDA present AMD GPUs as CUDA devices, with a compute capability that says nothing about float16.
+    """
+    # Where CUDA is missing, loading the network says so.
+    if device.type != "cuda" or torch.version.hip is not None or not torch.cuda.is_available():
+        return False
+    is_zluda = "ZLUDA" in torch.cuda.get_device_name(device)
+    return not is_zluda and torch.cuda.get_device_capability(device) >= FIRST_FAST_IN_FLOAT16
 
 
 def _cpu_has_bfloat16_tiles() -> bool:
@@ -89,17 +108,86 @@ def without_autocast(device: torch.device) -> Iterator[None]:
         yield
 
 
-def check_finite(values: Tensor, title: str, dtype: torch.dtype) -> None:
-    """Raise GpenError if a network's output holds NaN or Inf.
+@contextlib.contextmanager
+def exact_float32(device: torch.device) -> Iterator[None]:
+    """Multiply float32 matrices in float32, whatever the host chose.
 
-    title: names the network in the error. dtype: what it computed in.
+    Autocast and TensorFloat-32, which a host may have enabled, round the factors to 8 or 11 bits.
     """
-    if not all(math.isfinite(bound) for bound in values.aminmax()):
-        raise GpenError(
-            f"{title} returned NaN or Inf. "
-            + (
-                "The model file is damaged: get it again."
-                if dtype == torch.float32
-                else f"It computed in {dtype}: use the precision fp32."
-            )
+    with without_autocast(device):
+        if device.type != "cuda":
+            yield
+            return
+        matmul = torch.backends.cuda.matmul
+        # PyTorch 2.9 renamed the setting, and refuses to mix the two names.
+        name, exact = ("fp32_precision", "ieee") if hasattr(matmul, "fp32_precision") else ("allow_tf32", False)
+        before = getattr(matmul, name)
+        setattr(matmul, name, exact)
+        try:
+            yield
+        finally:
+            setattr(matmul, name, before)
+
+
+def to_float32(network: nn.Module) -> None:
+    """As :func:`change_dtype`, to float32."""
+    change_dtype(network, torch.float32)
+
+
+def finite_output(
+    call: Callable[[], Tensor], network: nn.Module, title: str, widen: Callable[[nn.Module], None] = to_float32
+) -> Tensor:
+    """The output of ``call``, which runs ``network``.
+
+    If it holds NaN or Inf in a dtype below float32, ``widen`` converts the network, for good, and it is called once
+    more; the log says so. Its weights stay those that it has, rounded to the dtype before.
+
+    title: names the network in messages. GpenError if the second output, or one in float32, is not finite either.
+    """
+    values, dtype = call(), _dtype_of(network)
+    if _is_finite(values):
+        return values
+    if dtype != torch.float32:
+        del values
+        widen(network)
+        _log.warning(
+            "%s returned NaN or Inf in %s; it continues in %s.",
+            title,
+            dtype_name(dtype),
+            dtype_name(_dtype_of(network)),
         )
+        values, dtype = call(), _dtype_of(network)
+        if _is_finite(values):
+            return values
+    if dtype == torch.float32:
+        raise GpenError(f"{title} returned NaN or Inf. The model file is damaged: get it again.")
+    raise GpenError(
+        f"{title} returned NaN or Inf. It computed in {dtype_name(dtype)}, because memory ran out in float32. Close "
+        "other programs that use it, or choose a smaller network."
+    )
+
+
+def change_dtype(network: nn.Module, dtype: torch.dtype) -> None:
+    """Convert a network in place. If memory runs out, it is left as it was, and PyTorch's error propagates."""
+    before = _dtype_of(network)
+    # Some hosts call us in inference mode, in which weights would become tensors of that mode.
+    with torch.inference_mode(False):
+        try:
+            network.to(dtype)
+        except Exception:
+            network.to(before)
+            raise
+
+
+def dtype_name(dtype: torch.dtype) -> str:
+    """The name of a dtype, such as "float16"."""
+    return str(dtype).removeprefix("torch.")
+
+
+def _dtype_of(network: nn.Module) -> torch.dtype:
+    return next(network.parameters()).dtype
+
+
+def _is_finite(values: Tensor) -> bool:
+    # One transfer from the device, of one byte.
+    return bool(torch.stack(values.aminmax()).isfinite().all())

@@ -101,8 +101,9 @@ class Options:
     precision: str = _option(
         "auto",
         "Precision",
-        "Number format of the model. auto: float32, as the models are published; bfloat16 on CPUs that are fast "
-        "with it. Smaller formats need less memory.",
+        "Number format of the model. auto: float16 on NVIDIA GPUs of compute capability 7 (RTX) or higher, bfloat16 on "
+        "CPUs that are fast with it, else float32. Smaller formats need less memory; a model whose values exceed their "
+        "range continues in float32.",
         "model",
         choices=PRECISIONS,
         advanced=True,

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import logging
+
 import pytest
 import torch
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from gpen.device import is_out_of_memory, pick_device, pick_dtype
+from gpen.device import change_dtype, finite_output, is_out_of_memory, pick_device, pick_dtype
 from gpen.errors import GpenError
 from tests.memory_errors import OUT_OF_MEMORY
 
@@ -45,13 +49,43 @@ def test_an_unusable_device_is_refused(name):
     assert "\n" not in text
 
 
-@pytest.mark.parametrize("device", ["cpu", "cuda", "mps"])
+@pytest.mark.parametrize("device", ["cpu", "cuda", "mps", "xpu"])
 def test_precisions(monkeypatch, device):
     has_tiles(monkeypatch, False)
+    has_gpu(monkeypatch, available=False)
     where = torch.device(device)
     assert pick_dtype("auto", where) == pick_dtype("fp32", where) == torch.float32
     assert pick_dtype("bf16", where) == torch.bfloat16
     assert pick_dtype("fp16", where) == torch.float16
+
+
+def has_gpu(monkeypatch, name="NVIDIA GeForce RTX 2060", capability=(7, 5), hip=None, available=True):
+    """Let PyTorch see this GPU as the device 1."""
+
+    def of_device(value):
+        return lambda device: value if device == torch.device("cuda", 1) else pytest.fail(str(device))
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: available)
+    monkeypatch.setattr(torch.version, "hip", hip)
+    monkeypatch.setattr(torch.cuda, "get_device_name", of_device(name))
+    monkeypatch.setattr(torch.cuda, "get_device_capability", of_device(capability))
+
+
+@pytest.mark.parametrize(
+    ("gpu", "expected"),
+    [
+        ({"capability": (6, 1)}, torch.float32),
+        ({"capability": (7, 0)}, torch.float16),
+        ({"capability": (9, 0)}, torch.float16),
+        ({"capability": (12, 0)}, torch.float16),
+        ({"capability": (11, 0), "hip": "6.4"}, torch.float32),
+        ({"capability": (8, 6), "name": "AMD Radeon RX 6800 [ZLUDA]"}, torch.float32),
+    ],
+)
+def test_auto_is_float16_on_nvidia_gpus_with_matrix_units_for_it(monkeypatch, gpu, expected):
+    has_gpu(monkeypatch, **gpu)
+    assert pick_dtype("auto", torch.device("cuda", 1)) == expected
+    assert pick_dtype("fp32", torch.device("cuda", 1)) == torch.float32
 
 
 def has_tiles(monkeypatch, there: bool) -> None:
@@ -62,7 +96,7 @@ def test_cpus_that_are_fast_in_bfloat16_use_it(monkeypatch):
     has_tiles(monkeypatch, True)
     assert pick_dtype("auto", torch.device("cpu")) == torch.bfloat16
     assert pick_dtype("fp32", torch.device("cpu")) == torch.float32
-    assert pick_dtype("auto", torch.device("cuda")) == torch.float32
+    assert pick_dtype("auto", torch.device("mps")) == torch.float32
 
 
 def test_avx512_bf16_without_amx_is_not_enough(monkeypatch):
@@ -74,3 +108,94 @@ def test_avx512_bf16_without_amx_is_not_enough(monkeypatch):
 def test_pytorch_too_old_to_report_amx(monkeypatch):
     monkeypatch.delattr(torch.cpu, "_is_amx_tile_supported", raising=False)
     assert pick_dtype("auto", torch.device("cpu")) == torch.float32
+
+
+class Doubling(nn.Module):
+    """Doubles numbers in its dtype."""
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.tensor([2.0], dtype=dtype))
+        self.calls: list[torch.dtype] = []
+
+    def forward(self, x):
+        self.calls.append(self.weight.dtype)
+        return (x.to(self.weight.dtype) * self.weight).float()
+
+
+TOO_LARGE = torch.tensor([1.0, 40000.0])  # for float16, when it is doubled
+
+
+def test_a_finite_output_costs_one_call_and_one_transfer():
+    network = Doubling(torch.float16)
+    transfers = []
+
+    class Watch(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            if func is torch.ops.aten._local_scalar_dense.default:
+                transfers.append(func)
+            return func(*args, **(kwargs or {}))
+
+    with Watch():
+        out = finite_output(lambda: network(torch.tensor([[1.0, -3.0]])), network, "tiny.pth")
+    assert torch.equal(out, torch.tensor([[2.0, -6.0]]))
+    assert network.calls == [torch.float16]
+    assert len(transfers) == 1
+
+
+@pytest.mark.parametrize("inference", [False, True])
+def test_an_output_beyond_float16_is_computed_in_float32_from_then_on(caplog, inference):
+    network = Doubling(torch.float16)
+    with torch.inference_mode(inference):
+        for _ in range(2):
+            out = finite_output(lambda: network(TOO_LARGE), network, "tiny.pth")
+            assert torch.equal(out, 2 * TOO_LARGE)
+    assert network.calls == [torch.float16, torch.float32, torch.float32]
+    assert not network.weight.is_inference()
+    assert [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING] == [
+        "tiny.pth returned NaN or Inf in float16; it continues in float32."
+    ]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize(("dtype", "calls"), [(torch.float32, 1), (torch.bfloat16, 2), (torch.float16, 2)])
+def test_what_is_not_finite_in_float32_either_is_a_damaged_file(value, dtype, calls):
+    network = Doubling(dtype)
+    with pytest.raises(GpenError) as caught:
+        finite_output(lambda: network(torch.tensor([1.0, value])), network, "tiny.pth")
+    assert str(caught.value) == "tiny.pth returned NaN or Inf. The model file is damaged: get it again."
+    assert len(network.calls) == calls
+
+
+def test_what_is_not_finite_where_float32_does_not_fit():
+    network = Doubling(torch.float16)
+    with pytest.raises(GpenError, match="It computed in bfloat16, because memory ran out in float32") as caught:
+        finite_output(
+            lambda: network(torch.tensor([float("nan")])),
+            network,
+            "tiny.pth",
+            lambda net: change_dtype(net, torch.bfloat16),
+        )
+    assert network.calls == [torch.float16, torch.bfloat16]
+    assert "damaged" not in str(caught.value)
+
+
+def test_a_network_that_runs_out_of_memory_while_it_is_converted_stays_as_it_was(monkeypatch):
+    network = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2)).requires_grad_(False).half()
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    to = torch.Tensor.to
+    converted = []
+
+    def limited(tensor, *args, **kwargs):
+        if torch.float32 in args:
+            converted.append(tensor)
+            if len(converted) == 3:
+                raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+        return to(tensor, *args, **kwargs)
+
+    monkeypatch.setattr(torch.Tensor, "to", limited)
+    with pytest.raises(torch.cuda.OutOfMemoryError):
+        change_dtype(network, torch.float32)
+    assert len(converted) == 3
+    after = network.state_dict()
+    assert all(after[name].dtype == torch.float16 and torch.equal(after[name], before[name]) for name in before)

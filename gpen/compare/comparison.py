@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..device import dtype_name
 from ..errors import FaceError, OptionError, PhotoError
 from ..faces.align import crop_face, place
 from ..faces.drawing import Drawing, NumberedFace, draw_faces, grid
@@ -140,8 +141,7 @@ def compare(
             seconds.append(time.perf_counter() - start)
             placement = place(in_cells[row], model.in_size, template)
             cells.append(paste(before[row], [(placement, after)], options, parser=parser)[0])
-        dtype = str(model.dtype).removeprefix("torch.")
-        sizes = model.in_size, model.out_size
+        sizes, dtype = (model.in_size, model.out_size), dtype_name(model.dtype)
         columns.append(Column(model.title, model.path.name, *sizes, template, dtype, tuple(seconds), cells))
     if on_progress is not None:
         on_progress(total, total)

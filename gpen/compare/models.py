@@ -7,8 +7,9 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from ..device import check_finite, is_out_of_memory, pick_device, pick_dtype
+from ..device import finite_output, is_out_of_memory, pick_device, pick_dtype
 from ..errors import CheckpointError, GpenError, OutOfMemoryError
 from ..images.picture import FloatImage
 from ..restoration.inference import restore_crops
@@ -130,12 +131,17 @@ class SpandrelModel:
         return device
 
     def __call__(self, crop: FloatImage) -> FloatImage:
-        pixels = torch.from_numpy(np.ascontiguousarray(crop.transpose(2, 0, 1)))[None]
-        try:
+        # All three networks were trained on -1 to 1. The network is called itself, since spandrel's own call converts
+        # that range for RestoreFormer only.
+        pixels = torch.from_numpy(np.ascontiguousarray(crop.transpose(2, 0, 1)))[None] * 2 - 1
+
+        def run() -> Tensor:
             with torch.inference_mode(), repeatable(self.device):
-                # All three networks were trained on -1 to 1. The network is called itself, since spandrel's own call
-                # converts that range for RestoreFormer only.
-                out = self.descriptor.model((pixels * 2 - 1).to(self.device, self.dtype), **self._arguments)[0][0]
+                out: Tensor = self.descriptor.model(pixels.to(self.device, self.dtype), **self._arguments)[0][0]
+                return out.float()
+
+        try:
+            out = finite_output(run, self.descriptor.model, f"{self.title} ({self.path.name})")
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
@@ -143,9 +149,7 @@ class SpandrelModel:
                 f"{self.title} ({self.path.name}) needs more memory than is free on {self.device}. Close other "
                 "programs that use it, or use the CPU."
             ) from error
-        out = out.float().add(1).div(2)
-        check_finite(out, f"{self.title} ({self.path.name})", self.dtype)
-        restored: FloatImage = out.clamp(0, 1).permute(1, 2, 0).cpu().numpy()
+        restored: FloatImage = out.add(1).div(2).clamp(0, 1).permute(1, 2, 0).cpu().numpy()
         return restored
 
 

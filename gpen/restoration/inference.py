@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from typing import Generic, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from ..device import check_finite, is_out_of_memory, release
+from ..device import change_dtype, dtype_name, finite_output, is_out_of_memory, release, to_float32
 from ..errors import OutOfMemoryError
 from ..images.picture import FloatImage
 from ..network.memory import CPU_STRIP_BYTES, memory_estimate
@@ -19,9 +20,10 @@ _MEGABYTE = 1 << 20
 _MOST_FACES, _MOST_PIXELS = 16, 2048**2
 _SHARE_OF_MEMORY = 0.5
 _log = logging.getLogger(__name__)
+_Key = TypeVar("_Key")
 
 
-def faces_per_call(model: Model, wanted: int) -> int:
+def faces_per_call(model: Model, wanted: int = _MOST_FACES) -> int:
     """The batch size: how many of ``wanted`` faces go through the network in one call.
 
     On CUDA as many as fit into memory, up to the pixels of one 2048 face, which alone keeps a GPU busy. Elsewhere one:
@@ -32,7 +34,7 @@ def faces_per_call(model: Model, wanted: int) -> int:
         return 1
     # Of the total, not of the free memory: the last digits of a result depend on the batch size, and must not vary with
     # what other programs do.
-    budget = _SHARE_OF_MEMORY * torch.cuda.mem_get_info(model.device)[1]
+    budget = _SHARE_OF_MEMORY * torch.cuda.get_device_properties(model.device).total_memory
     faces = max(1, min(wanted, _MOST_FACES, _MOST_PIXELS // model.spec.out_size**2))
     while faces > 1 and memory_estimate(model.spec, model.dtype, faces) > budget:
         faces -= 1
@@ -50,7 +52,8 @@ def run_within_memory(model: Model, pictures: Tensor) -> Tensor:
     except Exception as error:
         if not is_out_of_memory(error):
             raise
-        _log.info("Out of memory at a batch of %d in %s: %s", len(pictures), model.dtype, first_line(error))
+        name = dtype_name(model.dtype)
+        _log.info("Out of memory at a batch of %d in %s: %s", len(pictures), name, first_line(error))
     # Outside the handler: its traceback keeps the tensors of the failed call alive.
     release(model.device)
     if len(pictures) > 1:
@@ -63,7 +66,7 @@ def run_within_memory(model: Model, pictures: Tensor) -> Tensor:
         return run_within_memory(model, pictures)
     if model.device.type != "cpu" and model.dtype == torch.float32:
         _log.warning("%s does not fit into memory in float32; it continues in bfloat16.", model.spec.title)
-        model.network.to(torch.bfloat16)
+        change_dtype(model.network, torch.bfloat16)
         return run_within_memory(model, pictures)
     needed = memory_estimate(model.spec, model.dtype, strip_bytes=CPU_STRIP_BYTES) // _MEGABYTE
     advice = "a smaller network" if model.device.type == "cpu" else "a smaller network, or the CPU"
@@ -76,7 +79,8 @@ def run_within_memory(model: Model, pictures: Tensor) -> Tensor:
 def restore_crops(model: Model, crops: Sequence[FloatImage]) -> list[FloatImage]:
     """Run the network on a batch of crops, float32 (in_size, in_size, 3), RGB, [0, 1].
 
-    Returns as many crops (out_size, out_size, 3). Raises GpenError if the network returns NaN or Inf.
+    Returns as many crops (out_size, out_size, 3). If the network returns NaN or Inf in a dtype below float32, it runs
+    again in float32, and keeps it. Raises GpenError if the result is not finite then.
     """
     if not crops:
         return []
@@ -84,8 +88,48 @@ def restore_crops(model: Model, crops: Sequence[FloatImage]) -> list[FloatImage]
     pictures = torch.empty((len(crops), *crops[0].shape))
     for picture, crop in zip(pictures, crops, strict=True):
         torch.mul(torch.from_numpy(crop), high - low, out=picture)
-    out = run_within_memory(model, pictures.add_(low).permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
-    restored = torch.empty(out.shape, device=out.device)
-    torch.sub(out, low, out=restored).div_(high - low)
-    check_finite(restored, model.path.name, model.dtype)
+    pictures = pictures.add_(low).permute(0, 3, 1, 2)
+    out = finite_output(lambda: run_within_memory(model, pictures), model.network, model.path.name, _widen)
+    restored = torch.empty((len(crops), *out.shape[2:], 3), device=out.device)
+    torch.sub(out.permute(0, 2, 3, 1), low, out=restored).div_(high - low)
     return list(restored.clamp_(0, 1).cpu().numpy())
+
+
+class CropBatcher(Generic[_Key]):
+    """Restores crops of any number of photos in shared calls of the network: :func:`faces_per_call` crops at a time.
+
+    The last digits of a result depend on which crops share its call. So call :meth:`flush` where the input says so,
+    such as at the last photo, and not because the next photo is late.
+    """
+
+    def __init__(self, model: Model) -> None:
+        self._model = model
+        self._waiting: list[tuple[_Key, FloatImage]] = []
+
+    def add(self, key: _Key, crop: FloatImage) -> list[tuple[_Key, FloatImage]]:
+        """Add a crop, as for :func:`restore_crops`; what is restored then, in the order in which it was added.
+
+        Mostly nothing is, until enough crops wait for a call. Raises what :func:`restore_crops` raises, for all that
+        wait; they are dropped.
+        """
+        self._waiting.append((key, crop))
+        return self.flush() if len(self._waiting) >= faces_per_call(self._model) else []
+
+    def flush(self) -> list[tuple[_Key, FloatImage]]:
+        """Restore whatever waits; as :meth:`add`."""
+        waiting, self._waiting = self._waiting, []
+        restored = restore_crops(self._model, [crop for _, crop in waiting])
+        return [(key, after) for (key, _), after in zip(waiting, restored, strict=True)]
+
+
+def _widen(network: nn.Module) -> None:
+    """Convert to float32 or, if there is too little memory, to bfloat16, which has the same range."""
+    try:
+        to_float32(network)
+        return
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        _log.info("Out of memory while a network was converted to float32: %s", first_line(error))
+    release(next(network.parameters()).device)
+    change_dtype(network, torch.bfloat16)

@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from ..device import check_finite, is_out_of_memory, release
+from ..device import finite_output, is_out_of_memory, release
 from ..errors import CheckpointError, GpenError, OutOfMemoryError, PhotoError
 from ..images.picture import FloatImage, check_picture
 from ..images.resize import resize
@@ -139,9 +140,13 @@ class Upscaler:
 
     def _enlarged(self, tile: FloatImage) -> FloatImage:
         pixels = torch.from_numpy(np.ascontiguousarray(tile.transpose(2, 0, 1)))[None]
-        with repeatable(self.device):
-            out = self.descriptor(pixels.to(self.device, self.descriptor.dtype))[0].float()
-        check_finite(out, self.title, self.descriptor.dtype)
+
+        def run() -> Tensor:
+            with repeatable(self.device):
+                out: Tensor = self.descriptor(pixels.to(self.device, self.descriptor.dtype))
+                return out[0].float()
+
+        out = finite_output(run, self.descriptor.model, self.title)
         enlarged: FloatImage = out.permute(1, 2, 0).cpu().numpy()
         return enlarged
 

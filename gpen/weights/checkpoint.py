@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..device import without_autocast
+from ..device import dtype_name, without_autocast
 from ..errors import CheckpointError, GpenError, OptionError, OutOfMemoryError
 from ..network.gpen import GPEN
 from ..network.spec import Spec
@@ -25,6 +26,7 @@ from .state_dict import Located, locate, standard_kernel
 from .tensors import read_tensors
 
 _DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -161,11 +163,16 @@ def load_model(
     device: torch.device | str = "cpu",
     dtype: torch.dtype | None = None,
     task: str | None = None,
+    *,
+    runs_on: torch.device | str | None = None,
 ) -> Model:
     """Load the GPEN network in a model file.
 
-    dtype: float32, bfloat16 or float16; None: float32 on a CPU, elsewhere the dtype in the file.
+    dtype: float32, bfloat16 or float16; None: float32 on a CPU, elsewhere the dtype in the file. If float16 cannot hold
+    a weight, the network is loaded in float32, and the log says so.
     task: as for :func:`inspect`.
+    runs_on: the device that the caller moves the network to before each use, if not ``device``: a network in float16
+    may wait on a CPU, which cannot compute in it.
 
     CheckpointError when the file is not a GPEN model, GpenError for a device or dtype that cannot be used,
     OutOfMemoryError when the device has too little memory.
@@ -174,14 +181,25 @@ def load_model(
     located = locate(header)
     info = info_of(header, located, task)
     device = _device(device)
-    dtype = _dtype(dtype, device, info.dtypes[0])
+    dtype = _dtype(dtype, device if runs_on is None else _device(runs_on), info.dtypes[0])
     with torch.inference_mode(False), torch.no_grad(), _reporting_memory(device, info, dtype):
         with torch.device("meta"):
             network = GPEN(located.spec)
-        state = {name: tensor.to(device, dtype) for name, tensor in read_tensors(header, located)}
-        state |= {name: standard_kernel(name).to(device, dtype) for name in located.kernels}
+        state = _state_dict(header, located, device, dtype)
         network.load_state_dict(state, assign=True)
     return Model(network.requires_grad_(False).eval(), info.task, info.path, info.is_task_known)
+
+
+def _state_dict(header: Header, located: Located, device: torch.device, dtype: torch.dtype) -> dict[str, Tensor]:
+    """The network's tensors, converted; to float32 if ``dtype`` is float16 and cannot hold one of them."""
+    state = {}
+    for name, tensor in read_tensors(header, located):
+        if dtype == torch.float16 and max(map(abs, tensor.aminmax())) > torch.finfo(dtype).max:
+            _log.warning("%s has weights that are too large for float16; it runs in float32.", header.path.name)
+            state.clear()
+            return _state_dict(header, located, device, torch.float32)
+        state[name] = tensor.to(device, dtype)
+    return state | {name: standard_kernel(name).to(device, dtype) for name in located.kernels}
 
 
 def info_of(header: Header, located: Located, task: str | None) -> CheckpointInfo:
@@ -261,7 +279,7 @@ def _reporting_memory(device: torch.device, info: CheckpointInfo, dtype: torch.d
         yield
     except (torch.cuda.OutOfMemoryError, MemoryError) as e:
         raise OutOfMemoryError(
-            f"{info.what} needs {needed:.0f} MB in {str(dtype).removeprefix('torch.')}, more than {device} has free. "
+            f"{info.what} needs {needed:.0f} MB in {dtype_name(dtype)}, more than {device} has free. "
             "Close other programs, choose float16 on a GPU, or use the CPU."
         ) from e
     except (RuntimeError, AssertionError, NotImplementedError) as e:

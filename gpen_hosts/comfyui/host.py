@@ -20,7 +20,7 @@ from PIL import Image
 from server import PromptServer
 from torch import Tensor
 
-from ...gpen.device import pick_dtype
+from ...gpen.device import dtype_name, pick_dtype
 from ...gpen.errors import FilesError, PhotoError
 from ...gpen.faces.detection.detector import FaceDetector
 from ...gpen.faces.parsing import FaceParser
@@ -122,15 +122,9 @@ class ManagedModel:
 
     def __init__(self, path: Path, precision: str) -> None:
         load_device, offload_device = management.get_torch_device(), management.unet_offload_device()
-        dtype = pick_dtype(precision, load_device)
-        if dtype == torch.float16 and load_device.type != "cpu":
-            # Weights in float16 may wait on a CPU, although it cannot compute in it.
-            self.model = load_model(path, offload_device, torch.float32)
-            with torch.inference_mode(False):
-                self.model.network.to(dtype)
-        else:
-            self.model = load_model(path, offload_device, dtype)
-        self._dtype = dtype
+        dtype = _dtype(precision, load_device)
+        self.model = load_model(path, offload_device, dtype, runs_on=load_device)
+        self._loaded_in = self._counted_in = self.model.dtype
         # Not CoreModelPatcher: newer versions move the layers of a network one by one, if they are ComfyUI's own.
         self.patcher = ModelPatcher(self.model.network, load_device=load_device, offload_device=offload_device)
         """What ComfyUI moves."""
@@ -141,16 +135,34 @@ class ManagedModel:
         GpenError where the network is for another task.
         """
         model = self.model.for_task(task.name)
-        if self.model.dtype != self._dtype:
-            _log.warning("%s runs in %s: memory ran out before.", self.model.spec.title, self.model.dtype)
+        dtype = self.model.dtype
+        if dtype != self._loaded_in:
+            why = "its values were too large before" if dtype == torch.float32 else "memory ran out before"
+            _log.warning("%s runs in %s: %s.", self.model.spec.title, dtype_name(dtype), why)
         return model
 
     def load(self) -> None:
         """Move the whole network to ComfyUI's device, with memory to run it on one face."""
-        needed = memory_estimate(self.model.spec, self.model.dtype)
+        dtype = self.model.dtype
+        if dtype != self._counted_in:
+            # ComfyUI counts the bytes of the weights once.
+            self.patcher.detach()
+            self.patcher.size = 0
+            self._counted_in = dtype
+        needed = memory_estimate(self.model.spec, dtype)
         management.load_models_gpu([self.patcher], memory_required=needed, force_full_load=True)
         # With --novram ComfyUI leaves the weights where they are, for layers that fetch their own.
         self.model.network.to(self.patcher.load_device)
+
+
+def _dtype(precision: str, device: torch.device) -> torch.dtype:
+    """The dtype that option "precision" names; "auto" follows ComfyUI where it avoids float16.
+
+    It does so on --force-fp32, and on GPUs that are known to compute wrong values in it.
+    """
+    dtype = pick_dtype(precision, device)
+    avoided = precision == "auto" and dtype == torch.float16 and not management.should_use_fp16(device)
+    return torch.float32 if avoided else dtype
 
 
 def make_room() -> None:

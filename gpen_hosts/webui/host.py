@@ -147,7 +147,8 @@ class Engine:
         task, options, device = request.task, request.options, _device()
         # The panel shows the checkbox, and the API has the field, for every task.
         aligned = task.is_aligned(request.aligned and task.accepts_aligned)
-        if getattr(shared.cmd_opts, "no_half", False):
+        # The second flag is Forge's.
+        if any(getattr(shared.cmd_opts, flag, False) for flag in ("no_half", "all_in_fp32")):
             options = dataclasses.replace(options, precision="fp32")
         hooks = HostHooks(before_model=lambda path, dtype: make_room(path, device, dtype))
         loader = ComponentLoader(folders(), device, cache=self.cache, hooks=hooks)

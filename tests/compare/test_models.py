@@ -95,6 +95,14 @@ def test_nan_is_an_error(small):
         model(crop())
 
 
+def test_values_beyond_float16_make_it_continue_in_float32(small):
+    model = load_face_model(small)
+    model.descriptor.model.half()
+    model.descriptor.model.forward = lambda pixels: (pixels * 1e6 / 1e6,)
+    assert np.abs(model(crop()) - crop()).max() <= 1e-6
+    assert model.dtype == torch.float32
+
+
 def test_too_little_memory(small):
     model = load_face_model(small)
 

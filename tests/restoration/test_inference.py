@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import gc
+import logging
 import weakref
+from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
 from gpen.errors import GpenError, OutOfMemoryError
 from gpen.network.memory import CPU_STRIP_BYTES, memory_estimate
 from gpen.network.spec import Spec
-from gpen.restoration.inference import faces_per_call, run_within_memory
+from gpen.restoration import inference
+from gpen.restoration.inference import CropBatcher, faces_per_call, restore_crops, run_within_memory
 from tests.memory_errors import OUT_OF_MEMORY
 
 
@@ -20,7 +25,7 @@ class Network(torch.nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.weight = torch.nn.Parameter(torch.tensor([2.0]))
+        self.weight = torch.nn.Parameter(torch.tensor([2.0]), requires_grad=False)
         self.strip_bytes: int | None = None
 
 
@@ -28,6 +33,8 @@ class FakeModel:
     """A model on a pretended GPU that runs out of memory above ``limit`` bytes of input."""
 
     spec = Spec(256, 256)
+    path = Path("tiny.pth")
+    value_range = (-1.0, 1.0)
 
     def __init__(self, limit: float, error: Exception | None = None, device: str = "cuda") -> None:
         self.network = Network()
@@ -145,6 +152,7 @@ def test_a_failed_call_keeps_nothing_alive(pictures):
 
 def with_memory(monkeypatch, total, free=0):
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (int(free), int(total)))
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: SimpleNamespace(total_memory=int(total)))
 
 
 def memory_for(faces):
@@ -177,3 +185,126 @@ def test_the_batch_size_is_at_most_what_keeps_a_gpu_busy(monkeypatch, size, expe
 @pytest.mark.parametrize("device", ["cpu", "mps", "xpu"])
 def test_the_batch_size_is_1_on_other_devices(device):
     assert faces_per_call(FakeModel(0, device=device), 29) == 1
+
+
+class HalfModel(FakeModel):
+    """Computes on the CPU, in the dtype of its weight, and multiplies by more than float16 can hold."""
+
+    FACTOR = 300.0
+
+    def __init__(self, dtype: torch.dtype = torch.float16, limit: float = 1e9, device: str = "cpu") -> None:
+        super().__init__(limit, device=device)
+        self.network.to(dtype)
+
+    def __call__(self, pictures):
+        return (super().__call__(pictures).to(self.dtype) * self.FACTOR).float() / (2 * self.FACTOR)
+
+
+def crop(value):
+    return np.full((4, 4, 3), value, np.float32)
+
+
+def test_an_output_beyond_float16_is_computed_again_in_float32_and_so_are_all_later_ones(caplog):
+    model = HalfModel()
+    model.FACTOR = 1e5
+    for value in (0.25, 1.0):
+        (restored,) = restore_crops(model, [crop(value)])
+        assert np.abs(restored - value).max() <= 1e-6
+    assert model.calls == [(1, torch.float16), (1, torch.float32), (1, torch.float32)]
+    warnings = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    assert warnings == ["tiny.pth returned NaN or Inf in float16; it continues in float32."]
+
+
+def test_an_output_within_float16_stays_in_it(caplog):
+    model = HalfModel()
+    (restored,) = restore_crops(model, [crop(0.25)])
+    assert np.abs(restored - 0.25).max() <= 1e-6
+    assert (model.calls, model.dtype, caplog.records) == ([(1, torch.float16)], torch.float16, [])
+
+
+def test_one_crop_beyond_float16_repeats_the_whole_call():
+    model = HalfModel()
+    model.FACTOR = 50000.0
+    restored = restore_crops(model, [crop(0.5), crop(1.0), crop(0.75)])
+    for value, after in zip((0.5, 1.0, 0.75), restored, strict=True):
+        assert np.abs(after - value).max() <= 1e-6
+    assert model.calls == [(3, torch.float16), (3, torch.float32)]
+
+
+def test_in_float32_memory_may_run_out_which_then_leads_to_bfloat16(caplog):
+    """bfloat16 has the range of float32 and the size of float16."""
+    model = HalfModel(limit=ONE / 2, device="cuda")
+    model.FACTOR = 1e5
+    (restored,) = restore_crops(model, [crop(1.0)])
+    assert np.abs(restored - 1).max() <= 1e-2
+    assert [dtype for _, dtype in model.calls] == [torch.float16, torch.float32, torch.float32, torch.bfloat16]
+    assert model.strips == [None, None, CPU_STRIP_BYTES, CPU_STRIP_BYTES]
+    assert [text.split(" it continues in ")[1] for text in caplog.messages if "continues in" in text] == [
+        "float32.",
+        "bfloat16.",
+    ]
+
+
+def test_without_memory_for_weights_in_float32_the_network_continues_in_bfloat16(monkeypatch, caplog):
+    def too_large(network):
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(inference, "to_float32", too_large)
+    model = HalfModel()
+    model.FACTOR = 1e5
+    (restored,) = restore_crops(model, [crop(1.0)])
+    assert np.abs(restored - 1).max() <= 1e-2
+    assert [dtype for _, dtype in model.calls] == [torch.float16, torch.bfloat16]
+    assert "it continues in bfloat16." in caplog.text
+
+
+def test_a_damaged_network_is_an_error_whatever_its_dtype():
+    for dtype in (torch.float32, torch.bfloat16, torch.float16):
+        model = HalfModel(dtype)
+        model.FACTOR = float("nan")
+        with pytest.raises(GpenError, match=r"^tiny\.pth returned NaN or Inf\. The model file is damaged"):
+            restore_crops(model, [crop(0.5)])
+
+
+def batched(crops, sizes):
+    """Add crops with their index as the key; ``sizes``: of the calls of the network."""
+    model = FakeModel(1e9)
+    model.device = torch.device("cpu")
+    batcher = CropBatcher(model)
+    for index in range(crops):
+        yield from batcher.add(("photo", index), crop(0.5 + index / 1000))
+    assert [count for count, _ in model.calls] == sizes[: len(model.calls)]
+    yield from batcher.flush()
+    assert [count for count, _ in model.calls] == sizes
+    assert batcher.flush() == []
+
+
+@pytest.mark.parametrize(
+    ("crops", "together", "sizes"), [(7, 3, [3, 3, 1]), (6, 3, [3, 3]), (2, 3, [2]), (3, 1, [1] * 3), (0, 3, [])]
+)
+def test_crops_of_several_photos_share_calls(monkeypatch, crops, together, sizes):
+    monkeypatch.setattr(inference, "faces_per_call", lambda model: together)
+    results = list(batched(crops, sizes))
+    assert [key for key, _ in results] == [("photo", index) for index in range(crops)]
+    for index, (_, after) in enumerate(results):
+        # The network doubles numbers from -1 to 1.
+        assert np.abs(after - (0.5 + 2 * index / 1000)).max() <= 1e-5
+
+
+def test_on_a_cpu_each_crop_is_restored_at_once():
+    model = HalfModel(torch.float32)
+    batcher = CropBatcher(model)
+    for index in range(3):
+        assert [key for key, _ in batcher.add(index, crop(0.5))] == [index]
+    assert [count for count, _ in model.calls] == [1, 1, 1]
+
+
+def test_crops_of_a_failed_call_are_dropped(monkeypatch):
+    monkeypatch.setattr(inference, "faces_per_call", lambda model: 2)
+    model = HalfModel(torch.float32)
+    batcher = CropBatcher(model)
+    assert batcher.add("a", crop(0.5)) == []
+    with pytest.raises(GpenError, match="NaN or Inf"):
+        batcher.add("b", crop(np.nan))
+    assert batcher.add("c", crop(0.5)) == []
+    assert [key for key, _ in batcher.flush()] == ["c"]

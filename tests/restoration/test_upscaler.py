@@ -148,6 +148,16 @@ def test_nan_is_an_error(tmp_path):
         load_upscaler(tmp_path / "nan.pth")(noise(8, 8))
 
 
+def test_values_beyond_float16_make_it_continue_in_float32(tmp_path, caplog):
+    upscaler = load_upscaler(known_upscaler(tmp_path / "known.pth"))
+    upscaler.descriptor.model.body[0].weight.data.fill_(60000)
+    upscaler.descriptor.model.half()
+    for _ in range(2):
+        assert np.abs(upscaler(noise(8, 8)) - known_output(noise(8, 8))).max() <= 1e-3
+    assert upscaler.descriptor.dtype == torch.float32
+    assert caplog.messages == [f"{upscaler.title} returned NaN or Inf in float16; it continues in float32."]
+
+
 @pytest.mark.parametrize("photo", [np.zeros((4, 4, 3), np.uint8), np.zeros((4, 4), np.float32), noise(4, 4) * 255])
 def test_an_invalid_photo_is_refused(tmp_path, photo):
     with pytest.raises(PhotoError, match=r"^The photo"):
@@ -225,7 +235,8 @@ def test_the_package_exports_it(tmp_path):
 @pytest.mark.parametrize(
     ("precision", "half", "bfloat", "expected"),
     [
-        ("auto", True, True, torch.float32),
+        ("auto", True, True, torch.float16),
+        ("auto", False, True, torch.float32),
         ("fp32", True, True, torch.float32),
         ("fp16", True, True, torch.float16),
         ("fp16", False, True, torch.float32),
@@ -233,7 +244,11 @@ def test_the_package_exports_it(tmp_path):
         ("bf16", True, False, torch.float32),
     ],
 )
-def test_precision_on_a_gpu_and_on_a_cpu(precision, half, bfloat, expected):
+def test_precision_on_a_gpu_and_on_a_cpu(monkeypatch, precision, half, bfloat, expected):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "NVIDIA L4")
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (8, 9))
+
     class Descriptor:
         supports_half = half
         supports_bfloat16 = bfloat

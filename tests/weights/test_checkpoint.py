@@ -320,6 +320,36 @@ def test_dtypes_and_devices(tmp_path: Path) -> None:
             load_model(path, device="cuda")
 
 
+def test_float16_may_wait_on_a_cpu_for_a_device_that_computes_in_it(tmp_path: Path) -> None:
+    torch.save(STATE, tmp_path / "x.pth")
+    model = load_model(tmp_path / "x.pth", "cpu", torch.float16, runs_on="meta")
+    assert (model.dtype, model.device) == (torch.float16, torch.device("cpu"))
+    for name, tensor in model.network.state_dict().items():
+        assert torch.equal(tensor, STATE[name].half())
+    with pytest.raises(GpenError, match=r"float16 .* CPU"):
+        load_model(tmp_path / "x.pth", "meta", torch.float16, runs_on="cpu")
+    with pytest.raises(GpenError, match=r"'toaster'.*cpu"):
+        load_model(tmp_path / "x.pth", runs_on="toaster")
+
+
+@pytest.mark.parametrize(
+    ("largest", "expected"), [(65504.0, torch.float16), (-65504.0, torch.float16), (7e4, None), (-7e4, None)]
+)
+def test_weights_that_float16_cannot_hold_are_kept_in_float32(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, largest: float, expected: torch.dtype | None
+) -> None:
+    state = {name: tensor.clone() for name, tensor in STATE.items()}
+    state["generator.conv1.conv.weight"][0, 0, 0, 0, 0] = largest
+    torch.save(state, tmp_path / "x.pth")
+    model = load_model(tmp_path / "x.pth", "cpu", torch.float16, runs_on="meta")
+    assert model.dtype == (expected or torch.float32)
+    loaded = model.network.state_dict()
+    assert all(torch.equal(loaded[name], tensor.to(model.dtype)) for name, tensor in state.items())
+    assert loaded["generator.conv1.conv.weight"].isfinite().all()
+    said = ["x.pth has weights that are too large for float16; it runs in float32."]
+    assert caplog.messages == ([] if expected else said)
+
+
 def test_a_host_that_rejects_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """SD-WebUI's replacement of torch.load returns None, and takes no second positional argument."""
     seen: list[object] = []
