@@ -1,4 +1,4 @@
-"""docs/performance.png: targets and figures, and time and memory for one face at each size."""
+"""docs/performance.png: time and memory for one face at each size, beside other ways to run the network."""
 
 from __future__ import annotations
 
@@ -14,27 +14,22 @@ import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
-from .report import FORMULATIONS, MET, figure_of, target_of
+from .report import FORMULATIONS
 
-COLORS = {"bare": "#9aa5b1", "ours": "#1f6fb2", "onnx": "#e0913a", "textbook": "#8d5a99"}
-VERDICT_COLORS = {MET: "#2f9e63", "not met": "#c8452f"}
-LONGEST_BAR = 2.0
-"""Longer bars are cut off; their number says so."""
+COLORS = {"ours": "#1f6fb2", "auto": "#63a8de", "onnx": "#e0913a", "textbook": "#8d5a99", "bare": "#9aa5b1"}
 
 
 def draw(results: dict[str, Any], path: Path) -> None:
-    """Draw the results; rows without a target and sizes that were not measured are left out."""
-    plt.rcParams.update({"font.size": 10, "axes.spines.top": False, "axes.spines.right": False})
-    figure = plt.figure(figsize=(10, 9), dpi=150, layout="constrained")
-    above, below = figure.subfigures(2, 1, height_ratios=(1.25, 1), hspace=0.03)
-    _targets(above.add_subplot(), results["rows"])
+    """Draw the results; sizes that were not measured are left out."""
     sizes = results["rows"].get("sizes", {}).get("details", {})
-    if sizes:
-        left, right = below.subplots(1, 2)
-        _seconds(left, sizes)
-        _memory(right, sizes)
+    if not sizes:
+        return
+    plt.rcParams.update({"font.size": 10, "axes.spines.top": False, "axes.spines.right": False})
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.2), dpi=150, layout="constrained")
+    _seconds(left, sizes)
+    _memory(right, sizes)
     machine = results["machine"]
-    below.supxlabel(
+    figure.supxlabel(
         f"{machine['processor']}, {machine['cpus']} CPUs; PyTorch {machine['torch']}, "
         f"ONNX Runtime {machine['onnxruntime']}; random weights",
         fontsize=8.5,
@@ -44,46 +39,17 @@ def draw(results: dict[str, Any], path: Path) -> None:
     plt.close(figure)
 
 
-def _targets(axes: Axes, rows: dict[str, Any]) -> None:
-    entries = [entry for entry in rows.values() if entry["target"] is not None][::-1]
-    for y, entry in enumerate(entries):
-        if entry["figure"] is None:
-            axes.text(0.02, y, f"not measured: {entry['why']}", va="center", color="#777777", fontsize=9)
-            continue
-        ratio = entry["figure"] / entry["target"]
-        axes.barh(y, min(max(ratio, 0), LONGEST_BAR), height=0.62, color=VERDICT_COLORS[entry["verdict"]])
-        text = f"{figure_of(entry)}  (target {target_of(entry)}), {entry['verdict']}"
-        text += " →" if ratio > LONGEST_BAR else ""
-        # Beside the bar if there is room, else inside it.
-        inside = ratio > 1.35
-        axes.text(
-            min(ratio, LONGEST_BAR) - 0.02 if inside else max(ratio, 1) + 0.03,
-            y,
-            text,
-            va="center",
-            ha="right" if inside else "left",
-            color="white" if inside else "#222222",
-            fontsize=9,
-        )
-    axes.axvline(1, color="#222222", linewidth=1)
-    axes.set_yticks(range(len(entries)), [entry["title"] for entry in entries], fontsize=9)
-    axes.tick_params(axis="y", length=0)
-    axes.set_xlim(0, LONGEST_BAR)
-    axes.set_ylim(-0.6, len(entries) - 0.4)
-    axes.set_xlabel("figure / target (smaller is better)")
-    axes.set_title("Targets", loc="left", fontweight="bold")
-
-
 def _seconds(axes: Axes, sizes: dict[str, Any]) -> None:
     medians = {
         name: {size: statistics.median(taken[name]["seconds"]) for size, taken in sizes.items() if name in taken}
         for name in FORMULATIONS
     }
+    medians = {name: values for name, values in medians.items() if values}
     _bars(axes, list(sizes), medians, lambda value: f"{value:.2g}" if value < 10 else f"{value:.0f}")
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter("{x:g}")
     axes.set_ylim(top=axes.get_ylim()[1] * 1.8)
-    axes.set_title("Seconds for one face, float32", loc="left", fontweight="bold")
+    axes.set_title("Seconds for one face", loc="left", fontweight="bold")
     axes.legend(frameon=False, fontsize=8.5, loc="upper left")
 
 

@@ -20,7 +20,7 @@ from .rows import ROWS, Files
 from .worker import ROOT
 
 RESULTS = ROOT / "docs" / "performance.json"
-TABLES = RESULTS.with_suffix(".md")
+PAGE = RESULTS.with_suffix(".md")
 CHART = RESULTS.with_suffix(".png")
 
 
@@ -43,20 +43,19 @@ def main(arguments: list[str]) -> int:
                 continue
             start = time.monotonic()
             try:
-                entry = report.result(row, row.take(files))
+                taken = row.take(files)
             except Exception:
                 traceback.print_exc()
                 print(f"{row.name:21} failed", flush=True)
                 failed = True
                 continue
-            entry |= {"measured": now(), "commit": revision()}
+            entry = report.result(row, taken) | {"measured": now(), "commit": taken.commit or revision()}
             results["rows"][row.name] = entry
             print(f"{report.line(row.name, entry)}  [{time.monotonic() - start:.0f} s]", flush=True)
             report.save(RESULTS, results)
-    order = [row.name for row in ROWS]
-    results["rows"] = dict(sorted(results["rows"].items(), key=lambda item: order.index(item[0])))
+    results["rows"] = {row.name: results["rows"][row.name] for row in ROWS if row.name in results["rows"]}
     report.save(RESULTS, results)
-    report.write_tables(TABLES, results)
+    report.write_blocks(PAGE, results)
     chart.draw(results, CHART)
     return int(failed)
 

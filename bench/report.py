@@ -7,17 +7,19 @@ import statistics
 from pathlib import Path
 from typing import Any
 
+from .gpu_check.results import TARGETS
 from .rows import Row, Taken
 
 MET, NOT_MET, NOT_MEASURED, INFORMATION = "met", "not met", "not measured", "for information"
-BEGIN, END = "<!-- written by make bench -->", "<!-- end -->"
 FORMULATIONS = {
-    "bare": "bare convolutions",
-    "ours": "this project",
+    "ours": "this project, float32",
+    "auto": "this project, bfloat16",
     "onnx": "textbook, ONNX Runtime",
     "textbook": "textbook, PyTorch",
+    "bare": "bare convolutions",
 }
-"""In :func:`bench.rows.each_size`."""
+"""In :func:`bench.rows.network.each_size`."""
+GPU_ROWS = frozenset(target.name for target in TARGETS)
 
 
 def result(row: Row, taken: Taken) -> dict[str, Any]:
@@ -49,7 +51,9 @@ def line(name: str, entry: dict[str, Any]) -> str:
 
 
 def number(value: float, unit: str) -> str:
-    """Three significant digits, and the unit if there is one."""
+    """Three significant digits, counts in full, and the unit if there is one."""
+    if not unit:
+        return f"{value:.0f}"
     digits = f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
     if value < 0.1:
         digits = f"{value:.3f}"
@@ -65,7 +69,8 @@ def range_of(entry: dict[str, Any]) -> str:
     """Smallest and largest of the rounds; empty for a single one."""
     if entry["figure"] is None or entry["low"] == entry["high"]:
         return ""
-    return f"{number(entry['low'], '×')}–{number(entry['high'], '×')}"
+    unit = entry["unit"] and "×"
+    return f"{number(entry['low'], unit)}–{number(entry['high'], unit)}"
 
 
 def target_of(entry: dict[str, Any]) -> str:
@@ -74,7 +79,7 @@ def target_of(entry: dict[str, Any]) -> str:
 
 
 def _suffix(unit: str) -> str:
-    return "" if unit == "×" else f" {unit}"
+    return "" if unit in ("×", "") else f" {unit}"
 
 
 def load(path: Path, machine: dict[str, Any]) -> dict[str, Any]:
@@ -99,34 +104,43 @@ def _rounded(value: Any) -> Any:
     return float(f"{value:.5g}") if isinstance(value, float) else value
 
 
-def tables(results: dict[str, Any]) -> str:
-    """Markdown: the machine, the table of targets, and that of the sizes."""
-    machine, rows = results["machine"], results["rows"]
-    described = ", ".join(f"{key} {value}" for key, value in machine.items() if value not in ("", "none"))
-    parts = [f"Machine: {described}.", _targets(rows)]
-    if "sizes" in rows:
-        parts.append(_sizes(rows["sizes"]["details"]))
-    if rows.get("gpu-sizes", {}).get("details"):
-        parts.append(_gpu_sizes(rows["gpu-sizes"]["details"]))
-    return "\n\n".join(parts)
+def blocks(results: dict[str, Any]) -> dict[str, str]:
+    """The Markdown of each block of the page, by its name."""
+    rows = results["rows"]
+    described = ", ".join(f"{key} {value}" for key, value in results["machine"].items() if value not in ("", "none"))
+    return {
+        "sizes": f"{_sizes(rows.get('sizes', {}).get('details', {}))}\n\nMachine: {described}.",
+        "targets": _targets(rows),
+        "gpu": _gpu(rows),
+    }
 
 
 def _targets(rows: dict[str, Any]) -> str:
     lines = ["| | target | figure | rounds | verdict | commit |", "|---|---|---|---|---|---|"]
-    for entry in rows.values():
-        if entry["target"] is None:
-            continue
-        verdict = entry["verdict"] + (f": {entry['why']}" if entry["why"] else "")
-        cells = (entry["title"], target_of(entry), figure_of(entry), range_of(entry), verdict, entry["commit"])
-        lines.append(f"| {' | '.join(cells)} |")
+    for name, entry in rows.items():
+        if entry["target"] is not None and name not in GPU_ROWS:
+            verdict = entry["verdict"] + (f": {entry['why']}" if entry["why"] else "")
+            cells = (entry["title"], target_of(entry), figure_of(entry), range_of(entry), verdict, entry["commit"])
+            lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _gpu(rows: dict[str, Any]) -> str:
+    lines = ["| one face, H100 or H200, float16 | target | measured |", "|---|---|---|"]
+    for target in TARGETS:
+        entry = rows.get(target.name)
+        if entry is not None:
+            measured = f"{figure_of(entry)}, {entry['verdict']} ({entry['why']})" if figure_of(entry) else "unmeasured"
+            lines.append(f"| {target.title} | {target_of(entry)} | {measured} |")
     return "\n".join(lines)
 
 
 def _sizes(details: dict[str, Any]) -> str:
-    lines = ["| seconds; GB above the weights | " + " | ".join(FORMULATIONS.values()) + " |"]
-    lines.append("|---" * (len(FORMULATIONS) + 1) + "|")
+    shown = [name for name in FORMULATIONS if any(name in taken for taken in details.values())]
+    lines = ["| seconds; GB above the weights | " + " | ".join(FORMULATIONS[name] for name in shown) + " |"]
+    lines.append("|---" * (len(shown) + 1) + "|")
     for size, taken in details.items():
-        cells = [_seconds_and_memory(taken.get(name)) for name in FORMULATIONS]
+        cells = [_seconds_and_memory(taken.get(name)) for name in shown]
         lines.append(f"| {size} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
@@ -138,18 +152,16 @@ def _seconds_and_memory(taken: dict[str, Any] | None) -> str:
     return f"{seconds}; {max(taken['peak_bytes']) / 1e9:.2f} GB" if "peak_bytes" in taken else seconds
 
 
-def _gpu_sizes(details: dict[str, Any]) -> str:
-    lines = ["| milliseconds | bare convolutions | this project | textbook | peak memory |", "|---|---|---|---|---|"]
-    for size, dtypes in details.items():
-        for dtype, rounds in dtypes.items():
-            times = (f"{statistics.median(one[key] for one in rounds):.1f}" for key in ("bare", "ours", "textbook"))
-            peak = max(one["peak_bytes"] for one in rounds) / 1e9
-            lines.append(f"| {size}, {dtype} | {' | '.join(times)} | {peak:.2f} GB |")
-    return "\n".join(lines)
-
-
-def write_tables(path: Path, results: dict[str, Any]) -> None:
-    """Put the tables between the two marks of a Markdown file."""
+def write_blocks(path: Path, results: dict[str, Any]) -> None:
+    """Put each block between its two marks of a Markdown file."""
     text = path.read_text(encoding="utf-8")
-    before, rest = text.split(BEGIN)
-    path.write_text(f"{before}{BEGIN}\n{tables(results)}\n{END}{rest.split(END)[1]}", encoding="utf-8")
+    for name, block in blocks(results).items():
+        begin, end = marks(name)
+        before, rest = text.split(begin)
+        text = f"{before}{begin}\n{block}\n{end}{rest.split(end, 1)[1]}"
+    path.write_text(text, encoding="utf-8")
+
+
+def marks(name: str) -> tuple[str, str]:
+    """The comments around a block."""
+    return f"<!-- {name}, written by make bench -->", "<!-- end -->"

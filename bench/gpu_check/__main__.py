@@ -26,7 +26,7 @@ from ..worker import ROOT
 from . import clean, marked_tests, memory, network, onnx_runtime, parity, photo
 from .device import gpu_name
 from .part import Outcome, Part, Setting, run
-from .results import as_json, save, table
+from .results import RESULTS, as_json, save, table
 
 PARTS = (
     Part("network", "the network at 512 and 2048", 75, network.targets),
@@ -40,7 +40,6 @@ PARTS = (
     Part("sizes", "all sizes and precisions", 120, network.everything),
 )
 MOST_SECONDS = 360.0
-RESULTS = ROOT / "docs" / "gpu.json"
 SHARED = (ROOT / "shared", ROOT.parent / "shared")
 
 

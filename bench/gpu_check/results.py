@@ -9,8 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..worker import ROOT
 from .part import Outcome, Part
 
+RESULTS = ROOT / "docs" / "gpu.json"
+"""What was measured on a GPU last."""
 MET, NOT_MET, UNMEASURED = "met", "not met", "unmeasured"
 
 

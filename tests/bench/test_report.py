@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 from bench import report
-from bench.performance import RESULTS, TABLES
+from bench.gpu_check.results import TARGETS
+from bench.performance import PAGE, RESULTS
 from bench.rows import ROWS, Row, Taken
 
+MARKS = {name: report.marks(name) for name in report.blocks({"machine": {}, "rows": {}})}
 MACHINE = {"processor": "one", "torch": "2.15.0"}
 
 
@@ -51,6 +53,7 @@ def test_a_row_that_was_not_measured_says_why() -> None:
         (1.234, "×", "1.23"),
         (0.86, "GB", "0.86 GB"),
         (0.016, "s", "0.016 s"),
+        (249, "", "249"),
     ],
 )
 def test_figures_have_as_many_digits_as_they_deserve(value: float, unit: str, written: str) -> None:
@@ -66,19 +69,33 @@ def test_results_are_kept_but_for_those_of_another_machine(tmp_path: Path) -> No
     assert report.load(path, MACHINE | {"torch": "2.16.0"})["rows"] == {}
 
 
-def test_tables_replace_what_is_between_the_marks(tmp_path: Path) -> None:
+def test_blocks_replace_what_is_between_their_marks(tmp_path: Path) -> None:
     path = tmp_path / "page.md"
-    path.write_text(f"above\n{report.BEGIN}\nold\n{report.END}\nbelow\n")
+    marked = "\n".join(f"above {name}\n{begin}\nold\n{end}" for name, (begin, end) in MARKS.items())
+    path.write_text(f"{marked}\nbelow\n")
     entry = report.result(row(), Taken([1.0])) | {"commit": "abc"}
-    report.write_tables(path, {"machine": MACHINE, "rows": {"name": entry}})
+    report.write_blocks(path, {"machine": MACHINE, "rows": {"name": entry}})
     text = path.read_text()
-    assert text.startswith("above\n")
+    assert text.startswith("above sizes\n")
     assert text.endswith("\nbelow\n")
     assert "old" not in text
     assert "| what | ≤ 1.15 | 1.00 |  | met | abc |" in text
 
 
+def test_a_gpu_that_was_not_measured_is_named_so_and_one_that_was_has_its_figure() -> None:
+    target, other = TARGETS[:2]
+    measured = report.result(row(2.5, "ms"), Taken([2.0], why="a GPU"))
+    missing = report.result(row(6, "ms"), Taken(why="no GPU"))
+    blocks = report.blocks({"machine": MACHINE, "rows": {target.name: measured, other.name: missing}})
+    assert f"| {target.title} | ≤ 2.5 ms | 2.00 ms, met (a GPU) |" in blocks["gpu"]
+    assert f"| {other.title} | ≤ 6 ms | unmeasured |" in blocks["gpu"]
+    assert "GPU" not in blocks["targets"]
+
+
 def test_the_page_holds_the_results_that_are_beside_it() -> None:
     results = json.loads(RESULTS.read_text(encoding="utf-8"))
+    page = PAGE.read_text(encoding="utf-8")
     assert list(results["rows"]) == [one.name for one in ROWS]
-    assert report.tables(results) in TABLES.read_text(encoding="utf-8")
+    for name, block in report.blocks(results).items():
+        begin, end = report.marks(name)
+        assert f"{begin}\n{block}\n{end}" in page
