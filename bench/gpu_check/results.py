@@ -15,6 +15,8 @@ from .part import Outcome, Part
 RESULTS = ROOT / "docs" / "gpu.json"
 """What was measured on a GPU last."""
 MET, NOT_MET, UNMEASURED = "met", "not met", "unmeasured"
+FOR_GPUS = ("H100", "H200")
+"""What the targets are for."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,11 @@ def verdict(target: Target, value: float | None) -> str:
     return MET if value <= target.most else NOT_MET
 
 
+def other_gpu(name: str) -> str:
+    """Why the targets do not count for the GPU of this name; empty if they do."""
+    return "" if any(known in name for known in FOR_GPUS) else f"targets are for {' and '.join(FOR_GPUS)}, not {name}"
+
+
 def as_json(outcomes: Mapping[str, Outcome], about: Mapping[str, Any]) -> dict[str, Any]:
     """What the JSON file holds: about the run, what became of each part, the figures by name, and the targets."""
     figures = {
@@ -125,7 +132,8 @@ def as_json(outcomes: Mapping[str, Outcome], about: Mapping[str, Any]) -> dict[s
     targets = {}
     for target in TARGETS:
         value = value_of(target, figures)
-        targets[target.name] = {"most": target.most, "value": value, "verdict": verdict(target, value)}
+        said = other_gpu(about["about"]["gpu"]) if value is not None else ""
+        targets[target.name] = {"most": target.most, "value": value, "verdict": said or verdict(target, value)}
     return {**about, "parts": parts, "targets": targets, "figures": figures}
 
 

@@ -8,7 +8,7 @@ import sys
 from typing import Any
 
 from ..gpu_check.device import gpu_name
-from ..gpu_check.results import RESULTS, TARGETS, Target, value_of
+from ..gpu_check.results import RESULTS, TARGETS, Target, other_gpu, value_of
 from ..worker import ROOT
 from .row import Files, Row, Taken
 
@@ -23,9 +23,12 @@ def gpu_figure(files: Files, target: Target) -> Taken:
     about, figures = results["about"], results["figures"]
     value = value_of(target, figures)
     if value is None:
-        notes = [figures.get(name, {}).get("note") or f"the check has no {name}" for name in target.needs]
-        return Taken(why="; ".join(dict.fromkeys(notes)), commit=about["commit"])
+        missing = [name for name in target.needs if figures.get(name, {}).get("value") is None]
+        notes = [figures.get(name, {}).get("note") or f"the check has no {name}" for name in missing]
+        return Taken(why="; ".join(notes), commit=about["commit"])
     details = {name: figures[name] for name in target.needs}
+    if why := other_gpu(about["gpu"]):
+        return Taken(why=why, details=details, commit=about["commit"])
     return Taken([value], why=about["gpu"], details=details, commit=about["commit"])
 
 
