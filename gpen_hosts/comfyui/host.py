@@ -122,7 +122,7 @@ class ManagedModel:
 
     def __init__(self, path: Path, precision: str) -> None:
         load_device, offload_device = management.get_torch_device(), management.unet_offload_device()
-        dtype = _dtype(precision, load_device)
+        dtype = dtype_for(precision, load_device)
         self.model = load_model(path, offload_device, dtype, runs_on=load_device)
         self._loaded_in = self._counted_in = self.model.dtype
         # Not CoreModelPatcher: newer versions move the layers of a network one by one, if they are ComfyUI's own.
@@ -135,10 +135,11 @@ class ManagedModel:
         GpenError where the network is for another task.
         """
         model = self.model.for_task(task.name)
-        dtype = self.model.dtype
-        if dtype != self._loaded_in:
-            why = "its values were too large before" if dtype == torch.float32 else "memory ran out before"
-            _log.warning("%s runs in %s: %s.", self.model.spec.title, dtype_name(dtype), why)
+        now, before = dtype_name(self.model.dtype), dtype_name(self._loaded_in)
+        if now == "float32" != before:
+            _log.warning("%s runs in float32: its values were too large for %s.", model.spec.title, before)
+        elif now != before:
+            _log.warning("%s runs in %s: memory ran out in %s.", model.spec.title, now, before)
         return model
 
     def load(self) -> None:
@@ -155,7 +156,7 @@ class ManagedModel:
         self.model.network.to(self.patcher.load_device)
 
 
-def _dtype(precision: str, device: torch.device) -> torch.dtype:
+def dtype_for(precision: str, device: torch.device) -> torch.dtype:
     """The dtype that option "precision" names; "auto" follows ComfyUI where it avoids float16.
 
     It does so on --force-fp32, and on GPUs that are known to compute wrong values in it.

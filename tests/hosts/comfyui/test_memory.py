@@ -236,6 +236,60 @@ def test_float16_is_for_gpus_and_may_wait_on_the_cpu(in_comfyui: Run) -> None:
     assert more == [["cpu"], ["torch.float16"], True, False, ["meta"], "torch.float16"]
 
 
+def test_auto_is_float16_unless_comfyui_avoids_it(in_comfyui: Run) -> None:
+    code = """
+        chosen = []
+        device = torch.device("cuda", 0)
+        host.pick_dtype = lambda precision, device, plain=host.pick_dtype: (
+            torch.float16 if precision == "auto" and device.type == "cuda" else plain(precision, device)
+        )
+        for avoids in (False, True):
+            management.should_use_fp16 = lambda on: [device] != [on] or not avoids
+            chosen.append([str(host.dtype_for(name, device)) for name in ("auto", "fp16", "bf16", "fp32")])
+        print(json.dumps(chosen))
+    """
+    float16, *others = "torch.float16", "torch.float16", "torch.bfloat16", "torch.float32"
+    assert in_comfyui(code) == [[float16, *others], ["torch.float32", *others]]
+
+
+def test_after_the_dtype_changed_the_host_counts_the_weights_again(in_comfyui: Run) -> None:
+    code = """
+        import logging
+        change_dtype = loading.from_checkout("gpen.device").change_dtype
+        RESTORE = loading.from_checkout("gpen.tasks").RESTORE
+        class Messages(logging.Handler):
+            def emit(self, record):
+                said.append(record.getMessage())
+        said = []
+        logging.getLogger(host.__name__).addHandler(Messages())
+        on_a_gpu("NORMAL_VRAM")
+
+        def counted(model):
+            load(model)
+            network = model.model.network
+            size = sum(tensor.nbytes for tensor in (*network.parameters(), *network.buffers()))
+            return [devices(model), model.patcher.model_size() / size, model.patcher.loaded_size() / size]
+
+        def run(dtype=None):
+            model = managed("fp16")
+            seen = [counted(model)]
+            if dtype is not None:
+                change_dtype(model.model.network, dtype)
+                seen.append(counted(model))
+            said.clear()
+            model.for_run(RESTORE)
+            return seen, said.copy()
+
+        print(json.dumps([run(), run(torch.float32), run(torch.bfloat16)]))
+    """
+    right = [["meta"], 1, 1]
+    same, wider, smaller = in_comfyui(code)
+    assert same == [[right], []]
+    title = "GPEN 256"
+    assert wider == [[right, right], [f"{title} runs in float32: its values were too large for float16."]]
+    assert smaller == [[right, right], [f"{title} runs in bfloat16: memory ran out in float16."]]
+
+
 @pytest.fixture
 def helpers(tmp_path: Path, detector_weights: Path) -> Path:
     """ComfyUI's folder with detectors, and with ParseNet and ArcFace of random weights."""

@@ -27,11 +27,15 @@ def test_use_cpu_gpen_takes_effect_though_the_host_ignores_it(
     assert not np.array_equal(restore_faces(forge, parts.left), parts.left)
 
 
-def test_no_half_overrides_the_setting(forge: WebUI, parts: Parts, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("flag", ["no_half", "all_in_fp32"])
+def test_flags_for_float32_override_the_setting(
+    forge: WebUI, parts: Parts, caplog: pytest.LogCaptureFixture, flag: str
+) -> None:
+    assert getattr(forge.shared.cmd_opts, flag) is False
     forge.opts.gpen_precision = "fp16"
     assert restore_faces(forge, parts.left) is parts.left
     assert "float16 cannot be used on a CPU" in caplog.text
-    forge.shared.cmd_opts.no_half = True
+    setattr(forge.shared.cmd_opts, flag, True)
     assert not np.array_equal(restore_faces(forge, parts.left), parts.left)
 
 
