@@ -192,7 +192,7 @@ def load_model(
 
 def _state_dict(header: Header, located: Located, device: torch.device, dtype: torch.dtype) -> dict[str, Tensor]:
     """The network's tensors, converted; to float32 if ``dtype`` is float16 and cannot hold one of them."""
-    state = {}
+    state: dict[str, Tensor] = {}
     for name, tensor in read_tensors(header, located):
         if dtype == torch.float16 and max(map(abs, tensor.aminmax())) > torch.finfo(dtype).max:
             _log.warning("%s has weights that are too large for float16; it runs in float32.", header.path.name)
