@@ -8,15 +8,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 from ..device import dtype_name
 from ..errors import FaceError, OptionError, PhotoError
 from ..faces.align import crop_face, place
 from ..faces.drawing import Drawing, NumberedFace, draw_faces, grid
 from ..faces.face import Face
-from ..faces.resample import Matrix, apply
 from ..faces.source import FaceSource
+from ..faces.transforms import Matrix, apply
 from ..images.picture import FloatImage, check_picture
+from ..images.tensors import DevicePhoto, as_array
 from ..options import Options
 from ..restoration.api import DEFAULTS, paste
 from ..restoration.processors import Parser
@@ -120,7 +122,8 @@ def compare(
             f"{options.max_megapixels:g} allowed. Choose fewer faces, smaller cells, or a larger limit."
         )
     views = [place(face, cell, VIEW).matrix for _, face in chosen]
-    before = [crop_face(photo, view, cell) for view in views]
+    on_cpu = DevicePhoto(photo, torch.device("cpu"))
+    before = [as_array(crop_face(on_cpu, view, cell)) for view in views]
     in_cells = [_in_cell(face, view) for (_, face), view in zip(chosen, views, strict=True)]
     total = len(models) * len(chosen)
     columns: list[Column] = []
@@ -131,7 +134,7 @@ def compare(
         for row, (_, face) in enumerate(chosen):
             if on_progress is not None:
                 on_progress(len(columns) * len(chosen) + row, total)
-            crop = crop_face(photo, place(face, model.in_size, template).matrix, model.in_size)
+            crop = as_array(crop_face(on_cpu, place(face, model.in_size, template).matrix, model.in_size))
             if not seconds:
                 # Warm up: the first call takes longer, on a GPU also the second one, which may be captured as a graph.
                 for _ in range(1 if model.device.type == "cpu" else 2):

@@ -12,6 +12,7 @@ from torch import Tensor
 from ..device import finite_output, is_out_of_memory, pick_device, pick_dtype
 from ..errors import CheckpointError, GpenError, OutOfMemoryError
 from ..images.picture import FloatImage
+from ..images.tensors import as_array, as_tensor
 from ..restoration.inference import restore_crops
 from ..weights.checkpoint import Model, inspect, load_model, require_task
 from ..weights.headers import Header, read_header
@@ -102,7 +103,7 @@ class GpenModel:
         return self._model.device
 
     def __call__(self, crop: FloatImage) -> FloatImage:
-        return restore_crops(self._model, [crop])[0]
+        return as_array(restore_crops(self._model, [as_tensor(crop).to(self.device)])[0])
 
 
 class SpandrelModel:

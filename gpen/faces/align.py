@@ -6,11 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from ..errors import FaceError
-from ..images.picture import FloatImage
+from ..images.tensors import DevicePhoto
 from .face import Face
-from .resample import Matrix, apply, compose, invert, scaling, warp
+from .resample import needed_part, warp
+from .transforms import Matrix, apply, compose, corners, invert, scaling, translation
 
 TEMPLATES: dict[str, NDArray[np.float64]] = {
     # From the published GPEN code; the same for every size.
@@ -87,18 +89,17 @@ def similarity(source: NDArray[np.float64], target: NDArray[np.float64]) -> Matr
     return np.hstack([linear, (to_center - linear @ from_center)[:, None]])
 
 
-def crop_face(photo: FloatImage, matrix: Matrix, size: int) -> FloatImage:
-    """Resample ``photo`` (H, W, 3) once to a crop (size, size, 3), clipped to [0, 1].
+def crop_face(photo: DevicePhoto, matrix: Matrix, size: int) -> Tensor:
+    """Resample ``photo`` (H, W, 3) once to a crop (size, size, 3) on its device, clipped to [0, 1].
 
     matrix: 2 x 3, maps pixels of the photo to pixels of the crop. Beyond its edges the photo is mirrored. Raises
     FaceError if the crop reaches so far beyond them that the mirrored part would take many times the photo's memory;
     detected faces never do.
     """
     height, width = photo.shape[:2]
-    end = size - 1
-    corners = apply(invert(matrix), np.array([[0, 0], [end, 0], [0, end], [end, end]], float))
-    low = np.minimum(corners.min(axis=0), 0)
-    high = np.maximum(corners.max(axis=0), [width - 1, height - 1])
+    seen = apply(invert(matrix), corners(size, size))
+    low = np.minimum(seen.min(axis=0), 0)
+    high = np.maximum(seen.max(axis=0), [width - 1, height - 1])
     reach, allowed = float((high - low).max()), max(MAX_REACH * max(height, width), MIN_ALLOWED_REACH)
     if reach > allowed:
         raise FaceError(
@@ -106,5 +107,6 @@ def crop_face(photo: FloatImage, matrix: Matrix, size: int) -> FloatImage:
             f"that its crop spans {reach:.0f} pixels; at most {allowed} are allowed. "
             "Correct or remove it in the faces file."
         )
-    crop = warp(photo, matrix, (size, size))
-    return np.clip(crop, 0, 1, out=crop)
+    rows, columns = needed_part(photo.shape, matrix, (size, size))
+    offset = translation(columns.start, rows.start)
+    return warp(photo.part(rows, columns), compose(matrix, offset), (size, size)).clamp_(0, 1)

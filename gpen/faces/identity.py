@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ..errors import FaceError
 from ..images.picture import FloatImage
+from ..images.tensors import as_array, as_tensor
 from ..weights.catalog import find_published
 from ..weights.search import require_file, search_folders
 from .align import similarity
@@ -60,7 +61,7 @@ class FaceRecognizer:
         """See :class:`Recognizer`; the embedding has the shape (512,). Raises FaceError if it holds NaN or Inf."""
         import torch
 
-        face = np.clip(warp(crop, similarity(landmarks, TEMPLATE), (SIZE, SIZE)), 0, 1)
+        face = as_array(warp(as_tensor(crop), similarity(landmarks, TEMPLATE), (SIZE, SIZE)).clamp_(0, 1))
         pixels = np.ascontiguousarray((2 * face - 1).transpose(2, 0, 1))
         with torch.inference_mode():
             vector = self.network(torch.from_numpy(pixels)[None].to(self._device))[0]

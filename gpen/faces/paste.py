@@ -6,20 +6,24 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from ..images.picture import FloatImage
+from ..images.tensors import DevicePhoto, as_array, as_tensor
 from .mask import SIZE as MASK_SIZE
-from .resample import Matrix, apply, compose, invert, scaling, warp, warp_mask
+from .resample import warp, warp_mask
+from .transforms import Matrix, apply, compose, invert, scaling, translation
 
 OVERLAP_SHARPNESS = 4
 """Where masks overlap, each face weighs as much as this power of its mask: the nearer face prevails, without a seam."""
 
-PostBlend = Callable[[FloatImage, FloatImage], FloatImage]
+PostBlend = Callable[[Tensor, Tensor], Tensor]
 """Given a part of the photo with faces pasted (h, w, 3), and the same part before, returns the final pixels."""
 
-RegionMask = Callable[[slice, slice], FloatImage]
+RegionMask = Callable[[slice, slice], Tensor]
 """Given rows and columns of the canvas, returns how much a crop may change them: (h, w), [0, 1]."""
 
 
@@ -29,25 +33,49 @@ class _Patch:
 
     rows: slice
     columns: slice
-    colors: FloatImage
+    colors: Tensor
     """(h, w, 3)."""
-    weights: FloatImage
+    weights: Tensor
     """(h, w): the mask, how much the colours count against the photo's."""
-    shares: FloatImage
-    """(h, w): how much they count against other faces'."""
+    priority: Tensor | None
+    """(h, w): multiplied into how much they count against other faces'."""
+
+    @property
+    def shares(self) -> Tensor:
+        """(h, w): how much the colours count against other faces'."""
+        shares = self.weights**OVERLAP_SHARPNESS
+        return shares if self.priority is None else shares * self.priority
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held."""
+        return sum(kept.nbytes for kept in (self.colors, self.weights, self.priority) if kept is not None)
+
+    def overlaps(self, other: _Patch) -> bool:
+        """Whether the rectangles share pixels."""
+        return all(
+            one.start < two.stop and two.start < one.stop
+            for one, two in ((self.rows, other.rows), (self.columns, other.columns))
+        )
+
+    def on_cpu(self) -> _Patch:
+        """The same in host memory."""
+        priority = None if self.priority is None else self.priority.cpu()
+        return _Patch(self.rows, self.columns, self.colors.cpu(), self.weights.cpu(), priority)
 
 
 class Canvas:
     """A photo (H, W, 3) that faces are pasted into; only ``blend(in_place=True)`` changes it.
 
     All faces are collected before any is blended, so the result does not depend on their order, and overlapping faces
-    do not erase one another. Memory grows with the sum of the faces' rectangles, not with the photo; what :meth:`blend`
-    returns comes on top.
+    do not erase one another. Faces stay on the photo's device until they are blended there; then the rectangles that
+    change are copied back. Memory grows with the sum of the rectangles, not with the photo; what :meth:`blend` returns
+    comes on top.
 
     post_blend: applied to the pixels with faces, after blending.
     """
 
-    def __init__(self, photo: FloatImage, post_blend: PostBlend | None = None) -> None:
+    def __init__(self, photo: DevicePhoto, post_blend: PostBlend | None = None) -> None:
         self._photo = photo
         self._post_blend = post_blend
         self._patches: list[_Patch] = []
@@ -60,16 +88,21 @@ class Canvas:
     @property
     def nbytes(self) -> int:
         """Bytes of the photo and the collected faces."""
-        collected = (patch.colors.nbytes + patch.weights.nbytes + patch.shares.nbytes for patch in self._patches)
-        return self._photo.nbytes + sum(collected)
+        return self._photo.array.nbytes + sum(patch.nbytes for patch in self._patches)
+
+    def on_cpu(self) -> Canvas:
+        """The same canvas with its faces in host memory, where they may wait without taking a GPU's."""
+        canvas = Canvas(DevicePhoto(self._photo.array, torch.device("cpu")), self._post_blend)
+        canvas._patches = [patch.on_cpu() for patch in self._patches]
+        return canvas
 
     def add(
         self,
-        crop: FloatImage,
+        crop: Tensor,
         matrix: Matrix,
-        mask: FloatImage | None,
+        mask: Tensor | None,
         region_mask: RegionMask | None = None,
-        priority: FloatImage | None = None,
+        priority: Tensor | None = None,
     ) -> None:
         """Paste a crop (S, S, 3) where ``mask`` (MASK_SIZE, MASK_SIZE) is above 0; None for the whole photo.
 
@@ -83,21 +116,14 @@ class Canvas:
             return
         rows, columns = rectangle
         shape = (columns.stop - columns.start, rows.stop - rows.start)
-        offset = np.array([[1, 0, -columns.start], [0, 1, -rows.start]], float)
-        to_rectangle = compose(offset, to_canvas)
-        colors = warp(crop, to_rectangle, shape)
-        if mask is None:
-            # No other face overlaps a photo that is one face: any weight gives the crop's colours.
-            weights = shares = np.ones(shape[::-1], np.float32)
-        else:
-            weights = warp_mask(mask, compose(to_rectangle, mask_to_crop), shape)
+        to_rectangle = compose(translation(-columns.start, -rows.start), to_canvas)
+        mask_to_rectangle = compose(to_rectangle, mask_to_crop)
+        colors = warp(crop, to_rectangle, shape).clamp_(0, 1)
+        weights = colors.new_ones(shape[::-1]) if mask is None else warp_mask(mask, mask_to_rectangle, shape)
         if region_mask is not None:
-            weights = weights * region_mask(rows, columns)
-        if mask is not None:
-            shares = weights**OVERLAP_SHARPNESS
-        if priority is not None:
-            shares = shares * warp_mask(priority, compose(to_rectangle, mask_to_crop), shape)
-        self._patches.append(_Patch(rows, columns, np.clip(colors, 0, 1, out=colors), weights, shares))
+            weights *= region_mask(rows, columns)
+        warped = None if priority is None else warp_mask(priority, mask_to_rectangle, shape)
+        self._patches.append(_Patch(rows, columns, colors, weights, warped))
 
     def blend(self, strength: float, *, in_place: bool = False) -> tuple[FloatImage, FloatImage]:
         """The photo with all faces (H, W, 3), and the mask (H, W) that they were blended with.
@@ -107,68 +133,87 @@ class Canvas:
         """
         # All before the first is written: rectangles may overlap, and the photo may be written to.
         blended = [(patch.rows, patch.columns, *self._blended(patch, strength)) for patch in self._patches]
-        result = self._photo if in_place else self._photo.copy()
+        result = self._photo.array if in_place else self._photo.array.copy()
         # Zeroed pages that are never touched cost no memory.
         mask = np.zeros(self._photo.shape[:2], np.float32)
         for rows, columns, colors, over in blended:
-            result[rows, columns] = colors
-            mask[rows, columns] = over
+            as_tensor(result)[rows, columns] = colors.cpu()
+            as_tensor(mask)[rows, columns] = over.cpu()
         return result, mask
 
-    def _blended(self, patch: _Patch, strength: float) -> tuple[FloatImage, FloatImage]:
+    def _blended(self, patch: _Patch, strength: float) -> tuple[Tensor, Tensor]:
         """The rectangle of ``patch`` with all faces that overlap it, and the mask there."""
-        colors, shares, mask = np.zeros_like(patch.colors), np.zeros_like(patch.weights), np.zeros_like(patch.weights)
-        for other in self._patches:
-            rows, there_rows = _common(patch.rows, other.rows)
-            columns, there_columns = _common(patch.columns, other.columns)
-            weights = other.weights[there_rows, there_columns]
-            if weights.size:
-                share = other.shares[there_rows, there_columns]
-                colors[rows, columns] += other.colors[there_rows, there_columns] * share[..., None]
-                shares[rows, columns] += share
-                np.maximum(mask[rows, columns], weights, out=mask[rows, columns])
-        seen = shares > 0
-        over = np.where(seen, mask * np.float32(strength), 0)
-        original = self._photo[patch.rows, patch.columns]
-        colors /= np.where(seen, shares, 1)[..., None]
-        colors -= original
-        colors *= over[..., None]
-        colors += original
+        overlapping = [other for other in self._patches if other.overlaps(patch)]
+        colors, weights = (patch.colors, patch.weights) if len(overlapping) == 1 else _mixed(patch, overlapping)
+        over = weights * strength
+        original = self._photo.part(patch.rows, patch.columns)
+        # Contiguous: a factor that is broadcast over three channels takes twice as long on a CPU.
+        each = over[..., None].expand(-1, -1, 3).contiguous()
+        blended = torch.lerp(original, colors, each)
         if self._post_blend is not None:
-            colors = self._post_blend(colors, original)
-        return np.where(over[..., None] > 0, colors, original), over
+            blended = torch.where(each > 0, self._post_blend(blended, original), original)
+        return blended, over
 
-    def _rectangle(self, matrix: Matrix, mask: FloatImage | None) -> tuple[slice, slice] | None:
+    def _rectangle(self, matrix: Matrix, mask: Tensor | None) -> tuple[slice, slice] | None:
         """The rows and columns of the canvas that ``mask`` covers, or None if it misses the canvas."""
         if mask is None:
             return slice(0, self._photo.shape[0]), slice(0, self._photo.shape[1])
-        seen_rows, seen_columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-        if not len(seen_rows):
+        covered = _covered(mask)
+        if covered is None:
             return None
-        left, right = seen_columns[0] - 1, seen_columns[-1] + 1
-        top, bottom = seen_rows[0] - 1, seen_rows[-1] + 1
-        corners = np.array([[left, top], [right, top], [left, bottom], [right, bottom]], float)
-        x, y = apply(matrix, corners).T
+        x, y = apply(matrix, covered).T
         height, width = self._photo.shape[:2]
         columns = slice(max(0, math.floor(x.min())), min(width, math.ceil(x.max()) + 1))
         rows = slice(max(0, math.floor(y.min())), min(height, math.ceil(y.max()) + 1))
         return (rows, columns) if rows.start < rows.stop and columns.start < columns.stop else None
 
 
+def _covered(mask: Tensor) -> NDArray[np.float64] | None:
+    """The corners (4, 2) of a rectangle of the mask beyond which it is 0; None if it is 0 everywhere.
+
+    On a device it is all of the mask: looking at it would wait for the device.
+    """
+    top, bottom, left, right = 0, mask.shape[0] - 1, 0, mask.shape[1] - 1
+    if mask.device.type == "cpu":
+        values = as_array(mask)
+        rows, columns = np.flatnonzero(values.any(axis=1)), np.flatnonzero(values.any(axis=0))
+        if not len(rows):
+            return None
+        top, bottom, left, right = rows[0] - 1, rows[-1] + 1, columns[0] - 1, columns[-1] + 1
+    return np.array([[left, top], [right, top], [left, bottom], [right, bottom]], float)
+
+
+def _mixed(patch: _Patch, overlapping: list[_Patch]) -> tuple[Tensor, Tensor]:
+    """The colours (h, w, 3) of all faces in the rectangle of ``patch``, and the largest of their weights (h, w)."""
+    colors, shares = torch.zeros_like(patch.colors), torch.zeros_like(patch.weights)
+    weights = torch.zeros_like(patch.weights)
+    for other in overlapping:
+        rows, there_rows = _common(patch.rows, other.rows)
+        columns, there_columns = _common(patch.columns, other.columns)
+        share = other.shares[there_rows, there_columns]
+        colors[rows, columns] += other.colors[there_rows, there_columns] * share[..., None]
+        shares[rows, columns] += share
+        largest = torch.maximum(weights[rows, columns], other.weights[there_rows, there_columns])
+        weights[rows, columns] = largest
+    seen = shares > 0
+    colors /= torch.where(seen, shares, 1)[..., None]
+    return colors, torch.where(seen, weights, 0)
+
+
 class CropCanvas(Canvas):
     """A canvas whose result is the crop itself, instead of the photo with the crop pasted into it."""
 
-    def __init__(self, photo: FloatImage) -> None:
+    def __init__(self, photo: DevicePhoto) -> None:
         super().__init__(photo)
-        self._crop: FloatImage | None = None
+        self._crop: Tensor | None = None
 
     def add(
         self,
-        crop: FloatImage,
+        crop: Tensor,
         matrix: Matrix,
-        mask: FloatImage | None,
+        mask: Tensor | None,
         region_mask: RegionMask | None = None,
-        priority: FloatImage | None = None,
+        priority: Tensor | None = None,
     ) -> None:
         """Keep a crop (S, S, 3); the other arguments have no effect."""
         self._crop = crop
@@ -176,8 +221,8 @@ class CropCanvas(Canvas):
     def blend(self, strength: float, *, in_place: bool = False) -> tuple[FloatImage, FloatImage]:
         """The crop and a mask of ones; if no crop was added, a copy of the photo and a mask of zeros."""
         if self._crop is None:
-            return self._photo.copy(), np.zeros(self._photo.shape[:2], np.float32)
-        return self._crop, np.ones(self._crop.shape[:2], np.float32)
+            return self._photo.array.copy(), np.zeros(self._photo.shape[:2], np.float32)
+        return as_array(self._crop), np.ones(self._crop.shape[:2], np.float32)
 
 
 def _common(one: slice, other: slice) -> tuple[slice, slice]:
@@ -185,29 +230,3 @@ def _common(one: slice, other: slice) -> tuple[slice, slice]:
     start = max(one.start, other.start)
     stop = max(start, min(one.stop, other.stop))
     return slice(start - one.start, stop - one.start), slice(start - other.start, stop - other.start)
-
-
-def match_colors(restored: FloatImage, original: FloatImage, mask: FloatImage) -> FloatImage:
-    """``restored`` (S, S, 3) with the mean and standard deviation of ``original``'s colours in Lab.
-
-    original: (T, T, 3). mask: a square of any size, weighs the pixels. All [0, 1].
-    Source: Reinhard et al., "Color Transfer between Images", 2001.
-    """
-    source, target = _lab(restored), _lab(original)
-    mean, spread = _statistics(source, mask)
-    wanted_mean, wanted_spread = _statistics(target, mask)
-    matched = (source - mean) * (wanted_spread / np.maximum(spread, 1e-3)) + wanted_mean
-    return np.clip(cv2.cvtColor(matched.astype(np.float32), cv2.COLOR_Lab2RGB), 0, 1)
-
-
-def _lab(rgb: FloatImage) -> FloatImage:
-    return np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2Lab), dtype=np.float32)
-
-
-def _statistics(lab: FloatImage, mask: FloatImage) -> tuple[FloatImage, FloatImage]:
-    size = (lab.shape[1], lab.shape[0])
-    weights = np.asarray(cv2.resize(mask, size, interpolation=cv2.INTER_AREA))[..., None]
-    total = max(float(weights.sum()), 1e-6)
-    mean = (lab * weights).sum(axis=(0, 1), dtype=np.float64) / total
-    spread = np.sqrt((np.square(lab - mean) * weights).sum(axis=(0, 1), dtype=np.float64) / total)
-    return mean.astype(np.float32), spread.astype(np.float32)

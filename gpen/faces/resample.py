@@ -1,10 +1,9 @@
-"""Resampling by a similarity, to a crop and back, without aliasing.
+"""Resampling by a similarity, to a crop and back, without aliasing, on the device that the picture is on.
 
-There are two steps. A low-pass filter (a sinc under a Kaiser window) removes the frequencies that the coarser of source
-and result cannot hold, and outputs two samples per pixel of the coarser grid. At that density, the second step, Lanczos
-interpolation over 8 x 8 samples, is nearly exact. At eight samples per pixel, linear interpolation is nearly exact too:
-more samples, but less work per pixel of the result, which is faster for strong enlargements. The samples are kept in
-memory, so this path is taken only if they are not many more than the result's pixels.
+There are two steps. A low-pass filter (:mod:`.low_pass`) removes the frequencies that the coarser of source and result
+cannot hold, and outputs several samples per pixel of the coarser grid. At that density linear interpolation, the second
+step, is nearly exact. Both work on square tiles of the result, so that the samples, many times the result's pixels,
+stay in a CPU's caches and never exist as a whole.
 
 The constants lose the least of a real photo on its way to a crop and back, among those that keep stripes just too fine
 for the result under 16/255 (tests/faces/test_resample.py holds both bounds). A face larger than its crop comes back as
@@ -14,168 +13,186 @@ limit, to within 9/255 (tests/restoration/test_photos.py).
 
 from __future__ import annotations
 
-import functools
 import math
+from collections.abc import Iterator
 
 import cv2
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from ..images.picture import FloatImage
+from ..device import exact_float32
+from .low_pass import BLOCK, LowPass
+from .transforms import Matrix, apply, compose, corners, invert, scaling, shrinking, translation
 
-Matrix = NDArray[np.float64]
-"""2 x 3: maps pixels of one picture to pixels of another; pixel centres lie at integer coordinates."""
+OVERSAMPLING = 3
+"""Samples per pixel of the coarser grid."""
+FINE_OVERSAMPLING = 6
+"""The same where the result is so much larger than the source that the samples are few beside its pixels."""
+FINE_ENLARGEMENT = 3.0
+"""The enlargement from which on :data:`FINE_OVERSAMPLING` is used: four samples per pixel of the result."""
+MASK_OVERSAMPLING = 2.0
+"""Samples per pixel of the result that a mask is reduced to before it is interpolated."""
 
-CUTOFF = 0.49
-"""The cutoff frequency of the low-pass, in cycles per pixel of the coarser grid; the Nyquist limit is 0.5."""
-HALF_WIDTH = 8.0
-"""The low-pass kernel's reach to either side, in pixels of the coarser grid."""
-KAISER_BETA = 5.0
-"""The shape of the kernel's window."""
-OVERSAMPLING = 2.0
-"""Samples per pixel of the coarser grid, for Lanczos interpolation."""
-INTERPOLATION_REACH = 4
-"""The samples that OpenCV's Lanczos interpolation reads to either side."""
-LINEAR_OVERSAMPLING = 8.0
-"""Samples per pixel of the coarser grid, for linear interpolation."""
-LINEAR_SAMPLES = 3.0
-"""The most samples per pixel of the result for linear interpolation. It is used from about five times the size for an
-upright source, from seven times for one rotated by 45 degrees; memory stays a few times the result's."""
-
-_KERNEL_POINTS = 1 << 14
+_BILINEAR, _ZEROS = 0, 0  # PyTorch's codes for the interpolation and for what lies beyond the samples
+_TILE_ON_CPU = 256
+"""Edge of a tile of the result, in pixels: its samples take a few megabytes."""
+_TILE_ELSEWHERE = 1024
+"""The same on other devices, where many small operations cost more than memory."""
 
 
-def warp(
-    image: FloatImage, matrix: Matrix, size: tuple[int, int], *, border: int = cv2.BORDER_REFLECT_101
-) -> FloatImage:
-    """Resample ``image`` (H, W) or (H, W, C) by ``matrix`` to ``size`` (width, height).
+def warp(image: Tensor, matrix: Matrix, size: tuple[int, int]) -> Tensor:
+    """Resample ``image``, float32 (H, W) or (H, W, C), by ``matrix`` to ``size`` (width, height), on its device.
 
-    matrix: 2 x 3, a similarity that maps pixels of ``image`` to pixels of the result. border: OpenCV's constant for
-    extrapolation beyond ``image``. Values may overshoot slightly at sharp edges. The cost depends on ``size`` and the
-    part of ``image`` that it covers, not on the rest of ``image``.
+    matrix: 2 x 3, a similarity that maps pixels of ``image`` to pixels of the result. Beyond its edges the image is
+    mirrored. Values may overshoot slightly at sharp edges. The cost depends on ``size`` and the part of ``image`` that
+    it covers, not on the rest of ``image``.
     """
-    coarse = max(1.0, _shrinking(matrix))
-    reach = math.ceil(HALF_WIDTH * coarse)
-    margin = reach + math.ceil(INTERPOLATION_REACH / OVERSAMPLING * coarse) + 1
-    image, matrix = _needed_part(image, matrix, size, margin, border)
-    samples = math.prod(length - 2 * reach for length in image.shape[:2]) * LINEAR_OVERSAMPLING**2
-    linear = samples <= LINEAR_SAMPLES * math.prod(size)
-    step = coarse / (LINEAR_OVERSAMPLING if linear else OVERSAMPLING)
-    interpolation = cv2.INTER_LINEAR if linear else cv2.INTER_LANCZOS4
-    columns = np.asarray(cv2.transpose(_low_pass(image, coarse, step)), dtype=np.float32)
-    image = _low_pass(columns, coarse, step)
-    # Transposing the many samples back would cost more than swapping the axes in the matrix.
-    matrix = compose(compose(matrix, np.array([[1, 0, reach], [0, 1, reach]], float)), scaling(step))[:, [1, 0, 2]]
-    out = cv2.warpAffine(image, matrix, size, flags=interpolation, borderMode=cv2.BORDER_REPLICATE)
-    return np.asarray(out, dtype=np.float32)
+    if image.dim() == 2:
+        return warp(image[..., None], matrix, size)[..., 0]
+    with exact_float32(image.device):
+        return _Resampling(image.device, matrix, size).run(image)
 
 
-def warp_mask(mask: FloatImage, matrix: Matrix, size: tuple[int, int]) -> FloatImage:
-    """Resample a soft mask (H, W) like :func:`warp`, but with zeros beyond it, and without overshoot."""
-    shrink = _shrinking(matrix)
-    if shrink > OVERSAMPLING:
-        height, width = mask.shape
-        small = (max(1, round(width * OVERSAMPLING / shrink)), max(1, round(height * OVERSAMPLING / shrink)))
-        mask = np.asarray(cv2.resize(mask, small, interpolation=cv2.INTER_AREA), dtype=np.float32)
-        matrix = compose(matrix, scaling(width / small[0], height / small[1]))
-    out = cv2.warpAffine(mask, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
-    return np.asarray(out, dtype=np.float32)
-
-
-def scaling(x: float, y: float | None = None) -> Matrix:
-    """The 2 x 3 matrix that maps pixels of a picture to pixels of the picture resized by ``x`` and ``y``.
-
-    y: the same as ``x`` if None. Resizing by s moves pixel p to (p + 1/2) s - 1/2, as pixel centres lie at integers.
-    """
-    y = x if y is None else y
-    return np.array([[x, 0, (x - 1) / 2], [0, y, (y - 1) / 2]])
-
-
-def compose(second: Matrix, first: Matrix) -> Matrix:
-    """The 2 x 3 matrix that applies ``first`` and then ``second``."""
-    return np.asarray(second @ np.vstack([first, [0, 0, 1]]))
-
-
-def invert(matrix: Matrix) -> Matrix:
-    """The inverse of a 2 x 3 matrix."""
-    linear = np.linalg.inv(matrix[:, :2])
-    return np.hstack([linear, -linear @ matrix[:, 2:]])
-
-
-def apply(matrix: Matrix, points: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Map points (N, 2) by a 2 x 3 matrix."""
-    return np.asarray(points @ matrix[:, :2].T + matrix[:, 2])
-
-
-def _shrinking(matrix: Matrix) -> float:
-    """Pixels of the source per pixel of the result, along one axis."""
-    return 1 / math.sqrt(abs(float(np.linalg.det(matrix[:, :2]))))
-
-
-def _needed_part(
-    image: FloatImage, matrix: Matrix, size: tuple[int, int], margin: int, border: int
-) -> tuple[FloatImage, Matrix]:
-    """The rows and columns that the result depends on, extrapolated beyond ``image``, and the matrix for them."""
-    right, bottom = size[0] - 1, size[1] - 1
-    corners = apply(invert(matrix), np.array([[0, 0], [right, 0], [0, bottom], [right, bottom]], float))
-    parts: list[slice] = []
-    pads: list[int] = []
-    offsets: list[int] = []
-    for axis, length in ((1, image.shape[0]), (0, image.shape[1])):
-        first = math.floor(corners[:, axis].min()) - margin
-        last = math.ceil(corners[:, axis].max()) + margin
+def needed_part(shape: tuple[int, ...], matrix: Matrix, size: tuple[int, int]) -> tuple[slice, slice]:
+    """The rows and columns of a picture of ``shape`` that :func:`warp` reads; arguments as there."""
+    resampling = _Resampling(torch.device("meta"), matrix, size)
+    first, last = resampling.first, resampling.last
+    parts = []
+    for axis, length in ((1, shape[0]), (0, shape[1])):
+        low, high = first[axis], last[axis]
         # Pixels that far outside are reflections of pixels that far inside.
-        start = min(max(min(first, 2 * (length - 1) - last), 0), length - 1)
-        stop = max(min(max(last, -first) + 1, length), 1)
-        before, after = max(0, start - first), max(0, last + 1 - stop)
-        parts.append(slice(start, stop))
-        pads += [before, after]
-        offsets.append(start - before)
-    part = image[parts[0], parts[1]]
-    part = (
-        np.asarray(cv2.copyMakeBorder(part, pads[0], pads[1], pads[2], pads[3], border))
-        if any(pads)
-        else np.ascontiguousarray(part)
-    )
-    return part, compose(matrix, np.array([[1, 0, offsets[1]], [0, 1, offsets[0]]], float))
+        start = min(max(min(low, 2 * (length - 1) - high), 0), length - 1)
+        parts.append(slice(int(start), int(max(min(max(high, -low) + 1, length), 1))))
+    return parts[0], parts[1]
 
 
-def _low_pass(image: FloatImage, coarse: float, step: float) -> FloatImage:
-    """Filter along the first axis and sample every ``step`` pixels, wherever the whole kernel fits into ``image``.
+class _Resampling:
+    """One call of :func:`warp`: where the samples lie, and how they are filtered."""
 
-    The first sample lies (step - 1) / 2 pixels after the first pixel where it fits.
+    def __init__(self, device: torch.device, matrix: Matrix, size: tuple[int, int]) -> None:
+        self._matrix = matrix
+        self._inverse = invert(matrix)
+        self._size = size
+        shrink = shrinking(matrix)
+        coarse = max(1.0, shrink)
+        oversampling = FINE_OVERSAMPLING if shrink * FINE_ENLARGEMENT <= 1 else OVERSAMPLING
+        step = coarse / oversampling
+        margin = math.ceil(step) + 1
+        seen = apply(self._inverse, corners(*size))
+        self.origin: NDArray[np.int_] = np.floor(seen.min(axis=0)).astype(int) - margin
+        """The pixel (x, y) of the source that positions of samples are relative to."""
+        count = math.ceil(float((seen.max(axis=0) + margin - self.origin).max()) / step)
+        self.low_pass = LowPass(coarse, oversampling, count, device)
+        start, stop = self.low_pass.span(0, self.low_pass.blocks)
+        self.first, self.last = self.origin + start, self.origin + stop - 1
+        """The first and last pixel (x, y) of the source that the result depends on."""
+
+    def run(self, image: Tensor) -> Tensor:
+        width, height = self._size
+        out = image.new_empty((height, width, image.shape[2]))
+        scratch: list[Tensor | None] = [None, None]
+        for rows, columns in _tiles(width, height, _TILE_ON_CPU if image.device.type == "cpu" else _TILE_ELSEWHERE):
+            self._fill(out[rows, columns], image, (columns.start, rows.start), scratch)
+        return out
+
+    def _fill(self, out: Tensor, image: Tensor, corner: tuple[int, int], scratch: list[Tensor | None]) -> None:
+        """Compute the tile ``out`` (h, w, C) of the result, whose first pixel is ``corner`` (x, y)."""
+        low_pass, channels = self.low_pass, image.shape[2]
+        (left, right), (top, bottom) = self._blocks(corner, (out.shape[1], out.shape[0]))
+        (x0, x1), (y0, y1) = low_pass.span(left, right), low_pass.span(top, bottom)
+        part = _part(image, self.origin[1] + np.array([y0, y1]), self.origin[0] + np.array([x0, x1]))
+        # Rows of each channel: then both filters are matrix products, and nothing is transposed in between.
+        samples = low_pass.along_rows(part.permute(0, 2, 1).flatten(1), top, bottom, scratch[0])
+        if scratch[0] is None and samples.device.type == "cpu":
+            scratch[0] = samples.flatten()
+        samples = low_pass.along_columns(samples.view(-1, x1 - x0), left, right, scratch[1])
+        if scratch[1] is None and samples.device.type == "cpu":
+            scratch[1] = samples.flatten()
+        first = self.origin + np.array([left, top]) * BLOCK * low_pass.step
+        to_source = compose(translation(*first), scaling(low_pass.step))
+        matrix = compose(translation(-corner[0], -corner[1]), compose(self._matrix, to_source))
+        _interpolate(samples.view(-1, channels, samples.shape[1]), matrix, out)
+
+    def _blocks(self, corner: tuple[int, int], size: tuple[int, int]) -> list[tuple[int, int]]:
+        """The first and last block of samples that a tile depends on, horizontally and vertically."""
+        seen = apply(self._inverse, corners(*size) + corner) - self.origin
+        position = (seen + 0.5) / self.low_pass.step - 0.5
+        # One more sample on each side: rounding must not lead beyond them.
+        first = np.floor(position.min(axis=0)).astype(int) - 1
+        last = np.ceil(position.max(axis=0)).astype(int) + 2
+        return [
+            (max(0, a // BLOCK), min(self.low_pass.blocks, -(-b // BLOCK))) for a, b in zip(first, last, strict=True)
+        ]
+
+
+def warp_mask(mask: Tensor, matrix: Matrix, size: tuple[int, int]) -> Tensor:
+    """Resample a soft mask (H, W) like :func:`warp`, but with zeros beyond it, and without overshoot."""
+    shrink = shrinking(matrix)
+    with exact_float32(mask.device):
+        if shrink > MASK_OVERSAMPLING:
+            height, width = mask.shape
+            small = tuple(max(1, round(length * MASK_OVERSAMPLING / shrink)) for length in (height, width))
+            rows, columns = (area_weights(old, new, mask.device) for old, new in zip(mask.shape, small, strict=True))
+            mask = rows @ mask @ columns.T
+            matrix = compose(matrix, scaling(width / small[1], height / small[0]))
+        out = mask.new_empty((size[1], size[0], 1))
+        _interpolate(mask[:, None], matrix, out)
+    return out[..., 0]
+
+
+def area_weights(length: int, new_length: int, device: torch.device) -> Tensor:
+    """The matrix (new_length, length) that averages a line of pixels over the area of each of fewer pixels."""
+    edges = np.arange(new_length + 1) * (length / new_length)
+    pixels = np.arange(length)
+    covered = np.minimum(edges[1:, None], pixels + 1) - np.maximum(edges[:-1, None], pixels)
+    weights = np.clip(covered, 0, None) * (new_length / length)
+    return torch.from_numpy(weights.astype(np.float32)).to(device)
+
+
+def _interpolate(samples: Tensor, matrix: Matrix, out: Tensor) -> None:
+    """Write the linear interpolation of ``samples`` (rows, C, columns) into ``out`` (h, w, C); zero beyond them.
+
+    matrix: 2 x 3, maps samples to pixels of ``out``.
     """
-    reach = math.ceil(HALF_WIDTH * coarse)
-    rows = image.reshape(len(image), -1)
-    count = math.ceil((len(rows) - 2 * reach) / step)
-    centers = reach + (np.arange(count) + 0.5) * step - 0.5
-    out = np.empty((count, rows.shape[1]), np.float32)
-    together = round(2 * reach / step)  # so that about half of each block's weights are non-zero
-    for start in range(0, count, together):
-        block = centers[start : start + together]
-        first = max(0, math.floor(block[0]) - reach)
-        last = min(len(rows), math.ceil(block[-1]) + reach + 1)
-        weights = _kernel((np.arange(first, last) - block[:, None]) / coarse)
-        weights /= weights.sum(axis=1, keepdims=True)
-        np.matmul(weights.astype(np.float32), rows[first:last], out=out[start : start + len(block)])
-    return out.reshape(count, *image.shape[1:])
+    height, width = out.shape[:2]
+    if samples.device.type == "cpu":
+        target, planes = out.numpy(), samples.numpy()
+        if planes.shape[1] == 1:
+            cv2.warpAffine(planes[:, 0], matrix, (width, height), flags=cv2.INTER_LINEAR, dst=target[..., 0])
+        else:
+            # One by one: only in this layout are the filters matrix products.
+            warped = [cv2.warpAffine(plane, matrix, (width, height)) for plane in planes.transpose(1, 0, 2)]
+            cv2.merge(warped, dst=target)
+        return
+    # In grid_sample's coordinates the first sample is at -1, the last at 1.
+    back = invert(matrix)
+    factors = 2 / np.maximum(np.array([samples.shape[2], samples.shape[0]]) - 1, 1)
+    (xx, xy, x0), (yx, yy, y0) = (back * factors[:, None] - np.array([[0, 0, 1], [0, 0, 1]])).tolist()
+    x, y = (torch.arange(length, dtype=torch.float32, device=out.device) for length in (width, height))
+    y = y[:, None]
+    grid = torch.stack([x * xx + y * xy + x0, x * yx + y * yy + y0], dim=-1)
+    # Not F.grid_sample, which may choose cuDNN's: FakeTensorMode, which tests rely on, does not know that.
+    sampled = torch.grid_sampler_2d(samples.transpose(0, 1)[None], grid[None], _BILINEAR, _ZEROS, align_corners=True)
+    out.copy_(sampled[0].permute(1, 2, 0))
 
 
-def _kernel(x: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The windowed sinc, at ``x`` pixels of the coarser grid from its centre."""
-    values, slopes = _kernel_table()
-    position = np.abs(x) * (_KERNEL_POINTS / HALF_WIDTH)
-    np.minimum(position, _KERNEL_POINTS, out=position)
-    before = position.astype(np.intp)
-    position -= before
-    return np.asarray(values[before] + position * slopes[before])
+def _part(image: Tensor, rows: NDArray[np.int_], columns: NDArray[np.int_]) -> Tensor:
+    """Rows and columns of a picture, given as (start, stop), mirrored beyond its edges."""
+    for axis, (start, stop) in enumerate((rows, columns)):
+        length = image.shape[axis]
+        if start >= 0 and stop <= length:
+            image = image.narrow(axis, int(start), int(stop - start))
+            continue
+        period = max(2 * (length - 1), 1)
+        position = np.abs(np.arange(start, stop)) % period
+        mirrored = np.minimum(position, period - position) if length > 1 else np.zeros_like(position)
+        image = image.index_select(axis, torch.from_numpy(mirrored).to(image.device))
+    return image
 
 
-@functools.cache
-def _kernel_table() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """One side of the kernel, and the differences between its values: fine enough for linear interpolation."""
-    x = np.linspace(0, HALF_WIDTH, _KERNEL_POINTS + 1)
-    window = np.i0(KAISER_BETA * np.sqrt(1 - (x / HALF_WIDTH) ** 2))
-    window[-1] = 0  # and beyond
-    values = np.sinc(2 * CUTOFF * x) * window
-    return values, np.diff(values, append=0)
+def _tiles(width: int, height: int, edge: int) -> Iterator[tuple[slice, slice]]:
+    for top in range(0, height, edge):
+        for left in range(0, width, edge):
+            yield slice(top, min(height, top + edge)), slice(left, min(width, left + edge))

@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypedDict
 
+import torch
+
 from ..errors import PhotoError
 from ..faces.align import Placement, crop_face
+from ..faces.color import match_colors
 from ..faces.detection.detector import FaceDetector
 from ..faces.face import Face
-from ..faces.paste import Canvas, match_colors
-from ..faces.resample import compose, scaling
+from ..faces.paste import Canvas
 from ..faces.select import FaceChoice
 from ..faces.source import DetectedFaces, FaceSource, GivenFaces, WholePhoto
+from ..faces.transforms import compose, scaling
 from ..images.picture import FloatImage, check_picture
+from ..images.tensors import DevicePhoto, as_tensor
 from ..options import Options, parse_face_numbers
 from ..tasks import RESTORE, Task, find_task
 from ..weights.checkpoint import Model, require_task
@@ -201,19 +205,20 @@ def paste(
     options: Options = DEFAULTS,
     *,
     parser: Parser | None = None,
+    device: torch.device | str = "cpu",
 ) -> tuple[FloatImage, FloatImage]:
     """Paste crops that were taken from a photo, and changed since: the second half of :func:`restore`.
 
     photo: float32 (H, W, 3), RGB, [0, 1]; it is not changed. crops: each with its placement, for a square of any
-    size, and the crop, float32 (S, S, 3), whose size may be another. Returns the photo and the mask (H, W), as
-    in :class:`Restoration`.
+    size, and the crop, float32 (S, S, 3), whose size may be another. device: where crops are pasted, the parser's.
+    Returns the photo and the mask (H, W), as in :class:`Restoration`.
 
     Raises PhotoError for a crop that is not a square picture, and GpenError as :func:`restore` does.
     """
     check_picture(photo, "photo")
     check_parser(options, parser)
-    processor = FaceProcessor(photo, PhotoInputs())
-    canvas = Canvas(photo)
+    under = DevicePhoto(photo, torch.device(device))
+    processor, canvas = FaceProcessor(under, PhotoInputs()), Canvas(under)
     for placement, crop in crops:
         check_picture(crop, "crop")
         if crop.shape[0] != crop.shape[1]:
@@ -221,8 +226,9 @@ def paste(
                 f"A crop is {crop.shape[1]} x {crop.shape[0]} pixels; it has to stay a square, of any size, to be "
                 "pasted where it was taken from."
             )
-        mask = processor.mask(crop, placement, options, parser)
+        pasted = as_tensor(crop).to(under.device)
+        mask = processor.mask(pasted, placement, options, parser)
         if options.color_match:
-            crop = match_colors(crop, crop_face(photo, placement.matrix, placement.size), mask)
-        canvas.add(crop, compose(scaling(crop.shape[0] / placement.size), placement.matrix), mask)
+            pasted = match_colors(pasted, crop_face(under, placement.matrix, placement.size), mask)
+        canvas.add(pasted, compose(scaling(crop.shape[0] / placement.size), placement.matrix), mask)
     return canvas.blend(options.strength)

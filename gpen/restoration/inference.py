@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from ..device import change_dtype, dtype_name, finite_output, is_out_of_memory, release, to_float32
 from ..errors import OutOfMemoryError
-from ..images.picture import FloatImage
 from ..network.memory import CPU_STRIP_BYTES, memory_estimate
 from ..weights.checkpoint import Model
 from ..wording import first_line
@@ -76,23 +75,20 @@ def run_within_memory(model: Model, pictures: Tensor) -> Tensor:
     )
 
 
-def restore_crops(model: Model, crops: Sequence[FloatImage]) -> list[FloatImage]:
-    """Run the network on a batch of crops, float32 (in_size, in_size, 3), RGB, [0, 1].
+def restore_crops(model: Model, crops: Sequence[Tensor]) -> list[Tensor]:
+    """Run the network on a batch of crops, float32 (in_size, in_size, 3), RGB, [0, 1], on one device.
 
-    Returns as many crops (out_size, out_size, 3). If the network returns NaN or Inf in a dtype below float32, it runs
-    again in float32, and keeps it. Raises GpenError if the result is not finite then.
+    Returns as many crops (out_size, out_size, 3) on the network's device. If the network returns NaN or Inf in a dtype
+    below float32, it runs again in float32, and keeps it. Raises GpenError if the result is not finite then.
     """
     if not crops:
         return []
     low, high = model.value_range
-    pictures = torch.empty((len(crops), *crops[0].shape))
-    for picture, crop in zip(pictures, crops, strict=True):
-        torch.mul(torch.from_numpy(crop), high - low, out=picture)
-    pictures = pictures.add_(low).permute(0, 3, 1, 2)
+    pictures = torch.stack(list(crops)).mul_(high - low).add_(low).permute(0, 3, 1, 2)
     out = finite_output(lambda: run_within_memory(model, pictures), model.network, model.path.name, _widen)
     restored = torch.empty((len(crops), *out.shape[2:], 3), device=out.device)
-    torch.sub(out.permute(0, 2, 3, 1), low, out=restored).div_(high - low)
-    return list(restored.clamp_(0, 1).cpu().numpy())
+    torch.sub(out.permute(0, 2, 3, 1), low, out=restored).div_(high - low).clamp_(0, 1)
+    return list(restored)
 
 
 class CropBatcher(Generic[_Key]):
@@ -104,9 +100,9 @@ class CropBatcher(Generic[_Key]):
 
     def __init__(self, model: Model) -> None:
         self._model = model
-        self._waiting: list[tuple[_Key, FloatImage]] = []
+        self._waiting: list[tuple[_Key, Tensor]] = []
 
-    def add(self, key: _Key, crop: FloatImage) -> list[tuple[_Key, FloatImage]]:
+    def add(self, key: _Key, crop: Tensor) -> list[tuple[_Key, Tensor]]:
         """Add a crop, as for :func:`restore_crops`; what is restored then, in the order in which it was added.
 
         Mostly nothing is, until enough crops wait for a call. Raises what :func:`restore_crops` raises, for all that
@@ -115,7 +111,7 @@ class CropBatcher(Generic[_Key]):
         self._waiting.append((key, crop))
         return self.flush() if len(self._waiting) >= faces_per_call(self._model) else []
 
-    def flush(self) -> list[tuple[_Key, FloatImage]]:
+    def flush(self) -> list[tuple[_Key, Tensor]]:
         """Restore whatever waits; as :meth:`add`."""
         waiting, self._waiting = self._waiting, []
         restored = restore_crops(self._model, [crop for _, crop in waiting])

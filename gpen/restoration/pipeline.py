@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-import numpy as np
+from torch import Tensor
 
 from ..errors import FaceError, OptionError, PhotoError
 from ..faces.align import Placement, place
-from ..faces.paste import Canvas, match_colors
-from ..faces.resample import Matrix, compose, scaling
+from ..faces.color import match_colors
+from ..faces.paste import Canvas
 from ..faces.source import FaceSource, FoundFace
+from ..faces.transforms import compose, scaling
 from ..images.picture import FloatImage, check_picture
+from ..images.tensors import DevicePhoto, as_array
 from ..options import Options, supported
 from ..tasks import Task
-from .inference import faces_per_call, restore_crops
+from .inference import CropBatcher
 from .processors import PROCESSORS, FaceProcessor, Parser, PhotoInputs
-from .result import CachedLayers, Restoration, RestoredFace, SkippedFace
+from .result import CachedLayers, FaceCrops, Restoration, RestoredFace, SkippedFace
 
 if TYPE_CHECKING:
     from ..faces.identity import GuardDecision
     from .components import Components
+
+_MOST_WAITING = 1 << 29
+"""Bytes of photos that may wait for faces of later photos to share a call of the network with theirs: 512 MiB."""
 
 OnProgress = Callable[[int, int, RestoredFace | None], bool | None]
 """Called with the number of faces done, the number to do, and the face just done.
@@ -49,23 +55,20 @@ class Keep:
     """
 
 
-@dataclass(eq=False)
-class _Run:
-    """The work on one photo: what it needs, and which faces were skipped so far."""
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PhotoWork:
+    """One photo to do a task to."""
 
-    task: Task
-    processor: FaceProcessor
-    components: Components
-    options: Options
+    photo: FloatImage
+    """float32 (H, W, 3), RGB, [0, 1]."""
     source: FaceSource
-    canvas: Canvas
-    """Collects the faces."""
-    to_photo: Matrix
-    """Maps pixels of the canvas to pixels of the photo."""
-    skipped: dict[int, str]
-    """Why faces were skipped, by number."""
-    distances: dict[int, float]
-    """The cosine distances of the faces whose original the guard kept, by number."""
+    """Says where its faces are."""
+    inputs: PhotoInputs = field(default_factory=PhotoInputs)
+    """What belongs to it besides its pixels."""
+    keep: Keep = field(default_factory=Keep)
+    """What its restoration keeps."""
+    on_progress: OnProgress | None = None
+    """Called after each face; returning False stops."""
 
 
 def run_task(
@@ -86,118 +89,176 @@ def run_task(
 
     Raises GpenError, or a subclass, for everything a user can cause.
     """
-    options, inputs = supported(options, task), inputs or PhotoInputs()
-    processor = PROCESSORS[task.name](photo, inputs)
-    check_photo(photo, inputs, options)
-    if not task.is_aligned(source.whole_photo):
-        check_parser(options, components.parser)
-    found = source.find(photo, inputs.region)
-    canvas = processor.canvas(photo, options)
-    to_photo = scaling(photo.shape[1] / canvas.size[0], photo.shape[0] / canvas.size[1])
-    skipped = {face.number: face.skip_reason for face in found if face.skip_reason}
-    run = _Run(task, processor, components, options, source, canvas, to_photo, skipped, {})
-    chosen = [face for face in found if not face.skip_reason]
-    restored = _restored(run, photo, chosen, keep, on_progress)
-    for number in {face.number for face in chosen}.difference(face.number for face in restored):
-        run.skipped.setdefault(number, "stopped before this face")
-    # What no crop was kept of, and what is not asked for again, may be written to.
-    may_change = not keep.layers and (not keep.photo or (inputs.background is None and canvas.size != _size(photo)))
-    result, mask = canvas.blend(options.strength, in_place=may_change)
-    return Restoration(
-        result,
-        mask,
-        sorted(restored, key=lambda face: face.number),
-        [
-            SkippedFace(face.number, face.face, run.skipped[face.number], run.distances.get(face.number))
-            for face in sorted(found, key=lambda face: face.number)
-            if face.number in run.skipped
-        ],
-        inputs.background is not None,
-        task.done,
-        processor.note(mask, options),
-        _cached_layers(canvas, processor, options) if keep.layers and "strength" in task.options else None,
-    )
+    inputs = inputs or PhotoInputs()
+    work = PhotoWork(photo=photo, source=source, inputs=inputs, keep=keep, on_progress=on_progress)
+    return next(run_tasks(task, [work], components, options))
 
 
-def _restored(
-    run: _Run, photo: FloatImage, chosen: Sequence[FoundFace], keep: Keep, on_progress: OnProgress | None
-) -> list[RestoredFace]:
-    """The chosen faces, restored and pasted, until ``on_progress`` stops it."""
-    restored: list[RestoredFace] = []
-    if on_progress is not None and on_progress(0, len(chosen), None) is False:
-        return restored
-    for found, placement, before, after in _through_the_network(run, photo, chosen):
-        pasted, decision = _paste(run, after, before, placement)
+def run_tasks(
+    task: Task, works: Iterable[PhotoWork], components: Components, options: Options
+) -> Iterator[Restoration]:
+    """Do a task to the faces of several photos, which share calls of the network; yields the results in order.
+
+    Where the network's device takes several faces at a time, a photo waits until enough faces of later ones are there.
+    The last digits of a result depend on which faces share its call. Everything else is as for :func:`run_task`, for
+    each photo; after an exception there are no more results.
+    """
+    options = supported(options, task)
+    batcher: CropBatcher[_WaitingFace] = CropBatcher(components.model)
+    begun: deque[_PhotoRun] = deque()
+    for work in works:
+        begun.append(_PhotoRun(task, work, components, options))
+        for waiting, crop in begun[-1].crops():
+            _paste_all(batcher.add(waiting, crop))
+        if sum(run.work.photo.nbytes for run in begun) > _MOST_WAITING:
+            _paste_all(batcher.flush())
+        while begun and begun[0].is_complete:
+            yield begun.popleft().result()
+    _paste_all(batcher.flush())
+    for run in begun:
+        yield run.result()
+
+
+@dataclass(frozen=True, eq=False)
+class _WaitingFace:
+    """A face whose crop waits for the network."""
+
+    run: _PhotoRun
+    found: FoundFace
+    placement: Placement
+    before: Tensor
+
+
+def _paste_all(restored: Iterable[tuple[_WaitingFace, Tensor]]) -> None:
+    for waiting, after in restored:
+        waiting.run.paste(waiting, after)
+
+
+class _PhotoRun:
+    """The work on one photo. PhotoError or OptionError where it cannot begin."""
+
+    def __init__(self, task: Task, work: PhotoWork, components: Components, options: Options) -> None:
+        self.work = work
+        self._task = task
+        self._components = components
+        self._options = options
+        check_photo(work.photo, work.inputs, options)
+        photo = DevicePhoto(work.photo, components.model.device)
+        self._processor: FaceProcessor = PROCESSORS[task.name](photo, work.inputs)
+        if not task.is_aligned(work.source.whole_photo):
+            check_parser(options, components.parser)
+        self._found = work.source.find(work.photo, work.inputs.region)
+        self._canvas = self._processor.canvas(options)
+        width, height = self._canvas.size
+        self._to_photo = scaling(photo.shape[1] / width, photo.shape[0] / height)
+        self._chosen = [face for face in self._found if not face.skip_reason]
+        self._skipped = {face.number: face.skip_reason for face in self._found if face.skip_reason}
+        self._distances: dict[int, float] = {}
+        self._restored: list[RestoredFace] = []
+        self._waiting = 0
+        self._all_cropped = False
+        self._stopped = self._report(0, None)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether no more faces are going to be pasted."""
+        return self._stopped or (self._all_cropped and not self._waiting)
+
+    def crops(self) -> Iterator[tuple[_WaitingFace, Tensor]]:
+        """The crops that the network is to be given. Why a face cannot be cropped is noted."""
+        crop_source: DevicePhoto | None = None
+        for found in self._chosen:
+            if self._stopped:
+                return
+            try:
+                placement = self._placement(found)
+                if reason := self._processor.skip_reason(placement):
+                    self._skipped[found.number] = reason
+                    continue
+                crop_source = crop_source or self._processor.crop_source()
+                before = self._processor.crop(crop_source, placement)
+            except FaceError as error:
+                self._skipped[found.number] = str(error)
+                continue
+            self._waiting += 1
+            yield _WaitingFace(self, found, placement, before), before
+        self._all_cropped = True
+
+    def paste(self, waiting: _WaitingFace, crop: Tensor) -> None:
+        """Paste a face that the network restored, unless the caller has stopped this photo."""
+        self._waiting -= 1
+        if self._stopped:
+            return
+        found, placement = waiting.found, waiting.placement
+        pasted, decision = self._paste(crop, waiting.before, placement)
         face = None
         if decision is not None and decision.factor == 0:
-            run.skipped[found.number] = decision.reason
-            run.distances[found.number] = decision.distance
+            self._skipped[found.number] = decision.reason
+            self._distances[found.number] = decision.distance
         else:
             measured = () if decision is None else (decision.distance, decision.factor)
-            face = RestoredFace(found.number, found.face, placement.matrix, before, pasted, *measured)
-            restored.append(face if keep.crops else replace(face, before=None, after=None))
-        if on_progress is not None and on_progress(chosen.index(found) + 1, len(chosen), face) is False:
-            break
-    return restored
+            crops = FaceCrops(waiting.before, pasted)
+            face = RestoredFace(found.number, found.face, placement.matrix, crops, *measured)
+            kept = crops.on_cpu() if self.work.keep.crops else None
+            self._restored.append(replace(face, crops=kept))
+        self._stopped = self._report(self._chosen.index(found) + 1, face)
 
+    def result(self) -> Restoration:
+        """The outcome, once the photo is complete."""
+        work, options, canvas = self.work, self._options, self._canvas
+        done = {face.number for face in self._restored}
+        for face in self._chosen:
+            if face.number not in done:
+                self._skipped.setdefault(face.number, "stopped before this face")
+        keep, background = work.keep, work.inputs.background
+        # What no crop was kept of, and what is not asked for again, may be written to.
+        is_new = background is None and canvas.size != (work.photo.shape[1], work.photo.shape[0])
+        result, mask = canvas.blend(options.strength, in_place=not keep.layers and (not keep.photo or is_new))
+        layers = keep.layers and "strength" in self._task.options
+        return Restoration(
+            result,
+            mask,
+            sorted(self._restored, key=lambda face: face.number),
+            [
+                SkippedFace(face.number, face.face, self._skipped[face.number], self._distances.get(face.number))
+                for face in sorted(self._found, key=lambda face: face.number)
+                if face.number in self._skipped
+            ],
+            background is not None,
+            self._task.done,
+            self._processor.note(mask, options),
+            _cached_layers(canvas.on_cpu(), self._processor, options) if layers else None,
+        )
 
-def _through_the_network(
-    run: _Run, photo: FloatImage, chosen: Sequence[FoundFace]
-) -> Iterator[tuple[FoundFace, Placement, FloatImage, FloatImage]]:
-    """The chosen faces one by one: placement, crop before and after.
+    def _report(self, done: int, face: RestoredFace | None) -> bool:
+        """Whether the caller stops the work on this photo."""
+        on_progress = self.work.on_progress
+        return on_progress is not None and on_progress(done, len(self._chosen), face) is False
 
-    As many go through the network at a time as there is memory for. Why a face cannot be cropped is put into
-    ``run.skipped``.
-    """
-    model, processor = run.components.model, run.processor
-    waiting = list(reversed(chosen))
-    crop_source: FloatImage | None = None
-    while waiting:
-        together = faces_per_call(model, len(waiting))
-        cropped: list[tuple[FoundFace, Placement, FloatImage]] = []
-        while waiting and len(cropped) < together:
-            found = waiting.pop()
-            try:
-                placement = _placement(run, found, photo)
-                if reason := processor.skip_reason(placement):
-                    run.skipped[found.number] = reason
-                else:
-                    crop_source = processor.crop_source(photo) if crop_source is None else crop_source
-                    cropped.append((found, placement, processor.crop(crop_source, placement)))
-            except FaceError as error:
-                run.skipped[found.number] = str(error)
-        restored = restore_crops(model, [before for _, _, before in cropped])
-        for (found, placement, before), after in zip(cropped, restored, strict=True):
-            yield found, placement, before, after
+    def _placement(self, found: FoundFace) -> Placement:
+        size = self._components.model.spec.in_size
+        if self.work.source.whole_photo:
+            return Placement(found.face, scaling(size / self.work.photo.shape[0]), size)
+        return place(found.face, size, self._options.template)
 
-
-def _placement(run: _Run, found: FoundFace, photo: FloatImage) -> Placement:
-    size = run.components.model.spec.in_size
-    if run.source.whole_photo:
-        return Placement(found.face, scaling(size / photo.shape[0]), size)
-    return place(found.face, size, run.options.template)
-
-
-def _paste(
-    run: _Run, crop: FloatImage, before: FloatImage, placement: Placement
-) -> tuple[FloatImage, GuardDecision | None]:
-    """Paste a crop; returns it as it was pasted, and the decision of the identity guard, None without one."""
-    processor, options = run.processor, run.options
-    guard = run.components.guard if "identity_guard" in run.task.options else None
-    to_crop = compose(scaling(crop.shape[0] / placement.size), compose(placement.matrix, run.to_photo))
-    region_mask = processor.region_mask(placement.face, options)
-    if run.source.whole_photo:
-        run.canvas.add(crop, to_crop, None, region_mask)
-        return crop, None
-    mask = processor.mask(crop, placement, options, run.components.parser)
-    if options.color_match:
-        crop = match_colors(crop, before, mask)
-    decision = None
-    if guard is not None:
-        decision = guard.judge(before, crop, placement.landmarks, options.strength)
-        mask = mask * np.float32(decision.factor)
-    run.canvas.add(crop, to_crop, mask, region_mask, processor.priority(placement))
-    return crop, decision
+    def _paste(self, crop: Tensor, before: Tensor, placement: Placement) -> tuple[Tensor, GuardDecision | None]:
+        """Paste a crop; returns it as it was pasted, and the decision of the identity guard, None without one."""
+        processor, options = self._processor, self._options
+        guard = self._components.guard if "identity_guard" in self._task.options else None
+        to_crop = compose(scaling(crop.shape[0] / placement.size), compose(placement.matrix, self._to_photo))
+        region_mask = processor.region_mask(placement.face, options)
+        if self.work.source.whole_photo:
+            self._canvas.add(crop, to_crop, None, region_mask)
+            return crop, None
+        mask = processor.mask(crop, placement, options, self._components.parser)
+        if options.color_match:
+            crop = match_colors(crop, before, mask)
+        decision = None
+        if guard is not None:
+            decision = guard.judge(as_array(before), as_array(crop), placement.landmarks, options.strength)
+            mask = mask * decision.factor
+        self._canvas.add(crop, to_crop, mask, region_mask, processor.priority(placement))
+        return crop, decision
 
 
 def _cached_layers(canvas: Canvas, processor: FaceProcessor, options: Options) -> CachedLayers:
@@ -245,7 +306,3 @@ def _check_background(background: FloatImage, height: int, width: int) -> None:
             f"The background is {background.shape[1]} x {background.shape[0]}, the photo {width} x {height}: "
             "their proportions differ. The background has to be the same picture, enlarged."
         )
-
-
-def _size(photo: FloatImage) -> tuple[int, int]:
-    return photo.shape[1], photo.shape[0]

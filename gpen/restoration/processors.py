@@ -9,7 +9,9 @@ from typing import Protocol
 
 import cv2
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from ..errors import PhotoError
 from ..faces.align import Placement, crop_face
@@ -17,12 +19,11 @@ from ..faces.face import Face
 from ..faces.mask import FACE_HEIGHT, face_mask
 from ..faces.mask import SIZE as MASK_SIZE
 from ..faces.paste import Canvas, CropCanvas, PostBlend, RegionMask
-from ..faces.resample import apply, invert
+from ..faces.transforms import apply, corners, invert
 from ..images.picture import BT601_LUMA, FloatImage
 from ..images.resize import enlarge
+from ..images.tensors import DevicePhoto, as_array, as_tensor
 from ..options import Options
-
-_LUMA = BT601_LUMA.astype(np.float32)
 
 _PREFERENCE = 8
 """Exponent of nearness: how strongly the nearest face prevails where several reach the same damage."""
@@ -34,7 +35,7 @@ _SMALLEST_FEATHER = 1.0
 class Parser(Protocol):
     """What tells a face from its background in a crop, as :class:`gpen.faces.parsing.FaceParser` does."""
 
-    def parse(self, crop: FloatImage) -> FloatImage:
+    def parse(self, crop: Tensor) -> Tensor:
         """Crop (S, S, 3), RGB, [0, 1], to (512, 512): 1 where there is face, else 0."""
         ...
 
@@ -57,7 +58,8 @@ class FaceProcessor:
     A processor for another task overrides what differs. PhotoError where the inputs do not suit the photo.
     """
 
-    def __init__(self, photo: FloatImage, inputs: PhotoInputs) -> None:
+    def __init__(self, photo: DevicePhoto, inputs: PhotoInputs) -> None:
+        self._photo = photo
         self._background = inputs.background
 
     @property
@@ -65,16 +67,17 @@ class FaceProcessor:
         """What changes the pixels that faces were pasted over once more."""
         return None
 
-    def canvas(self, photo: FloatImage, options: Options) -> Canvas:
+    def canvas(self, options: Options) -> Canvas:
         """What the faces are pasted into: the background, or the photo enlarged."""
-        under = enlarge(photo, options.upscale) if self._background is None else self._background
-        return Canvas(under, self.post_blend)
+        photo = self._photo
+        under = enlarge(photo.array, options.upscale) if self._background is None else self._background
+        return Canvas(photo if under is photo.array else DevicePhoto(under, photo.device), self.post_blend)
 
-    def crop_source(self, photo: FloatImage) -> FloatImage:
+    def crop_source(self) -> DevicePhoto:
         """The picture (H, W, 3) that crops are taken from."""
-        return photo
+        return self._photo
 
-    def crop(self, source: FloatImage, placement: Placement) -> FloatImage:
+    def crop(self, source: DevicePhoto, placement: Placement) -> Tensor:
         """What the network is given of a face: (S, S, 3). FaceError where the face cannot be cropped."""
         return crop_face(source, placement.matrix, placement.size)
 
@@ -82,16 +85,16 @@ class FaceProcessor:
         """Why there is nothing to do for a face; empty where there is."""
         return ""
 
-    def mask(self, crop: FloatImage, placement: Placement, options: Options, parser: Parser | None) -> FloatImage:
+    def mask(self, crop: Tensor, placement: Placement, options: Options, parser: Parser | None) -> Tensor:
         """Where the crop that the network returned counts, as :func:`~gpen.faces.mask.face_mask`."""
-        parsed = parser.parse(crop) if options.mask == "parsed" and parser is not None else None
-        return face_mask(options.mask, placement.landmarks, options.feather, parsed)
+        parsed = as_array(parser.parse(crop)) if options.mask == "parsed" and parser is not None else None
+        return as_tensor(face_mask(options.mask, placement.landmarks, options.feather, parsed)).to(crop.device)
 
     def region_mask(self, face: Face, options: Options) -> RegionMask | None:
         """Where the face may change the photo; None: everywhere."""
         return None
 
-    def priority(self, placement: Placement) -> FloatImage | None:
+    def priority(self, placement: Placement) -> Tensor | None:
         """How much the face counts where others reach as well, as :meth:`~gpen.faces.paste.Canvas.add` takes it."""
         return None
 
@@ -100,7 +103,7 @@ class FaceProcessor:
         return ""
 
 
-MakeProcessor = Callable[[FloatImage, PhotoInputs], FaceProcessor]
+MakeProcessor = Callable[[DevicePhoto, PhotoInputs], FaceProcessor]
 PROCESSORS: dict[str, MakeProcessor] = {"restore": FaceProcessor}
 """The processor of each task, by the task's name."""
 
@@ -124,16 +127,16 @@ class Colorization(FaceProcessor):
         """The luma stays the photo's."""
         return with_luma_of
 
-    def crop(self, source: FloatImage, placement: Placement) -> FloatImage:
+    def crop(self, source: DevicePhoto, placement: Placement) -> Tensor:
         """Grey, as the network was trained."""
-        return np.repeat(luma(super().crop(source, placement))[..., None], 3, axis=2)
+        return luma(super().crop(source, placement))[..., None].expand(-1, -1, 3).contiguous()
 
 
 @processor("inpaint")
 class Inpainting(FaceProcessor):
     """Fills in damage. PhotoError where the mask of the damage is missing or of another size than the photo."""
 
-    def __init__(self, photo: FloatImage, inputs: PhotoInputs) -> None:
+    def __init__(self, photo: DevicePhoto, inputs: PhotoInputs) -> None:
         super().__init__(photo, inputs)
         damage = inputs.damage
         if damage is None:
@@ -148,34 +151,33 @@ class Inpainting(FaceProcessor):
         self._damaged: NDArray[np.bool_] = damage > 0.5
         self._any = bool(self._damaged.any())
 
-    def crop_source(self, photo: FloatImage) -> FloatImage:
+    def crop_source(self) -> DevicePhoto:
         """The photo with the damage painted white, as the network was trained."""
-        painted: FloatImage = photo.copy()
+        painted: FloatImage = self._photo.array.copy()
         painted[self._damaged] = 1
-        return painted
+        return DevicePhoto(painted, self._photo.device)
 
     def skip_reason(self, placement: Placement) -> str:
         """Whether no damage lies in what the network sees of the face."""
-        end = placement.size - 1
-        square = np.array([[0, 0], [end, 0], [end, end], [0, end]], float)
-        corners = apply(invert(placement.matrix), square)
         if not self._any:
             return "nothing is damaged"
-        low = np.maximum(np.floor(corners.min(axis=0)).astype(int), 0)
-        high = np.ceil(corners.max(axis=0)).astype(int) + 1
+        square = apply(invert(placement.matrix), corners(placement.size, placement.size))[[0, 1, 3, 2]]
+        low = np.maximum(np.floor(square.min(axis=0)).astype(int), 0)
+        high = np.ceil(square.max(axis=0)).astype(int) + 1
         part: NDArray[np.bool_] = self._damaged[low[1] : max(high[1], 0), low[0] : max(high[0], 0)]
         inside = np.zeros(part.shape, np.uint8)
         if part.size:
-            cv2.fillConvexPoly(inside, np.rint(corners - low).astype(np.int32), 1)
+            cv2.fillConvexPoly(inside, np.rint(square - low).astype(np.int32), 1)
         return "" if (part & (inside > 0)).any() else "no damage in it"
 
-    def mask(self, crop: FloatImage, placement: Placement, options: Options, parser: Parser | None) -> FloatImage:
+    def mask(self, crop: Tensor, placement: Placement, options: Options, parser: Parser | None) -> Tensor:
         """Nearly the whole crop: damage is filled in wherever the network sees it."""
-        return face_mask("box", placement.landmarks, options.feather)
+        return as_tensor(face_mask("box", placement.landmarks, options.feather)).to(crop.device)
 
     def region_mask(self, face: Face, options: Options) -> RegionMask:
         """1 where the photo is damaged, falling to 0 around it."""
-        return lambda rows, columns: self._feathered(face, options, rows, columns)
+        device = self._photo.device
+        return lambda rows, columns: as_tensor(self._feathered(face, options, rows, columns)).to(device)
 
     def _feathered(self, face: Face, options: Options, rows: slice, columns: slice) -> FloatImage:
         """The damage with a soft edge that follows the size of a face, in some rows and columns of the photo."""
@@ -194,13 +196,13 @@ class Inpainting(FaceProcessor):
         rising = np.clip(1 - inside / np.float32(width), 0, 1)
         return np.asarray(rising * rising * (3 - 2 * rising), dtype=np.float32)
 
-    def priority(self, placement: Placement) -> FloatImage:
+    def priority(self, placement: Placement) -> Tensor:
         """The nearest face fills in what several reach: its crop shows most of what is around."""
         eyes, mouth = placement.landmarks[:2].mean(axis=0), placement.landmarks[3:].mean(axis=0)
         middle, unit = (eyes + mouth) / 2 * MASK_SIZE, float(np.linalg.norm(mouth - eyes)) * MASK_SIZE
         steps = np.arange(MASK_SIZE)
         squared = ((steps - middle[0]) ** 2 + ((steps - middle[1]) ** 2)[:, None]) / unit**2
-        return np.asarray((1 + squared) ** -float(_PREFERENCE), dtype=np.float32)
+        return as_tensor(((1 + squared) ** -float(_PREFERENCE)).astype(np.float32)).to(self._photo.device)
 
     def note(self, mask: FloatImage, options: Options) -> str:
         """How much of the damage is still there."""
@@ -216,22 +218,25 @@ class Inpainting(FaceProcessor):
 class Synthesis(FaceProcessor):
     """Makes a face from a segmentation map; the photo is the map, and the result is the face alone."""
 
-    def canvas(self, photo: FloatImage, options: Options) -> CropCanvas:
+    def canvas(self, options: Options) -> CropCanvas:
         """The face takes the place of the map."""
-        return CropCanvas(photo)
+        return CropCanvas(self._photo)
 
-    def crop(self, source: FloatImage, placement: Placement) -> FloatImage:
+    def crop(self, source: DevicePhoto, placement: Placement) -> Tensor:
         """The map at the network's size, without mixing colours: each stands for a part of the face."""
         size = (placement.size, placement.size)
-        return np.asarray(cv2.resize(source, size, interpolation=cv2.INTER_NEAREST_EXACT), dtype=np.float32)
+        resized = cv2.resize(source.array, size, interpolation=cv2.INTER_NEAREST_EXACT)
+        return as_tensor(np.asarray(resized, dtype=np.float32)).to(source.device)
 
 
-def luma(photo: FloatImage) -> FloatImage:
+def luma(photo: Tensor) -> Tensor:
     """The luma Y of a photo (H, W, 3) after ITU-R BT.601: (H, W)."""
-    return np.asarray(photo @ _LUMA, dtype=np.float32)
+    red, green, blue = (float(weight) for weight in BT601_LUMA)
+    # Not a matrix product, which a host may have made less exact.
+    return red * photo[..., 0] + green * photo[..., 1] + blue * photo[..., 2]
 
 
-def with_luma_of(colors: FloatImage, photo: FloatImage) -> FloatImage:
+def with_luma_of(colors: Tensor, photo: Tensor) -> Tensor:
     """Colours (H, W, 3) changed so that their luma is that of ``photo``, and they lie between 0 and 1.
 
     All channels get the same addition; where that leads beyond 0 or 1, the colour is moved towards the grey of its
@@ -239,7 +244,7 @@ def with_luma_of(colors: FloatImage, photo: FloatImage) -> FloatImage:
     """
     grey = luma(photo)[..., None]
     chroma = colors - luma(colors)[..., None]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        room = np.where(chroma > 0, (1 - grey) / chroma, np.where(chroma < 0, -grey / chroma, np.inf))
-    scale = np.clip(room.min(axis=2, keepdims=True), 0, 1)
-    return np.asarray(np.clip(grey + scale * chroma, 0, 1), dtype=np.float32)
+    limit = torch.where(chroma > 0, 1 - grey, -grey)
+    room = torch.where(chroma == 0, torch.inf, limit / chroma)
+    scale = room.amin(dim=2, keepdim=True).clamp(0, 1)
+    return (grey + scale * chroma).clamp(0, 1)

@@ -4,11 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+from torch import Tensor
 
 from ..faces.face import Face
-from ..faces.resample import Matrix
+from ..faces.transforms import Matrix
 from ..images.picture import FloatImage
+from ..images.tensors import as_array
 from ..wording import count
+
+
+@dataclass(frozen=True, eq=False)
+class FaceCrops:
+    """A face as the network saw it, and as it was pasted: float32, RGB, [0, 1]."""
+
+    before: Tensor
+    """(in_size, in_size, 3), on the network's device."""
+    after: Tensor
+    """(out_size, out_size, 3), on the network's device."""
+
+    def on_cpu(self) -> FaceCrops:
+        """The same in host memory."""
+        return FaceCrops(self.before.cpu(), self.after.cpu())
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,14 +39,22 @@ class RestoredFace:
     """Where it lies in the photo."""
     matrix: Matrix
     """2 x 3, pixels of the original photo to pixels of the crop before."""
-    before: FloatImage | None
-    """float32 (in_size, in_size, 3), RGB, [0, 1], as the network saw it; None if crops are not kept."""
-    after: FloatImage | None
-    """float32 (out_size, out_size, 3), RGB, [0, 1], as it was pasted; None if crops are not kept."""
+    crops: FaceCrops | None = None
+    """Before and after; None if crops are not kept."""
     identity: float | None = None
     """Cosine distance between before and after, as pasted, 0 to 2; None without an identity guard."""
     share: float = 1.0
     """The share of the strength that the identity guard allowed, 0 to 1."""
+
+    @cached_property
+    def before(self) -> FloatImage | None:
+        """float32 (in_size, in_size, 3), RGB, [0, 1], as the network saw it; None if crops are not kept."""
+        return None if self.crops is None else as_array(self.crops.before)
+
+    @cached_property
+    def after(self) -> FloatImage | None:
+        """float32 (out_size, out_size, 3), RGB, [0, 1], as it was pasted; None if crops are not kept."""
+        return None if self.crops is None else as_array(self.crops.after)
 
 
 @dataclass(frozen=True, eq=False)

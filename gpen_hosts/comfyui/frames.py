@@ -27,6 +27,7 @@ from ...gpen.faces.tracking.shot_cuts import Thumbnail, find_cuts, thumbnail
 from ...gpen.faces.tracking.tracks import track_faces, without_tracking
 from ...gpen.images.picture import FloatImage
 from ...gpen.images.resize import resize
+from ...gpen.images.tensors import DevicePhoto
 from ...gpen.options import Options
 from ...gpen.restoration.api import face_choice, face_source, paste
 from ...gpen.restoration.components import Components
@@ -217,11 +218,11 @@ def crop_faces(
     chosen: list[FrameFace] = []
     left_out = list(found.left_out)
     for index in range(found.frames):
-        photo = photo_of(frames[index])
+        photo = DevicePhoto(photo_of(frames[index]), torch.device(device))
         for face in found.of_frame(index):
             try:
                 placement = place(face.face.scaled(wide, high), size, template)
-                crops[len(chosen)] = torch.from_numpy(crop_face(photo, placement.matrix, size))
+                crops[len(chosen)] = crop_face(photo, placement.matrix, size)
             except FaceError as error:
                 _log.warning("Face %d of photo %d cannot be cropped: %s", face.number, index, error)
                 left_out.append(replace(face, reason=str(error)))
@@ -255,7 +256,7 @@ def paste_faces(
             assert face.placement is not None
             placed.append((face.placement.in_photo_scaled(*scale), photo_of(crops[done])))
             done += 1
-        result, weights = paste(photo, placed, options, parser=parser)
+        result, weights = paste(photo, placed, options, parser=parser, device=device)
         _put(images, index, result, frames)
         mask[index] = torch.from_numpy(weights)
         if on_step is not None:

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 from gpen.compare.comparison import CELL
-from gpen.faces.align import crop_face, place
+from gpen.faces.align import place
 from gpen.faces.faces_file import PhotoFaces, write_faces
 from gpen.images import read_picture, write_picture
 from gpen.images.picture import Picture
+from tests.arrays import crop_face
 from tests.compare.face_networks import restoreformer
 from tests.restoration.upscalers import known_upscaler
 

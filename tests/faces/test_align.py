@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from gpen.errors import FaceError
-from gpen.faces.align import MAX_REACH, MIN_ALLOWED_REACH, TEMPLATES, crop_face, crop_matrix, similarity
+from gpen.faces.align import MAX_REACH, MIN_ALLOWED_REACH, TEMPLATES, crop_matrix, similarity
 from gpen.faces.face import Face
-from gpen.faces.resample import apply, compose, invert, scaling
+from gpen.faces.transforms import apply, compose, invert, scaling
+from tests.arrays import crop_face
 
 angles = st.floats(-math.pi, math.pi)
 scales = st.floats(0.02, 50)

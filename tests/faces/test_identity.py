@@ -15,7 +15,7 @@ from gpen.errors import FaceError, FilesError
 from gpen.faces.align import TEMPLATES
 from gpen.faces.face import Face
 from gpen.faces.identity import TEMPLATE, FaceRecognizer, IdentityGuard, find_recognizer
-from gpen.faces.resample import apply
+from gpen.faces.transforms import apply
 from gpen.options import Options
 from gpen.restoration.api import restore
 from gpen.restoration.components import ComponentLoader, Needs, make_guard

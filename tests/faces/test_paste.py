@@ -11,8 +11,8 @@ import pytest
 from numpy.typing import NDArray
 
 from gpen.faces.mask import SIZE
-from gpen.faces.paste import Canvas, match_colors
-from gpen.faces.resample import compose, invert, scaling
+from gpen.faces.transforms import compose, invert, scaling
+from tests.arrays import Canvas, match_colors
 
 Photo = NDArray[np.float32]
 

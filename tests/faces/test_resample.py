@@ -10,7 +10,8 @@ import pytest
 from numpy.typing import NDArray
 
 from gpen.faces import resample
-from gpen.faces.resample import compose, invert, scaling, warp, warp_mask
+from gpen.faces.transforms import compose, invert, scaling
+from tests.arrays import warp, warp_mask
 
 SIZE = 512
 
@@ -101,7 +102,7 @@ def test_the_cost_follows_the_result_not_the_photo(monkeypatch: pytest.MonkeyPat
     )
     warp(np.zeros((4000, 6000, 3), np.float32), np.array([[1, 0, -3000], [0, 1, -2000]], float), (64, 64))
     assert seen
-    assert max(seen[0][:2]) < 200
+    assert max(seen[0][:2]) < 300  # three samples per pixel, in whole blocks
 
 
 def test_at_the_border_the_photo_is_mirrored() -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from gpen.faces.align import TEMPLATES
-from gpen.faces.resample import apply
+from gpen.faces.transforms import apply
 from gpen.images.picture import FloatImage
+from gpen.images.tensors import as_array
 from gpen.restoration.result import Restoration
 
 MATRIX = np.array([[0.5, 0.25, -0.1], [-0.15, 0.6, 0.2], [0.3, 0.05, 0.25]])
@@ -61,8 +64,8 @@ class LeftHalf:
     def __init__(self) -> None:
         self.seen: list[FloatImage] = []
 
-    def parse(self, crop: FloatImage) -> FloatImage:
-        self.seen.append(crop)
-        half = np.zeros((512, 512), np.float32)
+    def parse(self, crop: Tensor) -> Tensor:
+        self.seen.append(as_array(crop))
+        half = torch.zeros(512, 512)
         half[:, :256] = 1
         return half

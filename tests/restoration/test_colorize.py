@@ -8,6 +8,7 @@ import pytest
 
 from gpen.errors import OptionError
 from gpen.images.picture import FloatImage
+from gpen.images.tensors import as_array, as_tensor
 from gpen.options import Options
 from gpen.restoration.api import colorize
 from gpen.restoration.processors import luma, with_luma_of
@@ -109,11 +110,12 @@ def test_chroma_is_reduced_where_a_colour_would_leave_the_gamut():
     rng = np.random.default_rng(3)
     photo = np.repeat(rng.choice([0, 0.02, 0.3, 0.98, 1], (40, 40, 1)), 3, axis=2).astype(np.float32)
     colors = rng.uniform(0, 1, (40, 40, 3)).astype(np.float32)
-    result = with_luma_of(colors, photo)
+    result = as_array(with_luma_of(as_tensor(colors), as_tensor(photo)))
     assert result.min() >= -1e-6
     assert result.max() <= 1 + 1e-6
-    assert np.abs(luma(result) - luma(photo)).max() <= 1e-6
-    chroma, wanted = result - luma(result)[..., None], colors - luma(colors)[..., None]
+    lumas = [as_array(luma(as_tensor(picture))) for picture in (result, photo, colors)]
+    assert np.abs(lumas[0] - lumas[1]).max() <= 1e-6
+    chroma, wanted = result - lumas[0][..., None], colors - lumas[2][..., None]
     # The same hue: chroma is scaled by a factor from 0 to 1, the largest that fits.
     factor = (chroma * wanted).sum(axis=2) / np.square(wanted).sum(axis=2)
     assert factor.min() >= -1e-5

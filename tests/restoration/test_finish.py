@@ -54,7 +54,7 @@ def changed(photo: np.ndarray, factor: int = 1) -> Restoration:
     """The first face was restored: it is black."""
     result = unchanged(photo, factor)
     result.photo[: 10 * factor, : 10 * factor] = 0
-    return dataclasses.replace(result, faces=[RestoredFace(0, FACE, np.eye(2, 3), None, None)], skipped=[])
+    return dataclasses.replace(result, faces=[RestoredFace(0, FACE, np.eye(2, 3))], skipped=[])
 
 
 @pytest.mark.parametrize("task", [RESTORE, INPAINT, COLORIZE])

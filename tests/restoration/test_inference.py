@@ -8,15 +8,16 @@ import weakref
 from pathlib import Path
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 import torch
 
 from gpen.errors import GpenError, OutOfMemoryError
 from gpen.network.memory import CPU_STRIP_BYTES, memory_estimate
 from gpen.network.spec import Spec
+from gpen.network.synthetic import synthetic_weights
 from gpen.restoration import inference
 from gpen.restoration.inference import CropBatcher, faces_per_call, restore_crops, run_within_memory
+from gpen.weights.checkpoint import load_model
 from tests.memory_errors import OUT_OF_MEMORY
 
 
@@ -201,7 +202,7 @@ class HalfModel(FakeModel):
 
 
 def crop(value):
-    return np.full((4, 4, 3), value, np.float32)
+    return torch.full((4, 4, 3), value)
 
 
 def test_an_output_beyond_float16_is_computed_again_in_float32_and_so_are_all_later_ones(caplog):
@@ -209,16 +210,33 @@ def test_an_output_beyond_float16_is_computed_again_in_float32_and_so_are_all_la
     model.FACTOR = 1e5
     for value in (0.25, 1.0):
         (restored,) = restore_crops(model, [crop(value)])
-        assert np.abs(restored - value).max() <= 1e-6
+        assert (restored - value).abs().max() <= 1e-6
     assert model.calls == [(1, torch.float16), (1, torch.float32), (1, torch.float32)]
     warnings = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
     assert warnings == ["tiny.pth returned NaN or Inf in float16; it continues in float32."]
 
 
+def test_a_network_that_overflows_inside_returns_its_picture_in_float32(tmp_path, caplog):
+    """Passthrough weights, with the picture enlarged on its way through the network."""
+    weights = synthetic_weights(Spec(64, 64, 1, 0.125))
+    weights["ecd0.0.0.weight"] *= 3.7e4
+    weights["generator.to_rgbs.3.conv.weight"] /= 3.7e4
+    torch.save(weights, tmp_path / "large.pth")
+    model = load_model(tmp_path / "large.pth", "cpu", torch.float16, runs_on="meta")
+    assert model.dtype == torch.float16
+    picture = torch.rand((64, 64, 3), generator=torch.Generator().manual_seed(0))
+    (restored,) = restore_crops(model, [picture])
+    assert (restored - picture).abs().max() <= 1e-3
+    assert caplog.messages == ["large.pth returned NaN or Inf in float16; it continues in float32."]
+    assert model.for_task("restore").dtype == torch.float32
+    assert torch.equal(restore_crops(model, [picture])[0], restored)
+    assert len(caplog.messages) == 1
+
+
 def test_an_output_within_float16_stays_in_it(caplog):
     model = HalfModel()
     (restored,) = restore_crops(model, [crop(0.25)])
-    assert np.abs(restored - 0.25).max() <= 1e-6
+    assert (restored - 0.25).abs().max() <= 1e-6
     assert (model.calls, model.dtype, caplog.records) == ([(1, torch.float16)], torch.float16, [])
 
 
@@ -227,7 +245,7 @@ def test_one_crop_beyond_float16_repeats_the_whole_call():
     model.FACTOR = 50000.0
     restored = restore_crops(model, [crop(0.5), crop(1.0), crop(0.75)])
     for value, after in zip((0.5, 1.0, 0.75), restored, strict=True):
-        assert np.abs(after - value).max() <= 1e-6
+        assert (after - value).abs().max() <= 1e-6
     assert model.calls == [(3, torch.float16), (3, torch.float32)]
 
 
@@ -236,7 +254,7 @@ def test_in_float32_memory_may_run_out_which_then_leads_to_bfloat16(caplog):
     model = HalfModel(limit=ONE / 2, device="cuda")
     model.FACTOR = 1e5
     (restored,) = restore_crops(model, [crop(1.0)])
-    assert np.abs(restored - 1).max() <= 1e-2
+    assert (restored - 1).abs().max() <= 1e-2
     assert [dtype for _, dtype in model.calls] == [torch.float16, torch.float32, torch.float32, torch.bfloat16]
     assert model.strips == [None, None, CPU_STRIP_BYTES, CPU_STRIP_BYTES]
     assert [text.split(" it continues in ")[1] for text in caplog.messages if "continues in" in text] == [
@@ -253,7 +271,7 @@ def test_without_memory_for_weights_in_float32_the_network_continues_in_bfloat16
     model = HalfModel()
     model.FACTOR = 1e5
     (restored,) = restore_crops(model, [crop(1.0)])
-    assert np.abs(restored - 1).max() <= 1e-2
+    assert (restored - 1).abs().max() <= 1e-2
     assert [dtype for _, dtype in model.calls] == [torch.float16, torch.bfloat16]
     assert "it continues in bfloat16." in caplog.text
 
@@ -288,7 +306,7 @@ def test_crops_of_several_photos_share_calls(monkeypatch, crops, together, sizes
     assert [key for key, _ in results] == [("photo", index) for index in range(crops)]
     for index, (_, after) in enumerate(results):
         # The network doubles numbers from -1 to 1.
-        assert np.abs(after - (0.5 + 2 * index / 1000)).max() <= 1e-5
+        assert (after - (0.5 + 2 * index / 1000)).abs().max() <= 1e-5
 
 
 def test_on_a_cpu_each_crop_is_restored_at_once():
@@ -305,6 +323,6 @@ def test_crops_of_a_failed_call_are_dropped(monkeypatch):
     batcher = CropBatcher(model)
     assert batcher.add("a", crop(0.5)) == []
     with pytest.raises(GpenError, match="NaN or Inf"):
-        batcher.add("b", crop(np.nan))
+        batcher.add("b", crop(float("nan")))
     assert batcher.add("c", crop(0.5)) == []
     assert [key for key, _ in batcher.flush()] == ["c"]

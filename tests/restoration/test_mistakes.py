@@ -11,14 +11,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from gpen.faces import align
 from gpen.faces.align import TEMPLATES
 from gpen.faces.face import Face
 from gpen.faces.paste import Canvas
 from gpen.images.picture import FloatImage
-from gpen.restoration import pipeline, processors
+from gpen.images.tensors import DevicePhoto
+from gpen.restoration import inference, processors
 from gpen.restoration.api import restore
 from gpen.restoration.result import Restoration
 from gpen.weights.checkpoint import Model
@@ -65,19 +68,19 @@ def test_without_a_mistake_every_check_passes(photo: FloatImage, face: Face, pas
     checks.masks_cover_faces(marked)
 
 
-Run = Callable[[Model, list[FloatImage]], list[FloatImage]]
+Run = Callable[[Model, list[Tensor]], list[Tensor]]
 
 
-def each(change: Callable[[FloatImage], FloatImage], crops: list[FloatImage]) -> list[FloatImage]:
-    return [np.ascontiguousarray(change(crop)) for crop in crops]
+def each(change: Callable[[Tensor], Tensor], crops: list[Tensor]) -> list[Tensor]:
+    return [change(crop).contiguous() for crop in crops]
 
 
 def swapped_in(run: Run) -> Run:
-    return lambda model, crops: run(model, each(lambda crop: crop[..., ::-1], crops))
+    return lambda model, crops: run(model, each(lambda crop: crop.flip(2), crops))
 
 
 def swapped_out(run: Run) -> Run:
-    return lambda model, crops: each(lambda crop: crop[..., ::-1], run(model, crops))
+    return lambda model, crops: each(lambda crop: crop.flip(2), run(model, crops))
 
 
 def swapped_both(run: Run) -> Run:
@@ -85,7 +88,7 @@ def swapped_both(run: Run) -> Run:
 
 
 def upside_down_both(run: Run) -> Run:
-    return lambda model, crops: each(np.flipud, run(model, each(np.flipud, crops)))
+    return lambda model, crops: each(torch.flipud, run(model, each(torch.flipud, crops)))
 
 
 def range_in(run: Run) -> Run:
@@ -100,7 +103,7 @@ def range_out(run: Run) -> Run:
 def test_channels_swapped_on_one_side(
     monkeypatch: pytest.MonkeyPatch, photo: FloatImage, face: Face, passthrough: Model, mistake: Callable[..., Any]
 ) -> None:
-    monkeypatch.setattr(pipeline, "restore_crops", mistake(pipeline.restore_crops))
+    monkeypatch.setattr(inference, "restore_crops", mistake(inference.restore_crops))
     with pytest.raises(AssertionError):
         passes(restore(photo, passthrough, [face]), photo)
 
@@ -108,7 +111,7 @@ def test_channels_swapped_on_one_side(
 def test_channels_swapped_on_both_sides(
     monkeypatch: pytest.MonkeyPatch, photo: FloatImage, face: Face, passthrough: Model, marker: Model
 ) -> None:
-    monkeypatch.setattr(pipeline, "restore_crops", swapped_both(pipeline.restore_crops))
+    monkeypatch.setattr(inference, "restore_crops", swapped_both(inference.restore_crops))
     passes(restore(photo, passthrough, [face]), photo)  # does not catch it
     with pytest.raises(AssertionError):
         checks.marked(restore(photo, marker, [face]), photo, mean=1.5)
@@ -141,7 +144,7 @@ def test_the_wrong_range_on_both_sides(photo: FloatImage, face: Face, passthroug
 def test_the_wrong_range_on_one_side(
     monkeypatch: pytest.MonkeyPatch, photo: FloatImage, face: Face, passthrough: Model, mistake: Callable[..., Any]
 ) -> None:
-    monkeypatch.setattr(pipeline, "restore_crops", mistake(pipeline.restore_crops))
+    monkeypatch.setattr(inference, "restore_crops", mistake(inference.restore_crops))
     with pytest.raises(AssertionError):
         passes(restore(photo, passthrough, [face]), photo)
 
@@ -152,7 +155,7 @@ def test_pasting_off_by_half_a_pixel(
 ) -> None:
     add = Canvas.add
 
-    def off(self: Canvas, crop: FloatImage, matrix: NDArray[np.float64], *more: Any) -> None:
+    def off(self: Canvas, crop: Tensor, matrix: NDArray[np.float64], *more: Any) -> None:
         moved = np.eye(3)
         moved[:2, 2] = shift
         add(self, crop, matrix @ moved, *more)
@@ -186,7 +189,7 @@ def test_cropping_off_by_half_a_pixel(
 ) -> None:
     right = processors.crop_face
 
-    def off(photo: FloatImage, matrix: NDArray[np.float64], size: int) -> FloatImage:
+    def off(photo: DevicePhoto, matrix: NDArray[np.float64], size: int) -> Tensor:
         moved = np.eye(3)
         moved[:2, 2] = (0.5, 0.5)
         return right(photo, matrix @ moved, size)
@@ -203,7 +206,7 @@ def test_an_upside_down_network_is_caught_by_its_filter(
     kernel = ((0, 0.5, 0), (0, 1, 0), (0, -0.5, 0))
     model = make_model(kernel=kernel)
     right = restore(photo, model, [face])
-    monkeypatch.setattr(pipeline, "restore_crops", upside_down_both(pipeline.restore_crops))
+    monkeypatch.setattr(inference, "restore_crops", upside_down_both(inference.restore_crops))
     wrong = restore(photo, model, [face])
     assert np.abs(right.photo - wrong.photo).max() * 255 > 20
     shifted = right.faces[0].before

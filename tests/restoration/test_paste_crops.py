@@ -9,15 +9,16 @@ import numpy as np
 import pytest
 
 from gpen.errors import OptionError, PhotoError
-from gpen.faces.align import TEMPLATES, Placement, crop_face, place
+from gpen.faces.align import TEMPLATES, Placement, place
 from gpen.faces.face import Face
-from gpen.faces.resample import apply
+from gpen.faces.transforms import apply
 from gpen.images import Picture
 from gpen.images.picture import FloatImage
 from gpen.images.resize import resize
 from gpen.options import Options
 from gpen.restoration.api import paste, restore
 from gpen.weights.checkpoint import Model
+from tests.arrays import crop_face
 from tests.restoration import checks
 
 

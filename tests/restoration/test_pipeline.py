@@ -15,7 +15,7 @@ from gpen.faces.select import FaceChoice
 from gpen.images.picture import FloatImage
 from gpen.images.resize import enlarge
 from gpen.options import Options
-from gpen.restoration import pipeline
+from gpen.restoration import inference
 from gpen.restoration.api import face_choice, restore
 from gpen.restoration.result import RestoredFace
 from gpen.weights.checkpoint import Model
@@ -181,7 +181,7 @@ class Counting:
 
 @pytest.fixture
 def two_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pipeline, "faces_per_call", lambda model, wanted: min(2, wanted))
+    monkeypatch.setattr(inference, "faces_per_call", lambda model: 2)
 
 
 def test_a_batch_gives_the_same_faces_as_one_by_one(
@@ -190,7 +190,7 @@ def test_a_batch_gives_the_same_faces_as_one_by_one(
     model = Counting(make_model(color_matrix=checks.MATRIX.tolist(), color_bias=checks.BIAS.tolist()))
     alone = restore(photo, model, three)
     assert model.calls == [1, 1, 1]
-    monkeypatch.setattr(pipeline, "faces_per_call", lambda model, wanted: min(2, wanted))
+    monkeypatch.setattr(inference, "faces_per_call", lambda model: 2)
     together = restore(photo, model, three)
     assert model.calls[3:] == [2, 1]
     assert np.abs(together.photo - alone.photo).max() < 1e-5

@@ -8,9 +8,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from gpen.faces.align import crop_face, place
+from gpen.faces.align import place
 from gpen.faces.detection.detector import make_detector
 from gpen.faces.face import Face
+from tests.arrays import crop_face
 from tests.hosts.comfyui.graphs import Pixels
 from tests.restoration.checks import BIAS, MATRIX
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.arrays import crop_face
 from tests.hosts.comfyui.synthetic import broken_face, components, face_at, found, frames, passed_through
 from tests.hosts.loading import from_checkout
 
@@ -16,7 +17,7 @@ OutOfMemoryError = from_checkout("gpen.errors").OutOfMemoryError
 PhotoError = from_checkout("gpen.errors").PhotoError
 Options = from_checkout("gpen.options").Options
 RESTORE = from_checkout("gpen.tasks").RESTORE
-crop_face, place = from_checkout("gpen.faces.align").crop_face, from_checkout("gpen.faces.align").place
+place = from_checkout("gpen.faces.align").place
 enlarge = from_checkout("gpen.images.resize").enlarge
 FrameFace = from_checkout("gpen_hosts.comfyui.frames").FrameFace
 FrameHost = from_checkout("gpen_hosts.comfyui.frames").FrameHost

@@ -1,0 +1,78 @@
+"""Colours of a restored face matched to the photo's, in CIE L*a*b*."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .resample import area_weights
+
+# Linear sRGB to XYZ divided by the white point D65. Source: IEC 61966-2-1.
+_TO_XYZ = (
+    (0.412453 / 0.950456, 0.357580 / 0.950456, 0.180423 / 0.950456),
+    (0.212671, 0.715160, 0.072169),
+    (0.019334 / 1.088754, 0.119193 / 1.088754, 0.950227 / 1.088754),
+)
+# Source: CIE 15, "Colorimetry": f(t) is a cube root above (6/29)^3 and linear below.
+_LIMIT = 6 / 29
+_SLOPE = 3 * _LIMIT**2
+_OFFSET = 4 / 29
+_SMALLEST_SPREAD = 1e-3
+
+
+def match_colors(restored: Tensor, original: Tensor, mask: Tensor) -> Tensor:
+    """``restored`` (S, S, 3) with the mean and standard deviation of ``original``'s colours in Lab.
+
+    original: (T, T, 3). mask: a square of any size, weighs the pixels. All [0, 1], on one device.
+    Source: Reinhard et al., "Color Transfer between Images", 2001.
+    """
+    source, target = lab_of_rgb(restored), lab_of_rgb(original)
+    mean, spread = _statistics(source, mask)
+    wanted_mean, wanted_spread = _statistics(target, mask)
+    factor = wanted_spread / spread.clamp_min(_SMALLEST_SPREAD)
+    return rgb_of_lab((source - mean) * factor + wanted_mean).clamp(0, 1)
+
+
+def lab_of_rgb(rgb: Tensor) -> Tensor:
+    """sRGB (H, W, 3), [0, 1], in L*a*b* of D65: L* from 0 to 100."""
+    linear = torch.where(rgb <= 0.04045, rgb / 12.92, ((rgb.clamp_min(0.04045) + 0.055) / 1.055) ** 2.4)
+    xyz = _multiplied(linear, _TO_XYZ)
+    f = torch.where(xyz > _LIMIT**3, xyz.clamp_min(_LIMIT**3) ** (1 / 3), xyz / _SLOPE + _OFFSET)
+    x, y, z = f.unbind(dim=2)
+    return torch.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], dim=2)
+
+
+def rgb_of_lab(lab: Tensor) -> Tensor:
+    """The inverse of :func:`lab_of_rgb`; colours that sRGB does not hold lie below 0 or above 1."""
+    lightness, a, b = lab.unbind(dim=2)
+    y = (lightness + 16) / 116
+    f = torch.stack([y + a / 500, y, y - b / 200], dim=2)
+    xyz = torch.where(f > _LIMIT, f**3, _SLOPE * (f - _OFFSET))
+    inverse = torch.linalg.inv(torch.tensor(_TO_XYZ, dtype=torch.float64)).tolist()
+    linear = _multiplied(xyz, inverse)
+    return torch.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear.clamp_min(0.0031308) ** (1 / 2.4) - 0.055)
+
+
+def _multiplied(colors: Tensor, matrix: tuple[tuple[float, ...], ...]) -> Tensor:
+    """Each colour (H, W, 3) times the matrix, without a matrix product, which some hosts round."""
+    first, second, third = colors.unbind(dim=2)
+    return torch.stack([row[0] * first + row[1] * second + row[2] * third for row in matrix], dim=2)
+
+
+def _statistics(lab: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """The mean and standard deviation (3,) of the colours, weighed by the mask."""
+    weights = _resized(mask, lab.shape[0])[..., None]
+    total = weights.sum().clamp_min(1e-6)
+    mean = (lab * weights).sum(dim=(0, 1)) / total
+    spread = (((lab - mean).square() * weights).sum(dim=(0, 1)) / total).sqrt()
+    return mean, spread
+
+
+def _resized(mask: Tensor, size: int) -> Tensor:
+    if size == len(mask):
+        return mask
+    if size < len(mask):
+        weights = area_weights(len(mask), size, mask.device)
+        return weights @ mask @ weights.T
+    return F.interpolate(mask[None, None], (size, size), mode="bilinear")[0, 0]

@@ -1,0 +1,129 @@
+"""The low-pass filter in front of interpolation: a Kaiser-windowed sinc, as banded matrix products.
+
+It removes the frequencies that the coarser of source and result cannot hold, and takes more samples than that grid has
+pixels, close enough together for linear interpolation. Linear interpolation also attenuates: a sine of f cycles per
+sample by sinc(f)^2. The filter amplifies by the inverse, so that what is left of the interpolation's error are images
+of the spectrum, 6 % at the Nyquist limit of the coarser grid for :data:`gpen.faces.resample.OVERSAMPLING` samples per
+pixel, and 1 % at half of it.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+CUTOFF = 0.49
+"""The cutoff frequency, in cycles per pixel of the coarser grid; the Nyquist limit is 0.5."""
+HALF_WIDTH = 8.0
+"""The kernel's reach to either side, in pixels of the coarser grid."""
+KAISER_BETA = 5.0
+"""The shape of the kernel's window."""
+BLOCK = 48
+"""Samples per matrix product: with more, a larger share of the weights is zero; with fewer, products are too small."""
+
+_KERNEL_POINTS = 1 << 14
+_FREQUENCIES = 1 << 10
+
+
+class LowPass:
+    """Samples of a picture along one axis, at (k + 1/2) ``step`` - 1/2 pixels for k = 0, 1, ...
+
+    They are computed in blocks of :data:`BLOCK`. Block b depends on ``taps`` pixels from ``starts[b]`` on, which may be
+    negative.
+
+    coarse: pixels of the picture per pixel of the coarser grid, at least 1. oversampling: samples per pixel of that
+    grid. count: how many samples are needed. device: of the pictures.
+    """
+
+    def __init__(self, coarse: float, oversampling: int, count: int, device: torch.device) -> None:
+        self.step = coarse / oversampling
+        self._coarse = coarse
+        self._oversampling = oversampling
+        self._device = device
+        self.blocks = math.ceil(count / BLOCK)
+        self.reach = math.ceil(HALF_WIDTH * coarse)
+        self.taps = math.ceil((BLOCK - 1) * self.step) + 2 * self.reach + 2
+        positions = (np.arange(self.blocks) * BLOCK + 0.5) * self.step - 0.5
+        self.starts = np.floor(positions).astype(int) - self.reach
+
+    @functools.cached_property
+    def _weights(self) -> Tensor:
+        """(blocks, BLOCK, taps)."""
+        # At a whole number of pixels per block, all blocks have the same weights.
+        repeats = self._coarse == 1 and BLOCK % self._oversampling == 0
+        samples = np.arange((1 if repeats else self.blocks) * BLOCK).reshape(-1, BLOCK)
+        positions = (samples + 0.5) * self.step - 0.5
+        pixels = self.starts[: len(positions), None, None] + np.arange(self.taps)
+        weights = _kernel((pixels - positions[..., None]) / self._coarse, self._oversampling)
+        weights /= weights.sum(axis=2, keepdims=True)
+        return torch.from_numpy(weights.astype(np.float32)).to(self._device).expand(self.blocks, -1, -1)
+
+    def span(self, first: int, last: int) -> tuple[int, int]:
+        """The pixels, from the first up to but not including the last, that blocks ``first`` to ``last`` depend on."""
+        return int(self.starts[first]), int(self.starts[last - 1]) + self.taps
+
+    def along_rows(self, x: Tensor, first: int, last: int, scratch: Tensor | None = None) -> Tensor:
+        """Filter the first axis of (pixels, N): the samples of blocks ``first`` to ``last``.
+
+        x: the pixels of :meth:`span`. scratch: memory for the result, on a CPU.
+        """
+        offsets = self.starts[first:last] - self.starts[first]
+        if x.device.type != "cpu":
+            return torch.bmm(self._weights[first:last], x[self._indices(offsets, x.device)]).flatten(0, 1)
+        out = _shaped(scratch, (len(offsets) * BLOCK, x.shape[1]))
+        for block, offset in enumerate(offsets):
+            rows = slice(block * BLOCK, (block + 1) * BLOCK)
+            torch.mm(self._weights[first + block], x[offset : offset + self.taps], out=out[rows])
+        return out
+
+    def along_columns(self, x: Tensor, first: int, last: int, scratch: Tensor | None = None) -> Tensor:
+        """The same along the second axis of (N, pixels)."""
+        offsets = self.starts[first:last] - self.starts[first]
+        if x.device.type != "cpu":
+            blocks = x[:, self._indices(offsets, x.device)].transpose(0, 1)
+            return torch.bmm(blocks, self._weights[first:last].mT).transpose(0, 1).flatten(1)
+        out = _shaped(scratch, (len(x), len(offsets) * BLOCK))
+        for block, offset in enumerate(offsets):
+            columns = slice(block * BLOCK, (block + 1) * BLOCK)
+            torch.mm(x[:, offset : offset + self.taps], self._weights[first + block].T, out=out[:, columns])
+        return out
+
+    def _indices(self, offsets: NDArray[np.int_], device: torch.device) -> Tensor:
+        """The pixels (blocks, taps) of each block."""
+        return torch.from_numpy(offsets[:, None] + np.arange(self.taps)).to(device)
+
+
+def _shaped(scratch: Tensor | None, shape: tuple[int, int]) -> Tensor:
+    """The beginning of ``scratch`` in this shape; new memory where it is too small."""
+    size = math.prod(shape)
+    return (torch.empty(size) if scratch is None or scratch.numel() < size else scratch[:size]).view(shape)
+
+
+def _kernel(x: NDArray[np.float64], oversampling: int) -> NDArray[np.float64]:
+    """The kernel at ``x`` pixels of the coarser grid from its centre."""
+    values, slopes = _kernel_table(oversampling)
+    position = np.abs(x) * (_KERNEL_POINTS / HALF_WIDTH)
+    np.minimum(position, _KERNEL_POINTS, out=position)
+    before = position.astype(np.intp)
+    position -= before
+    return np.asarray(values[before] + position * slopes[before])
+
+
+@functools.cache
+def _kernel_table(oversampling: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """One side of the kernel, and the differences between its values: fine enough for linear interpolation."""
+    x = np.linspace(0, HALF_WIDTH, _KERNEL_POINTS + 1)
+    window = np.i0(KAISER_BETA * np.sqrt(1 - (x / HALF_WIDTH) ** 2))
+    window[-1] = 0  # and beyond
+    # The inverse Fourier transform of the passband, each frequency amplified by what interpolation will take.
+    edges = np.linspace(0, CUTOFF, _FREQUENCIES + 1)
+    frequencies = (edges[1:] + edges[:-1]) / 2
+    gains = np.sinc(frequencies / oversampling) ** -2
+    values = sum(gain * np.cos(2 * np.pi * f * x) for f, gain in zip(frequencies, gains, strict=True)) * window
+    values = np.asarray(values / values[0])
+    return values, np.diff(values, append=0)
