@@ -2,64 +2,67 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from gpen.faces.align import Placement, crop_face, place
-from gpen.faces.face import Face
-from gpen.faces.mask import face_mask
-from gpen.faces.paste import Canvas
-from gpen.options import Options
-
-from .measure import seconds, threads
-from .portrait import portrait
+from .measure import picture, seconds, threads
 from .worker import Measure
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from gpen.faces.paste import Canvas
+    from gpen.images.picture import FloatImage
+
 MEGAPIXELS = (1, 12)
-OPTIONS = Options()
 
 
-@dataclass(frozen=True, eq=False)
 class OneFace:
-    """A photo with one face, on its device, and what the pipeline does to it around the network."""
+    """A portrait and its face, and what the pipeline does to it around the network, with the default options.
 
-    photo: Tensor
-    """(H, W, 3), changed by :meth:`paste` as by the command line, which needs no copy."""
-    placement: Placement
+    size: the network's, in pixels. device: where the network is; the photo is in host memory until it is needed there.
+    """
 
-    @classmethod
-    def of(cls, megapixels: float, size: int, device: str = "cpu") -> OneFace:
-        """A portrait of this many megapixels, for a network of this size."""
+    def __init__(self, megapixels: float, size: int, device: str = "cpu") -> None:
         import torch
 
-        pixels, face = portrait(megapixels)
-        return cls(torch.from_numpy(pixels).to(device), place(face, size, OPTIONS.template))
+        from gpen.faces.align import place
+        from gpen.images.tensors import DevicePhoto
+        from gpen.options import Options
+        from gpen.restoration.processors import FaceProcessor, PhotoInputs
 
-    @property
-    def face(self) -> Face:
-        """Where the face is."""
-        return self.placement.face
+        from .portrait import portrait
+
+        self._options = Options()
+        self.pixels, self.face = portrait(megapixels)
+        self.placement = place(self.face, size, self._options.template)
+        self.photo = DevicePhoto(self.pixels, torch.device(device))
+        self._processor = FaceProcessor(self.photo, PhotoInputs())
 
     def crop(self) -> Tensor:
-        """What the network is given."""
-        return crop_face(self.photo, self.placement.matrix, self.placement.size)
+        """What the network is given: (size, size, 3), on the device."""
+        return self._processor.crop(self._processor.crop_source(), self.placement)
 
-    def mask(self) -> Tensor:
-        """The mask that is the default."""
-        return face_mask(OPTIONS.mask, self.placement.landmarks, OPTIONS.feather, device=self.photo.device)
+    def mask(self, crop: Tensor) -> Tensor:
+        """Where the crop counts."""
+        return self._processor.mask(crop, self.placement, self._options, None)
 
-    def paste(self, crop: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """The photo with the crop pasted, and the mask."""
-        canvas = Canvas(self.photo)
+    def add(self, crop: Tensor, mask: Tensor) -> Canvas:
+        """A canvas with the crop, still on the device."""
+        canvas = self._processor.canvas(self._options)
         canvas.add(crop, self.placement.matrix, mask)
-        return canvas.blend(OPTIONS.strength, in_place=True)
+        return canvas
+
+    def blend(self, canvas: Canvas) -> tuple[FloatImage, FloatImage]:
+        """The photo with the crop pasted, and the mask, both in host memory.
+
+        It is pasted into the photo itself, as the command line does, which needs no copy.
+        """
+        return canvas.blend(self._options.strength, in_place=True)
 
     def around(self) -> None:
         """All of that; the network's result is taken to be its input, which has the same size."""
-        self.paste(self.crop(), self.mask())
+        crop = self.crop()
+        self.blend(self.add(crop, self.mask(crop)))
 
 
 def around_network(weights: str, size: int, halves: list[str]) -> Measure:
@@ -68,12 +71,10 @@ def around_network(weights: str, size: int, halves: list[str]) -> Measure:
 
     from gpen.weights.checkpoint import load_model
 
-    from .measure import picture
-
     torch.set_num_threads(threads())
     models = {name: load_model(weights, dtype=getattr(torch, name)) for name in ("float32", *halves)}
     x = torch.from_numpy(picture(size))
-    faces = {f"{megapixels} MP": OneFace.of(megapixels, size) for megapixels in MEGAPIXELS}
+    faces = {f"{megapixels} MP": OneFace(megapixels, size) for megapixels in MEGAPIXELS}
 
     def measure() -> dict[str, Any]:
         network = {name: seconds(lambda model=model: model(x)) for name, model in models.items()}

@@ -1,43 +1,105 @@
-"""Whether everything around the network stays on the device, and how often it makes the CPU wait for it."""
+"""Whether everything around the network stays on the device, and how often it makes the CPU wait for it.
+
+Every copy between host and device counts as a wait, also that of a matrix of six numbers.
+"""
 
 from __future__ import annotations
 
+import importlib.util
+import tempfile
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import Any
 
 from ..geometry import OneFace
 from .device import Device
 from .part import Figure, Setting
 from .subjects import dtypes, passthrough_model
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
 MEGAPIXELS = 1.0
 QUICK_MEGAPIXELS = 0.25
+NETWORK = 512
 
 
 def measure(setting: Setting) -> Iterator[Figure]:
-    """Synchronisations of each step, after a call that does not count; raises where a result left the device."""
-    face = OneFace.of(QUICK_MEGAPIXELS if setting.quick else MEGAPIXELS, 512, setting.device)
-    for name, call in steps(face, setting).items():
-        for result in call():
-            if result.device.type != setting.device:
-                raise AssertionError(f"{name} returned a tensor on {result.device}, not on {setting.device}.")
-        waits = Device(setting.device).synchronizations(call)
-        yield Figure(f"clean/{name}", waits, "waits", "of the CPU for the GPU, uploads of small tensors included")
+    """The waits of each step, after a call that does not count; raises where a tensor is on another device."""
+    megapixels = QUICK_MEGAPIXELS if setting.quick else MEGAPIXELS
+    face = OneFace(megapixels, NETWORK, setting.device)
+    yield from _steps(_geometry(face), setting)
+    yield from _steps({"network": _network(setting, megapixels)}, setting)
+    if setting.shared is None:
+        yield Figure("clean/detector", None, "waits", "the detector's weights are not there")
+    else:
+        yield from _steps({"detector": _detector(face, setting)}, setting)
+    if importlib.util.find_spec("facexlib") is None:
+        yield Figure("clean/parser", None, "waits", "facexlib is not installed")
+    else:
+        yield from _steps(_helpers(face, setting), setting)
 
 
-def steps(face: OneFace, setting: Setting) -> dict[str, Callable[[], list[Tensor]]]:
-    """Each step of the pipeline, as a function that returns its tensors."""
+def _steps(steps: dict[str, Callable[[], Any]], setting: Setting) -> Iterator[Figure]:
+    import torch
+
+    for name, call in steps.items():
+        result = call()
+        for one in result if isinstance(result, list | tuple) else [result]:
+            if isinstance(one, torch.Tensor) and one.device.type != setting.device:
+                raise AssertionError(f"{name} returned a tensor on {one.device}, not on {setting.device}.")
+        yield Figure(f"clean/{name}", Device(setting.device).synchronizations(call), "waits")
+
+
+def _geometry(face: OneFace) -> dict[str, Callable[[], Any]]:
+    face.photo.whole()
+    crop = face.crop()
+    mask = face.mask(crop)
+    canvas = face.add(crop, mask)
+    return {
+        "crop": face.crop,
+        "mask": lambda: face.mask(crop),
+        "add to the canvas": lambda: face.add(crop, mask),
+        "blend and copy back": lambda: face.blend(canvas),
+    }
+
+
+def _network(setting: Setting, megapixels: float) -> Callable[[], Any]:
     from gpen.restoration.inference import restore_crops
 
-    crop, mask = face.crop(), face.mask()
-    model = passthrough_model(512, setting, next(iter(dtypes(setting).values())))
-    small = OneFace.of(QUICK_MEGAPIXELS, model.spec.in_size, setting.device).crop()
+    model = passthrough_model(NETWORK, setting, next(iter(dtypes(setting).values())))
+    crop = OneFace(megapixels, model.spec.in_size, setting.device).crop()
+    return lambda: restore_crops(model, [crop])
+
+
+def _detector(face: OneFace, setting: Setting) -> Callable[[], Any]:
+    import gpen
+
+    assert setting.shared is not None
+    detector = gpen.make_detector("yunet", [setting.shared / "weights"], setting.device)
+    return lambda: detector.detect(face.pixels)
+
+
+def _helpers(face: OneFace, setting: Setting) -> dict[str, Callable[[], Any]]:
+    """The face parser and the identity guard, with random weights."""
+    from facexlib.parsing.parsenet import ParseNet
+    from facexlib.recognition.arcface_arch import Backbone
+
+    from gpen.faces.identity import FaceRecognizer, IdentityGuard
+    from gpen.faces.parsing import SIZE, FaceParser
+
+    with tempfile.TemporaryDirectory() as folder:
+        parsenet = _saved(ParseNet(in_size=SIZE, out_size=SIZE, parsing_ch=19), Path(folder) / "parsenet.pth")
+        arcface = _saved(Backbone(50, 0.6, "ir_se"), Path(folder) / "arcface.pth")
+        parser = FaceParser("parsenet", parsenet, setting.device)
+        guard = IdentityGuard(FaceRecognizer(arcface, setting.device), 1.0, blend=False)
+    crop = face.crop()
     return {
-        "crop": lambda: [face.crop()],
-        "mask": lambda: [face.mask()],
-        "paste": lambda: list(face.paste(crop, mask)),
-        "network": lambda: restore_crops(model, [small]),
+        "parser": lambda: parser.parse(crop),
+        "guard": lambda: guard.judge(crop, crop * 0.9, face.placement.landmarks, 1.0).factor,
     }
+
+
+def _saved(network: Any, path: Path) -> Path:
+    import torch
+
+    torch.manual_seed(0)
+    torch.save(network.state_dict(), path)
+    return path
