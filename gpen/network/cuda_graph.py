@@ -10,7 +10,6 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Hashable
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -141,12 +140,3 @@ def can_record(device: torch.device, needed: int) -> bool:
     if "ZLUDA" in torch.cuda.get_device_name(device):
         return False
     return torch.cuda.mem_get_info(device)[0] >= _HEADROOM * needed
-
-
-def weights_state(network: torch.nn.Module) -> Hashable:
-    """A value that changes whenever a tensor of the network is moved, replaced or written to in place."""
-    return tuple(_state_of(tensor) for tensor in (*network.parameters(), *network.buffers()))
-
-
-def _state_of(tensor: Tensor) -> tuple[Any, ...]:
-    return (tensor.data_ptr(), None if tensor.is_inference() else tensor._version)

@@ -1,8 +1,8 @@
 """StyleGAN2's FIR resampling filters as depthwise convolutions.
 
-Source of the paddings: StyleGAN2's ``upfirdn2d`` with the separable kernel [1, 3, 3, 1]. Every kernel passed in is the
-4 x 4 buffer of a published checkpoint, already scaled (x 4 for upsampling). All functions take and return (N, C, H, W)
-in the memory format of the input.
+Source of the paddings: StyleGAN2's ``upfirdn2d`` with the separable kernel [1, 3, 3, 1]. Kernels are the 4 x 4 buffers
+of the published checkpoints, already scaled (x 4 for upsampling). Two functions make weights of them, once; the others
+take such weights, and maps (N, C, H, W) whose memory format the results have.
 """
 
 from __future__ import annotations
@@ -21,6 +21,21 @@ def published_kernel(gain: float = 1.0) -> Tensor:
     return torch.tensor([[gain / 64 * a * b for a in row] for b in row])
 
 
+def blur_weight(kernel: Tensor, channels: int, gain: float = 1.0) -> Tensor:
+    """The weight (C, 1, 4, 4) with which :func:`blur` applies ``kernel`` times ``gain``."""
+    # upfirdn2d convolves, conv2d correlates: flip the kernel.
+    return _depthwise(kernel.flip(0, 1) * gain, channels)
+
+
+def upsample_weight(kernel: Tensor, channels: int) -> Tensor:
+    """The weight (C, 1, 4, 4) with which :func:`upsample` applies ``kernel``."""
+    return _depthwise(kernel, channels)
+
+
+def _depthwise(kernel: Tensor, channels: int) -> Tensor:
+    return kernel.expand(channels, 1, *kernel.shape).contiguous()
+
+
 def blurred_height(height: int, padding: int) -> int:
     """Rows of a map of ``height`` rows after the filter."""
     return height + 2 * padding - TAPS + 1
@@ -33,7 +48,7 @@ def rows_to_blur(start: int, stop: int, height: int, padding: int) -> tuple[int,
 
 def blur(
     x: Tensor,
-    kernel: Tensor,
+    weight: Tensor,
     padding: int,
     bias: Tensor | None = None,
     *,
@@ -52,15 +67,10 @@ def blur(
     begin, end = rows_to_blur(start, stop, height, padding)
     x = x[:, :, begin - first : end - first]
     at_border = start < padding or stop - padding + TAPS - 1 > height
-    channels = x.shape[1]
-    # upfirdn2d convolves, conv2d correlates: flip the kernel.
-    weight = kernel.flip(0, 1).to(x.dtype).expand(channels, 1, *kernel.shape)
-    out = F.conv2d(x, weight, bias, padding=(padding if at_border else 0, padding), groups=channels)
+    out = F.conv2d(x, weight, bias, padding=(padding if at_border else 0, padding), groups=x.shape[1])
     return out[:, :, start - begin : stop - begin] if at_border else out
 
 
-def upsample(x: Tensor, kernel: Tensor) -> Tensor:
-    """Double height and width: zeros between the pixels, then the filter."""
-    channels = x.shape[1]
-    weight = kernel.to(x.dtype).expand(channels, 1, *kernel.shape)
-    return F.conv_transpose2d(x, weight, stride=2, padding=1, groups=channels)
+def upsample(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Double height and width: zeros between the pixels, then the filter; add ``bias`` (C,)."""
+    return F.conv_transpose2d(x, weight, bias, stride=2, padding=1, groups=x.shape[1])

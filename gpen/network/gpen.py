@@ -13,21 +13,30 @@ and the intermediate maps never exist as a whole.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Hashable
-from typing import Any, cast
+from collections.abc import Hashable, Mapping
+from typing import Any, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from . import fir
-from .cuda_graph import Call, CudaGraph, RepeatedCalls, can_record, weights_state
-from .layers import ActivatedLinear, EncoderDown, EncoderInput, PixelNorm, Rows, ToRGB, empty_map, parameter
-from .memory import memory_estimate, strip_bytes_on
+from .cuda_graph import Call, CudaGraph, RepeatedCalls, can_record
+from .derived import Deriving, weights_state
+from .layers import ActivatedLinear, EncoderDown, EncoderInput, PixelNorm, Rows, empty_map, parameter
+from .memory import largest_map_bytes, memory_estimate, strip_bytes_on
 from .spec import BOTTOM_SIZE, Spec
-from .styled import StyledConv
+from .styled import StyledConv, ToRGB
+from .styles import Modulated, derive_style_weights, modulate
 
 MAPPING_LR_MULTIPLIER = 0.01
+
+
+class _LevelWeights(NamedTuple):
+    """The modulated weights of one level of the generator."""
+
+    first: Modulated
+    second: Modulated
+    to_rgb: Tensor
 
 
 class _ConstantInput(nn.Module):
@@ -36,10 +45,13 @@ class _ConstantInput(nn.Module):
         self.input = parameter(1, channels, BOTTOM_SIZE, BOTTOM_SIZE)
 
 
-class _Generator(nn.Module):
-    """StyleGAN2's generator with the encoder's maps in place of noise."""
+class _Generator(Deriving):
+    """StyleGAN2's generator with the encoder's maps in place of noise.
 
-    def __init__(self, spec: Spec) -> None:
+    encoder_gains: what the encoder's maps lack, for each size that has one.
+    """
+
+    def __init__(self, spec: Spec, encoder_gains: Mapping[int, float]) -> None:
         super().__init__()
         dim = spec.style_dim
         bottom, *sizes = spec.generator_sizes
@@ -47,14 +59,14 @@ class _Generator(nn.Module):
         mapping = (ActivatedLinear(dim, dim, MAPPING_LR_MULTIPLIER) for _ in range(spec.n_mlp))
         self.style = nn.Sequential(PixelNorm(), *mapping)
         self.input = _ConstantInput(channels)
-        self.conv1 = StyledConv(channels, channels, dim)
+        self.conv1 = StyledConv(channels, channels, dim, encoder_gains[bottom])
         self.to_rgb1 = ToRGB(2 * channels, dim, upsample=False)
         self.convs = nn.ModuleList()
         self.to_rgbs = nn.ModuleList()
         for size in sizes:
-            below, channels = channels, spec.channels(size)
-            self.convs.append(StyledConv(2 * below, channels, dim, upsample=True))
-            self.convs.append(StyledConv(2 * channels, channels, dim))
+            below, channels, gain = channels, spec.channels(size), encoder_gains.get(size, 1.0)
+            self.convs.append(StyledConv(2 * below, channels, dim, gain, upsample=True))
+            self.convs.append(StyledConv(2 * channels, channels, dim, gain))
             self.to_rgbs.append(ToRGB(2 * channels, dim))
 
     def forward(self, code: Tensor, encoded: list[Rows], strip_bytes: int) -> Tensor:
@@ -62,19 +74,30 @@ class _Generator(nn.Module):
 
         encoded: the encoder's maps, largest first; emptied from the end. strip_bytes: size of the largest strip.
         """
-        style = self.style(code)
-        x = self.input.input.expand(len(code), -1, -1, -1)
+        for_convs, for_rgbs = self._modulate(self.style(code))
+        x = F.pad(self.input.input.expand(len(code), -1, -1, -1), (0, 0, 1, 1))
         out = empty_map(x, 2 * self.conv1.out_channels, BOTTOM_SIZE, BOTTOM_SIZE)
-        modulated = self.conv1.modulate(style, BOTTOM_SIZE**2)
-        self.conv1.convolve(F.pad(x, (0, 0, 1, 1)), modulated, encoded.pop()(0, BOTTOM_SIZE), out)
-        x, rgb = out, self.to_rgb1(out, self.to_rgb1.modulate(style))
-        for i in range(len(self.to_rgbs)):
+        self.conv1.convolve(x, for_convs[0], encoded.pop()(0, BOTTOM_SIZE), out)
+        x, rgb = out, self.to_rgb1(out, for_rgbs[0])
+        for i, for_rgb in enumerate(for_rgbs[1:]):
             level = encoded.pop() if encoded else None
-            x, rgb = self._level(i, x, rgb, style, level, strip_bytes)
+            weights = _LevelWeights(for_convs[2 * i + 1], for_convs[2 * i + 2], for_rgb)
+            x, rgb = self._level(i, x, rgb, weights, level, strip_bytes)
         return cast("Tensor", rgb)
 
+    def _modulate(self, style: Tensor) -> tuple[list[Modulated], list[Tensor]]:
+        """The weights of all convolutions and layers to RGB for these styles, smallest level first."""
+        styled = cast("list[StyledConv]", [self.conv1, *self.convs])
+        convs = [one.conv for one in styled]
+        to_rgbs = [one.conv for one in cast("list[ToRGB]", [self.to_rgb1, *self.to_rgbs])]
+        sources = tuple(tensor for layer in (*convs, *to_rgbs) for tensor in layer.parameters())
+        weights = self.derive("styles", sources, lambda: derive_style_weights(convs, to_rgbs))
+        # An upsampling convolution's input is as large as that of the convolution before it.
+        pixels = [(BOTTOM_SIZE << i // 2) ** 2 for i in range(len(convs))]
+        return modulate(convs, to_rgbs, weights, style, pixels)
+
     def _level(
-        self, i: int, below: Tensor, rgb: Tensor, style: Tensor, encoded: Rows | None, strip_bytes: int
+        self, i: int, below: Tensor, rgb: Tensor, weights: _LevelWeights, encoded: Rows | None, strip_bytes: int
     ) -> tuple[Tensor, Tensor]:
         """The map and picture of twice the height and width; of the last level's map only one strip."""
         first, second = cast("tuple[StyledConv, StyledConv]", (self.convs[2 * i], self.convs[2 * i + 1]))
@@ -82,27 +105,25 @@ class _Generator(nn.Module):
         is_last = i == len(self.to_rgbs) - 1
         size, channels = 2 * below.shape[2], 2 * first.out_channels
         step = rows_at_once(len(below) * channels * size * below.element_size(), size, strip_bytes)
-        for_first, for_second = first.modulate(style, (size // 2) ** 2), second.modulate(style, size**2)
-        to_rgb_weight = to_rgb.modulate(style)
-        rgb = fir.upsample(rgb, to_rgb.upsample.kernel)
+        rgb = to_rgb.enlarge(rgb)
         out = empty_map(below, channels, step if is_last else size, size)
         # The first convolution's output for a strip, with one more row above and below for the second convolution.
         window = empty_map(below, channels, step + 2, size)
+        # There are zeros above the first strip; and below it, if it is the only one.
+        window[:, :, :: step + 1] = 0
         for top in range(0, size, step):
             bottom = min(size, top + step)
             start, stop = (top + 1 if top else 0), min(size, bottom + 1)
-            # The two rows that this strip shares with the previous one; above the first strip is a row of zeros.
             if top:
+                # The two rows that this strip shares with the previous one.
                 window[:, :, :2] = window[:, :, step : step + 2].clone()
-            else:
-                window[:, :, 0] = 0
             fresh = window[:, :, start - top + 1 : stop - top + 1]
-            first.upsample(below, for_first, _rows(encoded, start, stop), fresh, start)
-            if bottom == size:
+            first.upsample(below, weights.first, _rows(encoded, start, stop), fresh, start)
+            if top and bottom == size:
                 window[:, :, bottom - top + 1] = 0
             strip = out[:, :, : bottom - top] if is_last else out[:, :, top:bottom]
-            second.convolve(window[:, :, : bottom - top + 2], for_second, _rows(encoded, top, bottom), strip)
-            rgb[:, :, top:bottom] += to_rgb(strip, to_rgb_weight)
+            second.convolve(window[:, :, : bottom - top + 2], weights.second, _rows(encoded, top, bottom), strip)
+            to_rgb.add(strip, weights.to_rgb, rgb[:, :, top:bottom])
         return out, rgb
 
 
@@ -136,13 +157,16 @@ class GPEN(nn.Module):
         self.spec = spec
         self.strip_bytes = None
         self.repeated_calls = RepeatedCalls()
-        self.generator = _Generator(spec)
-        channels = [spec.channels(size) for size in spec.encoder_sizes]
-        self.ecd0 = nn.Sequential(EncoderInput(channels[0]))
-        for i, (above, below) in enumerate(itertools.pairwise(channels), start=1):
-            self.add_module(f"ecd{i}", nn.Sequential(EncoderDown(above, below)))
-        features = channels[-1] * BOTTOM_SIZE**2
-        self.final_linear = nn.Sequential(ActivatedLinear(features, spec.style_dim))
+        downs, gains = [], {spec.in_size: 1.0}
+        for above, below in itertools.pairwise(spec.encoder_sizes):
+            downs.append(EncoderDown(spec.channels(above), spec.channels(below), gains[above]))
+            gains[below] = downs[-1].gain
+        self.generator = _Generator(spec, gains)
+        self.ecd0 = nn.Sequential(EncoderInput(spec.channels(spec.in_size)))
+        for i, down in enumerate(downs, start=1):
+            self.add_module(f"ecd{i}", nn.Sequential(down))
+        features = spec.channels(BOTTOM_SIZE) * BOTTOM_SIZE**2
+        self.final_linear = nn.Sequential(ActivatedLinear(features, spec.style_dim, input_gain=gains[BOTTOM_SIZE]))
 
     @torch.no_grad()
     def forward(self, x: Tensor) -> Tensor:
@@ -160,11 +184,7 @@ class GPEN(nn.Module):
         # Channels-last is the fastest layout for the large levels, on CPUs and on CUDA.
         picture = x.contiguous(memory_format=torch.channels_last)
 
-        # Strips of the largest map are recomputed when needed: that is faster than writing and reading the map.
-        def largest(start: int, stop: int) -> Tensor:
-            return cast("Tensor", self.ecd0(picture[:, :, start:stop]))
-
-        encoded: list[Rows] = [largest]
+        encoded = [self._largest(picture, strip_bytes)]
         for i, size in enumerate(self.spec.encoder_sizes[:-1], start=1):
             (down,) = cast("tuple[EncoderDown]", tuple(cast("nn.Sequential", self.get_submodule(f"ecd{i}"))))
             row_bytes = len(picture) * 2 * self.spec.channels(size) * size * picture.element_size()
@@ -177,7 +197,14 @@ class GPEN(nn.Module):
 
     def derived(self) -> list[Tensor]:
         """Tensors that were computed from the weights and are cached for the next call."""
-        return [tensor for module in self.modules() if isinstance(module, StyledConv) for tensor in module.derived()]
+        return [tensor for module in self.modules() if isinstance(module, Deriving) for tensor in module.derived()]
+
+    def _largest(self, picture: Tensor, strip_bytes: int) -> Rows:
+        """The encoder's largest map of a channels-last picture."""
+        if largest_map_bytes(self.spec, picture.dtype, len(picture)) <= strip_bytes:
+            return _rows_of(self.ecd0(picture))
+        # Strips are recomputed when needed: in caches, that is faster than writing and reading the map.
+        return lambda start, stop: cast("Tensor", self.ecd0(picture[:, :, start:stop]))
 
     def _strip_bytes_on(self, device: torch.device) -> int:
         return strip_bytes_on(device) if self.strip_bytes is None else self.strip_bytes

@@ -1,8 +1,9 @@
 """The plain layers of the GPEN network, written for inference on strips of feature maps.
 
-Two identities reduce the passes over large feature maps. The leaky ReLU is positively homogeneous, so its gain of
-sqrt(2) is moved into the weights and biases before it. And a bias that is added after a convolution or a filter becomes
-the bias of that convolution.
+Three identities reduce the passes over large feature maps and weights. The leaky ReLU is positively homogeneous, so its
+gain of sqrt(2) is moved into the weights and biases before it. A bias that is added after a convolution or a filter
+becomes the bias of that convolution. And the scale of an encoder's convolution is moved into the filter before it, see
+:class:`EncoderDown`.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from . import fir
+from .derived import Deriving
 
 LEAKY_SLOPE = 0.2
 LEAKY_GAIN = math.sqrt(2)
@@ -63,8 +65,8 @@ class _EqualizedConv(nn.Module):
         self.scale = 1 / math.sqrt(in_channels * kernel_size**2)
 
 
-class EqualizedLinear(nn.Module):
-    """Linear layer with equalised learning rate; float32 in and out: (N, in) to (N, out)."""
+class EqualizedLinear(Deriving):
+    """Parameters of a linear layer with equalised learning rate; it computes in float32, whatever their dtype."""
 
     def __init__(self, in_features: int, out_features: int, lr_multiplier: float = 1.0) -> None:
         super().__init__()
@@ -73,16 +75,29 @@ class EqualizedLinear(nn.Module):
         self.scale = lr_multiplier / math.sqrt(in_features)
         self.lr_multiplier = lr_multiplier
 
-    def forward(self, x: Tensor) -> Tensor:
-        # Scale the input, which is smaller than the weight.
-        return F.linear(x * self.scale, self.weight.float(), self.bias.float() * self.lr_multiplier)
+    def float32_weight(self) -> Tensor:
+        """The weight (out, in), not yet multiplied by ``scale``; a copy in float32 is kept, except on a CPU."""
+        if self.weight.device.type == "cpu":
+            # Copying takes little of a call's time there, and memory is what lower precisions are chosen for.
+            return self.weight.float()
+        return self.derive("weight", (self.weight,), self.weight.float)
 
 
 class ActivatedLinear(EqualizedLinear):
-    """Equalised linear layer followed by the scaled leaky ReLU."""
+    """Equalised linear layer followed by the scaled leaky ReLU; float32 in and out: (N, in) to (N, out).
+
+    input_gain: the input is multiplied by it.
+    """
+
+    def __init__(
+        self, in_features: int, out_features: int, lr_multiplier: float = 1.0, input_gain: float = 1.0
+    ) -> None:
+        super().__init__(in_features, out_features, lr_multiplier)
+        self._gain = self.scale * input_gain * LEAKY_GAIN
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.leaky_relu(super().forward(x), LEAKY_SLOPE) * LEAKY_GAIN
+        bias = self.derive("bias", (self.bias,), lambda: self.bias.float() * (self.lr_multiplier * LEAKY_GAIN))
+        return F.leaky_relu_(torch.addmm(bias, x, self.float32_weight().T, alpha=self._gain), LEAKY_SLOPE)
 
 
 class PixelNorm(nn.Module):
@@ -92,36 +107,47 @@ class PixelNorm(nn.Module):
         return x * torch.rsqrt(x.square().mean(dim=1, keepdim=True) + EPSILON)
 
 
-class EncoderInput(nn.Sequential):
+class EncoderInput(Deriving, nn.Sequential):
     """1 x 1 convolution of the picture, bias, leaky ReLU."""
 
     def __init__(self, out_channels: int) -> None:
         super().__init__(_EqualizedConv(3, out_channels, 1), Bias(out_channels))
 
     def forward(self, x: Tensor) -> Tensor:
+        weight, bias = self.derive("scaled", tuple(self.parameters()), self._scaled)
+        return F.leaky_relu_(F.conv2d(x, weight, bias), LEAKY_SLOPE)
+
+    def _scaled(self) -> tuple[Tensor, Tensor]:
         conv, activate = cast("tuple[_EqualizedConv, Bias]", tuple(self))
-        out = F.conv2d(x, conv.weight * (conv.scale * LEAKY_GAIN), activate.bias * LEAKY_GAIN)
-        return F.leaky_relu_(out, LEAKY_SLOPE)
+        return conv.weight * (conv.scale * LEAKY_GAIN), activate.bias * LEAKY_GAIN
 
 
-class EncoderDown(nn.Sequential):
-    """FIR blur, 3 x 3 convolution of stride 2, bias, leaky ReLU: halves height and width."""
+class EncoderDown(Deriving, nn.Sequential):
+    """FIR blur, 3 x 3 convolution of stride 2, bias, leaky ReLU: halves height and width.
+
+    The result still has to be multiplied by ``gain``, and the input by ``input_gain``. So the filter can multiply by
+    the convolution's scale, which saves a scaled copy of the weight: by a power of two, which leaves its taps exact in
+    every precision. The rest is the gain, in [1, 2).
+    """
 
     BLUR_PADDING = 2
 
-    def __init__(self, in_channels: int, out_channels: int) -> None:
+    def __init__(self, in_channels: int, out_channels: int, input_gain: float) -> None:
         super().__init__(Kernel(), _EqualizedConv(in_channels, out_channels, 3), Bias(out_channels))
+        scale = input_gain * LEAKY_GAIN * cast("_EqualizedConv", self[1]).scale
+        self._tap_gain = 2.0 ** math.floor(math.log2(scale))
+        self.gain = scale / self._tap_gain
 
     def forward(self, above: Rows, size: int, rows_at_once: int) -> Tensor:  # type: ignore[override]
         """Map (N, C, size, size), given as rows, to (N, C', size / 2, size / 2), ``rows_at_once`` at a time."""
-        blur, conv, activate = cast("tuple[Kernel, _EqualizedConv, Bias]", tuple(self))
-        weight, bias = conv.weight * (conv.scale * LEAKY_GAIN), activate.bias * LEAKY_GAIN
+        conv = cast("_EqualizedConv", self[1])
+        filters, bias = self.derive("scaled", (*self.buffers(), *self.parameters()), self._scaled)
 
         def rows(start: int, stop: int) -> Tensor:
             wanted = (2 * start, 2 * stop + 1)
             first, last = fir.rows_to_blur(*wanted, size, self.BLUR_PADDING)
-            x = fir.blur(above(first, last), blur.kernel, self.BLUR_PADDING, first=first, height=size, rows=wanted)
-            return F.leaky_relu_(F.conv2d(x, weight, bias, stride=2), LEAKY_SLOPE)
+            x = fir.blur(above(first, last), filters, self.BLUR_PADDING, first=first, height=size, rows=wanted)
+            return F.leaky_relu_(F.conv2d(x, conv.weight, bias, stride=2), LEAKY_SLOPE)
 
         half = size // 2
         strip = rows(0, min(half, rows_at_once))
@@ -134,38 +160,7 @@ class EncoderDown(nn.Sequential):
             out[:, :, start:stop] = rows(start, stop)
         return out
 
-
-class _ModulatedToRGB(nn.Module):
-    """Parameters of a 1 x 1 convolution whose input channels are scaled by the style."""
-
-    def __init__(self, in_channels: int, style_dim: int) -> None:
-        super().__init__()
-        self.weight = parameter(1, 3, in_channels, 1, 1)
-        self.modulation = EqualizedLinear(style_dim, in_channels)
-        self.scale = 1 / math.sqrt(in_channels)
-
-
-class ToRGB(nn.Module):
-    """Modulated 1 x 1 convolution to RGB; its result is added to the picture of the level below."""
-
-    def __init__(self, in_channels: int, style_dim: int, *, upsample: bool = True) -> None:
-        super().__init__()
-        self.conv = _ModulatedToRGB(in_channels, style_dim)
-        self.bias = parameter(1, 3, 1, 1)
-        if upsample:
-            self.upsample = Kernel(gain=4.0)
-
-    def modulate(self, style: Tensor) -> Tensor:
-        """The weights (N, 3, in) for these styles, float32 (N, style_dim)."""
-        weight = self.conv.weight
-        modulation: Tensor = self.conv.modulation(style) * self.conv.scale
-        return (weight[0, :, :, 0, 0] * modulation[:, None, :]).to(weight.dtype)
-
-    def forward(self, x: Tensor, weight: Tensor) -> Tensor:
-        """Map (N, in, H, W) to (N, 3, H, W)."""
-        if len(x) == 1:
-            return F.conv2d(x, weight[0, :, :, None, None], self.bias.flatten())
-        height, width = x.shape[2:]
-        pixels = x.permute(0, 2, 3, 1).flatten(1, 2)
-        rgb = torch.baddbmm(self.bias.view(1, 1, 3), pixels, weight.mT)
-        return rgb.view(len(x), height, width, 3).permute(0, 3, 1, 2)
+    def _scaled(self) -> tuple[Tensor, Tensor]:
+        blur, conv, activate = cast("tuple[Kernel, _EqualizedConv, Bias]", tuple(self))
+        filters = fir.blur_weight(blur.kernel, conv.weight.shape[1], self._tap_gain)
+        return filters, activate.bias * (LEAKY_GAIN / self.gain)

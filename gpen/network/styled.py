@@ -1,110 +1,40 @@
-"""StyleGAN2's styled convolution in GPEN's variant: with the encoder's map where StyleGAN2 adds noise.
-
-Styles and demodulation are computed in float32 whatever the network's precision: float16 cannot hold the
-squares that they sum.
-"""
+"""StyleGAN2's styled convolution in GPEN's variant: with the encoder's map where StyleGAN2 adds noise."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from . import fir, winograd
-from .layers import EPSILON, LEAKY_GAIN, LEAKY_SLOPE, Bias, EqualizedLinear, Kernel, parameter
-
-KERNEL_SIZE = 3
+from .derived import Deriving
+from .layers import LEAKY_GAIN, LEAKY_SLOPE, Bias, Kernel, parameter
+from .styles import KERNEL_SIZE, Modulated, ModulatedWeight
 
 WINOGRAD_PIXELS = 64 * 64
 """Pixels of the smallest map that is convolved by Winograd's method: for smaller ones, reading the transformed weights
 costs more than the method saves."""
 
 
-@dataclass(frozen=True, eq=False)
-class Modulated:
-    """The weights of a modulated convolution for one style, or for the styles of a batch."""
-
-    weight: Tensor
-    """(out, in, 3, 3), or (16, in, out) for Winograd's method."""
-    before: Tensor | None = None
-    """Factors of the input channels (N, in, 1, 1); None if they are part of the weight."""
-    after: Tensor | None = None
-    """Factors of the output channels (N, out, 1, 1); None if they are part of the weight."""
-
-
-class _Derived:
-    """A tensor that is computed from a weight and cached until the weight changes."""
-
-    def __init__(self, compute: Callable[[Tensor], Tensor]) -> None:
-        self._compute = compute
-        self._cache: tuple[Tensor, tuple[int, int], Tensor] | None = None
-
-    def of(self, weight: Tensor) -> Tensor:
-        if weight.is_inference():
-            # Inference tensors have no version counter.
-            return self._compute(weight)
-        cache, state = self._cache, (weight.data_ptr(), weight._version)
-        if cache is not None and cache[0] is weight and cache[1] == state:
-            return cache[2]
-        derived = self._compute(weight)
-        self._cache = (weight, state, derived)
-        return derived
-
-    @property
-    def cached(self) -> list[Tensor]:
-        """The cached tensor, if any."""
-        return [] if self._cache is None else [self._cache[2]]
-
-    def forget(self) -> None:
-        self._cache = None
-
-
-class _ModulatedConv(nn.Module):
+class _ModulatedConv(ModulatedWeight, Deriving):
     """3 x 3 convolution whose input channels are scaled by the style, and whose outputs are demodulated."""
 
     BLUR_PADDING = 1
 
     def __init__(self, in_channels: int, out_channels: int, style_dim: int, *, upsample: bool) -> None:
-        super().__init__()
-        self.weight = parameter(1, out_channels, in_channels, KERNEL_SIZE, KERNEL_SIZE)
-        self.modulation = EqualizedLinear(style_dim, in_channels)
-        self.scale = 1 / math.sqrt(in_channels * KERNEL_SIZE**2)
-        self.upsamples = upsample
+        super().__init__(in_channels, out_channels, KERNEL_SIZE, style_dim)
         if upsample:
             self.blur = Kernel(gain=4.0)
-        self._energy = _Derived(_energy)
-        self._transformed = _Derived(_transformed)
-
-    def modulate(self, style: Tensor, pixels: int, gain: float) -> Modulated:
-        """Modulation, demodulation and ``gain`` for inputs of ``pixels`` pixels; style: float32 (N, style_dim)."""
-        weight = self.weight[0]
-        modulation = self.modulation(style) * self.scale
-        demodulation = gain * torch.rsqrt(modulation.square() @ self._energy.of(self.weight).T + EPSILON)
-        if len(style) == 1 and weight.shape[1] * pixels > weight.numel():
-            factors = demodulation.T * modulation
-            return Modulated((weight * factors[:, :, None, None]).to(weight.dtype))
-        # Scaling the input channels by the style and the output channels by the demodulation equals scaling the weight.
-        # It costs less for small maps, and one weight serves a batch of styles. The largest factor is limited to that
-        # of the equalisation: the raw weights are of magnitude 1, and their sums have to fit into float16.
-        largest = modulation.abs().amax(dim=1, keepdim=True).clamp_min(EPSILON)
-        before = (modulation / largest * self.scale)[:, :, None, None].to(weight.dtype)
-        after = (demodulation * largest / self.scale)[:, :, None, None].to(weight.dtype)
-        alone_on_cpu = len(style) == 1 and weight.device.type == "cpu" and weight.dtype == torch.float32
-        if alone_on_cpu and not self.upsamples and pixels >= WINOGRAD_PIXELS:
-            weight = self._transformed.of(self.weight)
-        return Modulated(weight, before, after)
 
     def convolve(self, x: Tensor, modulated: Modulated, bias: Tensor | None) -> Tensor:
         """Convolve (N, in, H + 2, W), whose rows are already padded, to (N, out, H, W)."""
         if modulated.before is not None:
             x = x * modulated.before
-        if modulated.weight.dim() == 3:
-            return winograd.convolve(x, modulated.weight)
+            alone_on_cpu = len(x) == 1 and x.device.type == "cpu" and x.dtype == torch.float32
+            if alone_on_cpu and x.shape[3] ** 2 >= WINOGRAD_PIXELS:
+                return winograd.convolve(x, self._transformed())
         return F.conv2d(x, modulated.weight, bias, padding=(0, 1))
 
     def upsample(self, x: Tensor, modulated: Modulated, bias: Tensor | None, start: int, stop: int) -> Tensor:
@@ -118,28 +48,12 @@ class _ModulatedConv(nn.Module):
         if modulated.before is not None:
             x = x * modulated.before
         x = F.conv_transpose2d(x, modulated.weight.transpose(0, 1), stride=2)
-        kernel, wanted = self.blur.kernel, (start, stop)
-        return fir.blur(x, kernel, self.BLUR_PADDING, bias, first=2 * first, height=spread, rows=wanted)
+        kernel = self.blur.kernel
+        weight = self.derive("filter", (kernel,), lambda: fir.blur_weight(kernel, self.out_channels))
+        return fir.blur(x, weight, self.BLUR_PADDING, bias, first=2 * first, height=spread, rows=(start, stop))
 
-    def derived(self) -> list[Tensor]:
-        """Tensors that are cached along with the weight."""
-        return self._energy.cached + self._transformed.cached
-
-    def _apply(self, *args: Any, **kwargs: Any) -> _ModulatedConv:
-        # Called when the network is moved or converted.
-        self._energy.forget()
-        self._transformed.forget()
-        return super()._apply(*args, **kwargs)  # type: ignore[no-untyped-call, no-any-return]
-
-
-def _energy(weight: Tensor) -> Tensor:
-    """The sum of squares of each kernel in (1, out, in, 3, 3): float32 (out, in)."""
-    norm: Tensor = torch.linalg.vector_norm(weight[0], dim=(2, 3), dtype=torch.float32)
-    return norm.square_()
-
-
-def _transformed(weight: Tensor) -> Tensor:
-    return winograd.transform_weight(weight[0])
+    def _transformed(self) -> Tensor:
+        return self.derive("winograd", (self.weight,), lambda: winograd.transform_weight(self.weight[0]))
 
 
 class _Injection(nn.Module):
@@ -150,56 +64,121 @@ class _Injection(nn.Module):
         self.weight = parameter(1)
 
 
-class StyledConv(nn.Module):
-    """Modulated convolution, concatenated with the encoder's map; bias and leaky ReLU on both."""
+class _Scaled(NamedTuple):
+    """What is added and multiplied after the convolution, with the leaky ReLU's gain."""
 
-    def __init__(self, in_channels: int, out_channels: int, style_dim: int, *, upsample: bool = False) -> None:
+    head: Tensor
+    """(out,), bias of the convolution."""
+    tail: Tensor
+    """(out, 1, 1), bias of the encoder's map."""
+    factor: Tensor
+    """(1,), of the encoder's map."""
+
+
+class StyledConv(Deriving):
+    """Modulated convolution, concatenated with the encoder's map; bias and leaky ReLU on both.
+
+    encoder_gain: what the encoder's map lacks, see :class:`~gpen.network.layers.EncoderDown`.
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, style_dim: int, encoder_gain: float, *, upsample: bool = False
+    ) -> None:
         super().__init__()
         self.conv = _ModulatedConv(in_channels, out_channels, style_dim, upsample=upsample)
         self.noise = _Injection()
         self.activate = Bias(2 * out_channels)
-        self.out_channels = out_channels
+        self._encoder_gain = encoder_gain
 
-    def derived(self) -> list[Tensor]:
-        """Tensors that are cached along with the convolution's weight."""
-        return self.conv.derived()
-
-    def modulate(self, style: Tensor, pixels: int) -> Modulated:
-        """The convolution's weights for float32 styles (N, style_dim) and inputs of ``pixels`` pixels."""
-        return self.conv.modulate(style, pixels, LEAKY_GAIN)
+    @property
+    def out_channels(self) -> int:
+        """Channels of the convolution's result; the encoder's map has as many."""
+        return self.conv.out_channels
 
     def convolve(self, x: Tensor, modulated: Modulated, encoded: Tensor | None, out: Tensor) -> None:
         """Write the result for (N, in, H + 2, W) into ``out`` (N, 2 out, H, W); encoded: (N, out, H, W) or None."""
-        self._write(out, self.conv.convolve(x, modulated, self._conv_bias(modulated)), modulated, encoded)
+        scaled = self._scaled()
+        self._write(out, self.conv.convolve(x, modulated, _conv_bias(scaled, modulated)), modulated, encoded)
 
     def upsample(self, x: Tensor, modulated: Modulated, encoded: Tensor | None, out: Tensor, start: int) -> None:
         """Write rows of the result for (N, in, H, W), from ``start``, into ``out`` (N, 2 out, rows, 2 W)."""
-        stop = start + out.shape[2]
-        generated = self.conv.upsample(x, modulated, self._conv_bias(modulated), start, stop)
+        bias = _conv_bias(self._scaled(), modulated)
+        generated = self.conv.upsample(x, modulated, bias, start, start + out.shape[2])
         self._write(out, generated, modulated, encoded)
 
-    def _conv_bias(self, modulated: Modulated) -> Tensor | None:
-        return None if modulated.after is not None else self.activate.bias[: self.out_channels] * LEAKY_GAIN
+    def _scaled(self) -> _Scaled:
+        bias, weight = self.activate.bias, self.noise.weight
+
+        def compute() -> _Scaled:
+            head, tail = torch.split(bias * LEAKY_GAIN, self.out_channels)
+            return _Scaled(head, tail[:, None, None], weight * (LEAKY_GAIN * self._encoder_gain))
+
+        return self.derive("scaled", (bias, weight), compute)
 
     def _write(self, out: Tensor, generated: Tensor, modulated: Modulated, encoded: Tensor | None) -> None:
         # Both halves are written into one buffer, which saves the concatenation.
         head, tail = out[:, : self.out_channels], out[:, self.out_channels :]
-        bias = (self.activate.bias * LEAKY_GAIN)[:, None, None]
-        if modulated.after is None:
-            head.copy_(generated)
-        else:
-            _addcmul(head, bias[: self.out_channels], generated, modulated.after)
+        scaled = self._scaled()
         if encoded is None:
-            tail.copy_(bias[self.out_channels :].expand_as(tail))
+            tail.copy_(scaled.tail.expand_as(tail))
         else:
-            _addcmul(tail, bias[self.out_channels :], encoded, self.noise.weight * LEAKY_GAIN)
-        F.leaky_relu_(out, LEAKY_SLOPE)
+            _addcmul(tail, scaled.tail, encoded, scaled.factor)
+        if modulated.after is not None:
+            _addcmul(head, scaled.head[:, None, None], generated, modulated.after)
+            F.leaky_relu_(out, LEAKY_SLOPE)
+        else:
+            _leaky_relu(head, generated)
+            F.leaky_relu_(tail, LEAKY_SLOPE)
+
+
+def _conv_bias(scaled: _Scaled, modulated: Modulated) -> Tensor | None:
+    return None if modulated.after is not None else scaled.head
+
+
+def _takes_strided_out(device: torch.device) -> bool:
+    """Whether operations can write into a part of a larger map; not every backend supports it."""
+    return device.type in ("cpu", "cuda")
 
 
 def _addcmul(out: Tensor, offset: Tensor, x: Tensor, factor: Tensor) -> None:
     """Write offset + x * factor into ``out``, which is part of a larger map."""
-    if out.device.type in ("cpu", "cuda"):
+    if _takes_strided_out(out.device):
         torch.addcmul(offset, x, factor, out=out)
     else:
-        # Not every backend supports a non-contiguous ``out``.
         out.copy_(torch.addcmul(offset, x, factor))
+
+
+def _leaky_relu(out: Tensor, x: Tensor) -> None:
+    """Write the leaky ReLU of x, which is overwritten, into ``out``, which is part of a larger map."""
+    if _takes_strided_out(out.device):
+        torch.ops.aten.leaky_relu.out(x, LEAKY_SLOPE, out=out)
+    else:
+        out.copy_(F.leaky_relu_(x, LEAKY_SLOPE))
+
+
+class ToRGB(Deriving):
+    """Modulated 1 x 1 convolution to RGB; its result is added to the picture of the level below."""
+
+    def __init__(self, in_channels: int, style_dim: int, *, upsample: bool = True) -> None:
+        super().__init__()
+        self.conv = ModulatedWeight(in_channels, 3, 1, style_dim)
+        self.bias = parameter(1, 3, 1, 1)
+        if upsample:
+            self.upsample = Kernel(gain=4.0)
+
+    def forward(self, x: Tensor, weight: Tensor) -> Tensor:
+        """Map (N, in, H, W) to a picture (N, 3, H, W); weight: (N, 3, in)."""
+        rgb = self.bias.expand(len(x), 3, *x.shape[2:]).contiguous(memory_format=torch.channels_last)
+        self.add(x, weight, rgb)
+        return rgb
+
+    def enlarge(self, rgb: Tensor) -> Tensor:
+        """The picture of the level below (N, 3, H, W) at twice the height and width, with this level's bias."""
+        kernel = self.upsample.kernel
+        weight = self.derive("filter", (kernel,), lambda: fir.upsample_weight(kernel, 3))
+        return fir.upsample(rgb, weight, self.bias.flatten())
+
+    def add(self, x: Tensor, weight: Tensor, rgb: Tensor) -> None:
+        """Add the convolution of (N, in, H, W) to ``rgb`` (N, 3, H, W), in place; weight: (N, 3, in)."""
+        pixels, colors = (one.permute(0, 2, 3, 1).view(len(one), -1, one.shape[1]) for one in (x, rgb))
+        colors.baddbmm_(pixels, weight.mT)

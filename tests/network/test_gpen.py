@@ -7,8 +7,10 @@ import torch
 import torch.nn.functional as F
 
 from gpen.errors import CheckpointError
+from gpen.network import styles
 from gpen.network.gpen import GPEN
 from gpen.network.spec import Spec
+from gpen.network.styles import StyleWeights
 from gpen.network.synthetic import SHARPEN, synthetic_weights
 
 PUBLISHED = {256: Spec(256, 256, 1, 0.5), 512: Spec(512, 512, 2, 1)}
@@ -72,7 +74,7 @@ def test_bfloat16_returns_pictures_within_1_5_of_255(spec: Spec) -> None:
     assert (out.float() - x).abs().max() <= 1.5 / 255 * 2
 
 
-def test_styles_are_computed_in_float32_whatever_the_precision() -> None:
+def test_styles_are_computed_in_float32_whatever_the_precision(monkeypatch: pytest.MonkeyPatch) -> None:
     """Modulations of 300 have squares beyond the largest float16."""
     weights = synthetic_weights(SMALL)
     for name in weights:
@@ -82,10 +84,15 @@ def test_styles_are_computed_in_float32_whatever_the_precision() -> None:
     network.load_state_dict(weights)
     expected = network(picture(64))
     half = network.to(torch.bfloat16)
-    for module in half.modules():
-        if hasattr(module, "modulation"):
-            assert module.modulation(torch.ones(1, 512)).dtype == torch.float32
+    dtypes = set()
+
+    def watched(convs: object, to_rgbs: object, weights: StyleWeights, style: torch.Tensor, pixels: object) -> object:
+        dtypes.update(tensor.dtype for tensor in (weights.bias, *weights.energies, weights.to_rgb, style))
+        return styles.modulate(convs, to_rgbs, weights, style, pixels)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("gpen.network.gpen.modulate", watched)
     assert (half(picture(64).to(torch.bfloat16)).float() - expected).abs().max() <= 3 / 255 * 2
+    assert dtypes == {torch.float32}
 
 
 def test_above_the_input_size_zeros_replace_the_noise() -> None:
