@@ -8,6 +8,7 @@ import os
 import platform
 import subprocess
 from pathlib import Path
+from typing import Any
 
 from .gpu_check.device import gpu_name
 from .measure import threads
@@ -19,7 +20,7 @@ BFLOAT16 = ("avx512_bf16", TILES)
 """CPU flags for arithmetic in bfloat16."""
 
 
-def machine() -> dict[str, str | int]:
+def machine() -> dict[str, Any]:
     """Processor, memory, device and versions."""
     return {
         "processor": _processor(),

@@ -57,11 +57,13 @@ def restored(weights: str) -> Measure:
 
 def pasted() -> Measure:
     """Masking and pasting the photo's faces: into itself, and into a canvas of 24 megapixels around it."""
+    import torch
+
     import gpen
-    from gpen.faces.align import crop_face, place
-    from gpen.faces.mask import face_mask
-    from gpen.faces.paste import Canvas
+    from gpen.faces.align import place
+    from gpen.images.tensors import DevicePhoto
     from gpen.options import Options
+    from gpen.restoration.processors import FaceProcessor, PhotoInputs
 
     options = Options()
     photo = gpen.read_picture(PHOTO, max_megapixels=200).photo
@@ -72,18 +74,18 @@ def pasted() -> Measure:
     large[top : top + height, left : left + width] = photo
     placements = [place(face, SIZE, options.template) for face in faces]
     shifted = [place(moved(face, left, top), SIZE, options.template) for face in faces]
-    crops = [crop_face(photo, placement.matrix, placement.size) for placement in placements]
+    of_small, of_large = (FaceProcessor(DevicePhoto(one, torch.device("cpu")), PhotoInputs()) for one in (photo, large))
+    crops = [of_small.crop(of_small.crop_source(), placement) for placement in placements]
 
-    def paste(photo: Any, placements: Any) -> None:
-        canvas = Canvas(photo)
+    def paste(processor: FaceProcessor, placements: Any) -> None:
+        canvas = processor.canvas(options)
         for placement, crop in zip(placements, crops, strict=True):
-            mask = face_mask(options.mask, placement.landmarks, options.feather)
-            canvas.add(crop, placement.matrix, mask)
+            canvas.add(crop, placement.matrix, processor.mask(crop, placement, options, None))
         canvas.blend(options.strength)
 
     def measure() -> dict[str, Any]:
-        small = seconds(lambda: paste(photo, placements))
-        return {"faces": len(faces), "small": small, "large": seconds(lambda: paste(large, shifted))}
+        small = seconds(lambda: paste(of_small, placements))
+        return {"faces": len(faces), "small": small, "large": seconds(lambda: paste(of_large, shifted))}
 
     measure()
     return measure

@@ -1,8 +1,8 @@
 """Milliseconds of the network: each size and precision, as calls and as a CUDA graph, beside other ways to run it.
 
-"call" is the time of one call with GPEN_CUDA_GRAPH=0, "graph" that of a replay, both with PyTorch's defaults. For the
-bare convolutions and the published code's plain path cuDNN tries its kernels first, which the network's own figures are
-given with, too.
+"repeated" is what a user gets from the third face on, a CUDA graph where one can be recorded; "call" is one with
+GPEN_CUDA_GRAPH=0. Both are taken with PyTorch's defaults. For the bare convolutions and the published code's plain path
+cuDNN tries its kernels first; how the network fares then is a figure of its own.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from ..measure import PUBLISHED_SIZES, picture, random_weights
+from ..measure import PUBLISHED_SIZES, picture
 from .device import Device
 from .part import Figure, Setting
-from .subjects import dtypes, random_model, spec_for
+from .subjects import dtypes, random_model, spec_for, weights_of
 
 if TYPE_CHECKING:
     import torch
@@ -65,15 +65,14 @@ def _alone(name: str, model: Model, setting: Setting) -> Iterator[Figure]:
         with device.benchmarked():
             yield Figure(f"{name}/call, cuDNN tries", device.milliseconds(lambda: model(x), calls))
     with _graphs(True):
-        yield _graph(f"{name}/graph", model, x, setting)
+        yield _repeated(f"{name}/repeated", model, x, setting)
 
 
-def _graph(name: str, model: Model, x: torch.Tensor, setting: Setting) -> Figure:
+def _repeated(name: str, model: Model, x: torch.Tensor, setting: Setting) -> Figure:
     for _ in range(RECORDING_CALLS):
         model(x)
-    if model.network.repeated_calls.recording is None:
-        return Figure(name, None, note="no graph was recorded" if setting.device == "cuda" else "graphs need CUDA")
-    return Figure(name, Device(setting.device).milliseconds(lambda: model(x), setting.calls(CALLS)))
+    note = "no graph was recorded" if model.network.repeated_calls.recording is None else "replays of a CUDA graph"
+    return Figure(name, Device(setting.device).milliseconds(lambda: model(x), setting.calls(CALLS)), note=note)
 
 
 def _bare(name: str, size: int, dtype: torch.dtype, setting: Setting) -> Figure:
@@ -116,7 +115,7 @@ def _textbook(name: str, size: int, dtype: torch.dtype, setting: Setting) -> Fig
 
     spec, device = spec_for(size, setting), Device(setting.device)
     network = Textbook(spec)
-    network.load_state_dict(random_weights(spec))
+    network.load_state_dict(weights_of(spec))
     network.requires_grad_(False).to(setting.device, dtype).eval()
     x = torch.from_numpy(picture(spec.in_size)).to(setting.device, dtype)
     with torch.inference_mode(), device.benchmarked():

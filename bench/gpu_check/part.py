@@ -41,7 +41,7 @@ class Figure:
     """One measured value."""
 
     name: str
-    """Unique among all parts, such as "512/float16/graph"."""
+    """Unique among all parts, such as "512/float16/call"."""
     value: float | None
     """None where it cannot be measured, which ``note`` explains."""
     unit: str = "ms"

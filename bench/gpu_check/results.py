@@ -38,7 +38,7 @@ def _ratio(values: list[float]) -> float:
 
 
 def _network(size: int) -> str:
-    return f"{size}/float16/graph"
+    return f"{size}/float16/repeated"
 
 
 def _around(size: int, megapixels: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,10 +40,16 @@ def model_of(spec: Spec, weights: dict[str, Any], setting: Setting, dtype: torch
     return Model(network.requires_grad_(False).eval(), "restore", Path(f"synthetic-{spec.out_size}"))
 
 
+@functools.lru_cache(maxsize=1)
+def weights_of(spec: Spec) -> dict[str, Any]:
+    """Random weights, made once for the precisions and formulations that are measured one after the other."""
+    return random_weights(spec)
+
+
 def random_model(size: int, setting: Setting, dtype: torch.dtype) -> Model:
     """Random weights: time does not depend on them."""
     spec = spec_for(size, setting)
-    return model_of(spec, random_weights(spec), setting, dtype)
+    return model_of(spec, weights_of(spec), setting, dtype)
 
 
 def passthrough_model(size: int, setting: Setting, dtype: torch.dtype) -> Model:

@@ -10,7 +10,7 @@ import pytest
 from bench.gpu_check.results import TARGETS
 from bench.rows import Files, gpu
 
-FIGURES = {"512/float16/graph": {"value": 2.0}, "512/float16/ONNX Runtime": {"value": None, "note": "no onnx"}}
+FIGURES = {"512/float16/repeated": {"value": 2.0}, "512/float16/ONNX Runtime": {"value": None, "note": "no onnx"}}
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def test_results_of_a_gpu_are_taken_with_their_commit(written: Path) -> None:
     assert taken("gpu-512").figures == [2.0]
     assert (taken("gpu-512").why, taken("gpu-512").commit) == ("NVIDIA H200", "abc")
     assert taken("gpu-onnx-512").why == "no onnx"
-    assert taken("gpu-2048").why == "the check has no 2048/float16/graph"
+    assert taken("gpu-2048").why == "the check has no 2048/float16/repeated"
 
 
 def test_another_gpu_is_for_information(written: Path) -> None:
