@@ -49,7 +49,7 @@ def command(suffix: str, number: int, *flags: str) -> Measure:
 
     suffix: of the files, such as .jpg. number: of frames, more than FEW. flags: further ones, such as --video.
     """
-    folder = _folder()
+    folder = temporary_folder()
     frames = {count: write_frames(folder / str(count), suffix, count) for count in (FEW, number + FEW)}
     arguments = [*_arguments(folder), *flags]
 
@@ -68,7 +68,7 @@ def parts(suffix: str, number: int) -> Measure:
     from gpen.batch.stages import LoadedPhoto, OutputOptions, ProcessedPhoto
     from gpen.options import Options
 
-    folder = _folder()
+    folder = temporary_folder()
     jobs, _ = plan([str(write_frames(folder / "frames", suffix, number))], folder / "out")
     config = RunConfig(
         weights=_weights(folder), options=Options(), output=OutputOptions(overwrite=True), folders=(DETECTORS,)
@@ -134,7 +134,7 @@ def _scene() -> FloatImage:
 
 
 @functools.cache
-def _folder() -> Path:
+def temporary_folder() -> Path:
     """A temporary folder that is removed when the process ends."""
     folder = tempfile.TemporaryDirectory(prefix="gpen-frames-")
     atexit.register(folder.cleanup)

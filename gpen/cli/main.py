@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 
 from ..errors import GpenError, OptionError
+from ..threads import let_threads_sleep
 from .parser import make_parser
 
 FAILED, MISUSED, INTERRUPTED = 1, 2, 130
@@ -44,6 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    let_threads_sleep()
     # Imported late: gpen --help needs neither PyTorch nor OpenCV.
     module = importlib.import_module(f".{arguments.module}", __package__)
     code: int = module.run(arguments)
