@@ -26,7 +26,6 @@ import numpy as np
 
 from gpen.images.picture import FloatImage
 
-from .measure import seconds
 from .photos import DETECTORS, SHARED
 from .worker import Measure
 
@@ -45,7 +44,7 @@ NETWORK = 512
 
 
 def command(suffix: str, number: int, *flags: str) -> Measure:
-    """Seconds per frame of the whole command, beyond its start.
+    """Seconds per frame of the whole command beyond its start, elapsed and of all CPUs together.
 
     suffix: of the files, such as .jpg. number: of frames, more than FEW. flags: further ones, such as --video.
     """
@@ -54,8 +53,8 @@ def command(suffix: str, number: int, *flags: str) -> Measure:
     arguments = [*_arguments(folder), *flags]
 
     def measure() -> dict[str, Any]:
-        short, long = (seconds(lambda path=path: _restore(path, folder / "out", arguments)) for path in frames.values())
-        return {"seconds_per_frame": (long - short) / number, "frames": number, "few_seconds": short}
+        (short, less), (long, more) = (_restore(path, folder / "out", arguments) for path in frames.values())
+        return {"seconds": (long - short) / number, "cpu_seconds": (more - less) / number, "frames": number}
 
     measure()
     return measure
@@ -158,12 +157,15 @@ def _arguments(folder: Path) -> list[str]:
     return ["--models-path", str(folder), "--models-path", str(DETECTORS), "--model", "network", "--overwrite"]
 
 
-def _restore(frames: Path, out: Path, arguments: Sequence[str]) -> None:
+def _restore(frames: Path, out: Path, arguments: Sequence[str]) -> tuple[float, float]:
+    """Elapsed seconds, and those of all CPUs."""
     from gpen.cli import main
 
     with _network_that_returns_its_input(), contextlib.redirect_stdout(io.StringIO()):
+        start, cpu_start = time.perf_counter(), time.process_time()
         if main(["restore", str(frames), "-o", str(out), *arguments]):
             raise SystemExit("gpen restore failed")
+        return time.perf_counter() - start, time.process_time() - cpu_start
 
 
 @contextlib.contextmanager

@@ -22,6 +22,7 @@ from typing import Any
 from ...errors import GpenError, OptionError
 from ...restoration.pipeline import OnProgress
 from ...restoration.upscaler import OnTile
+from ...threads import sleeping_threads
 from ...weights.checkpoint import inspect
 from ...wording import count, first_line
 from ..config import RunConfig
@@ -183,7 +184,13 @@ def _connected() -> Any:
         if _ADDRESS.fullmatch(where):  # Ray itself would retry for minutes
             host, _, port = where.rpartition(":")
             socket.create_connection((host, int(port)), timeout=_CONNECTING).close()
-        ray.init(include_dashboard=False, logging_level=logging.ERROR, log_to_driver=False)
+        ray.init(
+            include_dashboard=False,
+            logging_level=logging.ERROR,
+            log_to_driver=False,
+            # Workers may run on other machines, and import PyTorch before any code of ours.
+            runtime_env={"env_vars": sleeping_threads()},
+        )
     except Exception as error:  # from the operating system, gRPC or Ray
         what = f"The Ray cluster at {where} (RAY_ADDRESS) cannot be reached" if where else "Ray cannot be started"
         raise GpenError(f"{what}: {first_line(error)}.") from error
