@@ -24,6 +24,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.skip(reason="there is no CUDA device"))
 
 
+@pytest.fixture(params=["OpenCV", "PyTorch"])
+def each_implementation(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Runs a test as on a CPU, and with the operations that other devices use."""
+    if request.param == "PyTorch":
+        from gpen.images import tensors
+
+        monkeypatch.setattr(tensors, "on_cpu", lambda picture: False)
+    return str(request.param)
+
+
 def _folder(path: Path) -> Path:
     if not path.is_dir():
         pytest.skip(f"needs the folder {path.name}/ of shared/ beside the checkout")

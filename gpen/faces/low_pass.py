@@ -17,6 +17,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..images import tensors
+
 CUTOFF = 0.49
 """The cutoff frequency, in cycles per pixel of the coarser grid; the Nyquist limit is 0.5."""
 HALF_WIDTH = 8.0
@@ -28,6 +30,20 @@ BLOCK = 48
 
 _KERNEL_POINTS = 1 << 14
 _FREQUENCIES = 1 << 10
+
+
+class Scratch:
+    """Memory on the CPU that results are computed in, and that the next result overwrites."""
+
+    def __init__(self) -> None:
+        self._memory = torch.empty(0)
+
+    def shaped(self, *shape: int) -> Tensor:
+        """The memory, or the beginning of it, in this shape."""
+        size = math.prod(shape)
+        if self._memory.numel() < size:
+            self._memory = torch.empty(size)
+        return self._memory[:size].view(shape)
 
 
 class LowPass:
@@ -67,27 +83,27 @@ class LowPass:
         """The pixels, from the first up to but not including the last, that blocks ``first`` to ``last`` depend on."""
         return int(self.starts[first]), int(self.starts[last - 1]) + self.taps
 
-    def along_rows(self, x: Tensor, first: int, last: int, scratch: Tensor | None = None) -> Tensor:
+    def along_rows(self, x: Tensor, first: int, last: int, scratch: Scratch) -> Tensor:
         """Filter the first axis of (pixels, N): the samples of blocks ``first`` to ``last``.
 
-        x: the pixels of :meth:`span`. scratch: memory for the result, on a CPU.
+        x: the pixels of :meth:`span`. scratch: where the result is, on a CPU.
         """
         offsets = self.starts[first:last] - self.starts[first]
-        if x.device.type != "cpu":
+        if not tensors.on_cpu(x):
             return torch.bmm(self._weights[first:last], x[self._indices(offsets, x.device)]).flatten(0, 1)
-        out = _shaped(scratch, (len(offsets) * BLOCK, x.shape[1]))
+        out = scratch.shaped(len(offsets) * BLOCK, x.shape[1])
         for block, offset in enumerate(offsets):
             rows = slice(block * BLOCK, (block + 1) * BLOCK)
             torch.mm(self._weights[first + block], x[offset : offset + self.taps], out=out[rows])
         return out
 
-    def along_columns(self, x: Tensor, first: int, last: int, scratch: Tensor | None = None) -> Tensor:
+    def along_columns(self, x: Tensor, first: int, last: int, scratch: Scratch) -> Tensor:
         """The same along the second axis of (N, pixels)."""
         offsets = self.starts[first:last] - self.starts[first]
-        if x.device.type != "cpu":
+        if not tensors.on_cpu(x):
             blocks = x[:, self._indices(offsets, x.device)].transpose(0, 1)
             return torch.bmm(blocks, self._weights[first:last].mT).transpose(0, 1).flatten(1)
-        out = _shaped(scratch, (len(x), len(offsets) * BLOCK))
+        out = scratch.shaped(len(x), len(offsets) * BLOCK)
         for block, offset in enumerate(offsets):
             columns = slice(block * BLOCK, (block + 1) * BLOCK)
             torch.mm(x[:, offset : offset + self.taps], self._weights[first + block].T, out=out[:, columns])
@@ -96,12 +112,6 @@ class LowPass:
     def _indices(self, offsets: NDArray[np.int_], device: torch.device) -> Tensor:
         """The pixels (blocks, taps) of each block."""
         return torch.from_numpy(offsets[:, None] + np.arange(self.taps)).to(device)
-
-
-def _shaped(scratch: Tensor | None, shape: tuple[int, int]) -> Tensor:
-    """The beginning of ``scratch`` in this shape; new memory where it is too small."""
-    size = math.prod(shape)
-    return (torch.empty(size) if scratch is None or scratch.numel() < size else scratch[:size]).view(shape)
 
 
 def _kernel(x: NDArray[np.float64], oversampling: int) -> NDArray[np.float64]:

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..images import tensors
 from ..images.picture import FloatImage
 from ..images.tensors import DevicePhoto, as_array, as_tensor
 from .mask import SIZE as MASK_SIZE
@@ -174,7 +175,7 @@ def _covered(mask: Tensor) -> NDArray[np.float64] | None:
     On a device it is all of the mask: looking at it would wait for the device.
     """
     top, bottom, left, right = 0, mask.shape[0] - 1, 0, mask.shape[1] - 1
-    if mask.device.type == "cpu":
+    if tensors.on_cpu(mask):
         values = as_array(mask)
         rows, columns = np.flatnonzero(values.any(axis=1)), np.flatnonzero(values.any(axis=0))
         if not len(rows):

@@ -23,8 +23,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..device import exact_float32
-from .low_pass import BLOCK, LowPass
+from ..images import tensors
+from .low_pass import BLOCK, LowPass, Scratch
 from .transforms import Matrix, apply, compose, corners, invert, scaling, shrinking, translation
+from .workers import shared_workers
+
+_Tile = tuple[slice, slice]  # rows and columns of the result
 
 OVERSAMPLING = 3
 """Samples per pixel of the coarser grid."""
@@ -68,6 +72,13 @@ def needed_part(shape: tuple[int, ...], matrix: Matrix, size: tuple[int, int]) -
     return parts[0], parts[1]
 
 
+class _Scratch:
+    """Memory that is used for one tile after the other: new memory has to be mapped page by page."""
+
+    def __init__(self) -> None:
+        self.of_rows, self.of_columns = Scratch(), Scratch()
+
+
 class _Resampling:
     """One call of :func:`warp`: where the samples lie, and how they are filtered."""
 
@@ -92,32 +103,40 @@ class _Resampling:
     def run(self, image: Tensor) -> Tensor:
         width, height = self._size
         out = image.new_empty((height, width, image.shape[2]))
-        scratch: list[Tensor | None] = [None, None]
-        for rows, columns in _tiles(width, height, _TILE_ON_CPU if image.device.type == "cpu" else _TILE_ELSEWHERE):
-            self._fill(out[rows, columns], image, (columns.start, rows.start), scratch)
+        if not tensors.on_cpu(image):
+            for tile in _tiles(width, height, _TILE_ELSEWHERE):
+                self._fill(out, tile, image, _Scratch())
+            return out
+        free: list[_Scratch] = []
+
+        def fill(tile: _Tile) -> None:
+            scratch = free.pop() if free else _Scratch()
+            self._fill(out, tile, image, scratch)
+            free.append(scratch)
+
+        shared_workers().run(fill, _tiles(width, height, _TILE_ON_CPU))
         return out
 
-    def _fill(self, out: Tensor, image: Tensor, corner: tuple[int, int], scratch: list[Tensor | None]) -> None:
-        """Compute the tile ``out`` (h, w, C) of the result, whose first pixel is ``corner`` (x, y)."""
+    def _fill(self, out: Tensor, tile: _Tile, image: Tensor, scratch: _Scratch) -> None:
+        """Compute a tile of the result."""
         low_pass, channels = self.low_pass, image.shape[2]
-        (left, right), (top, bottom) = self._blocks(corner, (out.shape[1], out.shape[0]))
+        (left, right), (top, bottom) = self._blocks(tile)
         (x0, x1), (y0, y1) = low_pass.span(left, right), low_pass.span(top, bottom)
         part = _part(image, self.origin[1] + np.array([y0, y1]), self.origin[0] + np.array([x0, x1]))
         # Rows of each channel: then both filters are matrix products, and nothing is transposed in between.
-        samples = low_pass.along_rows(part.permute(0, 2, 1).flatten(1), top, bottom, scratch[0])
-        if scratch[0] is None and samples.device.type == "cpu":
-            scratch[0] = samples.flatten()
-        samples = low_pass.along_columns(samples.view(-1, x1 - x0), left, right, scratch[1])
-        if scratch[1] is None and samples.device.type == "cpu":
-            scratch[1] = samples.flatten()
+        samples = low_pass.along_rows(part.permute(0, 2, 1).flatten(1), top, bottom, scratch.of_rows)
+        samples = low_pass.along_columns(samples.view(-1, x1 - x0), left, right, scratch.of_columns)
         first = self.origin + np.array([left, top]) * BLOCK * low_pass.step
         to_source = compose(translation(*first), scaling(low_pass.step))
-        matrix = compose(translation(-corner[0], -corner[1]), compose(self._matrix, to_source))
-        _interpolate(samples.view(-1, channels, samples.shape[1]), matrix, out)
+        rows, columns = tile
+        matrix = compose(translation(-columns.start, -rows.start), compose(self._matrix, to_source))
+        _interpolate(samples.view(-1, channels, samples.shape[1]), matrix, out[rows, columns])
 
-    def _blocks(self, corner: tuple[int, int], size: tuple[int, int]) -> list[tuple[int, int]]:
+    def _blocks(self, tile: _Tile) -> list[tuple[int, int]]:
         """The first and last block of samples that a tile depends on, horizontally and vertically."""
-        seen = apply(self._inverse, corners(*size) + corner) - self.origin
+        rows, columns = tile
+        size = columns.stop - columns.start, rows.stop - rows.start
+        seen = apply(self._inverse, corners(*size) + np.array([columns.start, rows.start])) - self.origin
         position = (seen + 0.5) / self.low_pass.step - 0.5
         # One more sample on each side: rounding must not lead beyond them.
         first = np.floor(position.min(axis=0)).astype(int) - 1
@@ -157,7 +176,7 @@ def _interpolate(samples: Tensor, matrix: Matrix, out: Tensor) -> None:
     matrix: 2 x 3, maps samples to pixels of ``out``.
     """
     height, width = out.shape[:2]
-    if samples.device.type == "cpu":
+    if tensors.on_cpu(samples):
         target, planes = out.numpy(), samples.numpy()
         if planes.shape[1] == 1:
             cv2.warpAffine(planes[:, 0], matrix, (width, height), flags=cv2.INTER_LINEAR, dst=target[..., 0])
@@ -192,7 +211,7 @@ def _part(image: Tensor, rows: NDArray[np.int_], columns: NDArray[np.int_]) -> T
     return image
 
 
-def _tiles(width: int, height: int, edge: int) -> Iterator[tuple[slice, slice]]:
+def _tiles(width: int, height: int, edge: int) -> Iterator[_Tile]:
     for top in range(0, height, edge):
         for left in range(0, width, edge):
             yield slice(top, min(height, top + edge)), slice(left, min(width, left + edge))

@@ -26,6 +26,11 @@ def as_array(picture: Tensor) -> FloatImage:
     return np.asarray(picture.detach().cpu().numpy(), dtype=np.float32)
 
 
+def on_cpu(picture: Tensor) -> bool:
+    """Whether OpenCV, and threads of our own, can work on the picture."""
+    return picture.device.type == "cpu"
+
+
 class _Writable:
     """The same memory, described as writable."""
 

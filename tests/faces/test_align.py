@@ -17,6 +17,8 @@ from gpen.faces.face import Face
 from gpen.faces.transforms import apply, compose, invert, scaling
 from tests.arrays import crop_face
 
+pytestmark = pytest.mark.usefixtures("each_implementation")
+
 angles = st.floats(-math.pi, math.pi)
 scales = st.floats(0.02, 50)
 offsets = st.floats(-5000, 5000)

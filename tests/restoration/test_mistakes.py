@@ -27,6 +27,8 @@ from gpen.restoration.result import Restoration
 from gpen.weights.checkpoint import Model
 from tests.restoration import checks
 
+pytestmark = pytest.mark.usefixtures("each_implementation")
+
 SIZE = 256
 
 

@@ -1,0 +1,54 @@
+"""Threads that each compute with one CPU.
+
+PyTorch splits an operation among its threads and waits for the last of them. Where another program keeps a CPU busy,
+that one is late by a time slice of the system, some milliseconds, at every operation. Many short operations are
+therefore better done whole, by threads that fetch the next piece of work when they are done.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+import torch
+
+_Item = TypeVar("_Item")
+
+
+class Workers:
+    """As many threads as PyTorch uses here."""
+
+    def __init__(self) -> None:
+        count = torch.get_num_threads()
+        self._pool: ThreadPoolExecutor | None = None
+        if count > 1:
+            self._pool = ThreadPoolExecutor(count, "gpen-worker")
+            together = threading.Barrier(count)
+            list(self._pool.map(_use_one_cpu, [together] * count))
+            # What the workers have set is also what threads to come start with.
+            torch.set_num_threads(count)
+
+    def run(self, work: Callable[[_Item], None], items: Iterable[_Item]) -> None:
+        """Call ``work`` with each item, in inference mode, and wait until all is done. Raises what it raises."""
+
+        def inference(item: _Item) -> None:
+            with torch.inference_mode():
+                work(item)
+
+        for _ in map(inference, items) if self._pool is None else self._pool.map(inference, items):
+            pass
+
+
+@functools.cache
+def shared_workers() -> Workers:
+    """The workers of this process, made at the first use."""
+    return Workers()
+
+
+def _use_one_cpu(together: threading.Barrier) -> None:
+    """Runs once in each thread: none leaves before all have come."""
+    torch.set_num_threads(1)
+    together.wait()
