@@ -54,7 +54,8 @@ def command(suffix: str, number: int, *flags: str) -> Measure:
 
     def measure() -> dict[str, Any]:
         (short, less), (long, more) = (_restore(path, folder / "out", arguments) for path in frames.values())
-        return {"seconds": (long - short) / number, "cpu_seconds": (more - less) / number, "frames": number}
+        written = len(list((folder / "out").iterdir()))
+        return {"seconds": (long - short) / number, "cpu_seconds": (more - less) / number, "frames": written}
 
     measure()
     return measure
@@ -132,9 +133,8 @@ def _scene() -> FloatImage:
     return np.clip(scene + noise, 0, 1)
 
 
-@functools.cache
 def temporary_folder() -> Path:
-    """A temporary folder that is removed when the process ends."""
+    """A new folder that is removed when the process ends."""
     folder = tempfile.TemporaryDirectory(prefix="gpen-frames-")
     atexit.register(folder.cleanup)
     return Path(folder.name)
