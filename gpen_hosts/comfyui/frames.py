@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -27,13 +27,14 @@ from ...gpen.faces.tracking.shot_cuts import Thumbnail, find_cuts, thumbnail
 from ...gpen.faces.tracking.tracks import track_faces, without_tracking
 from ...gpen.images.picture import FloatImage
 from ...gpen.images.resize import resize
-from ...gpen.images.tensors import DevicePhoto
+from ...gpen.images.tensors import DevicePhoto, as_array
+from ...gpen.network.spec import Spec
 from ...gpen.options import Options
 from ...gpen.restoration.api import face_choice, face_source, paste
 from ...gpen.restoration.components import Components
-from ...gpen.restoration.pipeline import Keep, run_task
+from ...gpen.restoration.pipeline import Keep, OnProgress, PhotoWork, run_tasks
 from ...gpen.restoration.processors import Parser, PhotoInputs
-from ...gpen.restoration.result import RestoredFace
+from ...gpen.restoration.result import Restoration, RestoredFace
 from ...gpen.tasks import Task
 from ...gpen.wording import count
 from .found_faces import FoundFaces, FrameFace
@@ -144,59 +145,90 @@ def restore_frames(
 ) -> RestoredFrames:
     """Do a task to the chosen faces of each frame.
 
-    components: as for :func:`~gpen.restoration.pipeline.run_task`; no detector is used. found: None where each frame is
+    The faces of all frames share calls of the network. components: as for
+    :func:`~gpen.restoration.pipeline.run_tasks`; no detector is used. found: None where each frame is
     one aligned face. Where no face was chosen, ``after`` and ``before`` of the result hold one black crop each.
 
     Raises GpenError, or a subclass, for everything a user can cause, and what ``host.on_step`` raises.
     """
     _check_not_empty(frames)
+    total = len(found.chosen) if found is not None else len(frames)
+    results = _Results(task, frames, total, components.model.spec, host)
+    works = _works(task, frames, found, options, inputs, host, results.add_face)
+    for index, restoration in enumerate(run_tasks(task, works, components, options)):
+        results.add_frame(index, restoration)
+    return results.restored
+
+
+def _works(
+    task: Task,
+    frames: Tensor,
+    found: FoundFaces | None,
+    options: Options,
+    inputs: FrameInputs,
+    host: FrameHost,
+    on_progress: OnProgress,
+) -> Iterator[PhotoWork]:
+    """What is to be done to each frame."""
     scale = found.scale_to(frames) if found is not None else (1.0, 1.0)
-    number, height, width = frames.shape[:3]
-    damages = _masks_by_frame(inputs.damage, number, height, width)
-    spec = components.model.spec
-    total, done = len(found.chosen) if found is not None else number, 0
-    after = _empty_crops(total, spec.out_size, host.device)
-    before = _empty_crops(total, spec.in_size, host.device)
-    images: Tensor | None = None
-    mask: Tensor | None = None
-
-    def keep(_done: int, _total: int, face: RestoredFace | None) -> None:
-        nonlocal done
-        if face is not None and face.after is not None and face.before is not None:
-            after[done] = torch.from_numpy(face.after)
-            before[done] = torch.from_numpy(face.before)
-            done += 1
-        host.on_step(done, total, face.after if face is not None else None)
-
-    for index in range(number):
-        photo = photo_of(frames[index])
-        chosen = found.of_frame(index) if found is not None else []
-        if found is None or chosen:
+    damages = _masks_by_frame(inputs.damage, *frames.shape[:3])
+    for index, frame in enumerate(frames):
+        chosen = found.of_frame(index) if found is not None else None
+        if chosen is None or chosen:
             host.before_frame()
-        result = run_task(
-            task,
-            photo,
-            _source(task, options, None if found is None else chosen, scale),
-            components,
-            options,
-            inputs=PhotoInputs(
-                background=inputs.background(index) if inputs.background is not None else None, damage=damages(index)
-            ),
+        background = None if inputs.background is None else inputs.background(index)
+        yield PhotoWork(
+            photo=photo_of(frame),
+            source=_source(task, options, chosen, scale),
+            inputs=PhotoInputs(background=background, damage=damages(index)),
             keep=Keep(crops=False),
-            on_progress=keep,
+            on_progress=on_progress,
         )
-        for skipped in result.skipped:
+
+
+class _Results:
+    """Collects what becomes of a batch of frames, on the device where the host wants it."""
+
+    def __init__(self, task: Task, frames: Tensor, faces: int, spec: Spec, host: FrameHost) -> None:
+        self._frames = frames
+        self._host = host
+        self._has_alpha = frames.shape[3] == 4 and task.keeps_photo
+        self._faces = faces
+        self._done = 0
+        self._after = _empty_crops(faces, spec.out_size, host.device)
+        self._before = _empty_crops(faces, spec.in_size, host.device)
+        self._images: Tensor | None = None
+        self._mask: Tensor | None = None
+
+    def add_face(self, _done: int, _total: int, face: RestoredFace | None) -> None:
+        """Keep a face's crops, and show them; called as the pipeline calls ``OnProgress``."""
+        preview = None
+        if face is not None and face.crops is not None:
+            self._after[self._done] = face.crops.after
+            self._before[self._done] = face.crops.before
+            preview = as_array(self._after[self._done])
+            self._done += 1
+        self._host.on_step(self._done, self._faces, preview)
+
+    def add_frame(self, index: int, restoration: Restoration) -> None:
+        """Keep a frame's result; the log says what was skipped."""
+        for skipped in restoration.skipped:
             _log.warning("Face %d of photo %d was skipped: %s", skipped.number, index, skipped.reason)
-        if result.note:
-            _log.warning("Photo %d: %s", index, result.note)
-        if images is None or mask is None:
-            has_alpha = frames.shape[3] == 4 and task.keeps_photo
-            images, mask = _empty_results(number, result.photo.shape[:2], has_alpha, host.device)
-        _put(images, index, result.photo, frames)
-        mask[index] = torch.from_numpy(result.mask)
-    assert images is not None
-    assert mask is not None
-    return RestoredFrames(images, mask, after[: max(done, 1)], before[: max(done, 1)], done)
+        if restoration.note:
+            _log.warning("Photo %d: %s", index, restoration.note)
+        if self._images is None or self._mask is None:
+            shape = restoration.photo.shape[:2]
+            self._images, self._mask = _empty_results(len(self._frames), shape, self._has_alpha, self._host.device)
+        _put(self._images, index, restoration.photo, self._frames)
+        self._mask[index] = torch.from_numpy(restoration.mask)
+
+    @property
+    def restored(self) -> RestoredFrames:
+        """The whole batch."""
+        assert self._images is not None
+        assert self._mask is not None
+        number = max(self._done, 1)
+        return RestoredFrames(self._images, self._mask, self._after[:number], self._before[:number], self._done)
 
 
 def _source(task: Task, options: Options, chosen: Sequence[FrameFace] | None, scale: tuple[float, float]) -> FaceSource:
