@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from .resample import area_weights
 
 # Linear sRGB to XYZ divided by the white point D65. Source: IEC 61966-2-1.
-_TO_XYZ = (
-    (0.412453 / 0.950456, 0.357580 / 0.950456, 0.180423 / 0.950456),
-    (0.212671, 0.715160, 0.072169),
-    (0.019334 / 1.088754, 0.119193 / 1.088754, 0.950227 / 1.088754),
+_TO_XYZ = np.array(
+    [
+        (0.412453 / 0.950456, 0.357580 / 0.950456, 0.180423 / 0.950456),
+        (0.212671, 0.715160, 0.072169),
+        (0.019334 / 1.088754, 0.119193 / 1.088754, 0.950227 / 1.088754),
+    ]
 )
+_FROM_XYZ = np.linalg.inv(_TO_XYZ)
 # Source: CIE 15, "Colorimetry": f(t) is a cube root above (6/29)^3 and linear below.
 _LIMIT = 6 / 29
 _SLOPE = 3 * _LIMIT**2
@@ -49,15 +54,14 @@ def rgb_of_lab(lab: Tensor) -> Tensor:
     y = (lightness + 16) / 116
     f = torch.stack([y + a / 500, y, y - b / 200], dim=2)
     xyz = torch.where(f > _LIMIT, f**3, _SLOPE * (f - _OFFSET))
-    inverse = torch.linalg.inv(torch.tensor(_TO_XYZ, dtype=torch.float64)).tolist()
-    linear = _multiplied(xyz, inverse)
+    linear = _multiplied(xyz, _FROM_XYZ)
     return torch.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear.clamp_min(0.0031308) ** (1 / 2.4) - 0.055)
 
 
-def _multiplied(colors: Tensor, matrix: tuple[tuple[float, ...], ...]) -> Tensor:
+def _multiplied(colors: Tensor, matrix: NDArray[np.float64]) -> Tensor:
     """Each colour (H, W, 3) times the matrix, without a matrix product, which some hosts round."""
     first, second, third = colors.unbind(dim=2)
-    return torch.stack([row[0] * first + row[1] * second + row[2] * third for row in matrix], dim=2)
+    return torch.stack([row[0] * first + row[1] * second + row[2] * third for row in matrix.tolist()], dim=2)
 
 
 def _statistics(lab: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
