@@ -41,6 +41,11 @@ class Published:
     """Size in bytes; None if no public source states it."""
 
     @property
+    def all_file_names(self) -> tuple[str, ...]:
+        """The file names that identify it, the one of the download first."""
+        return self.saved_as, *self.file_names
+
+    @property
     def task(self) -> str | None:
         """Name of the task that a network is for; None for other kinds."""
         task = task_of_network(self.name)
@@ -105,6 +110,8 @@ DETECTORS: tuple[Published, ...] = (
             "https://media.githubusercontent.com/media/" + _YUNET.format(""),
         ),
         licence="MIT (OpenCV Zoo); trained with libfacedetection.train, which is Apache-2.0.",
+        # The same weights for pictures of any size, OpenCV's default since version 5 (opencv_zoo, pull request 310).
+        file_names=("face_detection_yunet_2026may.onnx",),
         sha256="8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4",
         size=232_589,
     ),
@@ -181,7 +188,7 @@ def published_by_file_name(name: str) -> Published | None:
     plain = _PRECISION.sub("", _stem(file_name))
     for published in PUBLISHED:
         allowed = NETWORK_SUFFIXES if published.saved_as.endswith(".pth") else (ONNX_SUFFIX,)
-        if suffix in ("", *allowed) and plain in map(_stem, (published.saved_as, *published.file_names)):
+        if suffix in ("", *allowed) and plain in map(_stem, published.all_file_names):
             return published
     return None
 

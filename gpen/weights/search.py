@@ -73,11 +73,23 @@ def find_file(published: Published, folders: Iterable[Path]) -> Path | None:
     The first folder that has it wins. Within a folder, full precision comes before 16 bits, safetensors before .pth.
     Files are recognised by their names (see :func:`gpen.weights.catalog.published_by_file_name`).
     """
+    return find_files((published,), folders).get(published.name)
+
+
+def find_files(wanted: Iterable[Published], folders: Iterable[Path]) -> dict[str, Path]:
+    """As :func:`find_file` for several published files, by their names; each folder is listed once."""
+    names = {published.name for published in wanted}
+    files: dict[str, Path] = {}
     for folder in folders:
-        found = [path for path in _weight_files(folder) if published_by_file_name(path.name) == published]
-        if found:
-            return min(found, key=_preference)
-    return None
+        here: dict[str, list[Path]] = {}
+        for path in _weight_files(folder):
+            published = published_by_file_name(path.name)
+            if published is not None and published.name in names:
+                here.setdefault(published.name, []).append(path)
+        files = {name: min(paths, key=_preference) for name, paths in here.items()} | files
+        if len(files) == len(names):
+            break
+    return files
 
 
 def require_file(published: Published, folders: Sequence[Path]) -> Path:
@@ -86,7 +98,7 @@ def require_file(published: Published, folders: Sequence[Path]) -> Path:
     if found is not None:
         return found
     lines = [f"{published.name} ({published.saved_as}) is not on this computer.", _searched(folders)]
-    by_hand = f"put {published.saved_as} into {download_folder(folders)}."
+    by_hand = f"put {' or '.join(published.all_file_names)} into {download_folder(folders)}."
     if published.addresses:
         lines.append(f'Run "gpen download {published.name}", or download it yourself from')
         lines += [f"  {address}" for address in published.addresses]

@@ -6,17 +6,19 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
+import torch
+from torch import Tensor
 
 from ...errors import FaceError, GpenError, OptionError
+from ...images.picture import FloatImage
+from ...images.tensors import as_tensor
 from ...weights.catalog import find_published
-from ...weights.search import find_file, require_file, search_folders
+from ...weights.search import find_files, require_file, search_folders
 from ..face import Face
 from ..facexlib import facexlib_module, facexlib_problem
+from .network import DetectorNetwork
 
 DEFAULT_THRESHOLD = 0.7
-_PIXELS_AT_A_TIME = 1 << 16
 _RETINAFACE = ("retinaface_resnet50", "retinaface_mobile0.25")
 
 
@@ -28,24 +30,11 @@ class FaceDetector(Protocol):
         """One of :data:`DETECTORS`."""
         ...
 
-    def detect(self, photo: NDArray[np.float32], threshold: float = DEFAULT_THRESHOLD) -> list[Face]:
-        """The faces of a photo (H, W, 3), RGB, [0, 1], with a score of at least ``threshold``.
+    def detect(self, photo: FloatImage | Tensor, threshold: float = DEFAULT_THRESHOLD) -> list[Face]:
+        """The faces of a photo (H, W, 3), float32, RGB, [0, 1], on any device, with a score of at least ``threshold``.
 
         Each face once, from left to right; the result is deterministic. Raises FaceError for another shape.
         """
-        ...
-
-
-class DetectorNetwork(Protocol):
-    """A network that finds upright faces within some range of sizes."""
-
-    @property
-    def name(self) -> str:
-        """As in the catalogue."""
-        ...
-
-    def find(self, image: NDArray[np.uint8], threshold: float) -> NDArray[np.float64]:
-        """See :data:`gpen.faces.detection.multiscale.Finder`."""
         ...
 
 
@@ -53,23 +42,33 @@ class NetworkDetector:
     """Makes a network find faces of all sizes, and at any angle.
 
     turn: whether to find lying and upside-down faces too. Without it, a video's frames without faces are searched once
-    instead of four times.
+    instead of four times. smallest_face: the width of the smallest faces worth finding, in pixels of the photo; 0 to
+    let it follow the photo's size (see :func:`gpen.faces.detection.multiscale.reduction_for`).
     """
 
-    def __init__(self, network: DetectorNetwork, turn: bool = True) -> None:
+    def __init__(self, network: DetectorNetwork, turn: bool = True, smallest_face: int = 0) -> None:
         self._network = network
         self._turn = turn
+        self._smallest_face = smallest_face
 
     @property
     def name(self) -> str:
         """The network's."""
         return self._network.name
 
-    def detect(self, photo: NDArray[np.float32], threshold: float = DEFAULT_THRESHOLD) -> list[Face]:
+    def detect(self, photo: FloatImage | Tensor, threshold: float = DEFAULT_THRESHOLD) -> list[Face]:
         """See :class:`FaceDetector`."""
+        from .multiscale import reduction_for
+        from .pyramid import Pyramid
         from .rotation import find_at_every_angle
 
-        rows = find_at_every_angle(self._network.find, _bgr8(photo), threshold, self._turn)
+        if photo.ndim != 3 or photo.shape[2] != 3 or 0 in photo.shape:
+            raise FaceError(f"The photo has the shape {tuple(photo.shape)}; it must be (H, W, 3). Pass an RGB photo.")
+        with torch.inference_mode():
+            on_device = (photo if isinstance(photo, Tensor) else as_tensor(photo)).to(self._network.device)
+            height, width = photo.shape[:2]
+            pyramid = Pyramid(on_device, reduction_for(width, height, self._smallest_face))
+            rows = find_at_every_angle(self._network, pyramid, threshold, self._turn)
         faces = []
         for row in rows:
             # From coordinates of pixel edges to pixel centres at integers.
@@ -102,7 +101,10 @@ def find_detector(name: str, folders: Sequence[Path] = (), device: str = "cpu") 
     if name != "auto" and name not in DETECTORS:
         raise OptionError(f'The face detector "{name}" is unknown. Choose one of: {", ".join(("auto", *DETECTORS))}.')
     if name == "auto":
-        name = _automatic(folders, device)
+        found = _automatic(folders, device)
+        if found is not None:
+            return found
+        name = "yunet"
     weights = _weights(name, folders)
     if name in _RETINAFACE:
         facexlib_module("detection.retinaface")
@@ -112,7 +114,7 @@ def find_detector(name: str, folders: Sequence[Path] = (), device: str = "cpu") 
 def load_detector(name: str, weights: Path, device: str = "cpu", *, turn: bool = True) -> FaceDetector:
     """Load a detector from a file.
 
-    name: one of :data:`DETECTORS`. device: as PyTorch names it; YuNet always runs on the CPU. turn: whether to find
+    name: one of :data:`DETECTORS`. device: as PyTorch names it. turn: whether to find
     lying and upside-down faces too. Raises FilesError if the file cannot be read, FaceError if it is not this detector
     or facexlib cannot be imported.
     """
@@ -141,7 +143,7 @@ def available_detectors(folders: Sequence[Path] = ()) -> dict[str, str | None]:
 def _yunet(name: str, weights: Path, device: str) -> DetectorNetwork:
     from .yunet import YuNet
 
-    return YuNet(weights)
+    return YuNet(weights, device)
 
 
 def _retinaface(name: str, weights: Path, device: str) -> DetectorNetwork:
@@ -157,33 +159,16 @@ DETECTORS: dict[str, Callable[[str, Path, str], DetectorNetwork]] = {
 """Loads each detector of the catalogue, given its name, the path of its weights and the device."""
 
 
-def _automatic(folders: Sequence[Path], device: str) -> str:
+def _automatic(folders: Sequence[Path], device: str) -> tuple[str, Path] | None:
     order = (*_RETINAFACE, "yunet")
     if str(device).partition(":")[0] == "cpu":
         order = order[::-1]
-    searched = search_folders(folders, kind="detector")
+    on_disk = find_files(map(find_published, order), search_folders(folders, kind="detector"))
     for name in order:
-        on_disk = find_file(find_published(name), searched) is not None
-        if on_disk and (name == "yunet" or facexlib_problem("detection.retinaface") is None):
-            return name
-    return "yunet"
+        if name in on_disk and (name == "yunet" or facexlib_problem("detection.retinaface") is None):
+            return name, on_disk[name]
+    return None
 
 
 def _weights(name: str, folders: Sequence[Path]) -> Path:
     return require_file(find_published(name), search_folders(folders, kind="detector"))
-
-
-def _bgr8(photo: NDArray[np.float32]) -> NDArray[np.uint8]:
-    import cv2
-
-    if photo.ndim != 3 or photo.shape[2] != 3 or 0 in photo.shape:
-        raise FaceError(f"The photo has the shape {photo.shape}; it must be (H, W, 3). Pass an RGB photo.")
-    bgr = np.empty(photo.shape, np.uint8)
-    rows = max(1, _PIXELS_AT_A_TIME // photo.shape[1])
-    for start in range(0, len(photo), rows):
-        block = np.fmax(photo[start : start + rows], 0)  # turns NaN into 0 too
-        np.minimum(block, 1, out=block)
-        block *= 255
-        rounded = np.rint(block, out=block).astype(np.uint8)
-        cv2.cvtColor(rounded, cv2.COLOR_RGB2BGR, dst=bgr[start : start + rows])
-    return bgr

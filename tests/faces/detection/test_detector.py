@@ -7,6 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from gpen.errors import FaceError
 from gpen.faces.detection.detector import FaceDetector, NetworkDetector, make_detector
@@ -231,21 +232,24 @@ def test_nan_and_values_out_of_range(yunet, solvay):
     assert len(yunet.detect(odd)) == 29
 
 
-def test_colours_are_passed_in_the_right_order(detector_weights):
+def test_colours_and_values_are_passed_as_they_are():
     seen = []
 
     class Network:
         name = "recorder"
+        device = "cpu"
+        suspicion = 0.3
 
-        def find(self, image, threshold):
-            seen.append(image)
-            return np.zeros((0, 15))
+        def find(self, pictures, threshold):
+            seen.append(pictures)
+            return [np.zeros((0, 15)) for _ in pictures]
 
     photo = np.empty((300, 300, 3), np.float32)
-    photo[:] = (1.0, 0.5, 10.4 / 255)
+    photo[:] = (1.5, 0.5, 10.4 / 255)
     NetworkDetector(Network(), turn=False).detect(photo)
-    assert seen[0].dtype == np.uint8
-    assert seen[0][0, 0].tolist() == [10, 128, 255]
+    assert seen[0].dtype == torch.float32
+    assert seen[0].shape == (1, 300, 300, 3)
+    assert np.allclose(seen[0][0, 0, 0], (1.0, 0.5, 10.4 / 255))
 
 
 @pytest.mark.parametrize("shape", [(10, 10), (10, 10, 4), (0, 10, 3)])

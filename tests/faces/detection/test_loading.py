@@ -15,8 +15,7 @@ import pytest
 import torch
 
 from gpen.errors import FaceError, FilesError, OptionError
-from gpen.faces.detection import yunet as yunet_module
-from gpen.faces.detection.detector import available_detectors, make_detector
+from gpen.faces.detection.detector import available_detectors, find_detector, make_detector
 from gpen.faces.detection.yunet import YuNet
 from gpen.faces.facexlib import load_weights
 from gpen.options import DETECTORS
@@ -59,7 +58,7 @@ def test_a_broken_facexlib_disables_its_two_detectors_only(monkeypatch, detector
         assert " ".join(str(error).split()) in reasons[name]
     with pytest.raises(FaceError, match="facexlib cannot be used"):
         make_detector("retinaface_mobile0.25", [detector_weights])
-    assert make_detector("auto", [detector_weights], device="cuda").name == "yunet"
+    assert find_detector("auto", [detector_weights], device="cuda")[0] == "yunet"
 
 
 @has_facexlib
@@ -103,7 +102,7 @@ def test_automatic_choice(monkeypatch, detector_weights, tmp_path):
         "gpen.faces.detection.retinaface.RetinaFace", lambda name, weights, device: made.append((name, weights, device))
     )
     shutil.copy(detector_weights / YUNET, tmp_path)
-    assert make_detector("auto", [tmp_path], device="cuda:0").name == "yunet"
+    assert find_detector("auto", [tmp_path], device="cuda:0") == ("yunet", tmp_path / YUNET)
     (tmp_path / RESNET).write_bytes(b"there")
     assert make_detector("auto", [tmp_path], device="cpu").name == "yunet"
     assert not made
@@ -124,22 +123,7 @@ def test_yunet_from_a_path_with_any_characters(detector_weights, tmp_path):
     path = tmp_path / "Gesichter – лица 顔 'x' %20" / "é.onnx"
     path.parent.mkdir()
     shutil.copy(detector_weights / YUNET, path)
-    assert YuNet(path).find(np.zeros((50, 50, 3), np.uint8), 0.5).shape == (0, 15)
-
-
-def test_yunet_with_an_opencv_that_reads_no_buffers(monkeypatch, detector_weights, photos):
-    create = cv2.FaceDetectorYN.create
-
-    class Old:
-        @staticmethod
-        def create(model, config, input_size, *more):
-            if not isinstance(config, str):
-                raise TypeError("Can't convert object to 'str' for 'config'")
-            return create(model, config, input_size, *more)
-
-    monkeypatch.setattr(yunet_module.cv2, "FaceDetectorYN", Old)
-    image = cv2.imdecode(np.fromfile(photos / "Solvay_conference_1927.png", np.uint8), cv2.IMREAD_COLOR)
-    assert len(YuNet(detector_weights / YUNET).find(image, 0.7)) == 29
+    assert YuNet(path).find(torch.zeros(1, 50, 50, 3), 0.5)[0].shape == (0, 15)
 
 
 @pytest.mark.parametrize("damage", ["empty", "html", "truncated", "bits"])
@@ -157,6 +141,7 @@ def test_a_damaged_yunet_is_refused(detector_weights, tmp_path, damage):
     with pytest.raises(FaceError, match="not the face detector YuNet") as raised:
         YuNet(path)
     assert str(path) in str(raised.value)
+    assert f"get {YUNET} or face_detection_yunet_2026may.onnx again" in str(raised.value)
 
 
 def test_a_missing_yunet_is_named(tmp_path):
@@ -180,8 +165,7 @@ def make(path: Path, name: str = "retinaface_mobile0.25"):
 
 
 def seen(network) -> np.ndarray:
-    image = np.random.default_rng(0).integers(0, 256, (90, 110, 3), np.uint8)
-    return network.find(image, 0.001)
+    return network.find(torch.rand(1, 90, 110, 3, generator=torch.manual_seed(0)), 0.001)[0]
 
 
 def test_retinaface_weights_in_every_container(mobile, detector_weights, tmp_path):
@@ -205,7 +189,7 @@ def test_retinaface_agrees_with_facexlib(detector_weights, photos):
     image = image[:, :901]  # a width that is not a multiple of any anchor step
     with torch.inference_mode():
         theirs = network.network.detect_faces(image, conf_threshold=0.7, nms_threshold=0.4)
-    ours = network.find(image, 0.7)
+    (ours,) = network.find(torch.from_numpy(image[None, :, :, ::-1] / np.float32(255)), 0.7)
     assert len(ours) == len(theirs) > 10
     assert np.abs(ours - theirs).max() < 0.01
 
@@ -223,7 +207,7 @@ def test_retinaface_resnet50_loads_and_runs(tmp_path):
 
 def test_retinaface_limits_its_candidates(detector_weights):
     pytest.importorskip("facexlib")
-    found = make(detector_weights / MOBILE).find(np.zeros((640, 640, 3), np.uint8), 0.0)
+    found = make(detector_weights / MOBILE).find(torch.zeros(1, 640, 640, 3), 0.0)[0]
     assert 0 < len(found) <= 2000
 
 

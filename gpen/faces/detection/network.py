@@ -1,0 +1,59 @@
+"""What a detector's network has to offer, and how its pictures are divided into calls."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+Detections = NDArray[np.float64]
+"""(n, 15), one face per row: x0, y0, x1, y1, score, then x, y of the five landmarks. Coordinates refer to pixel edges:
+0 is the left edge of the first pixel, so that scaling is multiplication."""
+COLUMNS = 15
+"""Of :data:`Detections`."""
+
+_PIXELS_ON_CPU = 1 << 19
+"""Pixels of one call on a CPU, unless one picture has more: what a call writes stays in the caches."""
+_PIXELS_ELSEWHERE = 1 << 23
+"""The same on other devices, where few large calls are best; a call takes about half a gigabyte."""
+
+
+class DetectorNetwork(Protocol):
+    """A network that finds upright faces within some range of sizes."""
+
+    @property
+    def name(self) -> str:
+        """As in the catalogue."""
+        ...
+
+    @property
+    def device(self) -> str:
+        """Where it computes, as PyTorch names it."""
+        ...
+
+    @property
+    def suspicion(self) -> float:
+        """The score from which a face that is too small to be certain of is worth a closer look."""
+        ...
+
+    def find(self, pictures: Tensor, threshold: float) -> list[Detections]:
+        """The faces in pictures that score at least ``threshold``, at the pictures' own scale.
+
+        pictures: (N, H, W, 3), float32, RGB, [0, 1], on the network's device. Returns one array for each.
+        """
+        ...
+
+
+def none_found() -> Detections:
+    """Detections without a face."""
+    return np.zeros((0, COLUMNS))
+
+
+def calls(pictures: Tensor) -> Iterator[Tensor]:
+    """Divide pictures (N, H, W, 3) into as many as one call of a network should take."""
+    pixels = pictures.shape[1] * pictures.shape[2]
+    most = _PIXELS_ON_CPU if pictures.device.type == "cpu" else _PIXELS_ELSEWHERE
+    yield from pictures.split(max(1, most // pixels))

@@ -1,0 +1,173 @@
+"""A photo at several sizes, upright or rotated, on its own device.
+
+Coordinates refer to pixel edges: 0 is the left edge of the first pixel, so that scaling is multiplication.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+Affine = NDArray[np.float64]
+"""2 x 3: maps coordinates of pixel edges."""
+
+_BLOCK_ON_CPU = 1 << 17
+"""Pixels that are reduced at a time on a CPU, so that intermediate sums stay in the caches."""
+_SHARPNESS = 1.5
+"""How many pixels of a sample may fall on one pixel of the level it is taken from."""
+
+
+class Pyramid:
+    """A photo and reductions of it by whole factors, each made when it is first asked for.
+
+    photo: float32 (H, W, 3), RGB, [0, 1]; NaN counts as 0, values out of range are clipped. reduction: the factor of
+    the finest level; only single parts are ever looked at in more detail.
+    """
+
+    def __init__(self, photo: Tensor, reduction: int) -> None:
+        self._photo = photo
+        self._to_photo = _identity()
+        self._levels = {reduction: reduced(photo, reduction)}
+        self.reduction = reduction
+        """The factor of the finest level."""
+        self.width = photo.shape[1]
+        """In pixels of the photo, as seen in this orientation."""
+        self.height = photo.shape[0]
+        """Likewise."""
+
+    def level(self, factor: int) -> Tensor:
+        """The photo reduced by ``factor``, a multiple of ``reduction``: the mean of each square of so many pixels.
+
+        What is left over at the right and at the bottom is cut off.
+        """
+        if factor not in self._levels:
+            finer = max(known for known in self._levels if factor % known == 0)
+            self._levels[factor] = reduced(self._levels[finer], factor // finer)
+        return self._levels[factor]
+
+    def parts(self, to_photo: Sequence[Affine], side: int, beyond: str) -> Tensor:
+        """Squares (n, side, side, 3) out of the photo.
+
+        to_photo: for each, the matrix from coordinates of the square to those of the photo, a similarity. beyond: as
+        for :func:`sampled`.
+        """
+        out = self._photo.new_empty(len(to_photo), side, side, 3)
+        by_factor: dict[int, list[int]] = {}
+        for number, matrix in enumerate(to_photo):
+            by_factor.setdefault(self._factor(scale_of(matrix)), []).append(number)
+        for factor, numbers in by_factor.items():
+            if factor < self.reduction:
+                matrices = [_after(self._to_photo, to_photo[number]) for number in numbers]
+                source = self._photo
+            else:
+                source = self.level(factor)
+                matrices = [to_photo[number] / factor for number in numbers]
+            out[numbers] = _cleaned(sampled(source, matrices, (side, side), beyond))
+        return out
+
+    def rotated(self, degrees: int) -> tuple[Pyramid, Affine]:
+        """The photo rotated to the left, uncropped, and the matrix from its coordinates to those of this one.
+
+        For multiples of 90 degrees every pixel keeps its value; otherwise the corners are black.
+        """
+        finest, factor = self._levels[self.reduction], self.reduction
+        height, width = finest.shape[:2]
+        cos, sin = np.round(np.cos(np.radians(degrees)), 12), np.round(np.sin(np.radians(degrees)), 12)
+        wide = round(abs(cos) * width + abs(sin) * height)
+        tall = round(abs(sin) * width + abs(cos) * height)
+        turn = np.array([[cos, -sin], [sin, cos]])
+        back = np.column_stack([turn, (width / 2, height / 2) - turn @ (wide / 2, tall / 2)])
+        if degrees % 90 == 0:
+            turned = torch.rot90(finest, degrees // 90).contiguous()
+        else:
+            turned = sampled(finest, [back], (wide, tall), "zeros")[0]
+        back[:, 2] *= factor
+        other = object.__new__(Pyramid)
+        other._photo, other._to_photo = self._photo, _after(self._to_photo, back)
+        other._levels, other.reduction = {factor: turned}, factor
+        other.width, other.height = wide * factor, tall * factor
+        return other, back
+
+    def _factor(self, scale: float) -> int:
+        """The coarsest level that is sharp enough for a sample of every ``scale``-th pixel; 1 for the photo itself."""
+        factor = self.reduction if self.reduction <= scale * _SHARPNESS else 1
+        while 2 * factor <= scale * _SHARPNESS and factor >= self.reduction:
+            factor *= 2
+        return factor
+
+
+def reduced(image: Tensor, factor: int) -> Tensor:
+    """The mean of each square of ``factor`` pixels of an image (H, W, 3), as OpenCV's INTER_AREA, clipped to [0, 1].
+
+    Along a side with fewer pixels, the mean of all of them.
+    """
+    down, across = min(factor, image.shape[0]), min(factor, image.shape[1])
+    height, width = image.shape[0] // down, image.shape[1] // across
+    image = image[: height * down, : width * across]
+    out = image.new_empty(height, width, 3)
+    pixels = width * across * down
+    rows = height if image.device.type != "cpu" else max(1, _BLOCK_ON_CPU // pixels)
+    for start in range(0, height, rows):
+        block = image[start * down : (start + rows) * down]
+        block = block.unflatten(0, (-1, down)).sum(1) if down > 1 else block
+        block = block.unflatten(1, (-1, across))
+        total = block[:, :, 0]
+        for column in range(1, across):
+            total = total + block[:, :, column]
+        out[start : start + rows] = _cleaned(total / (down * across))
+    return out
+
+
+def sampled(image: Tensor, to_image: Sequence[Affine], size: tuple[int, int], beyond: str) -> Tensor:
+    """Pictures (n, height, width, 3) out of an image (H, W, 3), by bilinear interpolation.
+
+    to_image: for each, the matrix from its coordinates to those of the image. size: (width, height). beyond: what lies
+    outside the image, "border" for its outermost pixels, "zeros" for black.
+    """
+    width, height = size
+    device = image.device
+    # grid_sample counts from -1 to 1 between the edges of the image.
+    spans = np.array([[2 / image.shape[1]], [2 / image.shape[0]]])
+    matrices = np.stack([matrix * spans for matrix in to_image]) - [[0, 0, 1], [0, 0, 1]]
+    affine = torch.as_tensor(matrices, dtype=torch.float32).to(device)[..., None]
+    x = torch.arange(width, device=device, dtype=torch.float32) + 0.5
+    y = torch.arange(height, device=device, dtype=torch.float32) + 0.5
+    along_x, along_y = affine[:, :, 0] * x, affine[:, :, 1] * y + affine[:, :, 2]
+    grid = torch.stack([along_x[:, i, None, :] + along_y[:, i, :, None] for i in (0, 1)], dim=3)
+    found = F.grid_sample(
+        image.permute(2, 0, 1)[None],
+        grid.reshape(1, -1, width, 2),  # one tall picture, so that the image is not repeated
+        padding_mode=beyond,
+        align_corners=False,
+    )
+    return found[0].permute(1, 2, 0).unflatten(0, (-1, height))
+
+
+def enlarged(pictures: Tensor, factor: int) -> Tensor:
+    """Pictures (n, H, W, 3) enlarged by bicubic interpolation, as OpenCV's INTER_CUBIC, clipped to [0, 1]."""
+    if factor == 1:
+        return pictures
+    larger = F.interpolate(pictures.permute(0, 3, 1, 2), scale_factor=float(factor), mode="bicubic")
+    return larger.permute(0, 2, 3, 1).clamp(0, 1)
+
+
+def scale_of(matrix: Affine) -> float:
+    """How much a similarity enlarges."""
+    return float(np.sqrt(abs(np.linalg.det(matrix[:, :2]))))
+
+
+def _cleaned(pixels: Tensor) -> Tensor:
+    return pixels.nan_to_num(0.0, 1.0, 0.0).clamp_(0, 1)
+
+
+def _identity() -> Affine:
+    return np.eye(2, 3)
+
+
+def _after(second: Affine, first: Affine) -> Affine:
+    return np.asarray(second @ np.vstack([first, [0, 0, 1]]))
