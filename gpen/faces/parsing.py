@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import cv2
-import numpy as np
-from numpy.typing import NDArray
+import torch
+import torch.nn.functional as F
+from torch import Tensor
 
+from ..device import exact_float32
 from ..errors import FaceError, FilesError
+from ..images import tensors
 from ..weights.catalog import find_published
 from ..weights.search import find_file, require_file, search_folders
 from .facexlib import facexlib_module, load_weights
+from .folding import fold_batch_norm
+from .parsenet import TiledParseNet, parsenet_scores
+from .resample import area_weights
 
 SIZE = 512
 """Height and width of the networks' input, in pixels."""
@@ -50,38 +57,71 @@ class FaceParser:
 
     def __init__(self, name: str, weights: Path, device: str = "cpu") -> None:
         self.name = name
-        self._device = device
-        network: Any
-        if name == "parsenet":
-            module = facexlib_module("parsing.parsenet")
-            network = module.ParseNet(in_size=SIZE, out_size=SIZE, parsing_ch=19)
-            load_weights(network, weights, "ParseNet")
-        else:
-            network = facexlib_module("parsing.bisenet").BiSeNet(num_class=19)
-            load_weights(network, weights, "BiSeNet")
-        self.network = network.to(device)
-        """The network, on the device."""
-        self._is_face = np.array([label not in _NOT_FACE for label in _LABELS[name]], np.float32)
+        self._device = torch.device(device)
+        self.network: Callable[[Tensor], Tensor] = _load(name, weights, self._device)
+        """From normalised pictures (N, 3, 512, 512) to the scores of the labels (N, 19, 512, 512)."""
+        labels = enumerate(_LABELS[name])
+        face = [number for number, label in labels if label not in _NOT_FACE]
+        self._face = torch.tensor(face, device=self._device)
+        self._not_face = torch.tensor(sorted(set(range(len(_LABELS[name]))) - set(face)), device=self._device)
+        mean, deviation = torch.tensor(_NORMALIZED[name], device=self._device)
+        self._mean, self._deviation = mean, deviation
 
-    def parse(self, crop: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The mask (512, 512), 1 where the crop (S, S, 3), RGB, [0, 1], shows the face, else 0.
+    def parse(self, crop: Tensor) -> Tensor:
+        """The mask (512, 512), 1 where the crop (S, S, 3), RGB, [0, 1], shows the face, else 0; on the device.
 
-        Skin, brows, eyes, glasses, nose, mouth, lips, ears, earrings, neck and hair count as face. Raises FaceError for
-        another shape.
+        Skin, brows, eyes, glasses, nose, mouth, lips, ears, earrings, neck and hair count as face where one of them has
+        a higher score than everything else. Raises FaceError for another shape.
         """
-        import torch
+        if crop.dim() != 3 or crop.shape[0] != crop.shape[1] or crop.shape[2] != 3 or 0 in crop.shape:
+            raise FaceError(
+                f"The crop to parse has the shape {tuple(crop.shape)}; it must be (S, S, 3). Pass an RGB crop."
+            )
+        with torch.inference_mode(), exact_float32(self._device):
+            pixels = _resized(crop.to(self._device)).clamp(0, 1)
+            scores = self.network(((pixels - self._mean) / self._deviation).permute(2, 0, 1)[None])[0]
+            face = scores.index_select(0, self._face).amax(dim=0)
+            return (face > scores.index_select(0, self._not_face).amax(dim=0)).float()
 
-        if crop.ndim != 3 or crop.shape[2] != 3 or 0 in crop.shape:
-            raise FaceError(f"The crop to parse has the shape {crop.shape}; it must be (S, S, 3). Pass an RGB crop.")
-        if crop.shape[:2] != (SIZE, SIZE):
-            how = cv2.INTER_AREA if max(crop.shape[:2]) > SIZE else cv2.INTER_CUBIC
-            crop = cv2.resize(crop, (SIZE, SIZE), interpolation=how)  # type: ignore[assignment]
-        mean, deviation = (np.array(v, np.float32) for v in _NORMALIZED[self.name])
-        normal = np.ascontiguousarray(((np.clip(crop, 0, 1) - mean) / deviation).transpose(2, 0, 1))
-        with torch.inference_mode():
-            scores = self.network(torch.from_numpy(normal)[None].to(self._device))[0]
-            labels = scores[0].argmax(dim=0).cpu().numpy()
-        return np.asarray(self._is_face[labels])
+
+def _load(name: str, weights: Path, device: torch.device) -> Callable[[Tensor], Tensor]:
+    network: Any
+    if name == "parsenet":
+        network = facexlib_module("parsing.parsenet").ParseNet(in_size=SIZE, out_size=SIZE, parsing_ch=19)
+        load_weights(network, weights, "ParseNet")
+        fold_batch_norm(network)
+        if device.type == "cpu":
+            return TiledParseNet(network, SIZE)
+        scores = parsenet_scores
+    else:
+        network = facexlib_module("parsing.bisenet").BiSeNet(num_class=19)
+        load_weights(network, weights, "BiSeNet")
+        fold_batch_norm(network)
+        scores = _bisenet_scores
+    return functools.partial(scores, network.to(device, memory_format=torch.channels_last))
+
+
+def _bisenet_scores(network: Any, pictures: Tensor) -> Tensor:
+    """Without the scores at the smaller sizes, which only training needs."""
+    shallow, deep, _ = network.cp(pictures)
+    scores, _ = network.conv_out(network.ffm(shallow, deep))
+    return F.interpolate(scores, (SIZE, SIZE), mode="bilinear", align_corners=True)
+
+
+def _resized(crop: Tensor) -> Tensor:
+    """The crop at the network's size; like OpenCV by area or by cubic interpolation."""
+    size = len(crop)
+    if size == SIZE:
+        return crop
+    if tensors.on_cpu(crop):
+        method = cv2.INTER_AREA if size > SIZE else cv2.INTER_CUBIC
+        return torch.from_numpy(cv2.resize(crop.numpy(), (SIZE, SIZE), interpolation=method))
+    if size > SIZE and size % SIZE:
+        # PyTorch's "area" is the exact one only for whole factors.
+        weights = area_weights(size, SIZE, crop.device)
+        return torch.matmul(weights, torch.tensordot(weights, crop, dims=1))
+    how = "area" if size > SIZE else "bicubic"
+    return F.interpolate(crop.permute(2, 0, 1)[None], (SIZE, SIZE), mode=how)[0].permute(1, 2, 0)
 
 
 def make_parser(folders: Sequence[Path] = (), device: str = "cpu") -> FaceParser:

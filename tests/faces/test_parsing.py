@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 import sys
 from pathlib import Path
@@ -11,7 +12,13 @@ import pytest
 import torch
 
 from gpen.errors import FaceError, FilesError
+from gpen.faces.folding import fold_batch_norm
+from gpen.faces.parsenet import TiledParseNet, parsenet_scores
 from gpen.faces.parsing import FaceParser, find_parser, make_parser
+from gpen.images import tensors
+from gpen.images.picture import FloatImage
+from gpen.images.tensors import as_array, as_tensor
+from tests import pretended
 
 pytest.importorskip("facexlib")
 
@@ -63,15 +70,19 @@ def parsers(weights) -> dict[str, FaceParser]:
     return {name: FaceParser(name, weights / file) for name, file in FILES.items()}
 
 
+def parse(parser: FaceParser, crop: FloatImage) -> FloatImage:
+    return as_array(parser.parse(as_tensor(crop)))
+
+
 @pytest.mark.parametrize("name", FILES)
-def test_the_real_network_runs(parsers, name):
+def test_the_real_network_runs(parsers, name, tmp_path):
     crop = np.random.default_rng(0).random((512, 512, 3)).astype(np.float32)
-    mask = parsers[name].parse(crop)
+    mask = parse(parsers[name], crop)
     assert mask.shape == (512, 512)
     assert mask.dtype == np.float32
     assert not mask.any()
-    rigged(parsers[name].network, name, 1)
-    assert parsers[name].parse(crop).all()
+    torch.save(rigged(network(name), name, 1).state_dict(), tmp_path / "face.pth")
+    assert parse(FaceParser(name, tmp_path / "face.pth"), crop).all()
 
 
 class Stub(torch.nn.Module):
@@ -81,10 +92,9 @@ class Stub(torch.nn.Module):
         super().__init__()
         self.labels = torch.zeros(512, 512, dtype=torch.long) if labels is None else labels
 
-    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         self.given = x.clone()
-        scores = torch.nn.functional.one_hot(self.labels, 19).permute(2, 0, 1)[None].float()
-        return scores, -scores, -scores
+        return torch.nn.functional.one_hot(self.labels, 19).permute(2, 0, 1)[None].float()
 
 
 @pytest.fixture
@@ -100,7 +110,7 @@ def stubbed(parsers, monkeypatch):
 @pytest.mark.parametrize("name", FILES)
 def test_the_labels_that_count_as_face(stubbed, name):
     labels = (torch.arange(512)[:, None] % 19).expand(512, 512)
-    mask = stubbed(name, labels)[0].parse(np.zeros((512, 512, 3), np.float32))
+    mask = parse(stubbed(name, labels)[0], np.zeros((512, 512, 3), np.float32))
     for label in range(19):
         assert (mask[label::19] == (label in FACE[name])).all()
 
@@ -116,36 +126,132 @@ def test_the_input_is_normalised(stubbed, name, expected):
     parser, stub = stubbed(name)
     crop = np.zeros((512, 512, 3), np.float32)
     crop[:] = (0.8, 0.4, 0.0)
-    parser.parse(crop)
+    parse(parser, crop)
     assert stub.given.shape == (1, 3, 512, 512)
     assert stub.given.dtype == torch.float32
     assert np.allclose(stub.given[0].mean(dim=(1, 2)), expected, atol=1e-5)
     crop[0, 511] = 1
-    parser.parse(crop)
+    parse(parser, crop)
     assert stub.given[0, 0, 0, 511] > stub.given[0, 0, 511, 0]
 
 
-@pytest.mark.parametrize("size", [64, 256, 1024, 2048])
+@pytest.mark.usefixtures("each_implementation")
+@pytest.mark.parametrize("size", [64, 256, 640, 1024, 2048])
 def test_crops_of_other_sizes(stubbed, size):
     parser, stub = stubbed("parsenet")
     ramp = (np.arange(size) + 0.5) / size
     crop = np.repeat(np.broadcast_to(ramp, (size, size))[:, :, None], 3, axis=2).astype(np.float32)
-    assert parser.parse(crop).shape == (512, 512)
+    assert parse(parser, crop).shape == (512, 512)
     inner = slice(20, -20)
     expected = 2 * (np.arange(512) + 0.5) / 512 - 1
     assert np.abs(stub.given[0, 0, 100].numpy() - expected)[inner].max() < 1.7e-3
 
 
+@pytest.mark.parametrize("size", [256, 640, 1024])
+def test_crops_are_resized_alike_on_every_device(stubbed, monkeypatch, size):
+    parser, stub = stubbed("parsenet")
+    crop = np.random.default_rng(0).random((size, size, 3)).astype(np.float32)
+    parse(parser, crop)
+    by_opencv = stub.given
+    monkeypatch.setattr(tensors, "on_cpu", lambda picture: False)
+    parse(parser, crop)
+    assert (stub.given - by_opencv).abs().max() < 1e-5
+
+
 def test_values_outside_the_range_are_clipped(stubbed):
     parser, stub = stubbed("parsenet")
-    parser.parse(np.full((512, 512, 3), 7, np.float32))
+    parse(parser, np.full((512, 512, 3), 7, np.float32))
     assert stub.given.max() == 1
 
 
-@pytest.mark.parametrize("shape", [(512, 512), (512, 512, 4), (0, 0, 3)])
+def test_a_tie_is_not_a_face(parsers, monkeypatch):
+    scores = torch.zeros(1, 19, 512, 512)
+    monkeypatch.setattr(parsers["parsenet"], "network", lambda pictures: scores)
+    assert not parse(parsers["parsenet"], np.zeros((512, 512, 3), np.float32)).any()
+    scores[:, 1, 7] = 1e-6
+    assert parse(parsers["parsenet"], np.zeros((512, 512, 3), np.float32))[7].all()
+
+
+@pytest.fixture(scope="module")
+def trained() -> dict[str, torch.nn.Module]:
+    """Random networks whose batch norm is far from the identity, and fits their maps, as training leaves it."""
+    return {name: fitted(network(name)) for name in FILES}
+
+
+def fitted(made: torch.nn.Module) -> torch.nn.Module:
+    for layer in made.modules():
+        if isinstance(layer, torch.nn.BatchNorm2d):
+            layer.momentum = None
+            torch.nn.init.uniform_(layer.weight, 0.5, 1.5)
+            torch.nn.init.normal_(layer.bias, 0, 0.3)
+    with torch.no_grad():
+        made(torch.cat([face_like(256), torch.rand(1, 3, 256, 256) * 2 - 1]))
+    return made.eval().requires_grad_(False)
+
+
+def face_like(size: int) -> torch.Tensor:
+    """Smooth shapes with a little noise, -1 to 1."""
+    coarse = torch.rand(1, 3, 12, 12) * 2 - 1
+    smooth = torch.nn.functional.interpolate(coarse, (size, size), mode="bicubic")
+    return (smooth + 0.02 * torch.randn(1, 3, size, size)).clamp(-1, 1)
+
+
+@pytest.mark.parametrize("kind", ["face", "noise"])
+@pytest.mark.parametrize("name", FILES)
+def test_the_scores_are_those_of_the_published_network(trained, name, kind, tmp_path):
+    """With batch norm folded and, for ParseNet, convolutions in tiles: no label changes."""
+    torch.manual_seed(1)
+    torch.save(trained[name].state_dict(), tmp_path / "weights.pth")
+    picture = face_like(512) if kind == "face" else torch.rand(1, 3, 512, 512) * 2 - 1
+    with torch.inference_mode():
+        expected = trained[name](picture)[0]
+        scores = FaceParser(name, tmp_path / "weights.pth").network(picture)
+    assert 0.3 < expected.std() < 3
+    assert len(expected.argmax(dim=1).unique()) > 5
+    assert (scores - expected).abs().max() < 1e-4
+    close = expected.topk(2, dim=1).values.diff(dim=1).abs() < 2e-4
+    assert ((scores.argmax(dim=1, keepdim=True) == expected.argmax(dim=1, keepdim=True)) | close).all()
+    assert close.float().mean() < 0.002
+
+
+def test_parsenet_without_tiles_computes_the_same(trained):
+    """As on other devices."""
+    folded = copy.deepcopy(trained["parsenet"])
+    fold_batch_norm(folded)
+    assert not any(isinstance(layer, torch.nn.BatchNorm2d) for layer in folded.modules())
+    picture = face_like(512)
+    with torch.inference_mode():
+        assert (parsenet_scores(folded, picture) - TiledParseNet(folded, 512)(picture)).abs().max() < 1e-4
+
+
+def test_pictures_of_a_batch_and_repeated_calls_give_the_same_scores(trained):
+    folded = copy.deepcopy(trained["parsenet"])
+    fold_batch_norm(folded)
+    tiled = TiledParseNet(folded, 128)
+    pictures = torch.cat([face_like(128), face_like(128)])
+    together = tiled(pictures)
+    assert torch.equal(together, tiled(pictures))
+    assert torch.equal(together[1:], tiled(pictures[1:]))
+
+
+@pytest.mark.parametrize("size", [256, 512, 1024])
+@pytest.mark.parametrize("name", FILES)
+def test_parsing_stays_on_the_device(monkeypatch, name, size):
+    """On a pretended CUDA device: nothing is copied to or from the host, or waits for it."""
+    monkeypatch.setattr("gpen.faces.parsing.load_weights", lambda network, *_: network.eval().requires_grad_(False))
+    with pretended.cuda():
+        parser = FaceParser(name, Path("unread.pth"), "cuda")
+        crop = torch.zeros(size, size, 3, device="cuda")
+        with pretended.stays_on_the_device():
+            mask = parser.parse(crop)
+    assert mask.device.type == "cuda"
+    assert mask.shape == (512, 512)
+
+
+@pytest.mark.parametrize("shape", [(512, 512), (512, 512, 4), (512, 256, 3), (0, 0, 3)])
 def test_other_shapes_are_refused(parsers, shape):
     with pytest.raises(FaceError, match="shape"):
-        parsers["parsenet"].parse(np.zeros(shape, np.float32))
+        parse(parsers["parsenet"], np.zeros(shape, np.float32))
 
 
 def test_parsenet_comes_before_bisenet(weights, tmp_path):
