@@ -71,6 +71,6 @@ def blur(
     return out[:, :, start - begin : stop - begin] if at_border else out
 
 
-def upsample(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+def upsample(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """Double height and width: zeros between the pixels, then the filter; add ``bias`` (C,)."""
     return F.conv_transpose2d(x, weight, bias, stride=2, padding=1, groups=x.shape[1])

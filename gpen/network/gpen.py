@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from .cuda_graph import Call, CudaGraph, RepeatedCalls, can_record
 from .derived import Deriving, weights_state
-from .layers import ActivatedLinear, EncoderDown, EncoderInput, PixelNorm, Rows, empty_map, parameter
+from .layers import ActivatedLinear, EncoderDown, EncoderInput, LaidOut, PixelNorm, Rows, empty_map, parameter
 from .memory import largest_map_bytes, memory_estimate, strip_bytes_on
 from .spec import BOTTOM_SIZE, Spec
 from .styled import StyledConv, ToRGB
@@ -174,12 +174,14 @@ class GPEN(nn.Module):
             # One picture keeps all cores busy: a batch would take more memory and as much time.
             return torch.cat([self.forward_together(picture[None]) for picture in x])
         if x.device.type == "cuda":
+            self._lay_out()
             return self.repeated_calls.run(self.forward_together, x, self._state(), self._record)
         return self.forward_together(x)
 
     @torch.no_grad()
     def forward_together(self, x: Tensor) -> Tensor:
         """The same as :meth:`forward`, but always computes a batch as a batch and never records."""
+        self._lay_out()
         strip_bytes = self._strip_bytes_on(x.device)
         # Channels-last is the fastest layout for the large levels, on CPUs and on CUDA.
         picture = x.contiguous(memory_format=torch.channels_last)
@@ -205,6 +207,11 @@ class GPEN(nn.Module):
             return _rows_of(self.ecd0(picture))
         # Strips are recomputed when needed: in caches, that is faster than writing and reading the map.
         return lambda start, stop: cast("Tensor", self.ecd0(picture[:, :, start:stop]))
+
+    def _lay_out(self) -> None:
+        for module in self.modules():
+            if isinstance(module, LaidOut):
+                module.lay_out()
 
     def _strip_bytes_on(self, device: torch.device) -> int:
         return strip_bytes_on(device) if self.strip_bytes is None else self.strip_bytes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import NamedTuple
 
 import torch
@@ -10,12 +11,16 @@ from torch import Tensor, nn
 
 from . import fir, winograd
 from .derived import Deriving
-from .layers import LEAKY_GAIN, LEAKY_SLOPE, Bias, Kernel, parameter
+from .layers import LEAKY_GAIN, LEAKY_SLOPE, Bias, Kernel, empty_map, parameter
 from .styles import KERNEL_SIZE, Modulated, ModulatedWeight
 
 WINOGRAD_PIXELS = 64 * 64
 """Pixels of the smallest map that is convolved by Winograd's method: for smaller ones, reading the transformed weights
 costs more than the method saves."""
+
+
+PRODUCT_PIXELS = 16 * 16
+"""Pixels of the largest map whose transposed convolution is computed as a matrix product."""
 
 
 class _ModulatedConv(ModulatedWeight, Deriving):
@@ -24,7 +29,7 @@ class _ModulatedConv(ModulatedWeight, Deriving):
     BLUR_PADDING = 1
 
     def __init__(self, in_channels: int, out_channels: int, style_dim: int, *, upsample: bool) -> None:
-        super().__init__(in_channels, out_channels, KERNEL_SIZE, style_dim)
+        super().__init__(in_channels, out_channels, KERNEL_SIZE, style_dim, transposed=upsample)
         if upsample:
             self.blur = Kernel(gain=4.0)
 
@@ -32,8 +37,7 @@ class _ModulatedConv(ModulatedWeight, Deriving):
         """Convolve (N, in, H + 2, W), whose rows are already padded, to (N, out, H, W)."""
         if modulated.before is not None:
             x = x * modulated.before
-            alone_on_cpu = len(x) == 1 and x.device.type == "cpu" and x.dtype == torch.float32
-            if alone_on_cpu and x.shape[3] ** 2 >= WINOGRAD_PIXELS:
+            if _is_alone_on_cpu(x) and x.shape[3] ** 2 >= WINOGRAD_PIXELS:
                 return winograd.convolve(x, self._transformed())
         return F.conv2d(x, modulated.weight, bias, padding=(0, 1))
 
@@ -47,13 +51,33 @@ class _ModulatedConv(ModulatedWeight, Deriving):
         x = x[:, :, first:last]
         if modulated.before is not None:
             x = x * modulated.before
-        x = F.conv_transpose2d(x, modulated.weight.transpose(0, 1), stride=2)
+        if _is_alone_on_cpu(x) and x.shape[2] * x.shape[3] <= PRODUCT_PIXELS:
+            x = _transposed_by_product(x, modulated.weight)
+        else:
+            x = F.conv_transpose2d(x, modulated.weight.transpose(0, 1), stride=2)
         kernel = self.blur.kernel
         weight = self.derive("filter", (kernel,), lambda: fir.blur_weight(kernel, self.out_channels))
         return fir.blur(x, weight, self.BLUR_PADDING, bias, first=2 * first, height=spread, rows=(start, stop))
 
     def _transformed(self) -> Tensor:
         return self.derive("winograd", (self.weight,), lambda: winograd.transform_weight(self.weight[0]))
+
+
+def _is_alone_on_cpu(x: Tensor) -> bool:
+    """Whether x is one picture's map in float32 on a CPU, for which there are faster methods than PyTorch's."""
+    return len(x) == 1 and x.device.type == "cpu" and x.dtype == torch.float32
+
+
+def _transposed_by_product(x: Tensor, weight: Tensor) -> Tensor:
+    """The transposed convolution of stride 2 of (1, in, H, W) with (out, in, 3, 3): (1, out, 2 H + 1, 2 W + 1)."""
+    _, channels, height, width = x.shape
+    pixels = x[0].permute(1, 2, 0).reshape(height * width, channels)
+    products = pixels @ weight.permute(1, 2, 3, 0).reshape(channels, -1)
+    products = products.view(height, width, KERNEL_SIZE, KERNEL_SIZE, -1)
+    out = x.new_zeros((2 * height + 1, 2 * width + 1, products.shape[-1]))
+    for i, j in itertools.product(range(KERNEL_SIZE), repeat=2):
+        out[i : i + 2 * height : 2, j : j + 2 * width : 2] += products[:, :, i, j]
+    return out.permute(2, 0, 1)[None]
 
 
 class _Injection(nn.Module):
@@ -116,44 +140,36 @@ class StyledConv(Deriving):
         return self.derive("scaled", (bias, weight), compute)
 
     def _write(self, out: Tensor, generated: Tensor, modulated: Modulated, encoded: Tensor | None) -> None:
-        # Both halves are written into one buffer, which saves the concatenation.
+        # Both halves are written into one buffer, which saves the concatenation. On a CPU the activation is faster for
+        # the buffer as a whole than for a half, whose rows of channels are apart.
         head, tail = out[:, : self.out_channels], out[:, self.out_channels :]
         scaled = self._scaled()
         if encoded is None:
             tail.copy_(scaled.tail.expand_as(tail))
         else:
             _addcmul(tail, scaled.tail, encoded, scaled.factor)
-        if modulated.after is not None:
-            _addcmul(head, scaled.head[:, None, None], generated, modulated.after)
-            F.leaky_relu_(out, LEAKY_SLOPE)
-        else:
-            _leaky_relu(head, generated)
+        if modulated.after is None and out.device.type == "cuda":
+            torch.ops.aten.leaky_relu.out(generated, LEAKY_SLOPE, out=head)
             F.leaky_relu_(tail, LEAKY_SLOPE)
+            return
+        if modulated.after is None:
+            head.copy_(generated)
+        else:
+            _addcmul(head, scaled.head[:, None, None], generated, modulated.after)
+        F.leaky_relu_(out, LEAKY_SLOPE)
 
 
 def _conv_bias(scaled: _Scaled, modulated: Modulated) -> Tensor | None:
     return None if modulated.after is not None else scaled.head
 
 
-def _takes_strided_out(device: torch.device) -> bool:
-    """Whether operations can write into a part of a larger map; not every backend supports it."""
-    return device.type in ("cpu", "cuda")
-
-
 def _addcmul(out: Tensor, offset: Tensor, x: Tensor, factor: Tensor) -> None:
     """Write offset + x * factor into ``out``, which is part of a larger map."""
-    if _takes_strided_out(out.device):
+    if out.device.type in ("cpu", "cuda"):
         torch.addcmul(offset, x, factor, out=out)
     else:
+        # Not every backend supports a non-contiguous ``out``.
         out.copy_(torch.addcmul(offset, x, factor))
-
-
-def _leaky_relu(out: Tensor, x: Tensor) -> None:
-    """Write the leaky ReLU of x, which is overwritten, into ``out``, which is part of a larger map."""
-    if _takes_strided_out(out.device):
-        torch.ops.aten.leaky_relu.out(x, LEAKY_SLOPE, out=out)
-    else:
-        out.copy_(F.leaky_relu_(x, LEAKY_SLOPE))
 
 
 class ToRGB(Deriving):
@@ -166,19 +182,28 @@ class ToRGB(Deriving):
         if upsample:
             self.upsample = Kernel(gain=4.0)
 
-    def forward(self, x: Tensor, weight: Tensor) -> Tensor:
-        """Map (N, in, H, W) to a picture (N, 3, H, W); weight: (N, 3, in)."""
-        rgb = self.bias.expand(len(x), 3, *x.shape[2:]).contiguous(memory_format=torch.channels_last)
-        self.add(x, weight, rgb)
-        return rgb
-
     def enlarge(self, rgb: Tensor) -> Tensor:
-        """The picture of the level below (N, 3, H, W) at twice the height and width, with this level's bias."""
+        """The picture of the level below (N, 3, H, W) at twice the height and width, to :meth:`add` to."""
         kernel = self.upsample.kernel
         weight = self.derive("filter", (kernel,), lambda: fir.upsample_weight(kernel, 3))
-        return fir.upsample(rgb, weight, self.bias.flatten())
+        return fir.upsample(rgb, weight, None if _adds_slowly(rgb) else self.bias.flatten())
 
     def add(self, x: Tensor, weight: Tensor, rgb: Tensor) -> None:
         """Add the convolution of (N, in, H, W) to ``rgb`` (N, 3, H, W), in place; weight: (N, 3, in)."""
+        if _adds_slowly(rgb):
+            rgb += F.conv2d(x, weight[0, :, :, None, None], self.bias.flatten())
+            return
         pixels, colors = (one.permute(0, 2, 3, 1).view(len(one), -1, one.shape[1]) for one in (x, rgb))
         colors.baddbmm_(pixels, weight.mT)
+
+    def forward(self, x: Tensor, weight: Tensor) -> Tensor:
+        """The picture (N, 3, H, W) of the lowest level's map (N, in, H, W); weight: (N, 3, in)."""
+        rgb = empty_map(x, 3, *x.shape[2:])
+        rgb.copy_((torch.zeros_like(self.bias) if _adds_slowly(x) else self.bias).expand_as(rgb))
+        self.add(x, weight, rgb)
+        return rgb
+
+
+def _adds_slowly(x: Tensor) -> bool:
+    """Whether a bias of the filter, and a product that is added in place, cost more than the passes that they save."""
+    return len(x) == 1 and x.device.type == "cpu"

@@ -13,19 +13,25 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from .layers import EPSILON, LEAKY_GAIN, EqualizedLinear, parameter
+from .layers import EPSILON, LEAKY_GAIN, EqualizedLinear, LaidOut, parameter
 
 KERNEL_SIZE = 3
 
 
-class ModulatedWeight(nn.Module):
-    """Parameters of a convolution whose input channels are scaled by the style: (1, out, in, size, size)."""
+class ModulatedWeight(LaidOut):
+    """Parameters of a convolution whose input channels are scaled by the style: (1, out, in, size, size).
 
-    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, style_dim: int) -> None:
-        super().__init__()
+    transposed: whether the convolution is a transposed one.
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel_size: int, style_dim: int, *, transposed: bool = False
+    ) -> None:
+        super().__init__((0, 2, 3, 4, 1) if transposed else (0, 1, 3, 4, 2))
         self.weight = parameter(1, out_channels, in_channels, kernel_size, kernel_size)
+        self.lay_out()
         self.modulation = EqualizedLinear(style_dim, in_channels)
         self.scale = 1 / math.sqrt(in_channels * kernel_size**2)
 

@@ -25,10 +25,11 @@ def transform_weight(weight: Tensor) -> Tensor:
     """Transform (out, in, 3, 3) to (16, in, out), as :func:`convolve` takes it."""
     transform = torch.tensor(_WEIGHT_TRANSFORM, dtype=weight.dtype, device=weight.device)
     transform = torch.kron(transform, transform)
+    taps = weight.flatten(2)
     out = weight.new_empty((_POINTS**2, weight.shape[1], weight.shape[0]))
     # One by one: as a whole, the intermediate result would be twice as large as the final one.
     for point, row in zip(out, transform, strict=True):
-        point.copy_((weight.flatten(2) @ row).mT)
+        point.copy_((taps @ row).mT)
     return out
 
 
