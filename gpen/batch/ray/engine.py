@@ -22,7 +22,7 @@ from typing import Any
 from ...errors import GpenError, OptionError
 from ...restoration.pipeline import OnProgress
 from ...restoration.upscaler import OnTile
-from ...threads import sleeping_threads
+from ...threads import thread_variables
 from ...weights.checkpoint import inspect
 from ...wording import count, first_line
 from ..config import RunConfig
@@ -189,7 +189,7 @@ def _connected() -> Any:
             logging_level=logging.ERROR,
             log_to_driver=False,
             # Workers may run on other machines, and import PyTorch before any code of ours.
-            runtime_env={"env_vars": sleeping_threads()},
+            runtime_env={"env_vars": thread_variables()},
         )
     except Exception as error:  # from the operating system, gRPC or Ray
         what = f"The Ray cluster at {where} (RAY_ADDRESS) cannot be reached" if where else "Ray cannot be started"

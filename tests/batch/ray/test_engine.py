@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from gpen.batch.ray import engine
+from gpen.threads import thread_variables
 from tests.restoration.upscalers import known_upscaler
 
 pytest.importorskip("ray", reason="needs Ray: make test-ray runs this")
@@ -33,7 +34,7 @@ def cluster():
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(ROOT))  # as if gpen were installed on each machine
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        patch.delenv("OMP_WAIT_POLICY", raising=False)  # of this process: the engine sets it for its workers
+        patch.setenv("OMP_WAIT_POLICY", "passive")
         small = {"object_store_memory": 80 << 20}
         nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False, **small})
         try:
@@ -269,8 +270,9 @@ def test_workers_find_the_same_detector_as_the_command(
     assert "1 photo: 1 restored; 1 face restored." in out
 
 
-def test_threads_of_workers_sleep_while_they_wait(cluster, monkeypatch):
+def test_threads_of_workers_sleep_soon(cluster, monkeypatch):
     monkeypatch.setenv("RAY_ADDRESS", cluster)
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
     monkeypatch.setenv("OPENBLAS_NUM_THREADS", "3")  # as a user may set it
     ray = engine._connected()
     try:
@@ -278,7 +280,7 @@ def test_threads_of_workers_sleep_while_they_wait(cluster, monkeypatch):
     finally:
         ray.shutdown()
     assert found["OPENBLAS_NUM_THREADS"] == "3"
-    assert found["OMP_WAIT_POLICY"] == "passive"
+    assert found["GOMP_SPINCOUNT"] == thread_variables()["GOMP_SPINCOUNT"]
 
 
 def test_more_cpus_than_any_machine_has(on_ray, album, tmp_path):
