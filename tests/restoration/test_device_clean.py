@@ -1,7 +1,7 @@
 """Everything between the photo and the result runs on the network's device: shown on a device that is only pretended.
 
-On it PyTorch knows shapes, dtypes and devices, computes nothing, and raises where devices are mixed or a value is needed
-on the host, which would make the CPU wait for the device.
+On it PyTorch knows shapes, dtypes and devices, computes nothing, and raises where devices are mixed, or where a value
+is needed on the host, which would make the CPU wait for the device.
 """
 
 from __future__ import annotations
