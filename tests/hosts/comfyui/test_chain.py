@@ -162,7 +162,7 @@ def test_numbered_boxes(graph: GraphBuilder, three: Node, parts: Parts, detector
             expected.append([index, number, *((v + 0.5) / s for v, s in zip(face.box, (301, 257) * 2, strict=True))])
             assert is_drawn(drawings[index], round(x0), round((y0 + y1) / 2), YELLOW if number in (1, 2) else GREY)
             # With space for the number above the box, and for the width of the line.
-            untouched[max(0, round(y0) - 20) : round(y1) + 3, max(0, round(x0) - 3) : round(x1) + 3] = False
+            untouched[max(0, round(y0) - 22) : round(y1) + 3, max(0, round(x0) - 3) : round(x1) + 3] = False
         assert np.array_equal(drawings[index][untouched], frame[untouched])
     assert np.array_equal(drawings[1], parts.nobody)
     boxes = finished.outputs[found.id]["gpen_faces"]

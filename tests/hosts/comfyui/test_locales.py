@@ -74,7 +74,8 @@ def test_texts_are_plain(language: str) -> None:
 @pytest.mark.parametrize(("language", "script"), [("zh", r"[\u4e00-\u9fff]"), ("ja", r"[\u3040-\u30ff\u4e00-\u9fff]")])
 def test_nothing_is_left_in_english(language: str, script: str) -> None:
     names = re.compile(
-        r"GPEN(-BFR-512|-Colorization-1024|-Inpainting-1024|-Seg2face-512)?|YuNet|RetinaFace|auto|float32|bfloat16|gpen|ffhq|facexlib|facefusion|Lab|CPU|GPU|R|all"
+        r"GPEN(-BFR-512|-Colorization-1024|-Inpainting-1024|-Seg2face-512)?|YuNet|RetinaFace|auto|float32|float16|"
+        r"bfloat16|NVIDIA|RTX|gpen|ffhq|facexlib|facefusion|Lab|CPU|GPU|R|all"
     )
     names_of_choices = {choice for option in OPTIONS.values() for choice in option.choices}
     for key, text in [*texts(read(language)), *texts(read(language, "main"))]:
