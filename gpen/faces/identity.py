@@ -7,21 +7,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-import cv2
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor, nn
 
+from ..device import exact_float32
 from ..errors import FaceError
-from ..images.picture import FloatImage
-from ..images.tensors import as_array, as_tensor
+from ..images.tensors import as_array, on_cpu
 from ..weights.catalog import find_published
 from ..weights.search import require_file, search_folders
 from .align import similarity
 from .facexlib import facexlib_module, load_weights
+from .folding import fold_batch_norm
 from .resample import warp
+from .workers import shared_workers
 
 SIZE = 112
 """Height and width of the network's input, in pixels."""
+LENGTH = 512
+"""Of an embedding."""
 
 TEMPLATE = np.array(
     [(38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366), (41.5493, 92.3655), (70.7299, 92.2041)]
@@ -35,11 +40,15 @@ _STEPS = 6
 class Recognizer(Protocol):
     """A face recogniser, such as :class:`FaceRecognizer`."""
 
-    def embed(self, crop: FloatImage, landmarks: NDArray[np.float64]) -> NDArray[np.float32]:
-        """The embedding of a face, a vector of length 1.
+    def align(self, crop: Tensor, landmarks: NDArray[np.float64]) -> Tensor:
+        """The face (H, W, 3) as it is looked at; a linear function of the crop.
 
         crop: (S, S, 3), RGB, [0, 1]. landmarks: (5, 2), in its pixels.
         """
+        ...
+
+    def embed(self, faces: Sequence[Tensor]) -> NDArray[np.float32]:
+        """The embedding of each aligned face, a vector of length 1: (N, length)."""
         ...
 
 
@@ -53,25 +62,41 @@ class FaceRecognizer:
     def __init__(self, weights: Path, device: str = "cpu") -> None:
         network: Any = facexlib_module("recognition.arcface_arch").Backbone(50, 0.6, "ir_se")
         load_weights(network, weights, "ArcFace")
-        self._device = device
-        self.network = network.to(device)
+        fold_batch_norm(network)
+        # facexlib's own cannot flatten a map that is channels last.
+        network.output_layer[2] = nn.Flatten()
+        self._device = torch.device(device)
+        self.network = network.to(self._device, memory_format=torch.channels_last)
         """The network, on the device."""
 
-    def embed(self, crop: FloatImage, landmarks: NDArray[np.float64]) -> NDArray[np.float32]:
-        """See :class:`Recognizer`; the embedding has the shape (512,). Raises FaceError if it holds NaN or Inf."""
-        import torch
+    def align(self, crop: Tensor, landmarks: NDArray[np.float64]) -> Tensor:
+        """See :class:`Recognizer`: (112, 112, 3), values may overshoot. Raises FaceError if landmarks coincide."""
+        return warp(crop.to(self._device), similarity(landmarks, TEMPLATE), (SIZE, SIZE))
 
-        face = as_array(warp(as_tensor(crop), similarity(landmarks, TEMPLATE), (SIZE, SIZE)).clamp_(0, 1))
-        pixels = np.ascontiguousarray((2 * face - 1).transpose(2, 0, 1))
-        with torch.inference_mode():
-            vector = self.network(torch.from_numpy(pixels)[None].to(self._device))[0]
-        embedded = np.asarray(vector.float().cpu().numpy(), dtype=np.float32)
+    def embed(self, faces: Sequence[Tensor]) -> NDArray[np.float32]:
+        """See :class:`Recognizer`; embeddings are (N, 512). Raises FaceError if they hold NaN or Inf."""
+        embedded = as_array(self._vectors(torch.stack(list(faces)).clamp(0, 1).permute(0, 3, 1, 2)))
         if not np.isfinite(embedded).all():
             raise FaceError(
                 "The identity of a face cannot be measured: ArcFace returned NaN or Inf. Get its file again, or turn "
                 "the identity guard off."
             )
         return embedded
+
+    def _vectors(self, pictures: Tensor) -> Tensor:
+        """(N, 512) of pictures (N, 3, 112, 112), [0, 1]."""
+        vectors = pictures.new_empty((len(pictures), LENGTH))
+
+        def compute(part: slice) -> None:
+            with exact_float32(self._device):
+                vectors[part] = self.network(2 * pictures[part] - 1)
+
+        if on_cpu(pictures):
+            shared_workers().run(compute, [slice(number, number + 1) for number in range(len(pictures))])
+        else:
+            with torch.inference_mode():
+                compute(slice(None))
+        return vectors
 
 
 @dataclass(frozen=True)
@@ -104,28 +129,20 @@ class IdentityGuard:
         self._limit = limit
         self._blend = blend
 
-    def judge(
-        self, before: FloatImage, after: FloatImage, landmarks: NDArray[np.float64], strength: float
-    ) -> GuardDecision:
+    def judge(self, before: Tensor, after: Tensor, landmarks: NDArray[np.float64], strength: float) -> GuardDecision:
         """Decide how much of a restored face to paste.
 
         before: crop (S, S, 3). after: crop (T, T, 3), to be pasted with ``strength``, 0 to 1. Both RGB, [0, 1].
         landmarks: (5, 2), as fractions of the crop, from edge to edge. Raises what the recogniser raises.
         """
-        size = after.shape[0]
-        if before.shape != after.shape:
-            smaller = size < before.shape[0]
-            how = cv2.INTER_AREA if smaller else cv2.INTER_CUBIC
-            before = np.asarray(cv2.resize(before, (size, size), interpolation=how), dtype=np.float32)
-        points = landmarks * size - 0.5
-        original = self._recognizer.embed(before, points)
+        # Both before they are blended: blending is linear, too, and at this size it costs nothing.
+        original, restored = (self._recognizer.align(crop, landmarks * len(crop) - 0.5) for crop in (before, after))
 
-        def distance(factor: float) -> float:
-            share = np.float32(strength * factor)
-            pasted = self._recognizer.embed(before + share * (after - before), points)
-            return float(1 - original @ pasted)
+        def pasted(factor: float) -> Tensor:
+            return torch.lerp(original, restored, strength * factor)
 
-        whole = distance(1)
+        identity, changed = self._recognizer.embed([original, pasted(1)])
+        whole = float(1 - identity @ changed)
         if whole <= self._limit:
             return GuardDecision(whole, 1.0, self._limit)
         within, beyond = GuardDecision(whole, 0.0, self._limit), 1.0
@@ -133,7 +150,7 @@ class IdentityGuard:
             return within
         for _ in range(_STEPS):
             factor = (within.factor + beyond) / 2
-            moved = distance(factor)
+            moved = float(1 - identity @ self._recognizer.embed([pasted(factor)])[0])
             if moved <= self._limit:
                 within = GuardDecision(moved, factor, self._limit)
             else:

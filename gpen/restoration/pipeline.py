@@ -16,7 +16,7 @@ from ..faces.paste import Canvas
 from ..faces.source import FaceSource, FoundFace
 from ..faces.transforms import compose, scaling
 from ..images.picture import FloatImage, check_picture
-from ..images.tensors import DevicePhoto, as_array
+from ..images.tensors import DevicePhoto
 from ..options import Options, supported
 from ..tasks import Task
 from .inference import CropBatcher
@@ -255,7 +255,7 @@ class _PhotoRun:
             crop = match_colors(crop, before, mask)
         decision = None
         if guard is not None:
-            decision = guard.judge(as_array(before), as_array(crop), placement.landmarks, options.strength)
+            decision = guard.judge(before, crop, placement.landmarks, options.strength)
             mask = mask * decision.factor
         self._canvas.add(crop, to_crop, mask, region_mask, processor.priority(placement))
         return crop, decision

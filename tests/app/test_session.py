@@ -25,7 +25,6 @@ from gpen.app.session import (
 )
 from gpen.errors import FaceError, FilesError, GpenError, PhotoError
 from gpen.images import Picture, read_picture, write_picture
-from gpen.images.picture import FloatImage
 from gpen.options import Options
 from gpen.restoration import components
 from gpen.restoration.result import Restoration
@@ -190,8 +189,11 @@ class SameVector:
     def __init__(self, weights: Path, device: str) -> None:
         pass
 
-    def embed(self, crop: FloatImage, landmarks: Any) -> Any:
-        return np.array([1.0, 0.0], np.float32)
+    def align(self, crop: Any, landmarks: Any) -> Any:
+        return crop
+
+    def embed(self, faces: Any) -> Any:
+        return np.array([[1.0, 0.0]] * len(faces), np.float32)
 
 
 def test_only_listed_models_are_loaded(engine: Engine, session: PhotoSession, weights: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import logging
 from pathlib import Path
@@ -14,13 +15,15 @@ from safetensors.torch import save_file
 from gpen.errors import FaceError, FilesError
 from gpen.faces.align import TEMPLATES
 from gpen.faces.face import Face
-from gpen.faces.identity import TEMPLATE, FaceRecognizer, IdentityGuard, find_recognizer
+from gpen.faces.identity import TEMPLATE, FaceRecognizer, GuardDecision, IdentityGuard, find_recognizer
 from gpen.faces.transforms import apply
+from gpen.images.tensors import as_tensor
 from gpen.options import Options
 from gpen.restoration.api import restore
 from gpen.restoration.components import ComponentLoader, Needs, make_guard
 from gpen.tasks import TASKS
 from gpen.weights.checkpoint import Model
+from tests import pretended
 
 NAME = "recognition_arcface_ir_se50.pth"
 LANDMARKS = TEMPLATES["gpen"] + 0.5 / 256
@@ -32,14 +35,21 @@ class BrightnessRecognizer:
     def __init__(self):
         self.seen = []
 
-    def embed(self, crop, landmarks):
+    def align(self, crop, landmarks):
         self.seen.append((crop.shape, landmarks))
-        angle = float(crop.mean()) * np.pi / 2
-        return np.array([np.cos(angle), np.sin(angle)], np.float32)
+        return crop.mean(dim=(0, 1), keepdim=True)
+
+    def embed(self, faces):
+        angles = np.array([float(face.mean()) for face in faces]) * np.pi / 2
+        return np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
 
 
 def grey(value: float, size: int = 64) -> np.ndarray:
     return np.full((size, size, 3), value, np.float32)
+
+
+def judge(guard: IdentityGuard, before: np.ndarray, after: np.ndarray, strength: float = 1) -> GuardDecision:
+    return guard.judge(as_tensor(before), as_tensor(after), LANDMARKS, strength)
 
 
 def distance_of(one: float, other: float) -> float:
@@ -64,13 +74,13 @@ def arcface(tmp_path_factory) -> Path:
 
 @pytest.mark.parametrize("blend", [True, False])
 def test_a_face_within_the_limit_is_pasted_whole(blend):
-    decision = IdentityGuard(BrightnessRecognizer(), 0.2, blend=blend).judge(grey(0.5), grey(0.7), LANDMARKS, 1)
+    decision = judge(IdentityGuard(BrightnessRecognizer(), 0.2, blend=blend), grey(0.5), grey(0.7))
     assert decision.factor == 1
     assert decision.distance == pytest.approx(distance_of(0.5, 0.7), abs=1e-6)
 
 
 def test_beyond_the_limit_the_original_is_kept():
-    decision = IdentityGuard(BrightnessRecognizer(), 0.04, blend=False).judge(grey(0.5), grey(0.9), LANDMARKS, 1)
+    decision = judge(IdentityGuard(BrightnessRecognizer(), 0.04, blend=False), grey(0.5), grey(0.9))
     assert decision.factor == 0
     assert decision.distance == pytest.approx(distance_of(0.5, 0.9), abs=1e-6)
     assert decision.reason == "it would show another person: the cosine distance is 0.19, more than 0.04"
@@ -78,7 +88,7 @@ def test_beyond_the_limit_the_original_is_kept():
 
 def test_beyond_the_limit_as_much_is_blended_as_stays_within():
     limit = distance_of(0.5, 0.7)
-    decision = IdentityGuard(BrightnessRecognizer(), limit, blend=True).judge(grey(0.5), grey(0.9), LANDMARKS, 1)
+    decision = judge(IdentityGuard(BrightnessRecognizer(), limit, blend=True), grey(0.5), grey(0.9))
     # Half of the face is exactly at the limit: the share comes close to that, and never exceeds it.
     assert 0.5 - 1 / 64 <= decision.factor <= 0.5
     assert decision.distance <= limit
@@ -87,26 +97,27 @@ def test_beyond_the_limit_as_much_is_blended_as_stays_within():
 
 def test_the_original_is_kept_if_no_share_is_within():
     class Stranger(BrightnessRecognizer):
-        def embed(self, crop, landmarks):
-            return super().embed(np.where(crop > 0.5, 1, 0), landmarks)
+        def embed(self, faces):
+            return super().embed([(face > 0.5).float() for face in faces])
 
-    decision = IdentityGuard(Stranger(), 0.1, blend=True).judge(grey(0.5), grey(0.9), LANDMARKS, 1)
+    decision = judge(IdentityGuard(Stranger(), 0.1, blend=True), grey(0.5), grey(0.9))
     assert decision.factor == 0
     assert decision.distance == pytest.approx(1)
 
 
 def test_the_strength_counts():
     guard = IdentityGuard(BrightnessRecognizer(), distance_of(0.5, 0.71), blend=False)
-    assert guard.judge(grey(0.5), grey(0.9), LANDMARKS, 1).factor == 0
-    assert guard.judge(grey(0.5), grey(0.9), LANDMARKS, 0.5).factor == 1
+    assert judge(guard, grey(0.5), grey(0.9)).factor == 0
+    assert judge(guard, grey(0.5), grey(0.9), 0.5).factor == 1
 
 
-def test_before_and_after_are_embedded_at_the_size_of_the_result():
+def test_before_and_after_may_have_different_sizes():
     recognizer = BrightnessRecognizer()
-    IdentityGuard(recognizer, 1, blend=True).judge(grey(0.5, 32), grey(0.6, 64), LANDMARKS, 1)
-    assert [shape for shape, _ in recognizer.seen] == [(64, 64, 3), (64, 64, 3)]
-    for _, landmarks in recognizer.seen:
-        assert np.abs(landmarks - (LANDMARKS * 64 - 0.5)).max() < 1e-9
+    decision = judge(IdentityGuard(recognizer, 1, blend=True), grey(0.5, 32), grey(0.6, 64))
+    assert decision.distance == pytest.approx(distance_of(0.5, 0.6), abs=1e-6)
+    assert [shape for shape, _ in recognizer.seen] == [(32, 32, 3), (64, 64, 3)]
+    for size, (_, landmarks) in zip((32, 64), recognizer.seen, strict=True):
+        assert np.abs(landmarks - (LANDMARKS * size - 0.5)).max() < 1e-9
 
 
 def test_a_guarded_restoration(passthrough_photo):
@@ -167,15 +178,19 @@ def passthrough_photo():
     return photo, faces, Model(network.eval(), "restore", Path("made.pth"))
 
 
+def embedded(recognizer: FaceRecognizer, crop: np.ndarray, points: np.ndarray) -> np.ndarray:
+    return recognizer.embed([recognizer.align(as_tensor(crop), points)])[0]
+
+
 def test_arcface_loads_and_embeds(arcface):
     recognizer = FaceRecognizer(find_recognizer([arcface.parent]))
     rng = np.random.default_rng(0)
     one, other = rng.uniform(0, 1, (2, 128, 128, 3)).astype(np.float32)
     points = LANDMARKS * 128 - 0.5
-    first, second = recognizer.embed(one, points), recognizer.embed(other, points)
+    first, second = embedded(recognizer, one, points), embedded(recognizer, other, points)
     assert first.shape == (512,)
     assert np.linalg.norm(first) == pytest.approx(1, abs=1e-4)
-    assert np.array_equal(first, recognizer.embed(one, points))
+    assert np.array_equal(first, embedded(recognizer, one, points))
     assert 1 - first @ second > 1e-4
 
 
@@ -194,7 +209,7 @@ def test_arcface_sees_the_landmarks_at_its_template(arcface, monkeypatch):
     y, x = np.mgrid[0:size, 0:size] / (size - 1)
     picture = np.stack([x, y, np.full_like(x, 0.25)], axis=2).astype(np.float32)
     points = LANDMARKS * size - 0.5
-    recognizer.embed(picture, points)
+    embedded(recognizer, picture, points)
     (face,) = seen[0]
     assert face.shape == (3, 112, 112)
     assert face[2].mean() == pytest.approx(-0.5, abs=1e-3)
@@ -203,6 +218,41 @@ def test_arcface_sees_the_landmarks_at_its_template(arcface, monkeypatch):
         column, row = (round(v) for v in place)
         found = (face[:2, row, column].numpy() + 1) / 2 * (size - 1)
         assert np.abs(found - point).max() < 6
+
+
+def test_folding_batch_norm_does_not_change_what_arcface_returns(arcface):
+    recognizer = FaceRecognizer(find_recognizer([arcface.parent]))
+    network = importlib.import_module("facexlib.recognition.arcface_arch").Backbone(50, 0.6, "ir_se")
+    network.load_state_dict(torch.load(arcface, weights_only=True))
+    folded = [layer for layer in recognizer.network.modules() if isinstance(layer, torch.nn.BatchNorm2d)]
+    assert len(folded) < sum(isinstance(layer, torch.nn.BatchNorm2d) for layer in network.modules()) / 2
+    picture = torch.rand(1, 3, 112, 112) * 2 - 1
+    with torch.inference_mode():
+        assert (network.eval()(picture) - recognizer.network(picture)).abs().max() < 1e-5
+
+
+def test_the_guard_looks_at_what_would_be_pasted(arcface):
+    """Aligned and then blended, as against blended and then aligned."""
+    recognizer = FaceRecognizer(find_recognizer([arcface.parent]))
+    before, after = np.random.default_rng(0).uniform(0, 1, (2, 256, 256, 3)).astype(np.float32)
+    decision = judge(IdentityGuard(recognizer, 2, blend=False), before, after, 0.5)
+    points = LANDMARKS * 256 - 0.5
+    pasted = embedded(recognizer, (before + after) / 2, points)
+    assert decision.distance == pytest.approx(1 - embedded(recognizer, before, points) @ pasted, abs=1e-5)
+
+
+def test_aligning_and_embedding_stay_on_the_device(monkeypatch):
+    """On a pretended CUDA device; only the embedding itself is needed on the host."""
+    pytest.importorskip("facexlib.recognition.arcface_arch", reason="facexlib does not import here")
+    monkeypatch.setattr("gpen.faces.identity.load_weights", lambda network, *_: network.eval().requires_grad_(False))
+    monkeypatch.setattr("gpen.faces.identity.as_array", lambda vector: np.zeros(0) if vector.is_cuda else None)
+    with pretended.cuda():
+        recognizer = FaceRecognizer(Path("unread.pth"), "cuda")
+        crop = torch.zeros(512, 512, 3, device="cuda")
+        face = recognizer.align(crop, LANDMARKS * 512 - 0.5)
+        assert face.shape == (112, 112, 3)
+        with pretended.stays_on_the_device():
+            assert recognizer.embed([face, face]).size == 0
 
 
 def test_missing_weights_turn_the_guard_off_and_the_log_says_why(tmp_path, caplog):
@@ -296,6 +346,7 @@ def test_only_restoring_is_guarded(name):
     assert Needs.of(TASKS[name], Options(identity_guard=0.3)).guard == (name == "restore")
 
 
-def test_coinciding_landmarks_are_refused():
+def test_coinciding_landmarks_are_refused(arcface):
+    recognizer = FaceRecognizer(find_recognizer([arcface.parent]))
     with pytest.raises(FaceError, match="coincide"):
-        FaceRecognizer.embed(object.__new__(FaceRecognizer), grey(0.5), np.zeros((5, 2)))
+        recognizer.align(as_tensor(grey(0.5)), np.zeros((5, 2)))
