@@ -14,6 +14,7 @@ from gpen.weights.search import (
     default_network,
     download_folder,
     find_file,
+    find_files,
     find_network,
     list_networks,
     require_file,
@@ -117,6 +118,19 @@ def test_find_file_prefers_full_precision_then_safetensors(tmp_path):
     ):
         expected = _file(tmp_path, name)
         assert find_file(network, [tmp_path]) == expected
+
+
+def test_several_files_are_found_in_one_look_at_each_folder(monkeypatch, tmp_path):
+    names = ("yunet", "retinaface_resnet50", "retinaface_mobile0.25")
+    yunet = _file(tmp_path / "a", "face_detection_yunet_2026may.onnx")
+    _file(tmp_path / "b", "face_detection_yunet_2023mar.onnx")
+    resnet = _file(tmp_path / "b", "detection_Resnet50_Final.pth")
+    listed = []
+    scandir = os.scandir
+    monkeypatch.setattr(module.os, "scandir", lambda folder: (listed.append(folder), scandir(folder))[1])
+    found = find_files(map(find_published, names), [tmp_path / "a", tmp_path / "b"])
+    assert found == {"yunet": yunet, "retinaface_resnet50": resnet}
+    assert listed == [tmp_path / "a", tmp_path / "b"]
 
 
 def test_find_file_ignores_folders_and_unfinished_downloads(tmp_path):

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Protocol
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -56,4 +57,4 @@ def calls(pictures: Tensor) -> Iterator[Tensor]:
     """Divide pictures (N, H, W, 3) into as many as one call of a network should take."""
     pixels = pictures.shape[1] * pictures.shape[2]
     most = _PIXELS_ON_CPU if pictures.device.type == "cpu" else _PIXELS_ELSEWHERE
-    yield from pictures.split(max(1, most // pixels))
+    yield from torch.split(pictures, max(1, most // pixels))

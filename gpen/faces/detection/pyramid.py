@@ -114,8 +114,8 @@ def reduced(image: Tensor, factor: int) -> Tensor:
     rows = height if image.device.type != "cpu" else max(1, _BLOCK_ON_CPU // pixels)
     for start in range(0, height, rows):
         block = image[start * down : (start + rows) * down]
-        block = block.unflatten(0, (-1, down)).sum(1) if down > 1 else block
-        block = block.unflatten(1, (-1, across))
+        block = block.reshape(-1, down, *block.shape[1:]).sum(1) if down > 1 else block
+        block = block.reshape(len(block), width, across, 3)
         total = block[:, :, 0]
         for column in range(1, across):
             total = total + block[:, :, column]
@@ -145,7 +145,7 @@ def sampled(image: Tensor, to_image: Sequence[Affine], size: tuple[int, int], be
         padding_mode=beyond,
         align_corners=False,
     )
-    return found[0].permute(1, 2, 0).unflatten(0, (-1, height))
+    return found[0].permute(1, 2, 0).reshape(-1, height, width, 3)
 
 
 def enlarged(pictures: Tensor, factor: int) -> Tensor:

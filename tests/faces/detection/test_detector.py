@@ -143,6 +143,39 @@ def test_faces_of_40_and_of_1600_pixels_in_one_photo(yunet, photos):
     assert min(face.width for face in faces) < 48
 
 
+def test_faces_of_16_to_1000_pixels_in_24_megapixels(yunet, photos):
+    """None from 32 pixels up is missed, and nothing else is found, at whatever position on the pixel grid."""
+    portraits = [load(photos / f"ffhq_{name}.png") for name in ("00000_hq", "00001_hq", "00000_lq", "00001_lq")]
+    canvas = np.full((4000, 6000, 3), 0.45, np.float32)
+    random = np.random.default_rng(0)
+    placed = []
+    x, y, row_height = 20, 20, 0
+    for i, width in enumerate([1000, 700, 500, *np.geomspace(380, 16, 50)]):
+        portrait, side = portraits[i % 4], round(width / 0.47)
+        if x + side > 5980:
+            x, y, row_height = 20, y + row_height + 10, 0
+        x, y = x + random.integers(8), y + random.integers(2)
+        how = cv2.INTER_AREA if side < 1024 else cv2.INTER_CUBIC
+        canvas[y : y + side, x : x + side] = np.clip(cv2.resize(portrait, (side, side), interpolation=how), 0, 1)
+        placed.append((x + side / 2, y + 0.57 * side, width))
+        x, row_height = x + side + 20, max(row_height, side)
+    assert y + row_height < 4000
+    faces = yunet.detect(canvas)
+    found = np.array([(*face.center, face.width) for face in faces])
+    at = np.array(placed)
+    off = np.linalg.norm(found[None, :, :2] - at[:, None, :2], axis=2)
+    nearest = off.argmin(axis=1)
+    hit = (off.min(axis=1) < 0.3 * at[:, 2]) & (np.abs(found[nearest, 2] / at[:, 2] - 1) < 0.5)
+    assert hit[at[:, 2] >= 32].all()
+    assert hit[at[:, 2] < 32].sum() >= 10
+    assert len(faces) == hit.sum()
+
+
+def test_a_tensor_is_the_same_as_an_array(yunet, solvay, yunet_group):
+    faces = yunet.detect(torch.from_numpy(solvay))
+    assert [(f.box, f.score) for f in faces] == [(f.box, f.score) for f in yunet_group]
+
+
 def turned_points(faces: np.ndarray, quarter_turns: int, height: int, width: int) -> np.ndarray:
     """Where np.rot90(photo, quarter_turns) shows what the photo shows at ``faces``."""
     x, y = faces[..., 0], faces[..., 1]
