@@ -28,8 +28,8 @@ while True:
 """
 
 
-def photo(weights: str, size: int, *, own_threads: bool = True) -> Measure:
-    """One photo of 1 megapixel with one face, from decoded to decoded, in float32; the first run is not timed.
+def photo(weights: str, own_threads: bool = True) -> Measure:
+    """One photo of 1 megapixel with one face, from decoded to decoded, in float32.
 
     own_threads: as our commands run it; False: as a program that uses the package as a library does.
     """
