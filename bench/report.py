@@ -45,7 +45,8 @@ def _verdict(row: Row, taken: Taken) -> str:
 
 def line(name: str, entry: dict[str, Any]) -> str:
     """One line for a terminal."""
-    figure = f"{figure_of(entry)} ({range_of(entry)})" if entry["figure"] is not None else ""
+    rounds = f" ({range_of(entry)})" if range_of(entry) else ""
+    figure = f"{figure_of(entry)}{rounds}"
     why = f": {entry['why']}" if entry["why"] else ""
     return f"{name:21} {target_of(entry):>9}  {figure:26} {entry['verdict']}{why}"
 
@@ -111,6 +112,7 @@ def blocks(results: dict[str, Any]) -> dict[str, str]:
     return {
         "sizes": f"{_sizes(rows.get('sizes', {}).get('details', {}))}\n\nMachine: {described}.",
         "targets": _targets(rows),
+        "counts": _counts(rows.get("counts", {}).get("details", {})),
         "gpu": _gpu(rows),
     }
 
@@ -121,6 +123,22 @@ def _targets(rows: dict[str, Any]) -> str:
         if entry["target"] is not None and name not in GPU_ROWS:
             verdict = entry["verdict"] + (f": {entry['why']}" if entry["why"] else "")
             cells = (entry["title"], target_of(entry), figure_of(entry), range_of(entry), verdict, entry["commit"])
+            lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _counts(details: dict[str, Any]) -> str:
+    lines = ["| batch 1 | kernels | GB | GFLOP | roofline | launches from Python |", "|---|---|---|---|---|---|"]
+    for size, dtypes in details.items():
+        for dtype, one in dtypes.items():
+            cells = (
+                f"{size}, {dtype}",
+                f"{one['kernels']}",
+                f"{one['gb']:.2f}",
+                f"{one['gflop']:.0f}",
+                f"{one['roofline_ms']:.2f} ms",
+                f"{one['launches_ms']:.2f} ms",
+            )
             lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 

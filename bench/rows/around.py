@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 
 from .. import machine, photos
+from ..measure import threads
 from ..worker import in_turns
 from .row import MORE_ROUNDS, MOST_ROUNDS, ROUNDS, Files, Rounds, Row, Taken, columns, workers
 
@@ -25,6 +26,17 @@ def around_network(files: Files, size: int, megapixels: int) -> Taken:
     key = f"{megapixels} MP"
     said = [f"{statistics.median(one[key] / one[half] for one in rounds):.2f} of its time in {half}" for half in halves]
     return Taken([one[key] / one["float32"] for one in rounds], why="; ".join(said), details=columns(rounds))
+
+
+def detection(files: Files, subject: str, faces: int) -> Taken:
+    """Finding the faces of a large photo, over a call of the 512 network in float32."""
+    if why := photos.missing():
+        return Taken(why=why)
+    with workers(detection=(f"detection.{subject}", files.weights(512))) as started:
+        taken = in_turns(started, MORE_ROUNDS)["detection"]
+    found = taken[0]["faces"]
+    failed = "" if found == faces else f"finds {found} of {faces} faces"
+    return Taken([one["detection"] / one["network"] for one in taken], failed=failed, details=columns(taken))
 
 
 def whole_photo(files: Files) -> Taken:
@@ -49,7 +61,18 @@ def whole_command(_: Files, suffix: str, *flags: str) -> Taken:
         return Taken(why=why)
     with workers(command=("frames.command", suffix, FRAMES, *flags)) as started:
         taken = in_turns(started, 1)["command"]
-    return Taken([1e3 * one["seconds_per_frame"] for one in taken], details={"rounds": taken})
+    return Taken([1e3 * one["seconds"] for one in taken], details=columns(taken))
+
+
+def busy_core(files: Files, size: int) -> Taken:
+    """A whole photo while another program keeps one core busy, over the same alone."""
+    if why := photos.missing():
+        return Taken(why=why)
+    if threads() < 2:
+        return Taken(why="needs two cores")
+    with workers(photo=("busy.photo", files.weights(size), size)) as started:
+        taken = in_turns(started, MORE_ROUNDS)["photo"]
+    return Taken([one["beside"] / one["alone"] for one in taken], details=columns(taken))
 
 
 ROWS = (
@@ -63,6 +86,20 @@ ROWS = (
         )
         for size in SIZES
         for megapixels in MEGAPIXELS
+    ),
+    Row(
+        "detection-12",
+        "detection in 12 megapixels, one face / network 512, float32",
+        0.25,
+        "×",
+        lambda files: detection(files, "one_face", 1),
+    ),
+    Row(
+        "detection-24",
+        "detection in 24 megapixels, 29 faces / network 512, float32",
+        0.6,
+        "×",
+        lambda files: detection(files, "group", 29),
     ),
     Row(
         "photograph",
@@ -84,5 +121,12 @@ ROWS = (
         60,
         "ms",
         lambda files: whole_command(files, ".jpg"),
+    ),
+    Row(
+        "busy-512",
+        "photo with one face, 512, float32: time with one of the cores kept busy by another program / alone",
+        2.5,
+        "×",
+        lambda files: busy_core(files, 512),
     ),
 )

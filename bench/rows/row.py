@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from gpen.threads import thread_variables
+
 from ..measure import KEEP_FREED_MEMORY
 from ..worker import Worker, in_turns, measured_once
 
@@ -16,6 +18,9 @@ MORE_ROUNDS = 5
 """For rounds that take seconds."""
 MOST_ROUNDS = 15
 """For rounds that take less than a second."""
+
+AS_OUR_COMMANDS = ("geometry", "photos", "detection", "parsing")
+"""Modules whose subjects run with the threads of our commands; others run as in a program that uses the package."""
 
 _Measured = TypeVar("_Measured")
 
@@ -105,9 +110,15 @@ def workers(**subjects: tuple[Any, ...]) -> Iterator[dict[str, Worker]]:
     with contextlib.ExitStack() as stack:
         started = {}
         for name, (subject, *arguments) in subjects.items():
-            environment = KEEP_FREED_MEMORY if subject == "networks.bare" else {}
-            started[name] = stack.enter_context(Worker(subject, *arguments, environment=environment))
+            started[name] = stack.enter_context(Worker(subject, *arguments, environment=_environment(subject)))
         yield started
+
+
+def _environment(subject: str) -> dict[str, str]:
+    """Environment variables for the process of a subject."""
+    if subject == "networks.bare":
+        return KEEP_FREED_MEMORY
+    return thread_variables() if subject.split(".")[0] in AS_OUR_COMMANDS else {}
 
 
 def ratios(taken: Rounds, above: str, below: str, key: str = "seconds") -> list[float]:
