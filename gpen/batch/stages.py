@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from ..atomic import make_folder
 from ..errors import GpenError
 from ..faces.drawing import draw_faces, side_by_side
-from ..faces.source import ChosenFaces, FaceSource
+from ..faces.source import FaceSource
 from ..images import OnSize, Picture, read_picture, write_picture
 from ..images.picture import FloatImage, from_samples
 from ..images.resize import resize
@@ -120,11 +120,8 @@ class PhotoProcessor:
         self._options = options
         self._output = output or OutputOptions()
         self._region = region
-        upscaler, detector = components.upscaler, components.detector
+        upscaler = components.upscaler
         self._factor = options.upscale if upscaler is None else upscaler.factor(options)
-        # Detect while reading if that leaves the network alone: YuNet runs on the CPU, so the network must not.
-        on_gpu = components.model.device.type != "cpu"
-        self._detects_early = on_gpu and detector is not None and detector.name == "yunet"
 
     @property
     def title(self) -> str:
@@ -151,8 +148,6 @@ class PhotoProcessor:
             masks = self._components.damage_masks
             damage = None if masks is None else masks.of(job.photo.name)
             source = self._faces.source(job.photo, picture)
-            if self._detects_early:
-                source = ChosenFaces(source.find(picture.photo, self._region))
             return LoadedPhoto(job, picture, source, watch.seconds, damage)
         except Exception as error:
             return _failed(job, error, watch.seconds)

@@ -9,10 +9,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from torch import Tensor
+
 from ..errors import OptionError, PhotoError
 from ..images.picture import FloatImage
+from ..images.tensors import DevicePhoto
 from .align import TEMPLATES
-from .detection.detector import FaceDetector
+from .detection.detector import FaceDetector, reporting_memory
 from .face import Face
 from .select import FaceChoice, select_faces
 
@@ -37,7 +40,7 @@ class FaceSource(Protocol):
         """Whether the whole photo is one face, aligned for the network."""
         ...
 
-    def find(self, photo: FloatImage, region: FloatImage | None = None) -> list[FoundFace]:
+    def find(self, photo: FloatImage | DevicePhoto, region: FloatImage | None = None) -> list[FoundFace]:
         """The faces of a photo (H, W, 3), RGB, [0, 1], from left to right.
 
         region: (H, W); faces whose centre lies where it is 0.5 or less are skipped. Raises GpenError if the photo
@@ -56,9 +59,9 @@ class DetectedFaces:
         self._choice = replace(choice, min_score=threshold)
         self._threshold = threshold
 
-    def find(self, photo: FloatImage, region: FloatImage | None = None) -> list[FoundFace]:
+    def find(self, photo: FloatImage | DevicePhoto, region: FloatImage | None = None) -> list[FoundFace]:
         """See :class:`FaceSource`."""
-        return _chosen(self._detector.detect(photo, self._threshold), self._choice, photo, region)
+        return _chosen(self._detector.detect(_pixels(photo), self._threshold), self._choice, photo, region)
 
 
 class GivenFaces:
@@ -70,7 +73,7 @@ class GivenFaces:
         self._faces = sorted(faces, key=lambda face: face.center)
         self._choice = choice
 
-    def find(self, photo: FloatImage, region: FloatImage | None = None) -> list[FoundFace]:
+    def find(self, photo: FloatImage | DevicePhoto, region: FloatImage | None = None) -> list[FoundFace]:
         """See :class:`FaceSource`."""
         return _chosen(self._faces, self._choice, photo, region)
 
@@ -83,7 +86,7 @@ class ChosenFaces:
     def __init__(self, faces: Sequence[FoundFace]) -> None:
         self._faces = list(faces)
 
-    def find(self, photo: FloatImage, region: FloatImage | None = None) -> list[FoundFace]:
+    def find(self, photo: FloatImage | DevicePhoto, region: FloatImage | None = None) -> list[FoundFace]:
         """See :class:`FaceSource`. The region has no effect: it was applied when the faces were chosen."""
         return self._faces
 
@@ -99,7 +102,7 @@ class WholePhoto:
     def __init__(self, what: str = "An aligned portrait") -> None:
         self._what = what
 
-    def find(self, photo: FloatImage, region: FloatImage | None = None) -> list[FoundFace]:
+    def find(self, photo: FloatImage | DevicePhoto, region: FloatImage | None = None) -> list[FoundFace]:
         """See :class:`FaceSource`. Raises OptionError for a region, PhotoError if the photo is not a square."""
         if region is not None:
             raise OptionError(f"{self._what} is one face, and all of it is restored: leave the region out.")
@@ -112,7 +115,19 @@ class WholePhoto:
         return [FoundFace(0, face)]
 
 
-def _chosen(faces: Sequence[Face], choice: FaceChoice, photo: FloatImage, region: FloatImage | None) -> list[FoundFace]:
+def _pixels(photo: FloatImage | DevicePhoto) -> FloatImage | Tensor:
+    """The photo where it is needed: crops are going to be taken from the same copy."""
+    if not isinstance(photo, DevicePhoto):
+        return photo
+    if photo.device.type == "cpu":
+        return photo.array
+    with reporting_memory(photo.device, photo.shape[1], photo.shape[0]):
+        return photo.whole()
+
+
+def _chosen(
+    faces: Sequence[Face], choice: FaceChoice, photo: FloatImage | DevicePhoto, region: FloatImage | None
+) -> list[FoundFace]:
     height, width = photo.shape[:2]
     reasons = select_faces(faces, choice, (width, height), region)
     return [FoundFace(number, face, reasons.get(number, "")) for number, face in enumerate(faces)]

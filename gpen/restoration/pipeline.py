@@ -147,7 +147,7 @@ class _PhotoRun:
         self._processor: FaceProcessor = PROCESSORS[task.name](photo, work.inputs)
         if not task.is_aligned(work.source.whole_photo):
             check_parser(options, components.parser)
-        self._found = work.source.find(work.photo, work.inputs.region)
+        self._found = work.source.find(photo, work.inputs.region)
         self._canvas = self._processor.canvas(options)
         width, height = self._canvas.size
         self._to_photo = scaling(photo.shape[1] / width, photo.shape[0] / height)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from ...errors import FaceError, GpenError, OptionError
+from ...device import is_out_of_memory
+from ...errors import FaceError, GpenError, OptionError, OutOfMemoryError
 from ...images.picture import FloatImage
 from ...images.tensors import as_tensor
 from ...weights.catalog import find_published
@@ -64,9 +66,9 @@ class NetworkDetector:
 
         if photo.ndim != 3 or photo.shape[2] != 3 or 0 in photo.shape:
             raise FaceError(f"The photo has the shape {tuple(photo.shape)}; it must be (H, W, 3). Pass an RGB photo.")
-        with torch.inference_mode():
+        height, width = photo.shape[:2]
+        with reporting_memory(self._network.device, width, height), torch.inference_mode():
             on_device = (photo if isinstance(photo, Tensor) else as_tensor(photo)).to(self._network.device)
-            height, width = photo.shape[:2]
             pyramid = Pyramid(on_device, reduction_for(width, height, self._smallest_face))
             rows = find_at_every_angle(self._network, pyramid, threshold, self._turn)
         faces = []
@@ -76,6 +78,20 @@ class NetworkDetector:
             score = min(max(float(row[4]), 0.0), 1.0)
             faces.append(Face((x0, y0, x1, y1), score, row[5:].reshape(5, 2) - 0.5))
         return sorted(faces, key=lambda face: (*face.center, face.width, face.score))
+
+
+@contextlib.contextmanager
+def reporting_memory(device: torch.device | str, width: int, height: int) -> Iterator[None]:
+    """Raise OutOfMemoryError, which says what to do, where a device has too little memory for a photo of this size."""
+    try:
+        yield
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        raise OutOfMemoryError(
+            f"To find faces in a photo of {width} x {height} pixels, more memory is needed than is free on {device}. "
+            "Close other programs that use it, use the CPU, or make the photo smaller."
+        ) from error
 
 
 def make_detector(
