@@ -56,10 +56,10 @@ class Pyramid:
         to_photo: for each, the matrix from coordinates of the square to those of the photo, a similarity. beyond: as
         for :func:`sampled`.
         """
-        out = self._photo.new_empty(len(to_photo), side, side, 3)
         by_factor: dict[int, list[int]] = {}
         for number, matrix in enumerate(to_photo):
             by_factor.setdefault(self._factor(scale_of(matrix)), []).append(number)
+        found = []
         for factor, numbers in by_factor.items():
             if factor < self.reduction:
                 matrices = [_after(self._to_photo, to_photo[number]) for number in numbers]
@@ -67,8 +67,11 @@ class Pyramid:
             else:
                 source = self.level(factor)
                 matrices = [to_photo[number] / factor for number in numbers]
-            out[numbers] = _cleaned(sampled(source, matrices, (side, side), beyond))
-        return out
+            found.append(_clean_(sampled(source, matrices, (side, side), beyond)))
+        if len(found) == 1:
+            return found[0]
+        order = np.argsort([number for numbers in by_factor.values() for number in numbers])
+        return torch.cat(found).index_select(0, torch.from_numpy(order).to(self._photo.device))
 
     def rotated(self, degrees: int) -> tuple[Pyramid, Affine]:
         """The photo rotated to the left, uncropped, and the matrix from its coordinates to those of this one.
@@ -119,7 +122,7 @@ def reduced(image: Tensor, factor: int) -> Tensor:
         total = block[:, :, 0]
         for column in range(1, across):
             total = total + block[:, :, column]
-        out[start : start + rows] = _cleaned(total / (down * across))
+        out[start : start + rows] = _clean_(total / (down * across))
     return out
 
 
@@ -138,7 +141,9 @@ def sampled(image: Tensor, to_image: Sequence[Affine], size: tuple[int, int], be
     x = torch.arange(width, device=device, dtype=torch.float32) + 0.5
     y = torch.arange(height, device=device, dtype=torch.float32) + 0.5
     along_x, along_y = affine[:, :, 0] * x, affine[:, :, 1] * y + affine[:, :, 2]
-    grid = torch.stack([along_x[:, i, None, :] + along_y[:, i, :, None] for i in (0, 1)], dim=3)
+    grid = image.new_empty(len(matrices), height, width, 2)
+    for i in (0, 1):
+        torch.add(along_x[:, i, None, :], along_y[:, i, :, None], out=grid[..., i])
     found = F.grid_sample(
         image.permute(2, 0, 1)[None],
         grid.reshape(1, -1, width, 2),  # one tall picture, so that the image is not repeated
@@ -161,8 +166,8 @@ def scale_of(matrix: Affine) -> float:
     return float(np.sqrt(abs(np.linalg.det(matrix[:, :2]))))
 
 
-def _cleaned(pixels: Tensor) -> Tensor:
-    return pixels.nan_to_num(0.0, 1.0, 0.0).clamp_(0, 1)
+def _clean_(pixels: Tensor) -> Tensor:
+    return pixels.nan_to_num_(0.0, 1.0, 0.0).clamp_(0, 1)
 
 
 def _identity() -> Affine:

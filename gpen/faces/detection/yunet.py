@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from torch import Tensor
 from ...device import without_autocast
 from .network import Detections, calls
 from .yunet_network import HEAD_CHANNELS, STRIDES
+from .yunet_runtime import in_onnx_runtime
 from .yunet_weights import load_yunet
 
 _NMS_THRESHOLD = 0.3
@@ -39,6 +41,8 @@ class YuNet:
         """The network, on the device. It takes RGB, [0, 1]."""
         self.device = device
         """Where it computes, as PyTorch names it."""
+        runtime = in_onnx_runtime(network) if torch.device(device).type == "cpu" else None
+        self._maps: Callable[[Tensor], list[Tensor]] = runtime or self.network
 
     def find(self, pictures: Tensor, threshold: float) -> list[Detections]:
         """See :class:`gpen.faces.detection.network.DetectorNetwork`."""
@@ -48,9 +52,9 @@ class YuNet:
         batch = pictures.permute(0, 3, 1, 2)
         height, width = batch.shape[2:]
         down, right = -height % _GRID, -width % _GRID
-        batch = F.pad(batch, (0, right, 0, down)).contiguous(memory_format=torch.channels_last)
+        batch = F.pad(batch, (0, right, 0, down)) if down or right else batch
         with torch.inference_mode(), without_autocast(batch.device):
-            maps = self.network(batch)
+            maps = self._maps(batch)
             cells = torch.cat([m.permute(0, 2, 3, 1).reshape(len(m), -1, HEAD_CHANNELS) for m in maps], dim=1)
             rows = _decoded(cells, height + down, width + right).cpu()
         return [_without_overlaps(found, threshold) for found in rows.numpy().astype(np.float64)]

@@ -7,7 +7,6 @@ folded into the convolutions and the four outputs of a level computed as one.
 
 from __future__ import annotations
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 STRIDES = (8, 16, 32)
@@ -51,20 +50,21 @@ class YuNetNetwork(nn.Module):
         self.backbone = nn.ModuleList(Separable(*channels) for channels in _BACKBONE)
         self.laterals = nn.ModuleList(Separable(_WIDTH, _WIDTH) for _ in STRIDES)
         self.heads = nn.ModuleList(Separable(_WIDTH, HEAD_CHANNELS) for _ in STRIDES)
+        self.relu, self.halve, self.upsample = nn.ReLU(inplace=True), nn.MaxPool2d(2), nn.Upsample(scale_factor=2.0)
         self.requires_grad_(False).eval()
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """See the class."""
-        x = F.relu_(self.stem(x))
+        x = self.relu(self.stem(x))
         kept = []
         for number, unit in enumerate(self.backbone):
             if number in _HALVED_BEFORE:
-                x = F.max_pool2d(x, 2)
-            x = F.relu_(unit(x))
+                x = self.halve(x)
+            x = self.relu(unit(x))
             if number in NECK_UNITS:
                 kept.append(x)
         levels: list[Tensor] = []
         for own, lateral in zip(reversed(kept), reversed(self.laterals), strict=True):
-            x = own if not levels else own + F.interpolate(levels[-1], scale_factor=2.0)
-            levels.append(F.relu_(lateral(x)))
+            x = own if not levels else own + self.upsample(levels[-1])
+            levels.append(self.relu(lateral(x)))
         return [head(level) for head, level in zip(self.heads, reversed(levels), strict=True)]

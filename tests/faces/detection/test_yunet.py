@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
+import sys
 from pathlib import Path
+from types import ModuleType
+from unittest import mock
 
 import cv2
 import numpy as np
@@ -20,9 +24,21 @@ FIXED = "face_detection_yunet_2023mar.onnx"
 DYNAMIC = "face_detection_yunet_2026may.onnx"
 
 
-@pytest.fixture(scope="module")
-def yunet(detector_weights: Path) -> YuNet:
-    return YuNet(detector_weights / FIXED)
+@pytest.fixture(scope="module", params=["pytorch", "onnxruntime"])
+def yunet(request: pytest.FixtureRequest, detector_weights: Path) -> YuNet:
+    if request.param == "onnxruntime":
+        pytest.importorskip("onnxruntime")
+        network = YuNet(detector_weights / FIXED)
+        assert network._maps is not network.network
+        return network
+    return in_pytorch(detector_weights / FIXED)
+
+
+def in_pytorch(weights: Path) -> YuNet:
+    with mock.patch("gpen.faces.detection.yunet.in_onnx_runtime", return_value=None):
+        network = YuNet(weights)
+    assert network._maps is network.network
+    return network
 
 
 def picture(path: Path) -> np.ndarray:
@@ -77,6 +93,25 @@ def test_each_picture_of_a_batch_is_found_as_alone(yunet, photos):
         assert np.allclose(rows, alone, atol=1e-3)
 
 
+@pytest.mark.parametrize("size", [(32, 64), (160, 96)])
+def test_onnx_runtime_computes_the_network_itself(detector_weights, size):
+    pytest.importorskip("onnxruntime")
+    network = YuNet(detector_weights / FIXED)
+    batch = torch.rand(3, 3, *size, generator=torch.manual_seed(0))
+    for ours, theirs in zip(network.network(batch), network._maps(batch), strict=True):
+        assert theirs.shape == ours.shape
+        assert (theirs - ours).abs().max() < 1e-4
+
+
+@pytest.mark.parametrize("installed", [None, ModuleType("onnxruntime")])
+def test_without_a_working_onnx_runtime_pytorch_is_used(monkeypatch, caplog, detector_weights, installed):
+    monkeypatch.setitem(sys.modules, "onnxruntime", installed)
+    with caplog.at_level(logging.INFO):
+        network = YuNet(detector_weights / FIXED)
+    assert network._maps is network.network
+    assert "YuNet runs in PyTorch, not in ONNX Runtime (" in caplog.text
+
+
 def test_nothing_waits_for_the_device_before_the_one_transfer():
     """On a pretended device, mixing it with the CPU raises, and so does asking for a value."""
     _grid.cache_clear()
@@ -113,9 +148,9 @@ def dynamic(detector_weights: Path, tmp_path_factory: pytest.TempPathFactory) ->
     return path
 
 
-def test_the_file_for_pictures_of_any_size(yunet, dynamic, photos):
+def test_the_file_for_pictures_of_any_size(detector_weights, dynamic, photos):
     views = as_photos(picture(photos / "Solvay_conference_1927.png"))
-    (found,), (expected,) = YuNet(dynamic).find(views, 0.7), yunet.find(views, 0.7)
+    (found,), (expected,) = YuNet(dynamic).find(views, 0.7), YuNet(detector_weights / FIXED).find(views, 0.7)
     assert len(found) == 29
     assert np.array_equal(found, expected)
     assert find_detector("auto", [dynamic.parent]) == ("yunet", dynamic)
@@ -213,7 +248,7 @@ def test_a_changed_file_is_refused_with_the_reason(detector_weights, tmp_path, c
         YuNet(changed(detector_weights, tmp_path, change))
 
 
-def test_attributes_that_crash_other_programs_do_not_matter(yunet, detector_weights, tmp_path, photos):
+def test_attributes_that_crash_other_programs_do_not_matter(detector_weights, tmp_path, photos):
     """The graph is not run: its strides are those of the network, whatever the file says."""
 
     def zero_strides(model, onnx) -> None:
@@ -223,7 +258,7 @@ def test_attributes_that_crash_other_programs_do_not_matter(yunet, detector_weig
 
     views = as_photos(picture(photos / "Solvay_conference_1927.png"))
     found = YuNet(changed(detector_weights, tmp_path, zero_strides)).find(views, 0.7)
-    assert np.array_equal(found[0], yunet.find(views, 0.7)[0])
+    assert np.array_equal(found[0], YuNet(detector_weights / FIXED).find(views, 0.7)[0])
 
 
 def test_any_damage_is_either_harmless_or_refused(detector_weights, tmp_path):
