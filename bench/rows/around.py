@@ -70,7 +70,7 @@ def busy_core(files: Files, size: int) -> Taken:
         return Taken(why=why)
     if threads() < 2:
         return Taken(why="needs two cores")
-    with workers(photo=("busy.photo", files.weights(size), size)) as started:
+    with workers(photo=("busy.photo", files.weights(size))) as started:
         taken = in_turns(started, MORE_ROUNDS)["photo"]
     return Taken([one["beside"] / one["alone"] for one in taken], details=columns(taken))
 
