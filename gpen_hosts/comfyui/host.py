@@ -151,9 +151,12 @@ class ManagedModel:
             self.patcher.size = 0
             self._counted_in = dtype
         needed = memory_estimate(self.model.spec, dtype)
-        management.load_models_gpu([self.patcher], memory_required=needed, force_full_load=True)
-        # With --novram ComfyUI leaves the weights where they are, for layers that fetch their own.
-        self.model.network.to(self.patcher.load_device)
+        # ComfyUI runs nodes in inference mode. Weights that are moved in it do not count their changes any more, so
+        # nothing that is computed from them could be cached.
+        with torch.inference_mode(False):
+            management.load_models_gpu([self.patcher], memory_required=needed, force_full_load=True)
+            # With --novram ComfyUI leaves the weights where they are, for layers that fetch their own.
+            self.model.network.to(self.patcher.load_device)
 
 
 def dtype_for(precision: str, device: torch.device) -> torch.dtype:

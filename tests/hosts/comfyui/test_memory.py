@@ -343,3 +343,19 @@ def test_detector_parser_and_recogniser_are_read_once(in_comfyui: Run, helpers: 
     assert kept == [True, True]
     assert limit == []
     assert changed == ["parsing_parsenet.pth"]
+
+
+def test_moved_weights_still_count_their_changes(in_comfyui: Run) -> None:
+    """Tensors of inference mode do not, and then the network would compute what it caches again in every call."""
+    code = """
+        on_a_gpu("NORMAL_VRAM")
+        model = managed()
+        seen = []
+        for _ in range(2):
+            load(model)
+            seen.append([devices(model), any(tensor.is_inference() for tensor in model.model.network.parameters())])
+            with torch.inference_mode():
+                management.unload_all_models()
+        print(json.dumps(seen))
+    """
+    assert in_comfyui(code) == [[["meta"], False]] * 2
