@@ -93,10 +93,10 @@ def find_at_every_size(network: DetectorNetwork, photo: Pyramid, threshold: floa
 
 def _on_level(network: DetectorNetwork, photo: Pyramid, factor: int, threshold: float) -> _Seen:
     level = photo.level(factor)
-    corners, pictures = tiles(level)
+    parts = tiles(level)
     found, widths = [none_found()], [np.zeros(0)]
-    for corner, rows in zip(corners, network.find(pictures, threshold), strict=True):
-        rows = rows[is_whole(rows, corner, (pictures.shape[2], pictures.shape[1]), level)]
+    for (corner, tile), rows in zip(parts.items(), network.find(list(parts.values()), threshold), strict=True):
+        rows = rows[is_whole(rows, corner, (tile.shape[1], tile.shape[0]), level)]
         if max(level.shape[:2]) > SMALLEST_LEVEL:
             rows = rows[np.maximum(rows[:, 2] - rows[:, 0], rows[:, 3] - rows[:, 1]) <= LARGEST_FACE]
         widths.append(rows[:, 2] - rows[:, 0])
@@ -134,7 +134,7 @@ def _in_detail(network: DetectorNetwork, photo: Pyramid, small: Detections, deta
         return _Seen(none_found(), np.zeros(0))
     pictures = photo.parts([np.column_stack([np.eye(2), corner]) for corner in corners], side, "zeros")
     found, widths = [], []
-    for corner, rows in zip(corners, network.find(enlarged(pictures, detail), threshold), strict=True):
+    for corner, rows in zip(corners, network.find(list(enlarged(pictures, detail)), threshold), strict=True):
         whole = np.all((rows[:, 0:2] >= 2) & (rows[:, 2:4] <= LOOK - 2), axis=1)
         widths.append((rows[:, 2] - rows[:, 0])[whole])
         found.append(moved(rows[whole], 1 / detail, corner))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -40,10 +40,11 @@ class DetectorNetwork(Protocol):
         """The score from which a face that is too small to be certain of is worth a closer look."""
         ...
 
-    def find(self, pictures: Tensor, threshold: float) -> list[Detections]:
+    def find(self, pictures: Sequence[Tensor], threshold: float) -> list[Detections]:
         """The faces in pictures that score at least ``threshold``, at the pictures' own scale.
 
-        pictures: (N, H, W, 3), float32, RGB, [0, 1], on the network's device. Returns one array for each.
+        pictures: (H, W, 3) each, of one size, float32, RGB, [0, 1], on the network's device. Returns one array for
+        each.
         """
         ...
 
@@ -53,8 +54,11 @@ def none_found() -> Detections:
     return np.zeros((0, COLUMNS))
 
 
-def calls(pictures: Tensor) -> Iterator[Tensor]:
-    """Divide pictures (N, H, W, 3) into as many as one call of a network should take."""
-    pixels = pictures.shape[1] * pictures.shape[2]
-    most = _PIXELS_ON_CPU if pictures.device.type == "cpu" else _PIXELS_ELSEWHERE
-    yield from torch.split(pictures, max(1, most // pixels))
+def calls(pictures: Sequence[Tensor]) -> Iterator[Tensor]:
+    """Divide pictures (H, W, 3) of one size into batches (N, 3, H, W), as large as one call of a network should be."""
+    height, width = pictures[0].shape[:2]
+    most = _PIXELS_ON_CPU if pictures[0].device.type == "cpu" else _PIXELS_ELSEWHERE
+    count = max(1, most // (height * width))
+    for start in range(0, len(pictures), count):
+        batch = [picture.permute(2, 0, 1) for picture in pictures[start : start + count]]
+        yield batch[0][None] if len(batch) == 1 else torch.stack(batch)

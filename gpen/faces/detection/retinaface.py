@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -48,15 +49,15 @@ class RetinaFace:
         self.network = network.to(device)
         """The network, on the device."""
 
-    def find(self, pictures: Tensor, threshold: float) -> list[Detections]:
+    def find(self, pictures: Sequence[Tensor], threshold: float) -> list[Detections]:
         """See :class:`gpen.faces.detection.network.DetectorNetwork`."""
-        return [rows for part in calls(pictures) for rows in self._find(part, threshold)]
+        return [rows for batch in calls(pictures) for rows in self._find(batch, threshold)]
 
-    def _find(self, pictures: Tensor, threshold: float) -> list[Detections]:
+    def _find(self, batch: Tensor, threshold: float) -> list[Detections]:
         from torchvision.ops import nms
 
-        height, width = pictures.shape[1:3]
-        batch = pictures.permute(0, 3, 1, 2).flip(1) * 255
+        height, width = batch.shape[2:]
+        batch = batch.flip(1) * 255
         batch = batch - torch.tensor(_MEAN_BGR, device=batch.device).view(1, 3, 1, 1)
         with torch.inference_mode(), without_autocast(batch.device):
             boxes, scores, landmarks = (part.float() for part in self.network(batch))

@@ -133,7 +133,7 @@ def _check_rotated(network: DetectorNetwork, photo: Pyramid, rows: Detections, t
     if not len(rows):
         return []
     squares = [_square_around(row, tilt) for row in rows for tilt in _REQUIRED_GAIN]
-    found = network.find(photo.parts(squares, _CHECK_SIDE, "border"), _CHECK_THRESHOLD)
+    found = network.find(list(photo.parts(squares, _CHECK_SIDE, "border")), _CHECK_THRESHOLD)
     views = len(_REQUIRED_GAIN)
     return [
         _best_view(row, zip(squares[i : i + views], found[i : i + views], strict=True), threshold)

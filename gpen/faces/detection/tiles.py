@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -26,11 +25,13 @@ def spans(length: int) -> list[tuple[int, int]]:
     return [(i * (length - size) // (count - 1), size) for i in range(count)]
 
 
-def tiles(level: Tensor) -> tuple[list[tuple[int, int]], Tensor]:
-    """Left upper corners (x, y) of the tiles of a level (H, W, 3), and the tiles (N, h, w, 3)."""
-    places = [(x, y, wide, tall) for y, tall in spans(level.shape[0]) for x, wide in spans(level.shape[1])]
-    parts = [level[y : y + tall, x : x + wide] for x, y, wide, tall in places]
-    return [(x, y) for x, y, _, _ in places], torch.stack(parts)
+def tiles(level: Tensor) -> dict[tuple[int, int], Tensor]:
+    """Views (h, w, 3) of a level (H, W, 3), by their left upper corners (x, y)."""
+    return {
+        (x, y): level[y : y + tall, x : x + wide]
+        for y, tall in spans(level.shape[0])
+        for x, wide in spans(level.shape[1])
+    }
 
 
 def is_whole(rows: Detections, corner: tuple[int, int], size: tuple[int, int], level: Tensor) -> NDArray[np.bool_]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -44,12 +44,11 @@ class YuNet:
         runtime = in_onnx_runtime(network) if torch.device(device).type == "cpu" else None
         self._maps: Callable[[Tensor], list[Tensor]] = runtime or self.network
 
-    def find(self, pictures: Tensor, threshold: float) -> list[Detections]:
+    def find(self, pictures: Sequence[Tensor], threshold: float) -> list[Detections]:
         """See :class:`gpen.faces.detection.network.DetectorNetwork`."""
-        return [rows for part in calls(pictures) for rows in self._find(part, threshold)]
+        return [rows for batch in calls(pictures) for rows in self._find(batch, threshold)]
 
-    def _find(self, pictures: Tensor, threshold: float) -> list[Detections]:
-        batch = pictures.permute(0, 3, 1, 2)
+    def _find(self, batch: Tensor, threshold: float) -> list[Detections]:
         height, width = batch.shape[2:]
         down, right = -height % _GRID, -width % _GRID
         batch = F.pad(batch, (0, right, 0, down)) if down or right else batch

@@ -274,15 +274,15 @@ def test_colours_and_values_are_passed_as_they_are():
         suspicion = 0.3
 
         def find(self, pictures, threshold):
-            seen.append(pictures)
+            seen.extend(pictures)
             return [np.zeros((0, 15)) for _ in pictures]
 
     photo = np.empty((300, 300, 3), np.float32)
     photo[:] = (1.5, 0.5, 10.4 / 255)
     NetworkDetector(Network(), turn=False).detect(photo)
     assert seen[0].dtype == torch.float32
-    assert seen[0].shape == (1, 300, 300, 3)
-    assert np.allclose(seen[0][0, 0, 0], (1.0, 0.5, 10.4 / 255))
+    assert seen[0].shape == (300, 300, 3)
+    assert np.allclose(seen[0][0, 0], (1.0, 0.5, 10.4 / 255))
 
 
 @pytest.mark.parametrize("shape", [(10, 10), (10, 10, 4), (0, 10, 3)])

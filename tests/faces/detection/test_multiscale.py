@@ -34,9 +34,9 @@ class Drawn:
         self.range = (smallest, largest)
         self.certain = certain
 
-    def find(self, pictures: torch.Tensor, threshold: float) -> list[np.ndarray]:
-        self.sizes.append(tuple(pictures.shape[:3]))
-        found = [self._find(picture) for picture in pictures.numpy()]
+    def find(self, pictures: list[torch.Tensor], threshold: float) -> list[np.ndarray]:
+        self.sizes.append((len(pictures), *pictures[0].shape[:2]))
+        found = [self._find(picture.numpy()) for picture in pictures]
         return [rows[rows[:, 4] >= threshold] for rows in found]
 
     def _find(self, picture: np.ndarray) -> np.ndarray:
@@ -226,8 +226,8 @@ class Given:
     def __init__(self, found: np.ndarray, side: int) -> None:
         self.found, self.side = found, side
 
-    def find(self, pictures: torch.Tensor, threshold: float) -> list[np.ndarray]:
-        here = self.found if pictures.shape[1] == self.side else self.found[:0]
+    def find(self, pictures: list[torch.Tensor], threshold: float) -> list[np.ndarray]:
+        here = self.found if pictures[0].shape[0] == self.side else self.found[:0]
         return [here.copy() for _ in pictures]
 
 
