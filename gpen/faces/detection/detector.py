@@ -44,14 +44,12 @@ class NetworkDetector:
     """Makes a network find faces of all sizes, and at any angle.
 
     turn: whether to find lying and upside-down faces too. Without it, a video's frames without faces are searched once
-    instead of four times. smallest_face: the width of the smallest faces worth finding, in pixels of the photo; 0 to
-    let it follow the photo's size (see :func:`gpen.faces.detection.multiscale.reduction_for`).
+    instead of four times.
     """
 
-    def __init__(self, network: DetectorNetwork, turn: bool = True, smallest_face: int = 0) -> None:
+    def __init__(self, network: DetectorNetwork, turn: bool = True) -> None:
         self._network = network
         self._turn = turn
-        self._smallest_face = smallest_face
 
     @property
     def name(self) -> str:
@@ -69,7 +67,7 @@ class NetworkDetector:
         height, width = photo.shape[:2]
         with reporting_memory(self._network.device, width, height), torch.inference_mode():
             on_device = (photo if isinstance(photo, Tensor) else as_tensor(photo)).to(self._network.device)
-            pyramid = Pyramid(on_device, reduction_for(width, height, self._smallest_face))
+            pyramid = Pyramid(on_device, reduction_for(width, height))
             rows = find_at_every_angle(self._network, pyramid, threshold, self._turn)
         faces = []
         for row in rows:

@@ -17,11 +17,10 @@ from .network import Detections, DetectorNetwork, none_found
 from .pyramid import Pyramid, enlarged
 from .tiles import is_whole, tiles
 
-SMALLEST_SEEN = 12
-"""The width of the smallest faces that a network notices, in pixels: YuNet gives those of 11 to 14 pixels of the shared
-photos scores of 0.5 to 0.9, those of 8 pixels none."""
 LONGEST_SIDE = 3072
-"""The longer side of the finest level that is looked at as a whole, in pixels, where no smallest face is asked for."""
+"""The longer side of the finest level that is looked at as a whole, in pixels. YuNet notices faces from about 12 pixels
+on: those of 11 to 14 pixels in the shared photos score 0.5 to 0.9, those of 8 pixels nothing. So in a photo of 24
+megapixels, which is halved, faces from about 24 pixels on are found."""
 LEVEL_STEP = 4
 """The scale factor between one level of the pyramid and the next. Faces of 40 to 160 pixels give the best scores and
 boxes, so every face appears at such a size on some level."""
@@ -47,15 +46,12 @@ MOST_LOOKS = 256
 """How many such squares there are at most, those with the best scores first."""
 
 
-def reduction_for(width: int, height: int, smallest_face: int = 0) -> int:
+def reduction_for(width: int, height: int) -> int:
     """The factor by which a photo is reduced before all of it is looked at.
 
-    smallest_face: the width of the smallest faces worth finding, in pixels of the photo. 0: SMALLEST_SEEN in photos up
-    to LONGEST_SIDE, in larger ones as many times wider as the photo is larger.
+    So the smallest faces worth finding are about 12 times that many pixels wide.
     """
-    if smallest_face:
-        return max(1, smallest_face // SMALLEST_SEEN)
-    return max(1, -(-max(width, height) // LONGEST_SIDE))
+    return -(-max(width, height) // LONGEST_SIDE)
 
 
 @dataclass(frozen=True)

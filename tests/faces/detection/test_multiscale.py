@@ -11,7 +11,7 @@ import torch
 
 from gpen.faces.detection import tiles
 from gpen.faces.detection.detector import NetworkDetector
-from gpen.faces.detection.multiscale import LONGEST_SIDE, SMALLEST_SEEN, find_at_every_size, reduction_for
+from gpen.faces.detection.multiscale import LONGEST_SIDE, find_at_every_size, reduction_for
 from gpen.faces.detection.network import COLUMNS
 from gpen.faces.detection.pyramid import Pyramid
 
@@ -149,14 +149,6 @@ def test_the_smallest_face_follows_the_size_of_the_photo():
     assert reduction_for(1000, LONGEST_SIDE + 1) == 2
     assert reduction_for(6000, 4000) == 2  # so that faces of 32 pixels have 16
     assert reduction_for(12000, 9000) == 4
-
-
-@pytest.mark.parametrize(("asked", "finest"), [(1, 4000), (SMALLEST_SEEN * 2, 2000), (SMALLEST_SEEN * 8 + 1, 500)])
-def test_a_given_smallest_face_decides_how_fine_the_look_is(asked, finest):
-    finder = Drawn()
-    detect(blank(3000, 4000), finder, smallest_face=asked, turn=False)
-    looks = sum(count * height * width for count, height, width in finder.sizes)
-    assert finest * finest * 0.75 <= looks < 1.6 * finest * finest * 0.75
 
 
 def test_no_call_sees_more_than_a_tile_and_no_photo_is_looked_at_much_more_than_once():
