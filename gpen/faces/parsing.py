@@ -21,6 +21,7 @@ from .facexlib import facexlib_module, load_weights
 from .folding import fold_batch_norm
 from .parsenet import TiledParseNet, parsenet_scores
 from .resample import area_weights
+from .workers import in_one_thread
 
 SIZE = 512
 """Height and width of the networks' input, in pixels."""
@@ -77,11 +78,23 @@ class FaceParser:
             raise FaceError(
                 f"The crop to parse has the shape {tuple(crop.shape)}; it must be (S, S, 3). Pass an RGB crop."
             )
+        pictures = torch.empty((1, SIZE, SIZE, 3), device=self._device).permute(0, 3, 1, 2)
+        mask = torch.empty((SIZE, SIZE), device=self._device)
+        in_one_thread(self._device, lambda: pictures.copy_(self._normalized(crop.to(self._device))))
         with torch.inference_mode(), exact_float32(self._device):
-            pixels = _resized(crop.to(self._device)).clamp(0, 1)
-            scores = self.network(((pixels - self._mean) / self._deviation).permute(2, 0, 1)[None])[0]
-            face = scores.index_select(0, self._face).amax(dim=0)
-            return (face > scores.index_select(0, self._not_face).amax(dim=0)).float()
+            scores = self.network(pictures)
+        in_one_thread(self._device, lambda: mask.copy_(self._shows_face(scores[0])))
+        return mask
+
+    def _normalized(self, crop: Tensor) -> Tensor:
+        """(3, 512, 512)."""
+        normal: Tensor = (_resized(crop).clamp(0, 1) - self._mean) / self._deviation
+        return normal.permute(2, 0, 1)
+
+    def _shows_face(self, scores: Tensor) -> Tensor:
+        """(512, 512), for scores (19, 512, 512)."""
+        face, others = (scores.index_select(0, labels).amax(dim=0) for labels in (self._face, self._not_face))
+        return face > others
 
 
 def _load(name: str, weights: Path, device: torch.device) -> Callable[[Tensor], Tensor]:

@@ -31,7 +31,7 @@ class Workers:
             # What the workers have set is also what threads to come start with.
             torch.set_num_threads(count)
 
-    def run(self, work: Callable[[_Item], None], items: Iterable[_Item]) -> None:
+    def run(self, work: Callable[[_Item], object], items: Iterable[_Item]) -> None:
         """Call ``work`` with each item, in inference mode, and wait until all is done. Raises what it raises."""
 
         def inference(item: _Item) -> None:
@@ -46,6 +46,18 @@ class Workers:
 def shared_workers() -> Workers:
     """The workers of this process, made at the first use."""
     return Workers()
+
+
+def in_one_thread(device: torch.device, work: Callable[[], object]) -> None:
+    """Call ``work`` in inference mode: on the CPU in one of the shared workers, else in this thread.
+
+    For many small operations. Must not be called by a worker.
+    """
+    if device.type == "cpu":
+        shared_workers().run(lambda _: work(), [None])
+        return
+    with torch.inference_mode():
+        work()
 
 
 def _use_one_cpu(together: threading.Barrier) -> None:

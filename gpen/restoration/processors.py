@@ -22,7 +22,7 @@ from ..faces.paste import Canvas, CropCanvas, PostBlend, RegionMask
 from ..faces.transforms import apply, corners, invert
 from ..images.picture import BT601_LUMA, FloatImage
 from ..images.resize import enlarge
-from ..images.tensors import DevicePhoto, as_array, as_tensor
+from ..images.tensors import DevicePhoto, as_tensor
 from ..options import Options
 
 _PREFERENCE = 8
@@ -87,8 +87,8 @@ class FaceProcessor:
 
     def mask(self, crop: Tensor, placement: Placement, options: Options, parser: Parser | None) -> Tensor:
         """Where the crop that the network returned counts, as :func:`~gpen.faces.mask.face_mask`."""
-        parsed = as_array(parser.parse(crop)) if options.mask == "parsed" and parser is not None else None
-        return as_tensor(face_mask(options.mask, placement.landmarks, options.feather, parsed)).to(crop.device)
+        parsed = parser.parse(crop) if options.mask == "parsed" and parser is not None else None
+        return face_mask(options.mask, placement.landmarks, options.feather, crop.device, parsed)
 
     def region_mask(self, face: Face, options: Options) -> RegionMask | None:
         """Where the face may change the photo; None: everywhere."""
@@ -172,7 +172,7 @@ class Inpainting(FaceProcessor):
 
     def mask(self, crop: Tensor, placement: Placement, options: Options, parser: Parser | None) -> Tensor:
         """Nearly the whole crop: damage is filled in wherever the network sees it."""
-        return as_tensor(face_mask("box", placement.landmarks, options.feather)).to(crop.device)
+        return face_mask("box", placement.landmarks, options.feather, crop.device)
 
     def region_mask(self, face: Face, options: Options) -> RegionMask:
         """1 where the photo is damaged, falling to 0 around it."""
