@@ -34,6 +34,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
+from gpen.network.fusion import using_fused
 from gpen.network.gpen import GPEN
 
 from .measure import PUBLISHED_SIZES, published_spec
@@ -133,7 +134,7 @@ def _operation(func: Any, name: str, args: Any, kwargs: Any, out: Any) -> Operat
         changed = argument.alias_info is not None and argument.alias_info.is_write
         if changed:
             written |= {id(tensor): tensor for tensor in given}
-        if not (changed and (argument.is_out or name in _OVERWRITES)):
+        if not (changed and (argument.is_out or argument.name == "out" or name in _OVERWRITES)):
             read |= {id(tensor): tensor for tensor in given}
     touched = read | written
     formula = flop_registry.get(getattr(torch.ops.aten, name.removeprefix("aten::").rstrip("_"), None))
@@ -221,14 +222,16 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--half-peak", type=float, default=400, help="TFLOP/s in 16 bits (default: %(default)s)")
     parser.add_argument("--float32-peak", type=float, default=60, help="TFLOP/s in float32 (default: %(default)s)")
     parser.add_argument("--launch", type=float, default=4, help="µs for each kernel (default: %(default)s)")
+    parser.add_argument("--fused", action="store_true", help="with the optional fused kernels; needs Triton")
     parser.add_argument("--operations", type=int, metavar="SIZE", help="list the operations of one network in float16")
     given = parser.parse_args(arguments)
-    if given.operations:
-        print(*_by_name(network_count(given.operations, torch.float16, given.batch)), sep="\n")
-        return
     limits = Limits(given.bandwidth * 1e12, given.half_peak * 1e12, given.float32_peak * 1e12, given.launch * 1e-6)
-    for line in _table(given.batch, limits):
-        print(line)
+    with using_fused(given.fused):
+        if given.operations:
+            lines = _by_name(network_count(given.operations, torch.float16, given.batch))
+        else:
+            lines = _table(given.batch, limits)
+        print(*lines, sep="\n")
 
 
 if __name__ == "__main__":

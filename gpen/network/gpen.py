@@ -22,10 +22,11 @@ from torch import Tensor, nn
 
 from .cuda_graph import Call, CudaGraph, RepeatedCalls, can_record
 from .derived import Deriving, weights_state
+from .fusion import Encoded, kernels_for
 from .layers import ActivatedLinear, EncoderDown, EncoderInput, LaidOut, PixelNorm, Rows, empty_map, parameter
 from .memory import largest_map_bytes, memory_estimate, strip_bytes_on
 from .spec import BOTTOM_SIZE, Spec
-from .styled import StyledConv, ToRGB
+from .styled import AddToRGB, StyledConv, ToRGB
 from .styles import Modulated, derive_style_weights, modulate
 
 MAPPING_LR_MULTIPLIER = 0.01
@@ -82,7 +83,8 @@ class _Generator(Deriving):
         for i, for_rgb in enumerate(for_rgbs[1:]):
             level = encoded.pop() if encoded else None
             weights = _LevelWeights(for_convs[2 * i + 1], for_convs[2 * i + 2], for_rgb)
-            x, rgb = self._level(i, x, rgb, weights, level, strip_bytes)
+            above, rgb = self._level(i, x, rgb, weights, level, strip_bytes)
+            x = x if above is None else above
         return cast("Tensor", rgb)
 
     def _modulate(self, style: Tensor) -> tuple[list[Modulated], list[Tensor]]:
@@ -98,15 +100,14 @@ class _Generator(Deriving):
 
     def _level(
         self, i: int, below: Tensor, rgb: Tensor, weights: _LevelWeights, encoded: Rows | None, strip_bytes: int
-    ) -> tuple[Tensor, Tensor]:
-        """The map and picture of twice the height and width; of the last level's map only one strip."""
+    ) -> tuple[Tensor | None, Tensor]:
+        """The map and picture of twice the height and width; no map of the last level."""
         first, second = cast("tuple[StyledConv, StyledConv]", (self.convs[2 * i], self.convs[2 * i + 1]))
         to_rgb = cast("ToRGB", self.to_rgbs[i])
-        is_last = i == len(self.to_rgbs) - 1
         size, channels = 2 * below.shape[2], 2 * first.out_channels
         step = rows_at_once(len(below) * channels * size * below.element_size(), size, strip_bytes)
         rgb = to_rgb.enlarge(rgb)
-        out = empty_map(below, channels, step if is_last else size, size)
+        out = None if i == len(self.to_rgbs) - 1 else empty_map(below, channels, size, size)
         # The first convolution's output for a strip, with one more row above and below for the second convolution.
         window = empty_map(below, channels, step + 2, size)
         # There are zeros above the first strip; and below it, if it is the only one.
@@ -121,13 +122,14 @@ class _Generator(Deriving):
             first.upsample(below, weights.first, _rows(encoded, start, stop), fresh, start)
             if top and bottom == size:
                 window[:, :, bottom - top + 1] = 0
-            strip = out[:, :, : bottom - top] if is_last else out[:, :, top:bottom]
-            second.convolve(window[:, :, : bottom - top + 2], weights.second, _rows(encoded, top, bottom), strip)
-            to_rgb.add(strip, weights.to_rgb, rgb[:, :, top:bottom])
+            strip = None if out is None else out[:, :, top:bottom]
+            target = AddToRGB(to_rgb, weights.to_rgb, rgb[:, :, top:bottom])
+            x = window[:, :, : bottom - top + 2]
+            second.convolve_to_rgb(x, weights.second, _rows(encoded, top, bottom), target, strip)
         return out, rgb
 
 
-def _rows(encoded: Rows | None, start: int, stop: int) -> Tensor | None:
+def _rows(encoded: Rows | None, start: int, stop: int) -> Encoded | None:
     return None if encoded is None else encoded(start, stop)
 
 
@@ -174,14 +176,14 @@ class GPEN(nn.Module):
             # One picture keeps all cores busy: a batch would take more memory and as much time.
             return torch.cat([self.forward_together(picture[None]) for picture in x])
         if x.device.type == "cuda":
-            self._lay_out()
+            self.lay_out()
             return self.repeated_calls.run(self.forward_together, x, self._state(), self._record)
         return self.forward_together(x)
 
     @torch.no_grad()
     def forward_together(self, x: Tensor) -> Tensor:
         """The same as :meth:`forward`, but always computes a batch as a batch and never records."""
-        self._lay_out()
+        self.lay_out()
         strip_bytes = self._strip_bytes_on(x.device)
         # Channels-last is the fastest layout for the large levels, on CPUs and on CUDA.
         picture = x.contiguous(memory_format=torch.channels_last)
@@ -203,12 +205,16 @@ class GPEN(nn.Module):
 
     def _largest(self, picture: Tensor, strip_bytes: int) -> Rows:
         """The encoder's largest map of a channels-last picture."""
+        if kernels_for(picture) is not None:
+            layer = cast("EncoderInput", self.ecd0[0])
+            return lambda start, stop: layer.of_picture(picture[:, :, start:stop])
         if largest_map_bytes(self.spec, picture.dtype, len(picture)) <= strip_bytes:
             return _rows_of(self.ecd0(picture))
         # Strips are recomputed when needed: in caches, that is faster than writing and reading the map.
         return lambda start, stop: cast("Tensor", self.ecd0(picture[:, :, start:stop]))
 
-    def _lay_out(self) -> None:
+    def lay_out(self) -> None:
+        """Bring the weights into the memory layout that convolutions read. Every call does, before anything else."""
         for module in self.modules():
             if isinstance(module, LaidOut):
                 module.lay_out()

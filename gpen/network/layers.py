@@ -18,12 +18,13 @@ from torch import Tensor, nn
 
 from . import fir
 from .derived import Deriving
+from .fusion import Encoded, FromPicture
 
 LEAKY_SLOPE = 0.2
 LEAKY_GAIN = math.sqrt(2)
 EPSILON = 1e-8
 
-Rows = Callable[[int, int], Tensor]
+Rows = Callable[[int, int], Encoded]
 """Returns the rows from ``start`` up to, but not including, ``stop`` of a feature map (N, C, H, W)."""
 
 
@@ -142,6 +143,10 @@ class EncoderInput(Deriving, nn.Sequential):
         weight, bias = self.derive("scaled", tuple(self.parameters()), self._scaled)
         return F.leaky_relu_(F.conv2d(x, weight, bias), LEAKY_SLOPE)
 
+    def of_picture(self, pixels: Tensor) -> FromPicture:
+        """The same, to be computed by fused kernels where it is needed."""
+        return FromPicture(pixels, *self.derive("scaled", tuple(self.parameters()), self._scaled))
+
     def _scaled(self) -> tuple[Tensor, Tensor]:
         conv, activate = cast("tuple[_EqualizedConv, Bias]", tuple(self))
         return conv.weight * (conv.scale * LEAKY_GAIN), activate.bias * LEAKY_GAIN
@@ -171,7 +176,12 @@ class EncoderDown(Deriving, nn.Sequential):
         def rows(start: int, stop: int) -> Tensor:
             wanted = (2 * start, 2 * stop + 1)
             first, last = fir.rows_to_blur(*wanted, size, self.BLUR_PADDING)
-            x = fir.blur(above(first, last), filters, self.BLUR_PADDING, first=first, height=size, rows=wanted)
+            x = above(first, last)
+            if isinstance(x, FromPicture):
+                row = wanted[0] - self.BLUR_PADDING - first
+                x = x.filtered(filters, self.BLUR_PADDING, row=row, height=wanted[1] - wanted[0])
+            else:
+                x = fir.blur(x, filters, self.BLUR_PADDING, first=first, height=size, rows=wanted)
             return F.leaky_relu_(F.conv2d(x, conv.weight, bias, stride=2), LEAKY_SLOPE)
 
         half = size // 2

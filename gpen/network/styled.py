@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from . import fir, winograd
 from .derived import Deriving
+from .fusion import Encoded, kernels_for
 from .layers import LEAKY_GAIN, LEAKY_SLOPE, Bias, Kernel, empty_map, parameter
 from .styles import KERNEL_SIZE, Modulated, ModulatedWeight
 
@@ -41,8 +42,11 @@ class _ModulatedConv(ModulatedWeight, Deriving):
                 return winograd.convolve(x, self._transformed())
         return F.conv2d(x, modulated.weight, bias, padding=(0, 1))
 
-    def upsample(self, x: Tensor, modulated: Modulated, bias: Tensor | None, start: int, stop: int) -> Tensor:
-        """Rows ``start`` to ``stop`` of (N, out, 2 H, 2 W), from (N, in, H, W) by convolution and filter."""
+    def spread(self, x: Tensor, modulated: Modulated, start: int, stop: int) -> tuple[Tensor, int]:
+        """What the filter needs of (N, in, H, W), by transposed convolution, for rows ``start`` to ``stop``.
+
+        Also returns which row of the (N, out, 2 H + 1, 2 W + 1) its first one is.
+        """
         height = x.shape[2]
         spread = 2 * height + 1
         begin, end = fir.rows_to_blur(start, stop, spread, self.BLUR_PADDING)
@@ -55,9 +59,12 @@ class _ModulatedConv(ModulatedWeight, Deriving):
             x = _transposed_by_product(x, modulated.weight)
         else:
             x = F.conv_transpose2d(x, modulated.weight.transpose(0, 1), stride=2)
+        return x, 2 * first
+
+    def filters(self) -> Tensor:
+        """The weight of the filter, for :func:`fir.blur`."""
         kernel = self.blur.kernel
-        weight = self.derive("filter", (kernel,), lambda: fir.blur_weight(kernel, self.out_channels))
-        return fir.blur(x, weight, self.BLUR_PADDING, bias, first=2 * first, height=spread, rows=(start, stop))
+        return self.derive("filter", (kernel,), lambda: fir.blur_weight(kernel, self.out_channels))
 
     def _transformed(self) -> Tensor:
         return self.derive("winograd", (self.weight,), lambda: winograd.transform_weight(self.weight[0]))
@@ -99,6 +106,26 @@ class _Scaled(NamedTuple):
     """(1,), of the encoder's map."""
 
 
+class AddToRGB(NamedTuple):
+    """A picture to which the convolution of a map is added."""
+
+    layer: ToRGB
+    weight: Tensor
+    """(N, 3, in)."""
+    rgb: Tensor
+    """(N, 3, H, W)."""
+
+    def add(self, x: Tensor) -> None:
+        """Add the convolution of (N, in, H, W)."""
+        self.layer.add(x, self.weight, self.rgb)
+
+    def add_halves(self, head: Tensor, tail: Tensor) -> None:
+        """Add the convolution of the concatenation of (N, in / 2, H, W) and (N, in / 2, H, W)."""
+        for_head, for_tail = torch.split(self.weight, head.shape[1], dim=2)
+        self.layer.add(head, for_head, self.rgb)
+        self.layer.add(tail, for_tail, self.rgb, with_bias=False)
+
+
 class StyledConv(Deriving):
     """Modulated convolution, concatenated with the encoder's map; bias and leaky ReLU on both.
 
@@ -119,16 +146,46 @@ class StyledConv(Deriving):
         """Channels of the convolution's result; the encoder's map has as many."""
         return self.conv.out_channels
 
-    def convolve(self, x: Tensor, modulated: Modulated, encoded: Tensor | None, out: Tensor) -> None:
+    def convolve(self, x: Tensor, modulated: Modulated, encoded: Encoded | None, out: Tensor) -> None:
         """Write the result for (N, in, H + 2, W) into ``out`` (N, 2 out, H, W); encoded: (N, out, H, W) or None."""
-        scaled = self._scaled()
-        self._write(out, self.conv.convolve(x, modulated, _conv_bias(scaled, modulated)), modulated, encoded)
+        scaled, fused = self._scaled(), kernels_for(x)
+        if fused is None:
+            generated = self.conv.convolve(x, modulated, _conv_bias(scaled, modulated))
+            self._write(out, generated, modulated, cast("Tensor | None", encoded))
+        else:
+            fused.finish(self.conv.convolve(x, modulated, None), scaled, encoded, modulated.after, out)
 
-    def upsample(self, x: Tensor, modulated: Modulated, encoded: Tensor | None, out: Tensor, start: int) -> None:
+    def convolve_to_rgb(
+        self, x: Tensor, modulated: Modulated, encoded: Encoded | None, to_rgb: AddToRGB, out: Tensor | None
+    ) -> None:
+        """The same as :meth:`convolve`, and add the result's convolution to a picture; out: None if it is the last."""
+        scaled, fused = self._scaled(), kernels_for(x)
+        if fused is not None:
+            generated = self.conv.convolve(x, modulated, None)
+            target = (to_rgb.rgb, to_rgb.weight)
+            fused.finish(generated, scaled, encoded, modulated.after, out, to_rgb=target)
+        elif out is not None:
+            self.convolve(x, modulated, encoded, out)
+            to_rgb.add(out)
+        else:
+            head = self.conv.convolve(x, modulated, _conv_bias(scaled, modulated))
+            if modulated.after is not None:
+                head = torch.addcmul(scaled.head[:, None, None], head, modulated.after)
+            # Concatenated they would be copied, only to be added up.
+            to_rgb.add_halves(F.leaky_relu_(head, LEAKY_SLOPE), self._tail(head, cast("Tensor | None", encoded)))
+
+    def upsample(self, x: Tensor, modulated: Modulated, encoded: Encoded | None, out: Tensor, start: int) -> None:
         """Write rows of the result for (N, in, H, W), from ``start``, into ``out`` (N, 2 out, rows, 2 W)."""
-        bias = _conv_bias(self._scaled(), modulated)
-        generated = self.conv.upsample(x, modulated, bias, start, start + out.shape[2])
-        self._write(out, generated, modulated, encoded)
+        scaled, fused, padding = self._scaled(), kernels_for(x), self.conv.BLUR_PADDING
+        stop, spread = start + out.shape[2], 2 * x.shape[2] + 1
+        filters = self.conv.filters()
+        x, first = self.conv.spread(x, modulated, start, stop)
+        if fused is None:
+            bias = _conv_bias(scaled, modulated)
+            generated = fir.blur(x, filters, padding, bias, first=first, height=spread, rows=(start, stop))
+            self._write(out, generated, modulated, cast("Tensor | None", encoded))
+        else:
+            fused.finish(x, scaled, encoded, modulated.after, out, filtered=(filters, start - padding - first))
 
     def _scaled(self) -> _Scaled:
         bias, weight = self.activate.bias, self.noise.weight
@@ -138,6 +195,13 @@ class StyledConv(Deriving):
             return _Scaled(head, tail[:, None, None], weight * (LEAKY_GAIN * self._encoder_gain))
 
         return self.derive("scaled", (bias, weight), compute)
+
+    def _tail(self, like: Tensor, encoded: Tensor | None) -> Tensor:
+        """The encoder's half of the result (N, out, H, W), alone."""
+        scaled = self._scaled()
+        if encoded is None:
+            return F.leaky_relu_(empty_map(like, *like.shape[1:]).copy_(scaled.tail.expand_as(like)), LEAKY_SLOPE)
+        return F.leaky_relu_(torch.addcmul(scaled.tail, encoded, scaled.factor), LEAKY_SLOPE)
 
     def _write(self, out: Tensor, generated: Tensor, modulated: Modulated, encoded: Tensor | None) -> None:
         # Both halves are written into one buffer, which saves the concatenation. On a CPU the activation is faster for
@@ -188,10 +252,10 @@ class ToRGB(Deriving):
         weight = self.derive("filter", (kernel,), lambda: fir.upsample_weight(kernel, 3))
         return fir.upsample(rgb, weight, None if _adds_slowly(rgb) else self.bias.flatten())
 
-    def add(self, x: Tensor, weight: Tensor, rgb: Tensor) -> None:
+    def add(self, x: Tensor, weight: Tensor, rgb: Tensor, *, with_bias: bool = True) -> None:
         """Add the convolution of (N, in, H, W) to ``rgb`` (N, 3, H, W), in place; weight: (N, 3, in)."""
         if _adds_slowly(rgb):
-            rgb += F.conv2d(x, weight[0, :, :, None, None], self.bias.flatten())
+            rgb += F.conv2d(x, weight[0, :, :, None, None], self.bias.flatten() if with_bias else None)
             return
         pixels, colors = (one.permute(0, 2, 3, 1).view(len(one), -1, one.shape[1]) for one in (x, rgb))
         colors.baddbmm_(pixels, weight.mT)
@@ -206,4 +270,4 @@ class ToRGB(Deriving):
 
 def _adds_slowly(x: Tensor) -> bool:
     """Whether a bias of the filter, and a product that is added in place, cost more than the passes that they save."""
-    return len(x) == 1 and x.device.type == "cpu"
+    return len(x) == 1 and x.device.type == "cpu" and kernels_for(x) is None

@@ -1,0 +1,37 @@
+"""Whether the fused kernels agree with the plain operations, on a network small enough to be asked at any time."""
+
+from __future__ import annotations
+
+import torch
+
+from .fusion import using_fused
+from .gpen import GPEN
+from .spec import Spec
+
+SMALL = Spec(16, 32, 2, 1 / 4)
+"""With an encoder's map at some levels only, and more channels than a program computes at a time."""
+BOUNDS = {torch.float32: 1e-4, torch.float16: 2e-2, torch.bfloat16: 1e-1}
+"""Of the largest difference, relative to the largest value. The fused kernels round less often."""
+
+
+def small_network(device: torch.device, dtype: torch.dtype) -> GPEN:
+    """The network with random weights."""
+    network = GPEN(SMALL)
+    generator = torch.Generator().manual_seed(0)
+    for name, tensor in network.state_dict().items():
+        if not name.endswith(".kernel"):
+            tensor.copy_(torch.randn(tensor.shape, generator=generator))
+    return network.requires_grad_(False).eval().to(device, dtype)
+
+
+def difference(device: torch.device, dtype: torch.dtype, batch: int = 1) -> tuple[float, float]:
+    """The largest difference, relative to the largest value, and what it should not exceed."""
+    network = small_network(device, dtype)
+    generator = torch.Generator().manual_seed(1)
+    x = (2 * torch.rand((batch, 3, SMALL.in_size, SMALL.in_size), generator=generator) - 1).to(device, dtype)
+    results = []
+    for fused in (False, True):
+        with using_fused(fused):
+            results.append(network.forward_together(x).float())
+    plain, other = results
+    return float((plain - other).abs().max() / plain.abs().max()), BOUNDS[dtype]

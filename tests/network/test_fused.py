@@ -1,0 +1,131 @@
+"""The fused kernels: in Triton's interpreter, compiled for a GPU that is not here, and when they are not used."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from bench.kernels import network_count
+from gpen.network import agreement, fusion
+from gpen.network.fusion import SWITCH, kernels_for, using_fused
+
+ROOT = Path(__file__).resolve().parents[2]
+needs_triton = pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="Triton is not installed here")
+
+# Of one face in float16: kernels and MB.
+LIMITS = {256: (123, 186), 512: (135, 1183), 1024: (150, 2196), 2048: (165, 4295)}
+
+INTERPRET = """
+import json, torch
+from gpen.network import fused
+from gpen.network.agreement import difference, small_network
+from gpen.network.fusion import using_fused
+
+fused.ELEMENTS = 1 << 15  # the interpreter takes as long for a large block as for a small one
+cpu = torch.device("cpu")
+found = {f"{dtype} {batch}": difference(cpu, dtype, batch)
+         for dtype, batch in ((torch.float32, 1), (torch.float32, 2), (torch.float16, 1))}
+# In strips of 2 rows, and in strips whose height does not divide the map's.
+network, x = small_network(cpu, torch.float32), torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+whole = network.forward_together(x)
+with using_fused(True):
+    for strip_bytes in (1, 2 * 128 * 32 * 4 * 10):
+        network.strip_bytes = strip_bytes
+        error = (network.forward_together(x) - whole).abs().max() / whole.abs().max()
+        found[f"strips of {strip_bytes}"] = float(error), 1e-5
+print(json.dumps(found))
+"""
+
+
+@needs_triton
+def test_in_the_interpreter_they_agree_with_the_plain_operations() -> None:
+    environment = os.environ | {"TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", INTERPRET], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+    )
+    found = json.loads(done.stdout)
+    assert len(found) == 5
+    for name, (error, bound) in found.items():
+        # Half precisions round at other places; none means that the fused kernels did not run.
+        assert 0 < error <= bound, name
+
+
+@needs_triton
+@pytest.mark.parametrize("size", LIMITS)
+def test_kernels_and_bytes(size: int) -> None:
+    kernels, megabytes = LIMITS[size]
+    with using_fused(True):
+        counted = network_count(size, torch.float16)
+    assert counted.kernels <= kernels
+    assert counted.bytes <= megabytes * 1e6
+
+
+@pytest.fixture
+def decided():
+    fusion._work.cache_clear()
+    yield
+    fusion._work.cache_clear()
+
+
+def on_cuda(dtype: torch.dtype = torch.float16) -> torch.Tensor:
+    """A tensor of which only device and dtype are asked."""
+
+    class Tensor:
+        device = torch.device("cuda")
+
+    Tensor.dtype = dtype
+    return Tensor()  # type: ignore[return-value]
+
+
+@pytest.mark.usefixtures("decided")
+def test_they_are_off_unless_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(agreement, "difference", lambda device, dtype: (0.0, 1.0))
+    monkeypatch.delenv(SWITCH, raising=False)
+    assert kernels_for(on_cuda()) is None
+    monkeypatch.setenv(SWITCH, "1")
+    assert kernels_for(torch.empty(1)) is None
+    if importlib.util.find_spec("triton"):
+        assert kernels_for(on_cuda()) is not None
+
+
+@pytest.mark.usefixtures("decided")
+@pytest.mark.parametrize("found", [0.5, float("nan")])
+def test_they_are_not_used_where_they_differ(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, found: float
+) -> None:
+    monkeypatch.setenv(SWITCH, "1")
+    monkeypatch.setattr(agreement, "difference", lambda device, dtype: (found, 0.1))
+    with caplog.at_level(logging.WARNING):
+        assert [kernels_for(on_cuda()) for _ in range(3)] == [None] * 3
+    assert len(caplog.records) == 1
+    assert "differ" in caplog.text
+
+
+@pytest.mark.usefixtures("decided")
+def test_they_are_not_used_where_they_do_not_compile(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def failing(device: torch.device, dtype: torch.dtype) -> tuple[float, float]:
+        raise RuntimeError("no C compiler found\nmore")
+
+    monkeypatch.setenv(SWITCH, "1")
+    monkeypatch.setattr(agreement, "difference", failing)
+    assert kernels_for(on_cuda()) is None
+    assert "no C compiler found" in caplog.text
+
+
+@pytest.mark.cuda
+@needs_triton
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("batch", [1, 2])
+def test_on_a_gpu_they_agree_with_the_plain_operations(dtype: torch.dtype, batch: int) -> None:
+    error, bound = agreement.difference(torch.device("cuda"), dtype, batch)
+    assert 0 < error <= bound
