@@ -49,7 +49,7 @@ class OneFace:
     def add(self, crop: Tensor, mask: Tensor) -> Canvas:
         """A canvas with the crop, still on the device."""
         canvas = self._processor.canvas(self._options)
-        canvas.add(crop, self.placement.matrix, mask)
+        canvas.add(crop, self.placement.matrix, mask, area=self._processor.mask_area(self.placement, self._options))
         return canvas
 
     def blend(self, canvas: Canvas) -> tuple[FloatImage, FloatImage]:

@@ -33,6 +33,9 @@ MARGIN = 26 / 512
 SMALLEST_FEATHER = 0.01
 """As a fraction of the face's height; smaller values are raised to it."""
 
+Area = tuple[slice, slice]
+"""Rows and columns of a mask."""
+
 
 def face_mask(
     shape: str,
@@ -54,6 +57,14 @@ def face_mask(
     mask = torch.zeros((SIZE, SIZE), device=device)
     in_one_thread(device, lambda: _fill(mask, shape, landmarks, feather, parsed))
     return mask
+
+
+def mask_area(shape: str, landmarks: NDArray[np.float64]) -> Area:
+    """The rows and columns of a mask outside of which it is 0, known without looking at it; arguments as above."""
+    if shape == "ellipse":
+        return _Ellipse(landmarks).area
+    first = math.floor(MARGIN * SIZE) + 1 if shape == "box" else 1
+    return slice(first, SIZE - first), slice(first, SIZE - first)
 
 
 def _fill(mask: Tensor, shape: str, landmarks: NDArray[np.float64], feather: float, parsed: Tensor | None) -> None:
@@ -82,12 +93,16 @@ class _Ellipse:
         self._semi_x, self._semi_y = SEMI_AXES[0] * max(self.unit, between_eyes), SEMI_AXES[1] * self.unit
         self._down_x, self._down_y = ((mouth - eyes) / self.unit).tolist()
         self._center_x, self._center_y = (eyes + CENTER * (mouth - eyes)).tolist()
+        self.area: Area = (
+            _within(self._center_y, math.hypot(self._semi_x * self._down_x, self._semi_y * self._down_y)),
+            _within(self._center_x, math.hypot(self._semi_x * self._down_y, self._semi_y * self._down_x)),
+        )
+        """The rows and columns that it reaches."""
 
     def draw(self, mask: Tensor, width: float) -> None:
         """Into a mask of zeros: 0 at the ellipse, rising to 1 over ``width`` pixels inward."""
         semi_x, semi_y = self._semi_x, self._semi_y
-        columns = _within(self._center_x, math.hypot(semi_x * self._down_y, semi_y * self._down_x))
-        rows = _within(self._center_y, math.hypot(semi_x * self._down_x, semi_y * self._down_y))
+        rows, columns = self.area
         steps = torch.arange(SIZE, dtype=torch.float32, device=mask.device)
         x, y = steps[columns] - self._center_x, (steps[rows] - self._center_y)[:, None]
         across = (x * (self._down_y / semi_x) - y * (self._down_x / semi_x)).square_()

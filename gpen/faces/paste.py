@@ -15,6 +15,7 @@ from ..images import tensors
 from ..images.picture import FloatImage
 from ..images.tensors import DevicePhoto, as_array, as_tensor
 from .mask import SIZE as MASK_SIZE
+from .mask import Area
 from .resample import warp, warp_mask
 from .transforms import Matrix, apply, compose, invert, scaling, translation
 
@@ -104,15 +105,17 @@ class Canvas:
         mask: Tensor | None,
         region_mask: RegionMask | None = None,
         priority: Tensor | None = None,
+        area: Area | None = None,
     ) -> None:
         """Paste a crop (S, S, 3) where ``mask`` (MASK_SIZE, MASK_SIZE) is above 0; None for the whole photo.
 
         matrix: 2 x 3, maps pixels of the canvas to pixels of the crop. region_mask: multiplied into the mask.
-        priority: of the mask's size, above 0; multiplied into the face's weight where faces overlap.
+        priority: of the mask's size, above 0; multiplied into the face's weight where faces overlap. area: rows and
+        columns of the mask outside of which it is known to be 0.
         """
         to_canvas = invert(matrix)
         mask_to_crop = scaling(crop.shape[0] / MASK_SIZE)
-        rectangle = self._rectangle(compose(to_canvas, mask_to_crop), mask)
+        rectangle = self._rectangle(compose(to_canvas, mask_to_crop), mask, area)
         if rectangle is None:
             return
         rows, columns = rectangle
@@ -155,11 +158,11 @@ class Canvas:
             blended = torch.where(each > 0, self._post_blend(blended, original), original)
         return blended, over
 
-    def _rectangle(self, matrix: Matrix, mask: Tensor | None) -> tuple[slice, slice] | None:
+    def _rectangle(self, matrix: Matrix, mask: Tensor | None, area: Area | None) -> tuple[slice, slice] | None:
         """The rows and columns of the canvas that ``mask`` covers, or None if it misses the canvas."""
         if mask is None:
             return slice(0, self._photo.shape[0]), slice(0, self._photo.shape[1])
-        covered = _covered(mask)
+        covered = _covered(mask, area)
         if covered is None:
             return None
         x, y = apply(matrix, covered).T
@@ -169,18 +172,21 @@ class Canvas:
         return (rows, columns) if rows.start < rows.stop and columns.start < columns.stop else None
 
 
-def _covered(mask: Tensor) -> NDArray[np.float64] | None:
+def _covered(mask: Tensor, area: Area | None) -> NDArray[np.float64] | None:
     """The corners (4, 2) of a rectangle of the mask beyond which it is 0; None if it is 0 everywhere.
 
-    On a device it is all of the mask: looking at it would wait for the device.
+    On a device it is ``area``, or all of the mask: looking at it would wait for the device.
     """
     top, bottom, left, right = 0, mask.shape[0] - 1, 0, mask.shape[1] - 1
+    if area is not None:
+        rows, columns = area
+        top, bottom, left, right = rows.start - 1, rows.stop, columns.start - 1, columns.stop
     if tensors.on_cpu(mask):
         values = as_array(mask)
-        rows, columns = np.flatnonzero(values.any(axis=1)), np.flatnonzero(values.any(axis=0))
-        if not len(rows):
+        seen_rows, seen_columns = np.flatnonzero(values.any(axis=1)), np.flatnonzero(values.any(axis=0))
+        if not len(seen_rows):
             return None
-        top, bottom, left, right = rows[0] - 1, rows[-1] + 1, columns[0] - 1, columns[-1] + 1
+        top, bottom, left, right = seen_rows[0] - 1, seen_rows[-1] + 1, seen_columns[0] - 1, seen_columns[-1] + 1
     return np.array([[left, top], [right, top], [left, bottom], [right, bottom]], float)
 
 
@@ -215,6 +221,7 @@ class CropCanvas(Canvas):
         mask: Tensor | None,
         region_mask: RegionMask | None = None,
         priority: Tensor | None = None,
+        area: Area | None = None,
     ) -> None:
         """Keep a crop (S, S, 3); the other arguments have no effect."""
         self._crop = crop

@@ -230,5 +230,6 @@ def paste(
         mask = processor.mask(pasted, placement, options, parser)
         if options.color_match:
             pasted = match_colors(pasted, crop_face(under, placement.matrix, placement.size), mask)
-        canvas.add(pasted, compose(scaling(crop.shape[0] / placement.size), placement.matrix), mask)
+        to_crop = compose(scaling(crop.shape[0] / placement.size), placement.matrix)
+        canvas.add(pasted, to_crop, mask, area=processor.mask_area(placement, options))
     return canvas.blend(options.strength)

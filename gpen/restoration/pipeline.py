@@ -257,7 +257,8 @@ class _PhotoRun:
         if guard is not None:
             decision = guard.judge(before, crop, placement.landmarks, options.strength)
             mask = mask * decision.factor
-        self._canvas.add(crop, to_crop, mask, region_mask, processor.priority(placement))
+        area = processor.mask_area(placement, options)
+        self._canvas.add(crop, to_crop, mask, region_mask, processor.priority(placement), area)
         return crop, decision
 
 

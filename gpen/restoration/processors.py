@@ -16,7 +16,7 @@ from torch import Tensor
 from ..errors import PhotoError
 from ..faces.align import Placement, crop_face
 from ..faces.face import Face
-from ..faces.mask import FACE_HEIGHT, face_mask
+from ..faces.mask import FACE_HEIGHT, Area, face_mask, mask_area
 from ..faces.mask import SIZE as MASK_SIZE
 from ..faces.paste import Canvas, CropCanvas, PostBlend, RegionMask
 from ..faces.transforms import apply, corners, invert
@@ -85,10 +85,19 @@ class FaceProcessor:
         """Why there is nothing to do for a face; empty where there is."""
         return ""
 
+    def mask_shape(self, options: Options) -> str:
+        """The shape of the mask, as :func:`~gpen.faces.mask.face_mask` takes it."""
+        return options.mask
+
     def mask(self, crop: Tensor, placement: Placement, options: Options, parser: Parser | None) -> Tensor:
         """Where the crop that the network returned counts, as :func:`~gpen.faces.mask.face_mask`."""
-        parsed = parser.parse(crop) if options.mask == "parsed" and parser is not None else None
-        return face_mask(options.mask, placement.landmarks, options.feather, crop.device, parsed)
+        shape = self.mask_shape(options)
+        parsed = parser.parse(crop) if shape == "parsed" and parser is not None else None
+        return face_mask(shape, placement.landmarks, options.feather, crop.device, parsed)
+
+    def mask_area(self, placement: Placement, options: Options) -> Area:
+        """Rows and columns outside of which the mask is 0."""
+        return mask_area(self.mask_shape(options), placement.landmarks)
 
     def region_mask(self, face: Face, options: Options) -> RegionMask | None:
         """Where the face may change the photo; None: everywhere."""
@@ -170,9 +179,9 @@ class Inpainting(FaceProcessor):
             cv2.fillConvexPoly(inside, np.rint(square - low).astype(np.int32), 1)
         return "" if (part & (inside > 0)).any() else "no damage in it"
 
-    def mask(self, crop: Tensor, placement: Placement, options: Options, parser: Parser | None) -> Tensor:
+    def mask_shape(self, options: Options) -> str:
         """Nearly the whole crop: damage is filled in wherever the network sees it."""
-        return face_mask("box", placement.landmarks, options.feather, crop.device)
+        return "box"
 
     def region_mask(self, face: Face, options: Options) -> RegionMask:
         """1 where the photo is damaged, falling to 0 around it."""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from gpen.errors import OptionError
 from gpen.faces.align import TEMPLATES
-from gpen.faces.mask import FACE_HEIGHT, MARGIN, SIZE, SMALLEST_FEATHER, face_mask
+from gpen.faces.mask import FACE_HEIGHT, MARGIN, SIZE, SMALLEST_FEATHER, face_mask, mask_area
 from gpen.images.tensors import as_array, as_tensor
 from tests import pretended
 
@@ -114,6 +114,21 @@ def test_a_parsed_mask_is_blurred_like_opencv_does(feather: float) -> None:
     mask = as_array(face_mask("parsed", landmarks, feather, torch.device("cpu"), as_tensor(parsed)))
     # Farther from the border than the mask is faded out for.
     assert np.abs(mask - blurred)[end:-end, end:-end].max() < 1e-4
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("offset", [(0.0, 0.0), (0.3, -0.2)])
+@pytest.mark.parametrize("angle", [0.0, 0.5, 2.0])
+def test_the_area_of_a_mask_is_known_without_looking(shape: str, offset: tuple[float, float], angle: float) -> None:
+    center = TEMPLATES["gpen"].mean(axis=0)
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    landmarks = center + (TEMPLATES["gpen"] - center) @ turn.T + offset
+    # So much feather that a parsed mask reaches everywhere.
+    mask = mask_of(shape, landmarks, 0.5)
+    for axis, area in zip((1, 0), mask_area(shape, landmarks), strict=True):
+        found = np.flatnonzero(mask.any(axis=axis))
+        assert 0 <= found[0] - area.start <= 3
+        assert 0 <= area.stop - 1 - found[-1] <= 3
 
 
 def test_a_face_beside_the_crop_leaves_the_mask_empty() -> None:

@@ -62,7 +62,8 @@ def test_masks_pasting_and_blending(photo: DevicePhoto, task: type[FaceProcessor
         mask = processor.mask(crop, placement, options, None)
         assert mask.device.type == before.device.type == photo.device.type
         region_mask = processor.region_mask(FACE, options)
-        canvas.add(match_colors(crop, before, mask), to_crop, mask, region_mask, processor.priority(placement))
+        pasted, area = match_colors(crop, before, mask), processor.mask_area(placement, options)
+        canvas.add(pasted, to_crop, mask, region_mask, processor.priority(placement), area)
     for patch in canvas._patches:
         for part in canvas._blended(patch, 0.5):
             assert part.device.type == photo.device.type
