@@ -23,7 +23,7 @@ from pathlib import Path
 
 from ..machine import now, revision, versions
 from ..worker import ROOT
-from . import clean, marked_tests, memory, network, onnx_runtime, parity, photo
+from . import clean, fused, marked_tests, memory, network, onnx_runtime, parity, photo
 from .device import gpu_name
 from .part import Outcome, Part, Setting, run
 from .results import RESULTS, as_json, save, table
@@ -35,6 +35,7 @@ PARTS = (
     Part("tests", "the tests marked cuda", 75, marked_tests.measure),
     Part("clean", "what waits for the device", 30, clean.measure),
     Part("onnx", "ONNX Runtime", 45, onnx_runtime.measure),
+    Part("fused", "the optional fused kernels", 60, fused.measure),
     Part("ladder", "out of memory", 45, memory.ladder),
     Part("flat", "1,000 photos", 45, memory.flat),
     Part("sizes", "all sizes and precisions", 120, network.everything),

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..geometry import OneFace
+from ..parsing import saved
 from .device import Device
 from .part import Figure, Setting
 from .subjects import dtypes, passthrough_model
@@ -86,8 +87,8 @@ def _helpers(face: OneFace, setting: Setting) -> dict[str, Callable[[], Any]]:
     from gpen.faces.parsing import SIZE, FaceParser
 
     with tempfile.TemporaryDirectory() as folder:
-        parsenet = _saved(ParseNet(in_size=SIZE, out_size=SIZE, parsing_ch=19), Path(folder) / "parsenet.pth")
-        arcface = _saved(Backbone(50, 0.6, "ir_se"), Path(folder) / "arcface.pth")
+        parsenet = saved(ParseNet(in_size=SIZE, out_size=SIZE, parsing_ch=19), Path(folder) / "parsenet.pth")
+        arcface = saved(Backbone(50, 0.6, "ir_se"), Path(folder) / "arcface.pth")
         parser = FaceParser("parsenet", parsenet, setting.device)
         guard = IdentityGuard(FaceRecognizer(arcface, setting.device), 1.0, blend=False)
     crop = face.crop()
@@ -95,11 +96,3 @@ def _helpers(face: OneFace, setting: Setting) -> dict[str, Callable[[], Any]]:
         "parser": lambda: parser.parse(crop),
         "guard": lambda: guard.judge(crop, crop * 0.9, face.placement.landmarks, 1.0).factor,
     }
-
-
-def _saved(network: Any, path: Path) -> Path:
-    import torch
-
-    torch.manual_seed(0)
-    torch.save(network.state_dict(), path)
-    return path

@@ -35,7 +35,7 @@ def targets(setting: Setting) -> Iterator[Figure]:
     name, dtype = next(iter(dtypes(setting).items()))
     for size in (512, 2048):
         model = random_model(size, setting, dtype)
-        yield from _alone(f"{size}/{name}", model, setting)
+        yield from alone(f"{size}/{name}", model, setting)
         yield _bare(f"{size}/{name}", size, dtype, setting)
 
 
@@ -46,7 +46,7 @@ def everything(setting: Setting) -> Iterator[Figure]:
         for name, dtype in dtypes(setting).items():
             model = random_model(size, setting, dtype)
             if not (name == done and size in (512, 2048)):
-                yield from _alone(f"{size}/{name}", model, setting)
+                yield from alone(f"{size}/{name}", model, setting)
                 yield _bare(f"{size}/{name}", size, dtype, setting)
             if name == done:
                 yield _best_batch(f"{size}/{name}", model, setting)
@@ -54,7 +54,8 @@ def everything(setting: Setting) -> Iterator[Figure]:
             yield _textbook(f"{size}/{name}", size, dtype, setting)
 
 
-def _alone(name: str, model: Model, setting: Setting) -> Iterator[Figure]:
+def alone(name: str, model: Model, setting: Setting) -> Iterator[Figure]:
+    """One network: a call, its memory, a call after cuDNN tried its kernels, and repeated calls."""
     import torch
 
     device, calls = Device(setting.device), setting.calls(CALLS)

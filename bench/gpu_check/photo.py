@@ -89,7 +89,11 @@ def _whole(name: str, pixels: Any, model: Any, faces: Any, setting: Setting) -> 
     def call() -> None:
         found.append(len(gpen.restore(pixels, model, faces, keep_crops=False).faces))
 
-    yield Figure(name, device.milliseconds(call, calls, warm=setting.calls(4)), details={"peak_gb": device.peak_above(call) / 1e9})
+    yield Figure(
+        name,
+        device.milliseconds(call, calls, warm=setting.calls(4)),
+        details={"peak_gb": device.peak_above(call) / 1e9},
+    )
     if set(found) != {1}:
         raise AssertionError(f"{name}: {sorted(set(found))} faces were restored, not 1.")
     rounds = []

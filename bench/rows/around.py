@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 
-from .. import machine, photos
+from .. import machine, parsing, photos
 from ..measure import threads
 from ..worker import in_turns
 from .row import MORE_ROUNDS, MOST_ROUNDS, ROUNDS, Files, Rounds, Row, Taken, columns, workers
@@ -26,6 +26,15 @@ def around_network(files: Files, size: int, megapixels: int) -> Taken:
     key = f"{megapixels} MP"
     said = [f"{statistics.median(one[key] / one[half] for one in rounds):.2f} of its time in {half}" for half in halves]
     return Taken([one[key] / one["float32"] for one in rounds], why="; ".join(said), details=columns(rounds))
+
+
+def parsed_mask(files: Files) -> Taken:
+    """ParseNet and the mask made of its result, over a call of the 512 network in float32."""
+    if why := parsing.missing():
+        return Taken(why=why)
+    with workers(parser=("parsing.parsed_mask", files.weights(512))) as started:
+        taken = in_turns(started, MORE_ROUNDS)["parser"]
+    return Taken([one["parsenet"] / one["network"] for one in taken], details=columns(taken))
 
 
 def detection(files: Files, subject: str, faces: int) -> Taken:
@@ -86,6 +95,13 @@ ROWS = (
         )
         for size in SIZES
         for megapixels in MEGAPIXELS
+    ),
+    Row(
+        "parsed",
+        "parsed mask by ParseNet / network 512, float32",
+        0.5,
+        "×",
+        parsed_mask,
     ),
     Row(
         "detection-12",

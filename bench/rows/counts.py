@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import functools
+import importlib.util
+from collections.abc import Iterator
 from typing import Any
 
 from ..measure import PUBLISHED_SIZES
 from .row import Files, Row, Taken
 
 DTYPES = ("float16", "float32")
+FUSED = "float16, fused kernels"
 
 
 def counts(files: Files) -> dict[str, dict[str, dict[str, Any]]]:
@@ -18,13 +22,16 @@ def counts(files: Files) -> dict[str, dict[str, dict[str, Any]]]:
 def _counts() -> dict[str, dict[str, dict[str, Any]]]:
     import torch
 
+    from gpen.network.fusion import using_fused
+
     from ..kernels import network_count
 
     counted: dict[str, dict[str, dict[str, Any]]] = {}
     for size in PUBLISHED_SIZES:
-        for dtype in DTYPES:
-            one = network_count(size, getattr(torch, dtype))
-            counted.setdefault(str(size), {})[dtype] = {
+        for title in (*DTYPES, *([FUSED] if importlib.util.find_spec("triton") else [])):
+            with using_fused(title == FUSED):
+                one = network_count(size, getattr(torch, title.split(",")[0]))
+            counted.setdefault(str(size), {})[title] = {
                 "kernels": one.kernels,
                 "gb": one.bytes / 1e9,
                 "gflop": one.flop / 1e9,
@@ -34,25 +41,28 @@ def _counts() -> dict[str, dict[str, dict[str, Any]]]:
     return counted
 
 
-def counted(files: Files, size: int, key: str) -> Taken:
-    return Taken([counts(files)[str(size)]["float16"][key]])
+def counted(files: Files, size: int, title: str, key: str) -> Taken:
+    taken = counts(files)[str(size)]
+    return Taken([taken[title][key]]) if title in taken else Taken(why="needs Triton")
+
+
+TARGETS = (
+    (512, "float16", 250, 1.8),
+    (2048, "float16", 300, 6.0),
+    (2048, FUSED, 200, 4.5),
+)
+"""Size, what is counted, most kernels, most gigabytes."""
+
+
+def _rows() -> Iterator[Row]:
+    for size, title, kernels, gigabytes in TARGETS:
+        name = f"{size}-fused" if title == FUSED else f"{size}"
+        for key, what, most, unit in (("kernels", "kernels", kernels, ""), ("gb", "memory traffic", gigabytes, "GB")):
+            take = functools.partial(counted, size=size, title=title, key=key)
+            yield Row(f"{key}-{name}", f"{size} on a GPU, {title}, batch 1: {what}", most, unit, take)
 
 
 ROWS = (
-    *(
-        Row(
-            f"{key}-{size}",
-            f"{size}, float16, GPU, batch 1: {what}",
-            target,
-            unit,
-            lambda files, size=size, key=key: counted(files, size, key),  # type: ignore[misc]
-        )
-        for size, key, what, target, unit in (
-            (512, "kernels", "kernels", 250, ""),
-            (512, "gb", "memory traffic", 1.8, "GB"),
-            (2048, "kernels", "kernels", 300, ""),
-            (2048, "gb", "memory traffic", 6.0, "GB"),
-        )
-    ),
+    *_rows(),
     Row("counts", "kernels, bytes and FLOPs at each size", None, "", lambda files: Taken(details=counts(files))),
 )
