@@ -87,7 +87,6 @@ class _EqualizedConv(LaidOut):
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int) -> None:
         super().__init__((0, 2, 3, 1))
         self.weight = parameter(out_channels, in_channels, kernel_size, kernel_size)
-        self.lay_out()
         self.scale = 1 / math.sqrt(in_channels * kernel_size**2)
 
 

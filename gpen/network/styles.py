@@ -31,7 +31,6 @@ class ModulatedWeight(LaidOut):
     ) -> None:
         super().__init__((0, 2, 3, 4, 1) if transposed else (0, 1, 3, 4, 2))
         self.weight = parameter(1, out_channels, in_channels, kernel_size, kernel_size)
-        self.lay_out()
         self.modulation = EqualizedLinear(style_dim, in_channels)
         self.scale = 1 / math.sqrt(in_channels * kernel_size**2)
 

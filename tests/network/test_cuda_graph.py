@@ -94,6 +94,7 @@ def run(network, recorder):
     repeated = RepeatedCalls()
 
     def run(x):
+        network.lay_out()
         state = (network.strip_bytes, weights_state(network))
         return repeated.run(network.forward_together, x, state, recorder)
 
