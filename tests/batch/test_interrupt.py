@@ -80,7 +80,7 @@ def test_what_is_being_written_when_a_run_is_interrupted_is_finished_and_reporte
     ]
     assert "0.png -> " in run.out
     for thread in threading.enumerate():
-        if thread.name.startswith("gpen-"):
+        if thread.name.startswith(("gpen-reader", "gpen-writer")):
             thread.join(LONG)
             assert not thread.is_alive()
 
