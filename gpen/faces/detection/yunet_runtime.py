@@ -7,7 +7,6 @@ to 51. The published file is not used for it: it is for one size of picture, and
 
 from __future__ import annotations
 
-import importlib
 import logging
 from collections.abc import Callable
 from typing import Any
@@ -17,6 +16,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from ...weights.onnx.constants import Node
+from ...weights.onnx.runtime import onnx_runtime
 from ...weights.onnx.writer import write_model
 from ...wording import first_line
 from .yunet_network import HEAD_CHANNELS, YuNetNetwork
@@ -27,7 +27,7 @@ _log = logging.getLogger(__name__)
 def in_onnx_runtime(network: YuNetNetwork) -> Callable[[Tensor], list[Tensor]] | None:
     """What computes the same as the network, on the CPU; None if ONNX Runtime is not there or does not work."""
     try:
-        runtime = importlib.import_module("onnxruntime")
+        runtime = onnx_runtime()
         options = runtime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
         options.log_severity_level = 3  # errors

@@ -16,6 +16,7 @@ from ...network.gpen import GPEN
 from ...network.spec import Spec
 from ...wording import first_line
 from .reader import OnnxFile
+from .runtime import onnx_runtime
 
 TOLERANCE = 1e-3
 """Largest allowed difference, as a fraction of the output's range."""
@@ -47,13 +48,13 @@ def compare(
     largest value of the network's input.
     """
     try:
-        import onnxruntime
+        runtime = onnx_runtime()
     except Exception as e:  # an installation that does not fit NumPy or the system fails in many ways
         absent = isinstance(e, ModuleNotFoundError) and e.name == "onnxruntime"
         why = "is not installed" if absent else f"could not be imported ({first_line(e)})"
         return Comparison(None, f"ONNX Runtime {why}; pip install gpen-face-restore[onnx]")
     picture = _picture(spec.in_size, value_range)
-    expected = _run(onnxruntime, file, output, picture)
+    expected = _run(runtime, file, output, picture)
     with torch.inference_mode():
         network = GPEN(spec)
         network.load_state_dict(tensors, assign=True)
