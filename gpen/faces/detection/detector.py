@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -58,8 +59,8 @@ class NetworkDetector:
 
     def detect(self, photo: FloatImage | Tensor, threshold: float = DEFAULT_THRESHOLD) -> list[Face]:
         """See :class:`FaceDetector`."""
-        from .multiscale import reduction_for
-        from .pyramid import Pyramid
+        from .multiscale import Scales, moved
+        from .pyramid import Pyramid, enlarged, reduced
         from .rotation import find_at_every_angle
 
         if photo.ndim != 3 or photo.shape[2] != 3 or 0 in photo.shape:
@@ -67,8 +68,12 @@ class NetworkDetector:
         height, width = photo.shape[:2]
         with reporting_memory(self._network.device, width, height), torch.inference_mode():
             on_device = (photo if isinstance(photo, Tensor) else as_tensor(photo)).to(self._network.device)
-            pyramid = Pyramid(on_device, reduction_for(width, height))
+            scales = Scales.of(width, height)
+            if scales.enlargement > 1:
+                on_device = enlarged(reduced(on_device, 1)[None], scales.enlargement)[0]
+            pyramid = Pyramid(on_device, scales.reduction, scales.detail)
             rows = find_at_every_angle(self._network, pyramid, threshold, self._turn)
+        rows = moved(rows, 1 / scales.enlargement, np.zeros(2))
         faces = []
         for row in rows:
             # From coordinates of pixel edges to pixel centres at integers.

@@ -21,14 +21,16 @@ LONGEST_SIDE = 3072
 """The longer side of the finest level that is looked at as a whole, in pixels. YuNet notices faces from about 12 pixels
 on: those of 11 to 14 pixels in the shared photos score 0.5 to 0.9, those of 8 pixels nothing. So in a photo of 24
 megapixels, which is halved, faces from about 24 pixels on are found."""
-LEVEL_STEP = 4
-"""The scale factor between one level of the pyramid and the next. Faces of 40 to 160 pixels give the best scores and
-boxes, so every face appears at such a size on some level."""
+LEVEL_STEP = 2
+"""The scale factor between one level of the pyramid and the next. Every face appears at several sizes: lying faces are
+not found at each."""
 SMALLEST_LEVEL = 400
 """The longer side of the last level is at most this many pixels."""
 LARGEST_FACE = 224
 """Wider faces, in pixels, are left to the next level: blurred enlargements produce many false ones."""
-SMALL_PHOTO = 1228
+SMALL_PHOTO = 768
+"""Photos with a longer side of at most this many pixels are enlarged first."""
+MEDIUM_PHOTO = 1228
 """Photos with a longer side of at most this many pixels are enlarged where small faces are suspected."""
 ENLARGEMENT = 2
 """By how much."""
@@ -46,12 +48,28 @@ MOST_LOOKS = 256
 """How many such squares there are at most, those with the best scores first."""
 
 
-def reduction_for(width: int, height: int) -> int:
-    """The factor by which a photo is reduced before all of it is looked at.
+@dataclass(frozen=True)
+class Scales:
+    """How closely a photo is looked at."""
 
-    So the smallest faces worth finding are about 12 times that many pixels wide.
-    """
-    return -(-max(width, height) // LONGEST_SIDE)
+    enlargement: int = 1
+    """The factor by which all of it is enlarged first."""
+    reduction: int = 1
+    """The factor by which all of it is reduced instead. The smallest faces worth finding are about 12 times as many
+    pixels wide."""
+    detail: int = 0
+    """How many times a square around what may be a small face is enlarged; 0 where there is no second look."""
+
+    @classmethod
+    def of(cls, width: int, height: int) -> Scales:
+        """For a photo of that size."""
+        longer = max(width, height)
+        if longer <= SMALL_PHOTO:
+            return cls(enlargement=ENLARGEMENT)
+        if longer <= MEDIUM_PHOTO:
+            return cls(detail=ENLARGEMENT)
+        reduction = -(-longer // LONGEST_SIDE)
+        return cls(reduction=reduction, detail=1 if reduction > 1 else 0)
 
 
 @dataclass(frozen=True)
@@ -66,11 +84,11 @@ class _Seen:
 def find_at_every_size(network: DetectorNetwork, photo: Pyramid, threshold: float) -> Detections:
     """The faces of a photo, each once, best first, with boxes clipped to the photo.
 
-    The levels of the pyramid, 1/4, 1/16, … of the finest one, down to SMALLEST_LEVEL pixels, reveal faces up to the
+    The levels of the pyramid, 1/2, 1/4, … of the finest one, down to SMALLEST_LEVEL pixels, reveal faces up to the
     whole picture. Levels larger than a tile are searched in overlapping tiles, so that no picture is larger than
     TILE × TILE pixels (a fifth more per side if the level just fits).
     """
-    detail = _detail(photo)
+    detail = photo.detail
     suspicion = min(network.suspicion, threshold) if detail else threshold
     factor = photo.reduction
     finest = _on_level(network, photo, factor, suspicion)
@@ -98,13 +116,6 @@ def _on_level(network: DetectorNetwork, photo: Pyramid, factor: int, threshold: 
         widths.append(rows[:, 2] - rows[:, 0])
         found.append(moved(rows, factor, np.array(corner) * factor))
     return _Seen(np.concatenate(found), np.concatenate(widths))
-
-
-def _detail(photo: Pyramid) -> int:
-    """How many times a detailed look enlarges the photo; 0 where it would show no more than the finest level."""
-    if max(photo.width, photo.height) <= SMALL_PHOTO:
-        return ENLARGEMENT
-    return 1 if photo.reduction > 1 else 0
 
 
 def _small(finest: _Seen, photo: Pyramid, detail: int, threshold: float) -> Detections:

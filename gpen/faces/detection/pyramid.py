@@ -26,15 +26,18 @@ class Pyramid:
     """A photo and reductions of it by whole factors, each made when it is first asked for.
 
     photo: float32 (H, W, 3), RGB, [0, 1]; NaN counts as 0, values out of range are clipped. reduction: the factor of
-    the finest level; only single parts are ever looked at in more detail.
+    the finest level; only single parts are looked at in more detail, if at all. detail: how many times those are
+    enlarged; 0 for none.
     """
 
-    def __init__(self, photo: Tensor, reduction: int) -> None:
+    def __init__(self, photo: Tensor, reduction: int = 1, detail: int = 0) -> None:
         self._photo = photo
         self._to_photo = _identity()
         self._levels = {reduction: reduced(photo, reduction)}
         self.reduction = reduction
         """The factor of the finest level."""
+        self.detail = detail
+        """How many times parts are enlarged that are looked at in more detail; 0 for none."""
         self.width = photo.shape[1]
         """In pixels of the photo, as seen in this orientation."""
         self.height = photo.shape[0]
@@ -92,7 +95,7 @@ class Pyramid:
         back[:, 2] *= factor
         other = object.__new__(Pyramid)
         other._photo, other._to_photo = self._photo, _after(self._to_photo, back)
-        other._levels, other.reduction = {factor: turned}, factor
+        other._levels, other.reduction, other.detail = {factor: turned}, factor, self.detail
         other.width, other.height = wide * factor, tall * factor
         return other, back
 

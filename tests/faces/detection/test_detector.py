@@ -204,7 +204,7 @@ def test_a_portrait_at_any_quarter_turn(detector, photos, name):
         faces = detector.detect(np.rot90(photo, turns))
         assert len(faces) == 1
         expected = turned_points(points(upright), turns, 512, 512)
-        assert distances(points(faces), expected).max() < 1e-6
+        assert distances(points(faces), expected).max() < 1e-4  # enlarged, a turned photo differs in the last bits
 
 
 @pytest.mark.parametrize("name", ["ffhq_00000_hq", "ffhq_00001_lq"])
@@ -277,11 +277,11 @@ def test_colours_and_values_are_passed_as_they_are():
             seen.extend(pictures)
             return [np.zeros((0, 15)) for _ in pictures]
 
-    photo = np.empty((300, 300, 3), np.float32)
+    photo = np.empty((300, 800, 3), np.float32)
     photo[:] = (1.5, 0.5, 10.4 / 255)
     NetworkDetector(Network(), turn=False).detect(photo)
     assert seen[0].dtype == torch.float32
-    assert seen[0].shape == (300, 300, 3)
+    assert seen[0].shape == (300, 800, 3)
     assert np.allclose(seen[0][0, 0], (1.0, 0.5, 10.4 / 255))
 
 
