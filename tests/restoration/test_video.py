@@ -81,7 +81,6 @@ def test_crops_jitter_three_times_less_and_lag_by_less_than_half_a_pixel(
             assert abs(late) * fastest < 0.5
         # The smoothed path is closer to the true one.
         errors = [np.linalg.norm(path - true, axis=1) for path in (seen, smoothed)]
-        print("ERR", errors)
         assert np.sqrt(np.mean(errors[1] ** 2)) < 0.6 * np.sqrt(np.mean(errors[0] ** 2))
 
 
