@@ -40,7 +40,8 @@ class TiledParseNet:
 
     def __init__(self, network: Any, size: int) -> None:
         first, *down = network.encoder
-        self._first: nn.Conv2d = first.conv2d
+        # With channels last in their weights, too, these convolutions read and write maps as they are.
+        self._first: nn.Conv2d = first.conv2d.to(memory_format=torch.channels_last)
         self._down: list[tuple[TiledConv, TiledConv]] = []
         for block in down:
             inner = _tiled(plain(), size, block.conv1)
@@ -54,7 +55,7 @@ class TiledParseNet:
             size *= 2
             inner = _tiled(enlarged(), size, block.conv1, block.shortcut_func)
             self._up.append((inner, _tiled(plain(), size, block.conv2)))
-        self._last: nn.Conv2d = network.out_mask_conv.conv2d
+        self._last: nn.Conv2d = network.out_mask_conv.conv2d.to(memory_format=torch.channels_last)
 
     def __call__(self, pictures: Tensor) -> Tensor:
         """See :func:`parsenet_scores`."""

@@ -122,7 +122,8 @@ class TiledConv:
     def __init__(self, kind: Kind, weight: Tensor, bias: Tensor, width: int) -> None:
         self.kind, self.width, self.channels = kind, width, len(weight)
         self._tiles = width // TILE
-        self.rows_at_a_time = max(1, _TILES_AT_A_TIME // self._tiles)
+        # At least two calls, which threads can share.
+        self.rows_at_a_time = max(1, min(_TILES_AT_A_TIME // self._tiles, self._tiles // 2))
         """The rows of tiles in a call."""
         self._bias = bias
         taps = weight.detach().double().permute(2, 3, 1, 0)
