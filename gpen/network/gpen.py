@@ -78,11 +78,11 @@ class _Generator(Deriving):
         for_convs, for_rgbs = self._modulate(self.style(code))
         x = F.pad(self.input.input.expand(len(code), -1, -1, -1), (0, 0, 1, 1))
         out = empty_map(x, 2 * self.conv1.out_channels, BOTTOM_SIZE, BOTTOM_SIZE)
-        self.conv1.convolve(x, for_convs[0], encoded.pop()(0, BOTTOM_SIZE), out)
+        self.conv1.convolve(x, for_convs[0].scaled(), encoded.pop()(0, BOTTOM_SIZE), out)
         x, rgb = out, self.to_rgb1(out, for_rgbs[0])
         for i, for_rgb in enumerate(for_rgbs[1:]):
             level = encoded.pop() if encoded else None
-            weights = _LevelWeights(for_convs[2 * i + 1], for_convs[2 * i + 2], for_rgb)
+            weights = _LevelWeights(for_convs[2 * i + 1].scaled(), for_convs[2 * i + 2].scaled(), for_rgb)
             above, rgb = self._level(i, x, rgb, weights, level, strip_bytes)
             x = x if above is None else above
         return cast("Tensor", rgb)

@@ -52,10 +52,16 @@ class Modulated:
 
     weight: Tensor
     """(out, in, 3, 3)."""
+    factors: Tensor | None = None
+    """Factors of the weight (out, in), float32; None if they are part of it, or in the other two."""
     before: Tensor | None = None
     """Factors of the input channels (N, in, 1, 1); None if they are part of the weight."""
     after: Tensor | None = None
     """Factors of the output channels (N, out, 1, 1); None if they are part of the weight."""
+
+    def scaled(self) -> Modulated:
+        """The same with the factors in the weight: made when it is needed, so that one level's exist at a time."""
+        return self if self.factors is None else Modulated(_product(self.weight, self.factors))
 
 
 class StyleWeights(NamedTuple):
@@ -139,7 +145,7 @@ def modulate(
     *by_row, for_rgb = torch.split(modulation, [*rows, weights.to_rgb.shape[1]], dim=1)
     by_column = torch.split(inverse, columns, dim=1)
     for conv, factors, demodulation in zip(convs[small:], by_row[small:], by_column[small:], strict=True):
-        modulated.append(Modulated(_product(conv.weight[0], demodulation[:, :-1].T * factors)))
+        modulated.append(Modulated(conv.weight[0], demodulation[:, :-1].T * factors))
     to_rgb = (weights.to_rgb * for_rgb[:, None]).to(to_rgbs[0].weight.dtype)
     return modulated, list(torch.split(to_rgb, [one.in_channels for one in to_rgbs], dim=2))
 
@@ -189,7 +195,7 @@ def _around(
     before = (modulation[:, : sum(rows)] * inverse[:, of_row]).to(dtype)[:, :, None, None]
     after = (inverse[:, : sum(columns)] / inverse[:, of_column]).to(dtype)[:, :, None, None]
     return [
-        Modulated(conv.weight[0], by_row, by_column[:, :-1])
+        Modulated(conv.weight[0], None, by_row, by_column[:, :-1])
         for conv, by_row, by_column in zip(
             convs, torch.split(before, rows, dim=1), torch.split(after, columns, dim=1), strict=True
         )
