@@ -9,6 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
 from bench.measure import PeakMemory
@@ -154,13 +155,13 @@ def test_memory_follows_the_faces_not_the_canvas() -> None:
 @pytest.mark.parametrize("enlargement", [2, 4.5, 6, 8, 16])
 @pytest.mark.parametrize("angle", [0.0, 0.8])
 def test_memory_of_an_enlarged_crop_is_a_few_times_its_rectangle(enlargement: float, angle: float) -> None:
-    """Whichever way the crop is resampled, the samples are not many more than the canvas's pixels."""
+    """The samples, many times the canvas's pixels, exist for a tile in each thread only."""
     side = 128 * enlargement
     canvas = Canvas(np.zeros((2200, 2200, 3), np.float32))
     crop, mask = flat((1, 0, 0), 128), np.ones((SIZE, SIZE), np.float32)
     peak = peak_memory(lambda: canvas.add(crop, at(1100, 1100, 128, side, angle), mask))
     across = min(side * (math.cos(angle) + math.sin(angle)), 2200)
-    assert peak <= 5 * across**2 * 3 * 4
+    assert peak <= 3 * across**2 * 3 * 4 + 24e6 * torch.get_num_threads()
 
 
 def test_blending_takes_memory_for_the_faces_and_the_mask() -> None:
