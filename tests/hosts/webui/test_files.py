@@ -110,6 +110,7 @@ def test_all_requirements_of_the_package_are_listed(install: Any) -> None:
         "onnxruntime",
         "spandrel",
         "spandrel_extra_arches",
+        "triton",
     }
 
 
