@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .resample import area_weights
+from .resample import reduced
 
 # Linear sRGB to XYZ divided by the white point D65. Source: IEC 61966-2-1.
 _TO_XYZ = np.array(
@@ -77,6 +77,5 @@ def _resized(mask: Tensor, size: int) -> Tensor:
     if size == len(mask):
         return mask
     if size < len(mask):
-        weights = area_weights(len(mask), size, mask.device)
-        return weights @ mask @ weights.T
+        return reduced(mask, size, size)
     return F.interpolate(mask[None, None], (size, size), mode="bilinear")[0, 0]

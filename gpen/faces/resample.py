@@ -149,16 +149,21 @@ class _Resampling:
 def warp_mask(mask: Tensor, matrix: Matrix, size: tuple[int, int]) -> Tensor:
     """Resample a soft mask (H, W) like :func:`warp`, but with zeros beyond it, and without overshoot."""
     shrink = shrinking(matrix)
-    with exact_float32(mask.device):
-        if shrink > MASK_OVERSAMPLING:
-            height, width = mask.shape
-            small = tuple(max(1, round(length * MASK_OVERSAMPLING / shrink)) for length in (height, width))
-            rows, columns = (area_weights(old, new, mask.device) for old, new in zip(mask.shape, small, strict=True))
-            mask = rows @ mask @ columns.T
-            matrix = compose(matrix, scaling(width / small[1], height / small[0]))
-        out = mask.new_empty((size[1], size[0], 1))
-        _interpolate(mask[:, None], matrix, out)
+    if shrink > MASK_OVERSAMPLING:
+        height, width = mask.shape
+        small_height, small_width = (max(1, round(length * MASK_OVERSAMPLING / shrink)) for length in mask.shape)
+        mask = reduced(mask, small_height, small_width)
+        matrix = compose(matrix, scaling(width / small_width, height / small_height))
+    out = mask.new_empty((size[1], size[0], 1))
+    _interpolate(mask[:, None], matrix, out)
     return out[..., 0]
+
+
+def reduced(mask: Tensor, height: int, width: int) -> Tensor:
+    """A mask (H, W) averaged over the area of each of fewer pixels: (height, width)."""
+    rows, columns = area_weights(mask.shape[0], height, mask.device), area_weights(mask.shape[1], width, mask.device)
+    with exact_float32(mask.device):
+        return rows @ mask @ columns.T
 
 
 def area_weights(length: int, new_length: int, device: torch.device) -> Tensor:
