@@ -16,6 +16,7 @@ from typing import TypeVar
 import torch
 
 _Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
 
 
 class Workers:
@@ -31,15 +32,17 @@ class Workers:
             # What the workers have set is also what threads to come start with.
             torch.set_num_threads(count)
 
-    def run(self, work: Callable[[_Item], object], items: Iterable[_Item]) -> None:
-        """Call ``work`` with each item, in inference mode, and wait until all is done. Raises what it raises."""
+    def run(self, work: Callable[[_Item], _Result], items: Iterable[_Item]) -> list[_Result]:
+        """Call ``work`` with each item, in inference mode, and wait until all is done.
 
-        def inference(item: _Item) -> None:
+        Returns what it returns, in the order of the items, and raises what it raises.
+        """
+
+        def inference(item: _Item) -> _Result:
             with torch.inference_mode():
-                work(item)
+                return work(item)
 
-        for _ in map(inference, items) if self._pool is None else self._pool.map(inference, items):
-            pass
+        return list(map(inference, items) if self._pool is None else self._pool.map(inference, items))
 
 
 @functools.cache
@@ -48,16 +51,16 @@ def shared_workers() -> Workers:
     return Workers()
 
 
-def in_one_thread(device: torch.device, work: Callable[[], object]) -> None:
+def in_one_thread(device: torch.device, work: Callable[[], _Result]) -> _Result:
     """Call ``work`` in inference mode: on the CPU in one of the shared workers, else in this thread.
 
-    For many small operations. Must not be called by a worker.
+    For many small operations. Must not be called by a worker. Returns what ``work`` returns, and raises what it raises.
     """
     if device.type == "cpu":
-        shared_workers().run(lambda _: work(), [None])
-        return
+        (result,) = shared_workers().run(lambda _: work(), [None])
+        return result
     with torch.inference_mode():
-        work()
+        return work()
 
 
 def _use_one_cpu(together: threading.Barrier) -> None:

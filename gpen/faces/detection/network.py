@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
+import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+from ...images.tensors import as_array, on_cpu
+from ..workers import in_one_thread
 
 Detections = NDArray[np.float64]
 """(n, 15), one face per row: x0, y0, x1, y1, score, then x, y of the five landmarks. Coordinates refer to pixel edges:
@@ -54,11 +58,29 @@ def none_found() -> Detections:
     return np.zeros((0, COLUMNS))
 
 
-def calls(pictures: Sequence[Tensor]) -> Iterator[Tensor]:
-    """Divide pictures (H, W, 3) of one size into batches (N, 3, H, W), as large as one call of a network should be."""
+def calls(pictures: Sequence[Tensor], multiple: int = 1) -> Iterator[Tensor]:
+    """Divide pictures (H, W, 3) of one size into batches (N, 3, H, W), as large as one call of a network should be.
+
+    multiple: zeros are added at the bottom and on the right until height and width are multiples of this.
+    """
     height, width = pictures[0].shape[:2]
     most = _PIXELS_ON_CPU if pictures[0].device.type == "cpu" else _PIXELS_ELSEWHERE
     count = max(1, most // (height * width))
     for start in range(0, len(pictures), count):
-        batch = [picture.permute(2, 0, 1) for picture in pictures[start : start + count]]
-        yield batch[0][None] if len(batch) == 1 else torch.stack(batch)
+        batch = pictures[start : start + count]
+        yield in_one_thread(batch[0].device, functools.partial(_batch, batch, -height % multiple, -width % multiple))
+
+
+def _batch(pictures: Sequence[Tensor], below: int, right: int) -> Tensor:
+    height, width = pictures[0].shape[:2]
+    batch = pictures[0].new_empty((len(pictures), 3, height + below, width + right))
+    batch[:, :, height:] = 0
+    batch[:, :, :, width:] = 0
+    for planes, picture in zip(batch, pictures, strict=True):
+        shown = planes[:, :height, :width]
+        if on_cpu(picture):
+            # Several times as fast as a copy of the transposed picture.
+            cv2.split(as_array(picture), list(as_array(shown)))
+        else:
+            shown.copy_(picture.permute(2, 0, 1))
+    return batch

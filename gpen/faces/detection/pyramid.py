@@ -5,7 +5,7 @@ Coordinates refer to pixel edges: 0 is the left edge of the first pixel, so that
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -13,11 +13,13 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..workers import in_one_thread, shared_workers
+
 Affine = NDArray[np.float64]
 """2 x 3: maps coordinates of pixel edges."""
 
 _BLOCK_ON_CPU = 1 << 17
-"""Pixels that are reduced at a time on a CPU, so that intermediate sums stay in the caches."""
+"""Pixels that are worked on at a time on a CPU, so that intermediate results stay in the caches."""
 _SHARPNESS = 1.5
 """How many pixels of a sample may fall on one pixel of the level it is taken from."""
 
@@ -70,7 +72,7 @@ class Pyramid:
             else:
                 source = self.level(factor)
                 matrices = [to_photo[number] / factor for number in numbers]
-            found.append(_clean_(sampled(source, matrices, (side, side), beyond)))
+            found.append(sampled(source, matrices, (side, side), beyond))
         if len(found) == 1:
             return found[0]
         order = np.argsort([number for numbers in by_factor.values() for number in numbers])
@@ -116,21 +118,22 @@ def reduced(image: Tensor, factor: int) -> Tensor:
     height, width = image.shape[0] // down, image.shape[1] // across
     image = image[: height * down, : width * across]
     out = image.new_empty(height, width, 3)
-    pixels = width * across * down
-    rows = height if image.device.type != "cpu" else max(1, _BLOCK_ON_CPU // pixels)
-    for start in range(0, height, rows):
-        block = image[start * down : (start + rows) * down]
+
+    def reduce(rows: slice) -> None:
+        block = image[rows.start * down : rows.stop * down]
         block = block.reshape(-1, down, *block.shape[1:]).sum(1) if down > 1 else block
         block = block.reshape(len(block), width, across, 3)
         total = block[:, :, 0]
         for column in range(1, across):
             total = total + block[:, :, column]
-        out[start : start + rows] = _clean_(total / (down * across))
+        out[rows] = _clean_(total / (down * across))
+
+    _in_strips(reduce, height, width * across * down, image.device)
     return out
 
 
 def sampled(image: Tensor, to_image: Sequence[Affine], size: tuple[int, int], beyond: str) -> Tensor:
-    """Pictures (n, height, width, 3) out of an image (H, W, 3), by bilinear interpolation.
+    """Pictures (n, height, width, 3) out of an image (H, W, 3), by bilinear interpolation, clipped to [0, 1].
 
     to_image: for each, the matrix from its coordinates to those of the image. size: (width, height). beyond: what lies
     outside the image, "border" for its outermost pixels, "zeros" for black.
@@ -144,29 +147,51 @@ def sampled(image: Tensor, to_image: Sequence[Affine], size: tuple[int, int], be
     x = torch.arange(width, device=device, dtype=torch.float32) + 0.5
     y = torch.arange(height, device=device, dtype=torch.float32) + 0.5
     along_x, along_y = affine[:, :, 0] * x, affine[:, :, 1] * y + affine[:, :, 2]
-    grid = image.new_empty(len(matrices), height, width, 2)
-    for i in (0, 1):
-        torch.add(along_x[:, i, None, :], along_y[:, i, :, None], out=grid[..., i])
-    found = F.grid_sample(
-        image.permute(2, 0, 1)[None],
-        grid.reshape(1, -1, width, 2),  # one tall picture, so that the image is not repeated
-        padding_mode=beyond,
-        align_corners=False,
-    )
-    return found[0].permute(1, 2, 0).reshape(-1, height, width, 3)
+    out = image.new_empty(len(matrices), height, width, 3)
+
+    def sample(rows: slice) -> None:
+        grid = image.new_empty(len(matrices), rows.stop - rows.start, width, 2)
+        for i in (0, 1):
+            torch.add(along_x[:, i, None, :], along_y[:, i, rows, None], out=grid[..., i])
+        found = F.grid_sample(
+            image.permute(2, 0, 1)[None],
+            grid.reshape(1, -1, width, 2),  # one tall picture, so that the image is not repeated
+            padding_mode=beyond,
+            align_corners=False,
+        )
+        out[:, rows] = _clean_(found)[0].permute(1, 2, 0).view(len(out), -1, width, 3)
+
+    _in_strips(sample, height, len(matrices) * width, device)
+    return out
 
 
 def enlarged(pictures: Tensor, factor: int) -> Tensor:
     """Pictures (n, H, W, 3) enlarged by bicubic interpolation, as OpenCV's INTER_CUBIC, clipped to [0, 1]."""
     if factor == 1:
         return pictures
-    larger = F.interpolate(pictures.permute(0, 3, 1, 2), scale_factor=float(factor), mode="bicubic")
-    return larger.permute(0, 2, 3, 1).clamp(0, 1)
+
+    def enlarge() -> Tensor:
+        larger = F.interpolate(pictures.permute(0, 3, 1, 2), scale_factor=float(factor), mode="bicubic")
+        return larger.permute(0, 2, 3, 1).clamp_(0, 1)
+
+    return in_one_thread(pictures.device, enlarge)
 
 
 def scale_of(matrix: Affine) -> float:
     """How much a similarity enlarges."""
     return float(np.sqrt(abs(np.linalg.det(matrix[:, :2]))))
+
+
+def _in_strips(work: Callable[[slice], object], height: int, row_pixels: int, device: torch.device) -> None:
+    """Call ``work`` with the rows of a picture: on a CPU with some at a time, in several threads.
+
+    row_pixels: the pixels that a row depends on.
+    """
+    if device.type != "cpu":
+        work(slice(0, height))
+        return
+    step = max(1, _BLOCK_ON_CPU // row_pixels)
+    shared_workers().run(work, [slice(start, min(start + step, height)) for start in range(0, height, step)])
 
 
 def _clean_(pixels: Tensor) -> Tensor:

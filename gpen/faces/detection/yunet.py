@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
 from ...device import without_autocast
+from ..workers import in_one_thread
 from .network import Detections, calls
 from .yunet_network import HEAD_CHANNELS, STRIDES
 from .yunet_runtime import in_onnx_runtime
@@ -46,24 +46,22 @@ class YuNet:
 
     def find(self, pictures: Sequence[Tensor], threshold: float) -> list[Detections]:
         """See :class:`gpen.faces.detection.network.DetectorNetwork`."""
-        return [rows for batch in calls(pictures) for rows in self._find(batch, threshold)]
+        return [rows for batch in calls(pictures, _GRID) for rows in self._find(batch, threshold)]
 
     def _find(self, batch: Tensor, threshold: float) -> list[Detections]:
         height, width = batch.shape[2:]
-        down, right = -height % _GRID, -width % _GRID
-        batch = F.pad(batch, (0, right, 0, down)) if down or right else batch
         with torch.inference_mode(), without_autocast(batch.device):
             maps = self._maps(batch)
-            cells = torch.cat([m.permute(0, 2, 3, 1).reshape(len(m), -1, HEAD_CHANNELS) for m in maps], dim=1)
-            rows = _decoded(cells, height + down, width + right).cpu()
+        rows = in_one_thread(batch.device, lambda: _decoded(maps, height, width).cpu())
         return [_without_overlaps(found, threshold) for found in rows.numpy().astype(np.float64)]
 
 
-def _decoded(cells: Tensor, height: int, width: int) -> Tensor:
-    """The cells with the best scores, best first, as rows of detections: (N, cells, 16) to (N, k, 15).
+def _decoded(maps: Sequence[Tensor], height: int, width: int) -> Tensor:
+    """The cells with the best scores, best first, as rows of detections: maps (N, 16, h, w) to (N, k, 15).
 
     A fixed number, so that nothing waits for the device.
     """
+    cells = torch.cat([m.permute(0, 2, 3, 1).reshape(len(m), -1, HEAD_CHANNELS) for m in maps], dim=1)
     scores = (cells[..., 0].sigmoid() * cells[..., 1].sigmoid()).sqrt()
     scores, best = scores.topk(min(_TOP_K, scores.shape[1]), dim=1)
     cells = cells.gather(1, best[..., None].expand(-1, -1, HEAD_CHANNELS))

@@ -39,7 +39,7 @@ def in_onnx_runtime(network: YuNetNetwork) -> Callable[[Tensor], list[Tensor]] |
         return None
 
     def run(batch: Tensor) -> list[Tensor]:
-        return [torch.from_numpy(out) for out in session.run(None, {"batch": batch.contiguous().numpy()})]
+        return [torch.from_numpy(out) for out in session.run(None, {"batch": batch.numpy()})]
 
     return run
 

@@ -18,7 +18,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from gpen.errors import FaceError
 from gpen.faces.detection.detector import find_detector
 from gpen.faces.detection.yunet import YuNet, _decoded, _grid
-from gpen.faces.detection.yunet_network import HEAD_CHANNELS, YuNetNetwork
+from gpen.faces.detection.yunet_network import YuNetNetwork
 
 FIXED = "face_detection_yunet_2023mar.onnx"
 DYNAMIC = "face_detection_yunet_2026may.onnx"
@@ -119,8 +119,7 @@ def test_nothing_waits_for_the_device_before_the_one_transfer():
         with torch.device("cuda"):
             network = YuNetNetwork()
         maps = network(torch.empty(3, 3, 320, 640, device="cuda"))
-        cells = torch.cat([m.permute(0, 2, 3, 1).reshape(3, -1, HEAD_CHANNELS) for m in maps], dim=1)
-        rows = _decoded(cells, 320, 640)
+        rows = _decoded(maps, 320, 640)
     _grid.cache_clear()
     assert rows.shape == (3, 4200, 15)
     assert rows.device.type == "cuda"
