@@ -7,7 +7,10 @@ import numpy as np
 import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
+from gpen.faces.detection.network import calls
 from gpen.faces.detection.pyramid import Pyramid, enlarged, reduced
 
 
@@ -127,3 +130,30 @@ def test_everything_happens_on_the_photos_device(reduction):
 def test_enlarging_is_opencvs_bicubic_interpolation(photo):
     expected = np.clip(cv2.resize(photo, None, fx=2, fy=2, interpolation=cv2.INTER_CUBIC), 0, 1)
     assert np.abs(enlarged(torch.from_numpy(photo)[None], 2)[0].numpy() - expected).max() < 1e-5
+
+
+def test_on_a_cpu_large_operations_run_in_threads_of_their_own():
+    """PyTorch's threads wait for one another at every operation, and another program may delay each by milliseconds."""
+    large = torch.rand(600, 800, 3, generator=torch.manual_seed(0))
+    with _LargeOperations(10_000) as here:
+        pyramid = Pyramid(large, 1, 2)
+        pyramid.rotated(30)
+        pyramid.level(4)
+        (batch,) = calls(list(enlarged(pyramid.parts([square(1, 7, 5, 20)], 200, "border"), 2)), 64)
+    assert batch.shape == (1, 3, 448, 448)
+    assert here.names == []
+
+
+class _LargeOperations(TorchDispatchMode):
+    """The operations of this thread that compute or copy more than ``most`` numbers."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self.most = most
+        self.names: list[str] = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        if not func.is_view and not func.name().startswith(("aten::new_empty", "aten::rand", "aten::lift_fresh")):
+            self.names += [func.name() for one in tree_leaves(out) if torch.is_tensor(one) and one.numel() > self.most]
+        return out
