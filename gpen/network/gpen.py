@@ -23,7 +23,17 @@ from torch import Tensor, nn
 from .cuda_graph import Call, CudaGraph, RepeatedCalls, can_record
 from .derived import Deriving, weights_state
 from .fusion import Encoded, kernels_for
-from .layers import ActivatedLinear, EncoderDown, EncoderInput, LaidOut, PixelNorm, Rows, empty_map, parameter
+from .layers import (
+    ActivatedLinear,
+    EncoderDown,
+    EncoderInput,
+    LaidOut,
+    PixelNorm,
+    Rows,
+    empty_map,
+    parameter,
+    reads_planes,
+)
 from .memory import largest_map_bytes, memory_estimate, strip_bytes_on
 from .spec import BOTTOM_SIZE, Spec
 from .styled import AddToRGB, StyledConv, ToRGB
@@ -78,14 +88,18 @@ class _Generator(Deriving):
         for_convs, for_rgbs = self._modulate(self.style(code))
         x = F.pad(self.input.input.expand(len(code), -1, -1, -1), (0, 0, 1, 1))
         out = empty_map(x, 2 * self.conv1.out_channels, BOTTOM_SIZE, BOTTOM_SIZE)
-        self.conv1.convolve(x, for_convs[0].scaled(), encoded.pop()(0, BOTTOM_SIZE), out)
+        self.conv1.convolve(x, self.conv1.conv.scaled(for_convs[0]), encoded.pop()(0, BOTTOM_SIZE), out)
         x, rgb = out, self.to_rgb1(out, for_rgbs[0])
         for i, for_rgb in enumerate(for_rgbs[1:]):
             level = encoded.pop() if encoded else None
-            weights = _LevelWeights(for_convs[2 * i + 1].scaled(), for_convs[2 * i + 2].scaled(), for_rgb)
+            first, second = (self._scaled(j, for_convs[j + 1]) for j in (2 * i, 2 * i + 1))
+            weights = _LevelWeights(first, second, for_rgb)
             above, rgb = self._level(i, x, rgb, weights, level, strip_bytes)
             x = x if above is None else above
         return cast("Tensor", rgb)
+
+    def _scaled(self, i: int, modulated: Modulated) -> Modulated:
+        return cast("StyledConv", self.convs[i]).conv.scaled(modulated)
 
     def _modulate(self, style: Tensor) -> tuple[list[Modulated], list[Tensor]]:
         """The weights of all convolutions and layers to RGB for these styles, smallest level first."""
@@ -185,8 +199,9 @@ class GPEN(nn.Module):
         """The same as :meth:`forward`, but always computes a batch as a batch and never records."""
         self.lay_out()
         strip_bytes = self._strip_bytes_on(x.device)
+        fused = kernels_for(x) is not None
         # Channels-last is the fastest layout for the large levels, on CPUs and on CUDA.
-        picture = x.contiguous(memory_format=torch.channels_last)
+        picture = x if reads_planes(x) and not fused else x.contiguous(memory_format=torch.channels_last)
 
         encoded = [self._largest(picture, strip_bytes)]
         for i, size in enumerate(self.spec.encoder_sizes[:-1], start=1):
@@ -204,7 +219,7 @@ class GPEN(nn.Module):
         return [tensor for module in self.modules() if isinstance(module, Deriving) for tensor in module.derived()]
 
     def _largest(self, picture: Tensor, strip_bytes: int) -> Rows:
-        """The encoder's largest map of a channels-last picture."""
+        """The encoder's largest map of a picture that is channels last, or that :func:`reads_planes`."""
         if kernels_for(picture) is not None:
             layer = cast("EncoderInput", self.ecd0[0])
             return lambda start, stop: layer.of_picture(picture[:, :, start:stop])

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from . import fir
+from . import fir, joined
 from .derived import Deriving
 from .fusion import Encoded, FromPicture
 
@@ -132,6 +132,11 @@ class PixelNorm(nn.Module):
         return x * torch.rsqrt(x.square().mean(dim=1, keepdim=True) + EPSILON)
 
 
+def reads_planes(picture: Tensor) -> bool:
+    """Whether :class:`EncoderInput` takes rows of a picture as they are, not channels last, by a matrix product."""
+    return picture.device.type == "cuda" and len(picture) == 1 and picture.stride(3) == 1
+
+
 class EncoderInput(Deriving, nn.Sequential):
     """1 x 1 convolution of the picture, bias, leaky ReLU."""
 
@@ -140,7 +145,12 @@ class EncoderInput(Deriving, nn.Sequential):
 
     def forward(self, x: Tensor) -> Tensor:
         weight, bias = self.derive("scaled", tuple(self.parameters()), self._scaled)
-        return F.leaky_relu_(F.conv2d(x, weight, bias), LEAKY_SLOPE)
+        if not reads_planes(x):
+            return F.leaky_relu_(F.conv2d(x, weight, bias), LEAKY_SLOPE)
+        out = empty_map(x, len(weight), *x.shape[2:])
+        pixels, values = (one[0].permute(1, 2, 0).view(-1, one.shape[1]) for one in (x, out))
+        torch.addmm(bias, pixels, weight.flatten(1).T, out=values)
+        return F.leaky_relu_(out, LEAKY_SLOPE)
 
     def of_picture(self, pixels: Tensor) -> FromPicture:
         """The same, to be computed by fused kernels where it is needed."""
@@ -176,6 +186,10 @@ class EncoderDown(Deriving, nn.Sequential):
             wanted = (2 * start, 2 * stop + 1)
             first, last = fir.rows_to_blur(*wanted, size, self.BLUR_PADDING)
             x = above(first, last)
+            if not isinstance(x, FromPicture) and joined.pays(x, *conv.weight.shape[1::-1]):
+                weight = self.derive("joined", (*self.buffers(), conv.weight), self._joined)
+                x = joined.down(x, weight, bias, height=size, rows=(start, stop))
+                return F.leaky_relu_(x, LEAKY_SLOPE)
             if isinstance(x, FromPicture):
                 row = wanted[0] - self.BLUR_PADDING - first
                 x = x.filtered(filters, self.BLUR_PADDING, row=row, height=wanted[1] - wanted[0])
@@ -193,6 +207,10 @@ class EncoderDown(Deriving, nn.Sequential):
             stop = min(half, start + rows_at_once)
             out[:, :, start:stop] = rows(start, stop)
         return out
+
+    def _joined(self) -> Tensor:
+        blur, conv, _ = cast("tuple[Kernel, _EqualizedConv, Bias]", tuple(self))
+        return joined.down_weight(conv.weight, blur.kernel, self._tap_gain)
 
     def _scaled(self) -> tuple[Tensor, Tensor]:
         blur, conv, activate = cast("tuple[Kernel, _EqualizedConv, Bias]", tuple(self))

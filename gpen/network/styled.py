@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from typing import NamedTuple, cast
 
@@ -9,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from . import fir, winograd
+from . import fir, joined, winograd
 from .derived import Deriving
 from .fusion import Encoded, kernels_for
 from .layers import LEAKY_GAIN, LEAKY_SLOPE, Bias, Kernel, empty_map, parameter
@@ -61,10 +62,33 @@ class _ModulatedConv(ModulatedWeight, Deriving):
             x = F.conv_transpose2d(x, modulated.weight.transpose(0, 1), stride=2)
         return x, 2 * first
 
+    def scaled(self, modulated: Modulated) -> Modulated:
+        """The same with all factors of the weight in it, and joined with the filter where that pays."""
+        if self.is_joined(self.weight):
+            weight = self.derive("joined", (self.weight, self.blur.kernel), self._joined)
+            modulated = dataclasses.replace(modulated, weight=weight)
+        return modulated.scaled(self.weight.dtype)
+
+    def is_joined(self, x: Tensor) -> bool:
+        """Whether the convolution of x and the filter are one."""
+        upsampling = hasattr(self, "blur")
+        return upsampling and joined.pays(x, self.in_channels, self.out_channels) and kernels_for(x) is None
+
+    def convolve_joined(
+        self, x: Tensor, modulated: Modulated, bias: Tensor | None, rows: tuple[int, int]
+    ) -> list[joined.Pixels]:
+        """Rows (start, stop) of the transposed convolution of (N, in, H, W), filtered, if it :meth:`is_joined`."""
+        if modulated.before is not None:
+            x = x * modulated.before
+        return joined.up(x, modulated.weight.flatten(0, 1), bias, rows=rows)
+
     def filters(self) -> Tensor:
         """The weight of the filter, for :func:`fir.blur`."""
         kernel = self.blur.kernel
         return self.derive("filter", (kernel,), lambda: fir.blur_weight(kernel, self.out_channels))
+
+    def _joined(self) -> Tensor:
+        return joined.up_weight(self.weight[0], self.blur.kernel)
 
     def _transformed(self) -> Tensor:
         return self.derive("winograd", (self.weight,), lambda: winograd.transform_weight(self.weight[0]))
@@ -150,7 +174,7 @@ class StyledConv(Deriving):
         """Write the result for (N, in, H + 2, W) into ``out`` (N, 2 out, H, W); encoded: (N, out, H, W) or None."""
         scaled, fused = self._scaled(), kernels_for(x)
         if fused is None:
-            generated = self.conv.convolve(x, modulated, _conv_bias(scaled, modulated))
+            generated = self.conv.convolve(x, modulated, _if_alone(scaled.head, modulated))
             self._write(out, generated, modulated, cast("Tensor | None", encoded))
         else:
             fused.finish(self.conv.convolve(x, modulated, None), scaled, encoded, modulated.after, out)
@@ -168,7 +192,7 @@ class StyledConv(Deriving):
             self.convolve(x, modulated, encoded, out)
             to_rgb.add(out)
         else:
-            head = self.conv.convolve(x, modulated, _conv_bias(scaled, modulated))
+            head = self.conv.convolve(x, modulated, _if_alone(scaled.head, modulated))
             if modulated.after is not None:
                 head = torch.addcmul(scaled.head[:, None, None], head, modulated.after)
             # Concatenated they would be copied, only to be added up.
@@ -178,10 +202,15 @@ class StyledConv(Deriving):
         """Write rows of the result for (N, in, H, W), from ``start``, into ``out`` (N, 2 out, rows, 2 W)."""
         scaled, fused, padding = self._scaled(), kernels_for(x), self.conv.BLUR_PADDING
         stop, spread = start + out.shape[2], 2 * x.shape[2] + 1
+        if self.conv.is_joined(x):
+            head = self.derive("joined bias", (self.activate.bias,), lambda: scaled.head.repeat(4))
+            pixels = self.conv.convolve_joined(x, modulated, _if_alone(head, modulated), (start, stop))
+            self._write(out, pixels, modulated, cast("Tensor | None", encoded))
+            return
         filters = self.conv.filters()
         x, first = self.conv.spread(x, modulated, start, stop)
         if fused is None:
-            bias = _conv_bias(scaled, modulated)
+            bias = _if_alone(scaled.head, modulated)
             generated = fir.blur(x, filters, padding, bias, first=first, height=spread, rows=(start, stop))
             self._write(out, generated, modulated, cast("Tensor | None", encoded))
         else:
@@ -197,13 +226,16 @@ class StyledConv(Deriving):
         return self.derive("scaled", (bias, weight), compute)
 
     def _tail(self, like: Tensor, encoded: Tensor | None) -> Tensor:
-        """The encoder's half of the result (N, out, H, W), alone."""
+        """The encoder's half of the result (N, out, H, W), alone, in the memory of its map."""
         scaled = self._scaled()
         if encoded is None:
             return F.leaky_relu_(empty_map(like, *like.shape[1:]).copy_(scaled.tail.expand_as(like)), LEAKY_SLOPE)
-        return F.leaky_relu_(torch.addcmul(scaled.tail, encoded, scaled.factor), LEAKY_SLOPE)
+        _addcmul(encoded, scaled.tail, encoded, scaled.factor)
+        return F.leaky_relu_(encoded, LEAKY_SLOPE)
 
-    def _write(self, out: Tensor, generated: Tensor, modulated: Modulated, encoded: Tensor | None) -> None:
+    def _write(
+        self, out: Tensor, generated: Tensor | list[joined.Pixels], modulated: Modulated, encoded: Tensor | None
+    ) -> None:
         # Both halves are written into one buffer, which saves the concatenation. On a CPU the activation is faster for
         # the buffer as a whole than for a half, whose rows of channels are apart.
         head, tail = out[:, : self.out_channels], out[:, self.out_channels :]
@@ -212,19 +244,29 @@ class StyledConv(Deriving):
             tail.copy_(scaled.tail.expand_as(tail))
         else:
             _addcmul(tail, scaled.tail, encoded, scaled.factor)
-        if modulated.after is None and out.device.type == "cuda":
-            torch.ops.aten.leaky_relu.out(generated, LEAKY_SLOPE, out=head)
-            F.leaky_relu_(tail, LEAKY_SLOPE)
-            return
-        if modulated.after is None:
-            head.copy_(generated)
-        else:
-            _addcmul(head, scaled.head[:, None, None], generated, modulated.after)
-        F.leaky_relu_(out, LEAKY_SLOPE)
+        activated = modulated.after is None and out.device.type == "cuda"
+        parts = (
+            [(head, generated)] if isinstance(generated, Tensor) else [(p.place_in(head), p.values) for p in generated]
+        )
+        for target, values in parts:
+            if activated:
+                torch.ops.aten.leaky_relu.out(values, LEAKY_SLOPE, out=target)
+            elif modulated.after is None:
+                target.copy_(values)
+            else:
+                offset, factor = (_channels(one, values) for one in (scaled.head, modulated.after))
+                _addcmul(target, offset, values, factor)
+        F.leaky_relu_(tail if activated else out, LEAKY_SLOPE)
 
 
-def _conv_bias(scaled: _Scaled, modulated: Modulated) -> Tensor | None:
-    return None if modulated.after is not None else scaled.head
+def _channels(factors: Tensor, like: Tensor) -> Tensor:
+    """Factors (C,) or (N, C, 1, 1) of the channels of (N, C, ...)."""
+    return factors.view(-1, like.shape[1], *[1] * (like.dim() - 2))
+
+
+def _if_alone(bias: Tensor, modulated: Modulated) -> Tensor | None:
+    """The bias for the convolution, unless its result has to be multiplied first."""
+    return None if modulated.after is not None else bias
 
 
 def _addcmul(out: Tensor, offset: Tensor, x: Tensor, factor: Tensor) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
@@ -51,7 +51,7 @@ class Modulated:
     """
 
     weight: Tensor
-    """(out, in, 3, 3)."""
+    """(out, in, 3, 3), or (4, out, in, 3, 3) where it is joined with a filter."""
     factors: Tensor | None = None
     """Factors of the weight (out, in), float32; None if they are part of it, or in the other two."""
     before: Tensor | None = None
@@ -59,9 +59,14 @@ class Modulated:
     after: Tensor | None = None
     """Factors of the output channels (N, out, 1, 1); None if they are part of the weight."""
 
-    def scaled(self) -> Modulated:
-        """The same with the factors in the weight: made when it is needed, so that one level's exist at a time."""
-        return self if self.factors is None else Modulated(_product(self.weight, self.factors))
+    def scaled(self, dtype: torch.dtype) -> Modulated:
+        """The same in the dtype of the maps, and with the factors in the weight.
+
+        It is made when it is needed, so that one level's exist at a time.
+        """
+        if self.factors is None:
+            return replace(self, weight=self.weight.to(dtype))
+        return Modulated(_product(self.weight, self.factors, dtype))
 
 
 class StyleWeights(NamedTuple):
@@ -202,9 +207,9 @@ def _around(
     ]
 
 
-def _product(weight: Tensor, factors: Tensor) -> Tensor:
-    """weight (out, in, 3, 3) times float32 factors (out, in), rounded once."""
+def _product(weight: Tensor, factors: Tensor, dtype: torch.dtype) -> Tensor:
+    """weight (..., out, in, 3, 3) times float32 factors (out, in), rounded once."""
     if weight.device.type in ("cpu", "cuda"):
-        # Written in the weight's dtype by the operation that multiplies. Other backends may not convert.
-        return torch.mul(weight, factors[:, :, None, None], out=torch.empty_like(weight))
-    return (weight * factors[:, :, None, None]).to(weight.dtype)
+        # Written in that dtype by the operation that multiplies. Other backends may not convert.
+        return torch.mul(weight, factors[:, :, None, None], out=torch.empty_like(weight, dtype=dtype))
+    return (weight * factors[:, :, None, None]).to(dtype)

@@ -76,7 +76,7 @@ def test_recipe_weights_stay_close_to_float32(shared: Path, size: int) -> None:
     network.load_state_dict(recipe_weights(network))
     expected = network(x)
     assert expected.std() > 0.3
-    _assert_close(_in_float16(network, x), expected)
+    assert_close(_in_float16(network, x), expected)
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -85,7 +85,7 @@ def test_passthrough_weights_stay_close_to_their_input(shared: Path, size: int) 
     network = GPEN(spec)
     network.load_state_dict(synthetic_weights(spec))
     # In float32 they return it to 1e-6.
-    _assert_close(_in_float16(network, x), x)
+    assert_close(_in_float16(network, x), x)
 
 
 def _spec(shared: Path, size: int) -> Spec:
@@ -100,7 +100,7 @@ def _in_float16(network: GPEN, x: Tensor) -> Tensor:
     return out.float()
 
 
-def _assert_close(out: Tensor, expected: Tensor) -> None:
+def assert_close(out: Tensor, expected: Tensor) -> None:
     """Within 2/255 at the 99.9th percentile and 0.3/255 on average, as pictures from 0 to 1."""
     assert out.isfinite().all()
     error = 255 * (_picture(out) - _picture(expected)).abs().flatten()
