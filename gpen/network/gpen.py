@@ -32,7 +32,6 @@ from .layers import (
     Rows,
     empty_map,
     parameter,
-    reads_planes,
 )
 from .memory import largest_map_bytes, memory_estimate, strip_bytes_on
 from .spec import BOTTOM_SIZE, Spec
@@ -199,14 +198,11 @@ class GPEN(nn.Module):
         """The same as :meth:`forward`, but always computes a batch as a batch and never records."""
         self.lay_out()
         strip_bytes = self._strip_bytes_on(x.device)
-        fused = kernels_for(x) is not None
-        # Channels-last is the fastest layout for the large levels, on CPUs and on CUDA.
-        picture = x if reads_planes(x) and not fused else x.contiguous(memory_format=torch.channels_last)
-
-        encoded = [self._largest(picture, strip_bytes)]
+        batch, itemsize = len(x), x.element_size()
+        encoded = [self._largest(x, strip_bytes)]
         for i, size in enumerate(self.spec.encoder_sizes[:-1], start=1):
             (down,) = cast("tuple[EncoderDown]", tuple(cast("nn.Sequential", self.get_submodule(f"ecd{i}"))))
-            row_bytes = len(picture) * 2 * self.spec.channels(size) * size * picture.element_size()
+            row_bytes = batch * 2 * self.spec.channels(size) * size * itemsize
             x = down(encoded[-1], size, rows_at_once(row_bytes, size // 2, strip_bytes))
             encoded.append(_rows_of(x))
         code = self.final_linear(x.float().flatten(1))
@@ -219,20 +215,24 @@ class GPEN(nn.Module):
         return [tensor for module in self.modules() if isinstance(module, Deriving) for tensor in module.derived()]
 
     def _largest(self, picture: Tensor, strip_bytes: int) -> Rows:
-        """The encoder's largest map of a picture that is channels last, or that :func:`reads_planes`."""
+        """The encoder's largest map."""
         if kernels_for(picture) is not None:
             layer = cast("EncoderInput", self.ecd0[0])
-            return lambda start, stop: layer.of_picture(picture[:, :, start:stop])
+            pixels = picture.contiguous(memory_format=torch.channels_last)
+            return lambda start, stop: layer.of_picture(pixels[:, :, start:stop])
         if largest_map_bytes(self.spec, picture.dtype, len(picture)) <= strip_bytes:
             return _rows_of(self.ecd0(picture))
         # Strips are recomputed when needed: in caches, that is faster than writing and reading the map.
         return lambda start, stop: cast("Tensor", self.ecd0(picture[:, :, start:stop]))
 
-    def lay_out(self) -> None:
-        """Bring the weights into the memory layout that convolutions read. Every call does, before anything else."""
+    def lay_out(self, *, in_place: bool = False) -> None:
+        """Bring the weights into the memory layout that convolutions read. Every call does, before anything else.
+
+        in_place: within the memory that they have, which nothing else may read then.
+        """
         for module in self.modules():
             if isinstance(module, LaidOut):
-                module.lay_out()
+                module.lay_out(in_place=in_place)
 
     def _strip_bytes_on(self, device: torch.device) -> int:
         return strip_bytes_on(device) if self.strip_bytes is None else self.strip_bytes

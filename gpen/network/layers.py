@@ -70,15 +70,21 @@ class LaidOut(nn.Module):
         super().__init__()
         self._order = order
 
-    def lay_out(self) -> None:
-        """Change the layout, not the values, if the weight has another one."""
+    def lay_out(self, *, in_place: bool = False) -> None:
+        """Change the layout, not the values, if the weight has another one.
+
+        in_place: keep the values in their memory, which nothing else may read then, instead of new memory.
+        """
         weight = self.weight
         order = self._order if weight.device.type in ("cpu", "cuda") else tuple(range(weight.dim()))
         if weight.permute(order).is_contiguous() or weight.is_inference():
             return
         back = [order.index(dim) for dim in range(weight.dim())]
         with torch.inference_mode(False):
-            weight.data = weight.detach().permute(order).contiguous().permute(back)
+            laid_out = weight.detach().permute(order).contiguous()
+            if in_place and weight.is_contiguous():
+                laid_out = weight.detach().view(laid_out.shape).copy_(laid_out)
+            weight.data = laid_out.permute(back)
 
 
 class _EqualizedConv(LaidOut):
@@ -132,11 +138,6 @@ class PixelNorm(nn.Module):
         return x * torch.rsqrt(x.square().mean(dim=1, keepdim=True) + EPSILON)
 
 
-def reads_planes(picture: Tensor) -> bool:
-    """Whether :class:`EncoderInput` takes rows of a picture as they are, not channels last, by a matrix product."""
-    return picture.device.type == "cuda" and len(picture) == 1 and picture.stride(3) == 1
-
-
 class EncoderInput(Deriving, nn.Sequential):
     """1 x 1 convolution of the picture, bias, leaky ReLU."""
 
@@ -145,8 +146,11 @@ class EncoderInput(Deriving, nn.Sequential):
 
     def forward(self, x: Tensor) -> Tensor:
         weight, bias = self.derive("scaled", tuple(self.parameters()), self._scaled)
-        if not reads_planes(x):
+        if x.device.type != "cuda" or len(x) > 1 or x.stride(3) > 1:
+            # The fastest layout for the large levels.
+            x = x.contiguous(memory_format=torch.channels_last)
             return F.leaky_relu_(F.conv2d(x, weight, bias), LEAKY_SLOPE)
+        # The planes of one picture are a matrix that cuBLAS reads as it is.
         out = empty_map(x, len(weight), *x.shape[2:])
         pixels, values = (one[0].permute(1, 2, 0).view(-1, one.shape[1]) for one in (x, out))
         torch.addmm(bias, pixels, weight.flatten(1).T, out=values)

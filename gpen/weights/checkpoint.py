@@ -185,8 +185,9 @@ def load_model(
     with torch.inference_mode(False), torch.no_grad(), _reporting_memory(device, info, dtype):
         with torch.device("meta"):
             network = GPEN(located.spec)
-        state = _state_dict(header, located, device, dtype)
-        network.load_state_dict(state, assign=True)
+        network.load_state_dict(_state_dict(header, located, device, dtype), assign=True)
+        # Now rather than in the first call: what that frees would lie between the blocks that it needs.
+        network.lay_out(in_place=True)
     return Model(network.requires_grad_(False).eval(), info.task, info.path, info.is_task_known)
 
 
