@@ -277,7 +277,7 @@ class GPENPasteFaces(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, mask: str, **values: Any) -> Any:
-        return host.state_of(host.detector_files()) if mask == "parsed" else None
+        return host.state_of(host.detector_files()) if mask in ("auto", "parsed") else None
 
     @classmethod
     def execute(cls, image: Tensor, crops: Tensor, faces: FoundFaces, **values: Any) -> Any:

@@ -13,6 +13,7 @@ from ..images.picture import FloatImage
 from ..options import Options
 from ..restoration.api import face_choice, face_source
 from ..restoration.components import ComponentLoader, Needs
+from ..restoration.processors import with_mask_chosen
 from ..tasks import Task, find_task
 from ..weights.search import search_folders
 from .faces import BatchFaces, ListedFaces, SameSource, VideoFaces
@@ -99,6 +100,11 @@ class RunConfig:
             damage=self.damage and self.damage.absolute(),
             folders=tuple(folder.absolute() for folder in search_folders(self.folders, kind="detector")),
         )
+
+    def with_mask_chosen(self) -> RunConfig:
+        """The same with a mask in place of "auto", which may be another one on a machine without a face parser."""
+        found = self.loader("cpu").find_parser(self.needs.mask)
+        return dataclasses.replace(self, options=with_mask_chosen(self.options, has_parser=found is not None))
 
     def region_mask(self) -> FloatImage | None:
         """The region, float32 (H, W); PhotoError if it cannot be read."""

@@ -18,7 +18,7 @@ from ..options import Options
 from ..restoration.components import Components
 from ..restoration.finish import FinishedPhoto, finish
 from ..restoration.pipeline import Keep, OnProgress, run_task
-from ..restoration.processors import PhotoInputs
+from ..restoration.processors import PhotoInputs, with_mask_chosen
 from ..restoration.result import Restoration
 from ..restoration.upscaler import OnTile
 from ..tasks import Task
@@ -95,6 +95,7 @@ class ProcessedPhoto:
             tuple((face.number, face.face) for face in done.faces),
             tuple(done.skipped),
             {face.number: (face.identity, face.share) for face in done.faces if face.identity is not None},
+            done.mask_shape,
         )
 
 
@@ -117,7 +118,7 @@ class PhotoProcessor:
         self._task = task
         self._components = components
         self._faces = faces
-        self._options = options
+        self._options = with_mask_chosen(options, has_parser=components.parser is not None)
         self._output = output or OutputOptions()
         self._region = region
         upscaler = components.upscaler
@@ -125,11 +126,12 @@ class PhotoProcessor:
 
     @property
     def title(self) -> str:
-        """Which model restores the photos, on which device, and where faces and background come from."""
+        """Which model restores the photos, on which device, where faces and background come from, and the mask."""
         model, upscaler = self._components.model, self._components.upscaler
         faces = self._faces.name and f", faces from {self._faces.name}"
+        mask = f", {self._options.mask} mask" if faces and "mask" in self._task.options else ""
         background = "" if upscaler is None else f", background from {upscaler.title}"
-        return f"{model.spec.title} ({model.path.name}) on {model.device}{faces}{background}"
+        return f"{model.spec.title} ({model.path.name}) on {model.device}{faces}{mask}{background}"
 
     def memory(self, pixels: int) -> int:
         """Estimated bytes held by a photo of that many pixels while it waits between stages.

@@ -23,7 +23,7 @@ from ..tasks import RESTORE, Task, find_task
 from ..weights.checkpoint import Model, require_task
 from .components import Components
 from .pipeline import Keep, OnProgress, check_parser, run_task
-from .processors import FaceProcessor, Parser, PhotoInputs
+from .processors import FaceProcessor, Parser, PhotoInputs, with_mask_chosen
 from .result import Restoration
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class TaskArguments(TypedDict, total=False):
     background: FloatImage | None
     """The enlarged photo (H', W', 3) that faces are pasted into; its size replaces option "upscale"."""
     parser: Parser | None
-    """What the parsed mask needs, as :func:`gpen.make_parser` returns it."""
+    """What the parsed mask needs, as :func:`gpen.make_parser` returns it; with one, the mask "auto" is parsed."""
     guard: IdentityGuard | None
     """What option "identity_guard" needs, as :func:`gpen.make_guard` returns it; the option alone has no effect."""
     on_progress: OnProgress | None
@@ -217,6 +217,7 @@ def paste(
     """
     check_picture(photo, "photo")
     check_parser(options, parser)
+    options = with_mask_chosen(options, has_parser=parser is not None)
     under = DevicePhoto(photo, torch.device(device))
     processor, canvas = FaceProcessor(under, PhotoInputs()), Canvas(under)
     for placement, crop in crops:

@@ -39,7 +39,7 @@ class Components:
     detector: FaceDetector | None = None
     """What finds faces; None where they are given, or the photo is one."""
     parser: Parser | None = None
-    """What the parsed mask needs; None for other masks."""
+    """What the parsed mask needs; None for other masks. It decides what the mask "auto" is."""
     guard: IdentityGuard | None = None
     """What keeps faces the same person's; None where it is off, for whatever reason."""
     guard_problem: str = ""
@@ -56,8 +56,8 @@ class Needs:
 
     detector: str | None = None
     """The name of the detector, or "auto"; None for none."""
-    parser: bool = False
-    """Whether the mask is parsed."""
+    mask: str | None = None
+    """The mask: "parsed" needs a parser, "auto" takes one that is there; None where it is not chosen."""
     guard: bool = False
     """Whether identities are guarded."""
     upscaler: Path | None = None
@@ -83,7 +83,7 @@ class Needs:
         faces = not task.is_aligned(aligned)
         return cls(
             detector=options.detector if faces and not faces_given else None,
-            parser=faces and "mask" in task.options and options.mask == "parsed",
+            mask=options.mask if faces and "mask" in task.options else None,
             guard=faces and "identity_guard" in task.options and options.identity_guard > 0,
             upscaler=upscaler if task.accepts_background else None,
             damage=damage if task.needs_damage_mask else None,
@@ -161,7 +161,7 @@ class ComponentLoader:
         return Components(
             model=model,
             detector=None if needs.detector is None else self.detector(needs.detector),
-            parser=self.parser() if needs.parser else None,
+            parser=self.parser(needs.mask),
             guard=guard,
             guard_problem=problem,
             upscaler=None if needs.upscaler is None else self.upscaler(needs.upscaler, options.precision),
@@ -179,8 +179,7 @@ class ComponentLoader:
             require_task(info, task.name)
         if needs.detector is not None:
             find_detector(needs.detector, self.folders, str(self.device))
-        if needs.parser:
-            find_parser(self.folders)
+        self.find_parser(needs.mask)
         if needs.guard:
             self._find_recognizer()
         if needs.upscaler is not None:
@@ -200,11 +199,30 @@ class ComponentLoader:
         self._hooks.before_helper()
         return self._kept("detector", weights, lambda: load_detector(found, weights, str(self.device)), found)
 
-    def parser(self) -> FaceParser:
-        """The face parser whose weights are there."""
-        name, weights = find_parser(self.folders)
+    def parser(self, mask: str | None) -> FaceParser | None:
+        """The face parser for a mask, as :meth:`find_parser` finds it."""
+        found = self.find_parser(mask)
+        if found is None:
+            return None
+        name, weights = found
         self._hooks.before_helper()
         return self._kept("parser", weights, lambda: FaceParser(name, weights, str(self.device)))
+
+    def find_parser(self, mask: str | None) -> tuple[str, Path] | None:
+        """The name of the face parser for a mask, and the path of its weights, which are not read.
+
+        None for masks that need none, and for "auto" where no parser can be used, with the reason in the log; GpenError
+        for "parsed" there.
+        """
+        if mask not in ("auto", "parsed"):
+            return None
+        try:
+            return find_parser(self.folders)
+        except GpenError as error:
+            if mask == "parsed":
+                raise
+            _log.info("The mask is an ellipse. %s", error)
+            return None
 
     def upscaler(self, path: Path, precision: str) -> Upscaler:
         """The background model in a file."""

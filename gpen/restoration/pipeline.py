@@ -20,7 +20,7 @@ from ..images.tensors import DevicePhoto
 from ..options import Options, supported
 from ..tasks import Task
 from .inference import CropBatcher
-from .processors import PROCESSORS, FaceProcessor, Parser, PhotoInputs
+from .processors import PROCESSORS, FaceProcessor, Parser, PhotoInputs, with_mask_chosen
 from .result import CachedLayers, FaceCrops, Restoration, RestoredFace, SkippedFace
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def run_tasks(
     The last digits of a result depend on which faces share its call. Everything else is as for :func:`run_task`, for
     each photo; after an exception there are no more results.
     """
-    options = supported(options, task)
+    options = with_mask_chosen(supported(options, task), has_parser=components.parser is not None)
     batcher: CropBatcher[_WaitingFace] = CropBatcher(components.model)
     begun: deque[_PhotoRun] = deque()
     for work in works:
@@ -145,8 +145,10 @@ class _PhotoRun:
         check_photo(work.photo, work.inputs, options)
         photo = DevicePhoto(work.photo, components.model.device)
         self._processor: FaceProcessor = PROCESSORS[task.name](photo, work.inputs)
+        self._mask_shape = ""
         if not task.is_aligned(work.source.whole_photo):
             check_parser(options, components.parser)
+            self._mask_shape = options.mask if "mask" in task.options else ""
         self._found = work.source.find(photo, work.inputs.region)
         self._canvas = self._processor.canvas(options)
         width, height = self._canvas.size
@@ -227,6 +229,7 @@ class _PhotoRun:
             background is not None,
             self._task.done,
             self._processor.note(mask, options),
+            self._mask_shape,
             _cached_layers(canvas.on_cpu(), self._processor, options) if layers else None,
         )
 
@@ -296,7 +299,7 @@ def check_photo(photo: FloatImage, inputs: PhotoInputs, options: Options) -> Non
 def check_parser(options: Options, parser: Parser | None) -> None:
     """OptionError where the mask needs a face parser and there is none."""
     if options.mask == "parsed" and parser is None:
-        raise OptionError("The parsed mask needs a face parser, and there is none. Choose ellipse or box.")
+        raise OptionError("The parsed mask needs a face parser, and there is none. Choose auto, ellipse or box.")
 
 
 def _check_background(background: FloatImage, height: int, width: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import cv2
@@ -38,6 +38,13 @@ class Parser(Protocol):
     def parse(self, crop: Tensor) -> Tensor:
         """Crop (S, S, 3), RGB, [0, 1], to (512, 512): 1 where there is face, else 0."""
         ...
+
+
+def with_mask_chosen(options: Options, *, has_parser: bool) -> Options:
+    """The options with the mask that "auto" stands for: parsed with a face parser, else ellipse."""
+    if options.mask != "auto":
+        return options
+    return replace(options, mask="parsed" if has_parser else "ellipse")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -86,7 +93,10 @@ class FaceProcessor:
         return ""
 
     def mask_shape(self, options: Options) -> str:
-        """The shape of the mask, as :func:`~gpen.faces.mask.face_mask` takes it."""
+        """The shape of the mask, as :func:`~gpen.faces.mask.face_mask` takes it.
+
+        Options are given to a processor after :func:`with_mask_chosen`.
+        """
         return options.mask
 
     def mask(self, crop: Tensor, placement: Placement, options: Options, parser: Parser | None) -> Tensor:

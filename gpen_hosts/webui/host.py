@@ -89,7 +89,7 @@ def setting(name: str) -> Any:
     return DEFAULTS[name] if value is None else value
 
 
-IN_SETTINGS = ("detector", "precision", "strength", "upscale", "identity_guard", "identity_action")
+IN_SETTINGS = ("detector", "precision", "mask", "strength", "upscale", "identity_guard", "identity_action")
 """The options that have a setting."""
 
 DEFAULTS: dict[str, Any] = {
@@ -246,7 +246,7 @@ class Job:
 
 
 ERROR = "GPEN error"
-RESULT = ("GPEN model", "GPEN strength", "GPEN upscale", "GPEN faces", "GPEN task", "GPEN note")
+RESULT = ("GPEN model", "GPEN mask", "GPEN strength", "GPEN upscale", "GPEN faces", "GPEN task", "GPEN note")
 """Infotext keys of a picture that a task was done to. A value of None is left out."""
 
 
@@ -255,6 +255,7 @@ def facts_of(result: Restoration, request: PictureRequest) -> dict[str, Any]:
     task, options = request.task, request.options
     facts = (
         request.weights.name,
+        result.mask_shape or None,
         options.strength if "strength" in task.options else None,
         options.upscale if task.accepts_background and options.upscale != 1 else None,
         len(result.faces),

@@ -70,7 +70,7 @@ def test_needs(task):
         used = {name for name in USES[task] if on[name]} - (WHOLE_PHOTO_ONLY if aligned else set())
         assert needs() == Needs(
             detector="yunet" if "detector" in used else None,
-            parser="parser" in used,
+            mask=options.mask if "mask" in TASKS[task].options and not aligned else None,
             guard="guard" in used,
             upscaler=UPSCALER if "upscaler" in used else None,
             damage=DAMAGE if "damage" in used else None,
@@ -300,7 +300,7 @@ def test_a_check_loads_nothing(tmp_path, weights, helper_weights, detector_weigh
     (tmp_path / "damage").mkdir()
     options = Options(mask="parsed", identity_guard=0.3)
     everything = Needs(
-        detector="yunet", parser=True, guard=True, upscaler=tmp_path / "upscaler.pth", damage=tmp_path / "damage"
+        detector="yunet", mask="parsed", guard=True, upscaler=tmp_path / "upscaler.pth", damage=tmp_path / "damage"
     )
     hooks = HostHooks(
         before_model=lambda *_: pytest.fail("memory was freed"), before_helper=lambda: pytest.fail("memory was freed")
@@ -316,7 +316,7 @@ def test_a_check_loads_nothing(tmp_path, weights, helper_weights, detector_weigh
     [
         (Needs(detector="yunet"), FilesError, "yunet"),
         (Needs(detector="auto"), FilesError, "yunet"),
-        (Needs(parser=True), FilesError, "parsenet"),
+        (Needs(mask="parsed"), FilesError, "parsenet"),
         (Needs(upscaler=Path("lost.pth")), CheckpointError, r"lost\.pth"),
         (Needs(damage=Path("lost.png")), PhotoError, r"lost\.png"),
     ],

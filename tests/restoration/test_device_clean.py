@@ -23,7 +23,7 @@ from gpen.options import Options
 from gpen.restoration.processors import Colorization, FaceProcessor, Inpainting, PhotoInputs, with_luma_of
 from tests.restoration.test_pipeline import face_at
 
-OPTIONS = Options()
+OPTIONS = Options(mask="ellipse")
 FACE = face_at(200, 150, 0.9)
 OUT_SIZE = 1024
 
@@ -49,7 +49,7 @@ def test_crops_of_any_size(photo: DevicePhoto, resident: bool) -> None:
     ("task", "upscale"), [(FaceProcessor, 1.0), (FaceProcessor, 2.0), (Colorization, 2.0), (Inpainting, 1.0)]
 )
 def test_masks_pasting_and_blending(photo: DevicePhoto, task: type[FaceProcessor], upscale: float) -> None:
-    options = Options(upscale=upscale)
+    options = Options(mask="ellipse", upscale=upscale)
     damage = np.zeros((300, 400), np.float32)
     damage[140:160, 190:230] = 1
     processor = task(photo, PhotoInputs(damage=damage))
