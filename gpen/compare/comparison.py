@@ -104,7 +104,8 @@ def compare(
     A cell shows an upright square around a face, scaled to ``cell`` pixels. Each model gets the crop that it was
     trained on, and its output is pasted into the cell as it would be into the photo, with the mask of the options.
 
-    photo: float32 (H, W, 3), RGB, [0, 1]. source: where its faces come from. parser: needed for the parsed mask, on the device of the models.
+    photo: float32 (H, W, 3), RGB, [0, 1]. source: where its faces come from. parser: needed for the parsed mask, on
+    the models' device.
 
     Raises FaceError if there is no face to compare or one cannot be cropped, OptionError if ``cell`` is too small or
     too large, PhotoError if the sheet would exceed option "max_megapixels", and GpenError as the models do.

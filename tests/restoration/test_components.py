@@ -221,6 +221,22 @@ def test_another_limit_reads_no_network_again_and_the_parser_is_read_once(weight
     assert (first.detector, first.upscaler, first.damage_masks) == (None, None, None)
 
 
+def test_auto_takes_a_parser_that_is_there_and_says_why_not(tmp_path, helper_weights, caplog):
+    options = Options()
+    assert Needs.of(RESTORE, options, faces_given=True).mask == options.mask == "auto"
+    loader = ComponentLoader([helper_weights], "cpu")
+    assert loader.parser("auto") is loader.parser("parsed") is not None
+    assert loader.parser("ellipse") is loader.parser("box") is loader.parser(None) is None
+    assert not caplog.records
+    with caplog.at_level(logging.INFO):
+        assert ComponentLoader([tmp_path], "cpu").parser("auto") is None
+    assert [record.levelname for record in caplog.records] == ["INFO"]
+    assert caplog.messages[0].startswith("The mask is an ellipse. The parsed mask needs a face-parsing model")
+    torch.save({"conv.weight": torch.zeros(3)}, tmp_path / find_published("parsenet").saved_as)
+    with pytest.raises(FaceError, match="does not hold the weights of ParseNet"):
+        ComponentLoader([tmp_path], "cpu").parser("auto")
+
+
 def test_everything_is_loaded(tmp_path, weights, detector_weights):
     known_upscaler(tmp_path / "upscaler.pth", 2)
     write_picture(tmp_path / "damage.png", Picture(torch.zeros(8, 8, 3).numpy()))

@@ -21,6 +21,7 @@ from gpen.batch.stages import OutputOptions
 from gpen.errors import GpenError, OptionError
 from gpen.faces.faces_file import PhotoFaces, write_faces
 from gpen.options import Options
+from tests.face_parsers import write_parser
 
 SAME_PATHS = "All machines of a Ray cluster have to see photos, models and results under the same paths."
 
@@ -131,6 +132,21 @@ def test_a_worker_uses_the_cores_it_was_given(config, journal, monkeypatch):
     monkeypatch.setattr(cv2, "setNumThreads", given.append)
     Worker(config, journal, 3)
     assert given == [3, 3]
+
+
+def test_every_worker_has_the_mask_that_the_first_machine_chose(config, journal, album, jobs, tmp_path):
+    album.add("a.png")
+    assert config.with_mask_chosen().options.mask == "ellipse"
+    (tmp_path / "parsers").mkdir()
+    parser = write_parser(tmp_path / "parsers")
+    chosen = dataclasses.replace(config, folders=(parser.parent,)).with_mask_chosen()
+    assert chosen.options.mask == "parsed"
+    assert work(Worker(chosen, journal, 1), jobs())["a.png"]["mask"] == "parsed"
+    # On a machine without it, a photo fails rather than looking different.
+    parser.unlink()
+    failed = work(Worker(chosen, journal, 1), jobs())
+    assert failed["a.png"]["status"] == "failed"
+    assert "The parsed mask needs a face-parsing model" in failed["a.png"]["message"]
 
 
 @pytest.mark.parametrize("missing", ["weights", "journal"])
