@@ -38,16 +38,26 @@ def _add(actions: Actions, task: Task, *, many: bool, in_turn: dict[str, Any]) -
     if task.accepts_aligned:
         inputs["aligned"] = gr.Checkbox(ALIGNED.default, label=ALIGNED.help, visible=False)
     inputs |= {name: control(OPTIONS[name], visible=False) for name in options}
+    if task.keeps_photo:  # last: programs may pass the others by position
+        label = "Masks named like their photos, or a zip of them" if many else "White where the photo stays as it is"
+        inputs["protect"] = _file(f"{label}; empty: nowhere", many)
 
     def call(photo: Any, weights: str, *values: Any) -> Any:
         given = dict(zip(list(inputs)[2:], values, strict=True))
-        damage, aligned = given.pop("damage", None), bool(given.pop("aligned", False))
+        damage, protect, aligned = (given.pop(name, None) for name in ("damage", "protect", "aligned"))
         chosen = actions.options(task, given)
         if many:
-            output = actions.batch(actions.batch_request(task.name, photo, weights, chosen, damage, aligned))
+            asked = actions.batch_request(task.name, photo, weights, chosen, damage, protect, bool(aligned))
+            output = actions.batch(asked)
             return str(output.path), output.summary
-        mask = Path(damage) if damage else None
-        request = WorkRequest(task=task, options=chosen, model=weights, damage=mask, aligned=aligned)
+        request = WorkRequest(
+            task=task,
+            options=chosen,
+            model=weights,
+            damage=Path(damage) if damage else None,
+            protect=Path(protect) if protect else None,
+            aligned=bool(aligned),
+        )
         return actions.restore_file(photo, request)
 
     _name_parameters(call, list(inputs))

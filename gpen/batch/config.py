@@ -41,6 +41,8 @@ class RunConfig:
     """The model file of an upscaler for the background."""
     damage: Path | None = None
     """A picture that is white where the photo is damaged, or a folder with one per photo."""
+    protect: Path | None = None
+    """A picture that is white where the photo stays as it is, or a folder with one per photo; None for nowhere."""
     aligned: bool = False
     """Whether each photo is one aligned face, cropped to the square that the network takes."""
     video: TrackedFaces | None = None
@@ -65,6 +67,7 @@ class RunConfig:
             faces_given=self.faces is not None or self.video is not None,
             upscaler=self.background,
             damage=self.damage,
+            protect=self.protect,
         )
 
     def loader(self, device: str | None = None) -> ComponentLoader:
@@ -98,6 +101,7 @@ class RunConfig:
             region=self.region and self.region.absolute(),
             background=self.background and self.background.absolute(),
             damage=self.damage and self.damage.absolute(),
+            protect=self.protect and self.protect.absolute(),
             folders=tuple(folder.absolute() for folder in search_folders(self.folders, kind="detector")),
         )
 

@@ -60,6 +60,8 @@ class LoadedPhoto:
     """Seconds spent on it so far."""
     damage: FloatImage | None = None
     """Mask of its damage, (H, W); None if the task needs none."""
+    protect: FloatImage | None = None
+    """Mask of what stays as it is, (H, W); None for nothing."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,10 +149,10 @@ class PhotoProcessor:
         watch = _Stopwatch()
         try:
             picture = read_picture(job.photo.path, self._options.max_megapixels, on_size)
-            masks = self._components.damage_masks
-            damage = None if masks is None else masks.of(job.photo.name)
+            masks = self._components.damage_masks, self._components.protect_masks
+            damage, protect = (None if given is None else given.of(job.photo.name) for given in masks)
             source = self._faces.source(job.photo, picture)
-            return LoadedPhoto(job, picture, source, watch.seconds, damage)
+            return LoadedPhoto(job, picture, source, watch.seconds, damage, protect)
         except Exception as error:
             return _failed(job, error, watch.seconds)
 
@@ -169,7 +171,9 @@ class PhotoProcessor:
                 loaded.source,
                 self._components,
                 self._options,
-                inputs=PhotoInputs(region=self._region, background=background, damage=loaded.damage),
+                inputs=PhotoInputs(
+                    region=self._region, background=background, damage=loaded.damage, protect=loaded.protect
+                ),
                 keep=Keep(crops=self._output.save_faces, photo=background is None and self._output.compare),
                 on_progress=on_progress,
             )

@@ -19,7 +19,7 @@ from ..errors import GpenError
 from ..faces.detection.detector import FaceDetector, find_detector, load_detector
 from ..faces.identity import FaceRecognizer, IdentityGuard, find_recognizer
 from ..faces.parsing import FaceParser, find_parser
-from ..images.masks import DamageMasks
+from ..images.masks import PhotoMasks
 from ..options import Options
 from ..tasks import Task
 from ..weights.checkpoint import Model, inspect, load_model, require_task
@@ -46,8 +46,10 @@ class Components:
     """Why the guard is off although it was asked for."""
     upscaler: Upscaler | None = None
     """What makes the background; None for the enlarged photo."""
-    damage_masks: DamageMasks | None = None
+    damage_masks: PhotoMasks | None = None
     """Where photos are damaged."""
+    protect_masks: PhotoMasks | None = None
+    """Where photos stay as they are; None for nowhere."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +66,8 @@ class Needs:
     """The file of the background model."""
     damage: Path | None = None
     """The mask of the damage, or a folder of masks."""
+    protect: Path | None = None
+    """The mask of what is protected, or a folder of masks."""
 
     @classmethod
     def of(
@@ -75,6 +79,7 @@ class Needs:
         faces_given: bool = False,
         upscaler: Path | None = None,
         damage: Path | None = None,
+        protect: Path | None = None,
     ) -> Needs:
         """What a task needs with these options.
 
@@ -87,6 +92,7 @@ class Needs:
             guard=faces and "identity_guard" in task.options and options.identity_guard > 0,
             upscaler=upscaler if task.accepts_background else None,
             damage=damage if task.needs_damage_mask else None,
+            protect=protect if task.keeps_photo else None,
         )
 
 
@@ -165,7 +171,8 @@ class ComponentLoader:
             guard=guard,
             guard_problem=problem,
             upscaler=None if needs.upscaler is None else self.upscaler(needs.upscaler, options.precision),
-            damage_masks=None if needs.damage is None else DamageMasks(needs.damage, options.max_megapixels),
+            damage_masks=PhotoMasks.at(needs.damage, "damage mask", options.max_megapixels),
+            protect_masks=PhotoMasks.at(needs.protect, "protection mask", options.max_megapixels),
         )
 
     def check(self, task: Task, weights: Path, options: Options, needs: Needs) -> None:
@@ -184,8 +191,8 @@ class ComponentLoader:
             self._find_recognizer()
         if needs.upscaler is not None:
             check_upscaler(needs.upscaler)
-        if needs.damage is not None:
-            DamageMasks(needs.damage, options.max_megapixels)
+        PhotoMasks.at(needs.damage, "damage mask", options.max_megapixels)
+        PhotoMasks.at(needs.protect, "protection mask", options.max_megapixels)
 
     def model(self, weights: Path, precision: str) -> Model:
         """The network in a file."""

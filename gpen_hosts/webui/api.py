@@ -20,7 +20,7 @@ from pydantic import BaseModel, Field, create_model
 
 from gpen.errors import FilesError, GpenError, OutOfMemoryError
 from gpen.images import read_picture, write_picture
-from gpen.images.masks import DamageMasks
+from gpen.images.masks import PhotoMasks
 from gpen.options import ALIGNED, FRAME_OPTIONS, OPTIONS, Option
 from gpen.restoration.finish import finish
 from gpen.restoration.result import Restoration
@@ -103,7 +103,7 @@ def restore_picture(request: RestoreRequest) -> Any:
             picture, damage = read_picture(source, options.max_megapixels), None
             if values["damage"] is not None:
                 mask.write_bytes(_decoded(values["damage"], "The mask of the damage"))
-                damage = DamageMasks(mask, options.max_megapixels).of(source.name)
+                damage = PhotoMasks(mask, "damage mask", options.max_megapixels).of(source.name)
             task = find_task(values["task"])
             wanted = PictureRequest(
                 task=task,
