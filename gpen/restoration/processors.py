@@ -167,6 +167,7 @@ class Inpainting(FaceProcessor):
                 "the same size, white where the photo is damaged."
             )
         self._damaged: NDArray[np.bool_] = damage > 0.5
+        self._is_protected = inputs.protect is not None
         if inputs.protect is not None:
             self._damaged &= inputs.protect <= 0.5
         self._any = bool(self._damaged.any())
@@ -218,7 +219,9 @@ class Inpainting(FaceProcessor):
             return "The mask is black: nothing is marked as damaged."
         if options.strength == 0:
             return "The strength is 0: nothing was changed."
-        left = float((self._damaged & (mask < options.strength / 2)).sum() / self._damaged.sum())
+        # In the soft edge around protected pixels, damage is neither outside nor filled in.
+        outside = mask == 0 if self._is_protected else mask < options.strength / 2
+        left = float((self._damaged & outside).sum() / self._damaged.sum())
         return f"{left:.0%} of the damage lies outside the faces and stays." if left >= 0.005 else ""
 
 
