@@ -151,7 +151,7 @@ class GPENSegmentationToFace(io.ComfyNode):
     @classmethod
     def execute(cls, image: Tensor, model: host.ManagedModel, **values: Any) -> Any:
         where = _FaceInputs(aligned=True)
-        return io.NodeOutput(_work(SYNTHESIZE, image, model, where, options_from(values)).images)
+        return io.NodeOutput(_work(SYNTHESIZE, image, model, where, options_from(values), FrameInputs()).images)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -187,7 +187,7 @@ def _work(
     model: host.ManagedModel,
     where: _FaceInputs,
     options: Options,
-    inputs: FrameInputs = FrameInputs(),
+    inputs: FrameInputs,
 ) -> RestoredFrames:
     """Do a task to the faces of each photo."""
     components = host.components_for(task, model, options, aligned=where.aligned)

@@ -278,8 +278,9 @@ def paste_faces(
 ) -> tuple[Tensor, Tensor]:
     """Paste crops from :func:`crop_faces`, changed since, into the frames.
 
-    crops: (N, S, S, C), of any size S, in the order of the faces. protect: as in :class:`FrameInputs`. Returns the frames (B, H, W, 3 or 4) and the mask
-    (B, H, W). FaceError where crops and faces differ in number, or the faces were never cropped.
+    crops: (N, S, S, C), of any size S, in the order of the faces. protect: as in :class:`FrameInputs`. Returns the
+    frames (B, H, W, 3 or 4) and the mask (B, H, W). FaceError where crops and faces differ in number, or the faces were
+    never cropped.
     """
     scale = found.scale_to(frames)
     _check_crops(crops, found)
