@@ -368,7 +368,7 @@ def test_what_is_protected_stays(
     page.window.locator("#gpen-protect").get_by_text("small").last.wait_for()
     page.click("run")
     assert "The mask of what is protected is 30 x 257 pixels, the photo 301 x 257." in page.toast()
-    page.window.locator("#gpen-protect").get_by_label("Remove this file").click()
+    page.window.locator("#gpen-protect").get_by_label("Clear").click()
     page.drop(tmp_path / "mask.png", "#gpen-protect")
     page.window.locator("#gpen-protect").get_by_text("mask").last.wait_for()
     page.click("run")

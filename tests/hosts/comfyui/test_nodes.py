@@ -260,6 +260,27 @@ def test_the_mask_auto_is_parsed_once_a_parser_is_there(graph: GraphBuilder, par
     assert np.array_equal(saved, ellipse)
 
 
+def test_what_is_protected_stays(graph: GraphBuilder, parts: Parts) -> None:
+    """One mask for two frames; then the same in a result of twice the size."""
+    left, middle = graph.photo(parts.left, "left.png"), parts.left.shape[1] // 2
+    frames = graph.batch(left, left)
+    mask = np.zeros(parts.left.shape[:2], bool)
+    mask[:, :middle] = True
+    protect = mask_input(graph, mask, "protect.png")
+    for upscale in (1, 2):
+        photo = parts.left if upscale == 1 else enlarged(parts.left, upscale)
+        free = restore(graph, frames, weights=MARKER, upscale=float(upscale))
+        kept = restore(graph, frames, weights=MARKER, upscale=float(upscale), protect=protect)
+        for frame in (0, 1):
+            protected, far = np.s_[:, : upscale * middle], np.s_[:, upscale * (middle + 8) :]
+            # The server enlarges by itself, to within rounding.
+            assert np.abs(kept.images[frame][protected] - photo[protected]).max() <= upscale - 1
+            assert not kept.touched[frame][protected].any()
+            assert free.touched[frame][protected].any()
+            assert np.array_equal(kept.images[frame][far], free.images[frame][far])
+            assert kept.touched[frame][far].any()
+
+
 @pytest.mark.parametrize("detector", [None, "retinaface_mobile0.25"])
 def test_other_detectors(graph: GraphBuilder, parts: Parts, detector: str | None) -> None:
     """If none is connected, one is chosen."""
