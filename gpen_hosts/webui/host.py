@@ -129,6 +129,8 @@ class PictureRequest:
     """Its options; those that the task does not support have no effect."""
     damage: FloatImage | None = None
     """(H, W), above 0.5 where the picture is damaged; for inpainting."""
+    protect: FloatImage | None = None
+    """(H, W), above 0.5 where the picture stays as it is; ignored for tasks that make a new one."""
     aligned: bool = False
     """Whether the whole picture is one aligned face; ignored for tasks that do not accept that."""
 
@@ -164,7 +166,7 @@ class Engine:
                     face_source(task, options, components.detector, aligned=aligned),
                     components,
                     options,
-                    inputs=PhotoInputs(damage=request.damage),
+                    inputs=PhotoInputs(damage=request.damage, protect=request.protect if task.keeps_photo else None),
                     keep=Keep(crops=False),
                     on_progress=on_progress,
                 )
