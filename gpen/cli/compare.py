@@ -65,6 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
             options,
             cell=arguments.cell or CELL,
             parser=parser,
+            device=device,
             on_progress=on_progress,
         )
     write_picture(output, from_samples(result.sheet(photo.name)))

@@ -15,7 +15,7 @@ from typing import TypeVar
 import torch
 
 from ..device import pick_dtype, release
-from ..errors import GpenError
+from ..errors import FaceError, FilesError, GpenError
 from ..faces.detection.detector import FaceDetector, find_detector, load_detector
 from ..faces.identity import FaceRecognizer, IdentityGuard, find_recognizer
 from ..faces.parsing import FaceParser, find_parser
@@ -207,13 +207,18 @@ class ComponentLoader:
         return self._kept("detector", weights, lambda: load_detector(found, weights, str(self.device)), found)
 
     def parser(self, mask: str | None) -> FaceParser | None:
-        """The face parser for a mask, as :meth:`find_parser` finds it."""
+        """The face parser for a mask, as :meth:`find_parser` finds it; GpenError where it cannot be used."""
         found = self.find_parser(mask)
         if found is None:
             return None
         name, weights = found
         self._hooks.before_helper()
-        return self._kept("parser", weights, lambda: FaceParser(name, weights, str(self.device)))
+        try:
+            return self._kept("parser", weights, lambda: FaceParser(name, weights, str(self.device)))
+        except (FaceError, FilesError) as error:
+            if mask == "auto":  # whoever did not ask for a parser may do without
+                raise type(error)(f"{error} Or choose the mask ellipse.") from error
+            raise
 
     def find_parser(self, mask: str | None) -> tuple[str, Path] | None:
         """The name of the face parser for a mask, and the path of its weights, which are not read.

@@ -68,6 +68,7 @@ def test_a_damaged_parser_is_an_error_and_no_reason_for_another_mask(restore, al
     done = restore(album.add("a.png"), "-o", tmp_path / "out", "--models-path", tmp_path)
     assert done.code == 1
     assert FILE in done.err
+    assert done.err.rstrip().endswith("Or choose the mask ellipse.")
     assert not (tmp_path / "out").exists()
 
 

@@ -17,6 +17,7 @@ from gpen.faces.align import crop_face, place
 from gpen.faces.color import match_colors
 from gpen.faces.mask import SIZE
 from gpen.faces.paste import Canvas
+from gpen.faces.protect import Protection
 from gpen.faces.transforms import compose, scaling
 from gpen.images.tensors import DevicePhoto
 from gpen.options import Options
@@ -62,6 +63,7 @@ def test_masks_pasting_and_blending(photo: DevicePhoto, task: type[FaceProcessor
         mask = processor.mask(crop, placement, options, None)
         assert mask.device.type == before.device.type == photo.device.type
         region_mask = processor.region_mask(FACE, options)
+        region_mask = Protection(damage, canvas.size, photo.device).region_mask(FACE, region_mask)
         pasted, area = match_colors(crop, before, mask), processor.mask_area(placement, options)
         canvas.add(pasted, to_crop, mask, region_mask, processor.priority(placement), area)
     for patch in canvas._patches:

@@ -205,7 +205,7 @@ def test_the_api_under_pydantic_1(a1111: WebUI, make_client: MakeClient, parts: 
 def test_gradio_3_builds_the_components_of_the_settings(a1111: WebUI) -> None:
     gradio = importlib.import_module("gradio")
     names = [name for name in a1111.opts.data_labels if name.startswith("gpen_")]
-    assert len(names) == 8
+    assert len(names) == 9
     for info in [a1111.opts.data_labels[name] for name in names]:
         arguments = info.component_args() if callable(info.component_args) else info.component_args
         with gradio.Blocks():
