@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from ..images.picture import FloatImage
 from ..images.tensors import as_tensor
@@ -26,15 +27,16 @@ Marked = Callable[[slice, slice], NDArray[np.bool_]]
 """Given rows and columns, which may end beyond the picture, returns which of their pixels are marked."""
 
 
-def soft_edge(marked: Marked, face: Face, fraction: float, rows: slice, columns: slice) -> FloatImage:
-    """1 where pixels are marked, falling to 0 around them, in some rows and columns of the picture (h, w).
-
-    fraction: how far the edge reaches, as a fraction of the face's height.
-    """
+def edge_width(face: Face, fraction: float) -> float:
+    """How far from marked pixels the soft edge reaches, in pixels, given a fraction of the face's height."""
     eyes, mouth = face.landmarks[:2].mean(axis=0), face.landmarks[3:].mean(axis=0)
     height = FACE_HEIGHT * float(np.linalg.norm(mouth - eyes))
     # The pixel next to a marked one is at a distance of 1.
-    width = max(fraction * height, _SMALLEST_EDGE) + 1
+    return max(fraction * height, _SMALLEST_EDGE) + 1
+
+
+def soft_edge(marked: Marked, width: float, rows: slice, columns: slice) -> FloatImage:
+    """1 where pixels are marked, falling to 0 over ``width`` pixels around, in some rows and columns (h, w)."""
     # No farther around: beyond the width nothing depends on how far a marked pixel is.
     margin = math.ceil(width)
     above, left = min(margin, rows.start), min(margin, columns.start)
@@ -62,6 +64,8 @@ class Protection:
         height, width = mask.shape
         self._scale = size[0] / width, size[1] / height
         self._rows, self._columns = _nearest(height, size[1]), _nearest(width, size[0])
+        seen_rows, seen_columns = (np.flatnonzero(self._protected.any(axis=axis)) for axis in (1, 0))
+        self._bounds = _bounds(seen_rows, self._rows), _bounds(seen_columns, self._columns)
         self._device = device
 
     def region_mask(self, face: Face, other: RegionMask | None = None) -> RegionMask:
@@ -69,18 +73,41 @@ class Protection:
 
         other: multiplied by it.
         """
-        in_canvas = face.scaled(*self._scale)
+        width = edge_width(face.scaled(*self._scale), EDGE)
 
-        def allowed(rows: slice, columns: slice) -> torch.Tensor:
-            edge = soft_edge(self._marked, in_canvas, EDGE, rows, columns)
-            mask = as_tensor(1 - edge).to(self._device)
-            return mask if other is None else mask * other(rows, columns)
+        def allowed(rows: slice, columns: slice) -> Tensor:
+            size = (rows.stop - rows.start, columns.stop - columns.start)
+            mask = torch.ones(size, device=self._device) if other is None else other(rows, columns)
+            near_rows, near_columns = _near(rows, self._bounds[0], width), _near(columns, self._bounds[1], width)
+            if near_rows.start < near_rows.stop and near_columns.start < near_columns.stop:
+                edge = soft_edge(self._marked, width, near_rows, near_columns)
+                here = mask[_shifted(near_rows, -rows.start), _shifted(near_columns, -columns.start)]
+                here *= as_tensor(1 - edge).to(self._device)
+            return mask
 
         return allowed
 
     def _marked(self, rows: slice, columns: slice) -> NDArray[np.bool_]:
         marked: NDArray[np.bool_] = self._protected[np.ix_(self._rows[rows], self._columns[columns])]
         return marked
+
+
+def _bounds(lines: NDArray[np.intp], nearest: NDArray[np.intp]) -> tuple[int, int]:
+    """The range of a canvas's lines that contains those over the given lines of the photo; empty for none."""
+    if not len(lines):
+        return 0, 0
+    return int(np.searchsorted(nearest, lines[0])), int(np.searchsorted(nearest, lines[-1], side="right"))
+
+
+def _near(part: slice, bounds: tuple[int, int], distance: float) -> slice:
+    """What of a range lies within a distance of the other one; empty if that is."""
+    margin = math.ceil(distance) if bounds[0] < bounds[1] else 0
+    start = max(part.start, bounds[0] - margin)
+    return slice(start, max(start, min(part.stop, bounds[1] + margin)))
+
+
+def _shifted(part: slice, by: int) -> slice:
+    return slice(part.start + by, part.stop + by)
 
 
 def _nearest(pixels: int, enlarged: int) -> NDArray[np.intp]:

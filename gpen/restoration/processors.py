@@ -18,7 +18,7 @@ from ..faces.face import Face
 from ..faces.mask import SIZE as MASK_SIZE
 from ..faces.mask import Area, face_mask, mask_area
 from ..faces.paste import Canvas, CropCanvas, PostBlend, RegionMask
-from ..faces.protect import soft_edge
+from ..faces.protect import edge_width, soft_edge
 from ..faces.transforms import apply, corners, invert
 from ..images.picture import BT601_LUMA, FloatImage
 from ..images.resize import enlarge
@@ -198,10 +198,10 @@ class Inpainting(FaceProcessor):
     def region_mask(self, face: Face, options: Options) -> RegionMask:
         """1 where the photo is damaged, falling to 0 around it."""
         damaged, device = self._damaged, self._photo.device
+        width = edge_width(face, options.damage_feather)
 
         def mask(rows: slice, columns: slice) -> Tensor:
-            edge = soft_edge(lambda *part: damaged[part], face, options.damage_feather, rows, columns)
-            return as_tensor(edge).to(device)
+            return as_tensor(soft_edge(lambda *part: damaged[part], width, rows, columns)).to(device)
 
         return mask
 
