@@ -30,6 +30,7 @@ from .gpen_hosts.comfyui.schema import (
     option,
     option_inputs,
     output,
+    protect_input,
     region_input,
     schema,
 )
@@ -127,6 +128,7 @@ class GPENRestoreFaces(io.ComfyNode):
                     tooltip="Enlarges the photos before the faces are pasted: by upscale if that is above 1, else by "
                     "the scale of this model.",
                 ),
+                protect_input(),
                 *option_inputs(RESTORE),
             ],
             outputs=[
@@ -154,6 +156,7 @@ class GPENRestoreFaces(io.ComfyNode):
         region: Tensor | None = None,
         background: Tensor | None = None,
         upscale_model: Any = None,
+        protect: Tensor | None = None,
         **values: Any,
     ) -> Any:
         options = options_from(values)
@@ -171,7 +174,7 @@ class GPENRestoreFaces(io.ComfyNode):
             host.components_for(RESTORE, model, options),
             faces,
             options,
-            inputs=FrameInputs(background=enlarged),
+            inputs=FrameInputs(background=enlarged, protect=protect),
             host=host.frame_host(model),
         )
         _log.log(
@@ -266,6 +269,7 @@ class GPENPasteFaces(io.ComfyNode):
                 io.Image.Input("image", tooltip="The photos that the crops came from, or the same enlarged."),
                 io.Image.Input("crops", tooltip="All of the crops, in their order; of any size, but square."),
                 GpenFaces.Input("faces", tooltip="The faces that came with the crops, from GPEN Crop Faces."),
+                protect_input(),
                 *map(option, PASTING),
             ],
             outputs=[
@@ -277,15 +281,19 @@ class GPENPasteFaces(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, mask: str, **values: Any) -> Any:
-        return host.state_of(host.detector_files()) if mask == "parsed" else None
+        return host.state_of(host.detector_files()) if mask in ("auto", "parsed") else None
 
     @classmethod
-    def execute(cls, image: Tensor, crops: Tensor, faces: FoundFaces, **values: Any) -> Any:
+    def execute(
+        cls, image: Tensor, crops: Tensor, faces: FoundFaces, protect: Tensor | None = None, **values: Any
+    ) -> Any:
         options = options_from(values)
         if not faces.chosen:
             _log.warning("There is no face to paste: the photos stay as they are.")
         device, parser = host.output_device(), host.parser_for(options.mask)
-        images, mask = paste_faces(image, crops, faces, options, parser=parser, on_step=host.Progress(), device=device)
+        images, mask = paste_faces(
+            image, crops, faces, options, protect=protect, parser=parser, on_step=host.Progress(), device=device
+        )
         return io.NodeOutput(images, mask)
 
 

@@ -24,6 +24,7 @@ from .gpen_hosts.comfyui.schema import (
     faces_input,
     option_inputs,
     output,
+    protect_input,
     region_input,
     schema,
 )
@@ -48,6 +49,7 @@ class GPENColorizeFaces(io.ComfyNode):
                 detector_input(),
                 faces_input(),
                 region_input(),
+                protect_input(),
                 aligned_input(),
                 *option_inputs(COLORIZE),
             ],
@@ -72,11 +74,12 @@ class GPENColorizeFaces(io.ComfyNode):
         detector: FaceDetector | None = None,
         faces: FoundFaces | None = None,
         region: Tensor | None = None,
+        protect: Tensor | None = None,
         **values: Any,
     ) -> Any:
         options = options_from(values)
         where = _FaceInputs(detector=detector, faces=faces, region=region, aligned=aligned)
-        result = _work(COLORIZE, image, model, where, options)
+        result = _work(COLORIZE, image, model, where, options, FrameInputs(protect=protect))
         return io.NodeOutput(result.images, result.after, result.mask)
 
 
@@ -95,6 +98,7 @@ class GPENInpaintFaces(io.ComfyNode):
                 detector_input(),
                 faces_input(),
                 region_input(),
+                protect_input(),
                 aligned_input(),
                 *option_inputs(INPAINT),
             ],
@@ -119,10 +123,12 @@ class GPENInpaintFaces(io.ComfyNode):
         detector: FaceDetector | None = None,
         faces: FoundFaces | None = None,
         region: Tensor | None = None,
+        protect: Tensor | None = None,
         **values: Any,
     ) -> Any:
         where = _FaceInputs(detector=detector, faces=faces, region=region, aligned=aligned)
-        result = _work(INPAINT, image, model, where, options_from(values), damage)
+        inputs = FrameInputs(damage=damage, protect=protect)
+        result = _work(INPAINT, image, model, where, options_from(values), inputs)
         return io.NodeOutput(result.images, result.mask)
 
 
@@ -145,7 +151,7 @@ class GPENSegmentationToFace(io.ComfyNode):
     @classmethod
     def execute(cls, image: Tensor, model: host.ManagedModel, **values: Any) -> Any:
         where = _FaceInputs(aligned=True)
-        return io.NodeOutput(_work(SYNTHESIZE, image, model, where, options_from(values)).images)
+        return io.NodeOutput(_work(SYNTHESIZE, image, model, where, options_from(values), FrameInputs()).images)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -181,14 +187,12 @@ def _work(
     model: host.ManagedModel,
     where: _FaceInputs,
     options: Options,
-    damage: Tensor | None = None,
+    inputs: FrameInputs,
 ) -> RestoredFrames:
     """Do a task to the faces of each photo."""
     components = host.components_for(task, model, options, aligned=where.aligned)
     found = where.find(image, options)
-    result = restore_frames(
-        task, image, components, found, options, inputs=FrameInputs(damage=damage), host=host.frame_host(model)
-    )
+    result = restore_frames(task, image, components, found, options, inputs=inputs, host=host.frame_host(model))
     level = logging.INFO if result.faces else logging.WARNING
     summary = "" if found is None else found.summary
     _log.log(level, "%s %s. %s", count(result.faces, "face"), task.done, summary)

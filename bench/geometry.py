@@ -32,7 +32,7 @@ class OneFace:
 
         from .portrait import portrait
 
-        self._options = Options()
+        self._options = Options(mask="ellipse")
         self.pixels, self.face = portrait(megapixels)
         self.placement = place(self.face, size, self._options.template)
         self.photo = DevicePhoto(self.pixels, torch.device(device))

@@ -82,7 +82,7 @@ _CONVERT = "convert {in}/networks/"
 
 COMMANDS = (
     Command("restore", _GROUP),
-    Command("ellipse", f"{_SMALL} --report {{out}}/report.json"),
+    Command("ellipse", f"{_SMALL} --mask ellipse --report {{out}}/report.json"),
     Command("box", f"{_GROUP} --model middle --precision fp32 --mask box --feather 0.25"),
     Command("parsed", f"{_SMALL} --only-faces 2,3 --mask parsed"),
     Command("ffhq", f"{_SMALL} --template ffhq --strength 0.6"),

@@ -65,7 +65,7 @@ def pasted() -> Measure:
     from gpen.options import Options
     from gpen.restoration.processors import FaceProcessor, PhotoInputs
 
-    options = Options()
+    options = Options(mask="ellipse")
     photo = gpen.read_picture(PHOTO, max_megapixels=200).photo
     faces = gpen.make_detector("yunet", [DETECTORS]).detect(photo)
     height, width = photo.shape[:2]

@@ -159,12 +159,13 @@ class Options:
         advanced=True,
     )
     mask: str = _option(
-        "ellipse",
+        "auto",
         "Mask",
-        "Where the restored face replaces the photo. ellipse: fitted to the landmarks. box: nearly the whole crop. "
-        "parsed: skin, features and hair, found by a face-parsing model that has to be on disk.",
+        "Where the restored face replaces the photo. auto: parsed if a face-parsing model is on disk, else ellipse. "
+        "ellipse: fitted to the landmarks. box: nearly the whole crop. parsed: skin, features and hair, found by a "
+        "face-parsing model that has to be on disk.",
         "mask",
-        choices=("ellipse", "box", "parsed"),
+        choices=("auto", "ellipse", "box", "parsed"),
     )
     feather: float = _option(
         0.1,

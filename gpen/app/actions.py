@@ -212,20 +212,22 @@ class Actions:
         model: str | None,
         chosen: list[int],
         damage: str | None,
+        protect: str | None,
         aligned: bool,
-        task: str,
         request: gr.Request,
         progress: Any = gr.Progress(),  # noqa: B008
         *values: Any,
     ) -> Any:
-        """Do the task to the ticked faces of the open photo."""
+        """Do a task to the ticked faces of the open photo. values: the task, and those of the controls."""
+        task, *controls = values
         session, stop = self.sessions.get(key), self._stop_of(request)
         asked = WorkRequest(
             task=find_task(task),
-            options=self._options(task, values),
+            options=self._options(task, controls),
             model=model or "",
             chosen=chosen,
             damage=Path(damage) if damage else None,
+            protect=Path(protect) if protect else None,
             # The checkbox keeps its value while it is hidden.
             aligned=aligned and find_task(task).accepts_aligned,
         )
@@ -280,6 +282,7 @@ class Actions:
         files: list[str] | None,
         model: str | None,
         masks: list[str] | None,
+        protect: list[str] | None,
         aligned: bool,
         task: str,
         request: gr.Request,
@@ -293,7 +296,7 @@ class Actions:
             progress(done, desc=text)
             return not stop.is_set()
 
-        asked = self.batch_request(task, files, model or "", self._options(task, values), masks, aligned)
+        asked = self.batch_request(task, files, model or "", self._options(task, values), masks, protect, aligned)
         output = self.batch(asked, show)
         return str(output.path), output.summary
 
@@ -304,6 +307,7 @@ class Actions:
         model: str,
         options: Options,
         masks: Sequence[str] | None,
+        protect: Sequence[str] | None,
         aligned: bool,
     ) -> BatchRequest:
         """A task for uploaded photos; GpenError if there are none, or masks are missing."""
@@ -319,6 +323,7 @@ class Actions:
             most_bytes=UNPACKED * self.limits.upload_bytes,
             model=model,
             damage=[Path(mask) for mask in masks or () if row.needs_damage_mask],
+            protect=[Path(mask) for mask in protect or () if row.keeps_photo],
             aligned=aligned and row.accepts_aligned,
         )
 

@@ -15,6 +15,9 @@ from .actions import Actions
 from .session import WorkRequest
 from .texts import show_errors
 
+_PROTECT = "protect"
+"""The one file that may be left out. It comes last: programs may pass the others by position."""
+
 
 def add_endpoints(actions: Actions, in_turn: dict[str, Any]) -> None:
     """Add all endpoints to the page that is being built. in_turn: queue arguments of events that use the network.
@@ -38,16 +41,26 @@ def _add(actions: Actions, task: Task, *, many: bool, in_turn: dict[str, Any]) -
     if task.accepts_aligned:
         inputs["aligned"] = gr.Checkbox(ALIGNED.default, label=ALIGNED.help, visible=False)
     inputs |= {name: control(OPTIONS[name], visible=False) for name in options}
+    if task.keeps_photo:
+        label = "Masks named like their photos, or a zip of them" if many else "White where the photo stays as it is"
+        inputs[_PROTECT] = _file(f"{label}; empty: nowhere", many)
 
     def call(photo: Any, weights: str, *values: Any) -> Any:
         given = dict(zip(list(inputs)[2:], values, strict=True))
-        damage, aligned = given.pop("damage", None), bool(given.pop("aligned", False))
+        damage, protect, aligned = (given.pop(name, None) for name in ("damage", _PROTECT, "aligned"))
         chosen = actions.options(task, given)
         if many:
-            output = actions.batch(actions.batch_request(task.name, photo, weights, chosen, damage, aligned))
+            asked = actions.batch_request(task.name, photo, weights, chosen, damage, protect, bool(aligned))
+            output = actions.batch(asked)
             return str(output.path), output.summary
-        mask = Path(damage) if damage else None
-        request = WorkRequest(task=task, options=chosen, model=weights, damage=mask, aligned=aligned)
+        request = WorkRequest(
+            task=task,
+            options=chosen,
+            model=weights,
+            damage=Path(damage) if damage else None,
+            protect=Path(protect) if protect else None,
+            aligned=bool(aligned),
+        )
         return actions.restore_file(photo, request)
 
     _name_parameters(call, list(inputs))
@@ -72,7 +85,11 @@ def _file(label: str, many: bool = False) -> Any:
 def _name_parameters(function: Callable[..., Any], names: Sequence[str]) -> None:
     """Give a function the signature that Gradio shows in the API's description."""
     kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
-    signature = inspect.Signature([inspect.Parameter(name, kind) for name in names])
+    parameters = [inspect.Parameter(name, kind) for name in names]
+    if names[-1] == _PROTECT:
+        # Gradio's clients may leave out what defaults to None.
+        parameters[-1] = parameters[-1].replace(default=None)
+    signature = inspect.Signature(parameters)
     function.__signature__ = signature  # type: ignore[attr-defined]
     function.__annotations__ = {}
 

@@ -46,11 +46,13 @@ class BatchRequest:
     photos: Sequence[Path]
     """The uploads: pictures, and zips of them."""
     most_bytes: int
-    """The most bytes that the photos may have in total, unpacked; the masks may have as many."""
+    """The most bytes that the photos may have in total, unpacked; masks of each kind may have as many."""
     model: str = ""
     """The name of a model file, empty for the default one."""
     damage: Sequence[Path] = ()
     """For inpainting: masks named like their photos, or a zip of them."""
+    protect: Sequence[Path] = ()
+    """Masks, white where the photo stays as it is: named like their photos, or a zip of them; none for nothing."""
     aligned: bool = False
     """Whether each photo is one aligned face."""
 
@@ -80,21 +82,26 @@ def run_batch(
     task = request.task
     on_progress(0, "unpacking")
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
-        photos, results, masks = (Path(scratch) / name for name in ("photos", "results", "masks"))
-        for path in (photos, results, masks):
+        folders = photos, results, damage, protect = tuple(
+            Path(scratch) / name for name in ("photos", "results", "masks", "protected")
+        )
+        for path in folders:
             path.mkdir()
         gather(request.photos, photos, request.most_bytes)
-        if request.damage:
-            gather(request.damage, masks, request.most_bytes)
-        with named(photos, masks):
+        for masks, into in ((request.damage, damage), (request.protect, protect)):
+            if masks:
+                gather(masks, into, request.most_bytes)
+        with named(photos, damage, protect):
             jobs, _ = plan([str(photos)], results)
         if not jobs:
             raise PhotoError(
                 "There is no picture in the upload. Names that begin with a dot are ignored: rename such files."
             )
-        processor = _processor(engine, request, masks if request.damage else None)
+        processor = _processor(
+            engine, request, damage if request.damage else None, protect if request.protect else None
+        )
         made, stopped = _run(processor, engine, jobs, on_progress)
-        report = [_as_json(result, photos, results, masks) for result in made]
+        report = [_as_json(result, results, folders) for result in made]
         statuses = Counter(result.status for result in made)
         if not statuses[Status.DONE] + statuses[Status.UNCHANGED]:
             if stopped:
@@ -106,9 +113,9 @@ def run_batch(
     return BatchOutput(output, _summary(len(jobs), statuses, task.done, stopped))
 
 
-def _processor(engine: Engine, request: BatchRequest, masks: Path | None) -> PhotoProcessor:
+def _processor(engine: Engine, request: BatchRequest, damage: Path | None, protect: Path | None) -> PhotoProcessor:
     task, options = request.task, request.options
-    needs = Needs.of(task, options, aligned=request.aligned, damage=masks)
+    needs = Needs.of(task, options, aligned=request.aligned, damage=damage, protect=protect)
     components = engine.components(task, request.model, options, needs)
     source = face_source(task, options, components.detector, aligned=task.is_aligned(request.aligned))
     name = "" if components.detector is None else components.detector.name
@@ -150,12 +157,12 @@ def _summary(photos: int, statuses: Counter[Status], done: str, stopped: bool) -
     return f"{text} {REPORT} in the zip says why." if statuses[Status.FAILED] else text
 
 
-def _as_json(result: PhotoResult, photos: Path, results: Path, masks: Path) -> dict[str, Any]:
-    """An entry of the report; paths are those in the zip, and no folder of this computer is named."""
+def _as_json(result: PhotoResult, results: Path, folders: Sequence[Path]) -> dict[str, Any]:
+    """An entry of the report; paths are those in the zip, and none of the folders, on this computer, is named."""
     content = result.as_json()
     content["path"] = result.job.photo.name
     content["output"] = result.job.target.relative_to(results).as_posix()
-    for folder in (photos, results, masks):
+    for folder in folders:
         content["message"] = content["message"].replace(f"{folder}{os.sep}", "").replace(str(folder), "the upload")
     return content
 

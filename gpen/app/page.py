@@ -61,7 +61,7 @@ def build_page(actions: Actions) -> Any:
             options.task,
             [
                 *options.controls.values(),
-                *(options.aligned, photo.damage, batch.masks),
+                *(options.aligned, photo.damage, batch.masks, photo.protect, batch.protect),
                 *options.presets.values(),
                 photo.run,
                 photo.photo,
@@ -148,6 +148,12 @@ class _OnePhoto:
                 visible=False,
                 elem_id="gpen-damage",
             )
+            self.protect = gr.File(
+                label="Protect, if anything: white where the photo stays as it is",
+                file_types=_PICTURES,
+                height=120,
+                elem_id="gpen-protect",
+            )
         with gr.Row():
             self.faces = gr.Image(
                 label="Faces: click to choose",
@@ -213,7 +219,7 @@ class _OnePhoto:
         )
         self.run.click(actions.begin, queue=False, **_PRIVATE).then(
             show_errors(actions.restore_photo),
-            [self.key, options.weights, self.chosen, self.damage, options.aligned, *options.values],
+            [self.key, options.weights, self.chosen, self.damage, self.protect, options.aligned, *options.values],
             result,
             show_progress_on=self.slider,
             **_IN_TURN,
@@ -254,6 +260,13 @@ class _Batch:
             visible=False,
             elem_id="gpen-masks",
         )
+        self.protect = gr.File(
+            label="Protect, if anything: masks, white where the photo stays as it is, named like the photo; or a zip",
+            file_count="multiple",
+            file_types=kinds,
+            height=160,
+            elem_id="gpen-protects",
+        )
         with gr.Row():
             self.run = gr.Button("Restore all", variant="primary", elem_id="gpen-run-all")
             self.stop = gr.Button("Stop", elem_id="gpen-stop-all")
@@ -264,7 +277,7 @@ class _Batch:
         self.folder.upload(_with_pictures, [self.files, self.folder], self.files, **_AT_ONCE)
         self.run.click(actions.begin, queue=False, **_PRIVATE).then(
             show_errors(actions.restore_photos),
-            [self.files, options.weights, self.masks, options.aligned, *options.values],
+            [self.files, options.weights, self.masks, self.protect, options.aligned, *options.values],
             [self.zip, self.message],
             show_progress_on=self.zip,
             **_IN_TURN,
@@ -276,12 +289,14 @@ class _Batch:
 def _for_task(name: str) -> list[Any]:
     """What the page shows for a task: its options, inputs, presets and labels."""
     task = find_task(name)
-    damage = gr.update(visible=task.needs_damage_mask)
+    damage, protect = gr.update(visible=task.needs_damage_mask), gr.update(visible=task.keeps_photo)
     return [
         *(gr.update(visible=option in task.options) for option in CONTROLS),
         gr.update(visible=task.accepts_aligned),
         damage,  # of one photo
         damage,  # of many
+        protect,  # of one photo
+        protect,  # of many
         *(gr.update(visible=preset.task is task) for preset in PRESETS.values()),
         gr.update(value=task.label),
         gr.update(label=task.input.capitalize()),

@@ -200,6 +200,8 @@ class WorkRequest:
     """Numbers of the faces to work on; None for those that the options choose."""
     damage: Path | None = None
     """For inpainting: a picture that is white where the photo is damaged."""
+    protect: Path | None = None
+    """A picture that is white where the photo stays as it is; None for nowhere."""
     aligned: bool = False
     """Whether the photo is one aligned face."""
 
@@ -212,19 +214,20 @@ def work(
     GpenError for everything that a user can cause; the session then keeps its last result.
     """
     task, options = request.task, request.options
-    needs = Needs.of(task, options, aligned=request.aligned, faces_given=True, damage=request.damage)
-    with named(*([] if request.damage is None else [request.damage])):
+    files = {"damage": request.damage, "protect": request.protect}
+    needs = Needs.of(task, options, aligned=request.aligned, faces_given=True, **files)
+    with named(*(file for file in files.values() if file is not None)):
         components = engine.components(task, request.model, options, needs)
         source = _source(engine, session, request)
-        masks = components.damage_masks
-        damage = None if masks is None else masks.of(session.path.name)
+        masks = components.damage_masks, components.protect_masks
+        damage, protect = (None if given is None else given.of(session.path.name) for given in masks)
     restoration = run_task(
         task,
         session.picture.photo,
         source,
         components,
         options,
-        inputs=PhotoInputs(damage=damage),
+        inputs=PhotoInputs(damage=damage, protect=protect),
         keep=Keep(crops=False, layers=True),
         on_progress=on_progress,
     )

@@ -13,6 +13,7 @@ from ..images.picture import FloatImage
 from ..options import Options
 from ..restoration.api import face_choice, face_source
 from ..restoration.components import ComponentLoader, Needs
+from ..restoration.processors import with_mask_chosen
 from ..tasks import Task, find_task
 from ..weights.search import search_folders
 from .faces import BatchFaces, ListedFaces, SameSource, VideoFaces
@@ -40,6 +41,8 @@ class RunConfig:
     """The model file of an upscaler for the background."""
     damage: Path | None = None
     """A picture that is white where the photo is damaged, or a folder with one per photo."""
+    protect: Path | None = None
+    """A picture that is white where the photo stays as it is, or a folder with one per photo; None for nowhere."""
     aligned: bool = False
     """Whether each photo is one aligned face, cropped to the square that the network takes."""
     video: TrackedFaces | None = None
@@ -64,6 +67,7 @@ class RunConfig:
             faces_given=self.faces is not None or self.video is not None,
             upscaler=self.background,
             damage=self.damage,
+            protect=self.protect,
         )
 
     def loader(self, device: str | None = None) -> ComponentLoader:
@@ -97,8 +101,14 @@ class RunConfig:
             region=self.region and self.region.absolute(),
             background=self.background and self.background.absolute(),
             damage=self.damage and self.damage.absolute(),
+            protect=self.protect and self.protect.absolute(),
             folders=tuple(folder.absolute() for folder in search_folders(self.folders, kind="detector")),
         )
+
+    def with_mask_chosen(self) -> RunConfig:
+        """The same with a mask in place of "auto", which may be another one on a machine without a face parser."""
+        found = self.loader("cpu").find_parser(self.needs.mask)
+        return dataclasses.replace(self, options=with_mask_chosen(self.options, has_parser=found is not None))
 
     def region_mask(self) -> FloatImage | None:
         """The region, float32 (H, W); PhotoError if it cannot be read."""

@@ -48,6 +48,8 @@ class PhotoResult:
     identities: Mapping[int, tuple[float, float]] = field(default_factory=dict)
     """By number of a restored face: the cosine distance that the identity guard measured, and the share of strength it
     left."""
+    mask: str = ""
+    """Which mask was used; empty where there was no choice, or nothing was done."""
 
     def as_json(self) -> dict[str, Any]:
         """The photo's entry in a report."""
@@ -56,6 +58,7 @@ class PhotoResult:
             "output": str(self.job.target),
             "status": self.status.value,
             "message": self.message,
+            **({"mask": self.mask} if self.mask else {}),
             "faces": [_numbered(number, face) | self._guarded(number) for number, face in self.faces],
             "skipped": [
                 _numbered(left.number, left.face) | {"why": left.reason} | _distance(left.identity)
@@ -78,7 +81,8 @@ class PhotoResult:
             if "identity_distance" in face
         }
         status = Status(content["status"])
-        return cls(job, status, content["message"], content["seconds"], faces, skipped, identities)
+        mask = content.get("mask", "")
+        return cls(job, status, content["message"], content["seconds"], faces, skipped, identities, mask)
 
     def _guarded(self, number: int) -> dict[str, float]:
         if number not in self.identities:

@@ -18,7 +18,7 @@ from ..options import Options
 from ..restoration.components import Components
 from ..restoration.finish import FinishedPhoto, finish
 from ..restoration.pipeline import Keep, OnProgress, run_task
-from ..restoration.processors import PhotoInputs
+from ..restoration.processors import PhotoInputs, with_mask_chosen
 from ..restoration.result import Restoration
 from ..restoration.upscaler import OnTile
 from ..tasks import Task
@@ -60,6 +60,8 @@ class LoadedPhoto:
     """Seconds spent on it so far."""
     damage: FloatImage | None = None
     """Mask of its damage, (H, W); None if the task needs none."""
+    protect: FloatImage | None = None
+    """Mask of what stays as it is, (H, W); None for nothing."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,6 +97,7 @@ class ProcessedPhoto:
             tuple((face.number, face.face) for face in done.faces),
             tuple(done.skipped),
             {face.number: (face.identity, face.share) for face in done.faces if face.identity is not None},
+            done.mask_shape,
         )
 
 
@@ -117,7 +120,7 @@ class PhotoProcessor:
         self._task = task
         self._components = components
         self._faces = faces
-        self._options = options
+        self._options = with_mask_chosen(options, has_parser=components.parser is not None)
         self._output = output or OutputOptions()
         self._region = region
         upscaler = components.upscaler
@@ -125,11 +128,12 @@ class PhotoProcessor:
 
     @property
     def title(self) -> str:
-        """Which model restores the photos, on which device, and where faces and background come from."""
+        """Which model restores the photos, on which device, where faces and background come from, and the mask."""
         model, upscaler = self._components.model, self._components.upscaler
         faces = self._faces.name and f", faces from {self._faces.name}"
+        mask = f", {self._options.mask} mask" if faces and "mask" in self._task.options else ""
         background = "" if upscaler is None else f", background from {upscaler.title}"
-        return f"{model.spec.title} ({model.path.name}) on {model.device}{faces}{background}"
+        return f"{model.spec.title} ({model.path.name}) on {model.device}{faces}{mask}{background}"
 
     def memory(self, pixels: int) -> int:
         """Estimated bytes held by a photo of that many pixels while it waits between stages.
@@ -145,10 +149,10 @@ class PhotoProcessor:
         watch = _Stopwatch()
         try:
             picture = read_picture(job.photo.path, self._options.max_megapixels, on_size)
-            masks = self._components.damage_masks
-            damage = None if masks is None else masks.of(job.photo.name)
+            masks = self._components.damage_masks, self._components.protect_masks
+            damage, protect = (None if given is None else given.of(job.photo.name) for given in masks)
             source = self._faces.source(job.photo, picture)
-            return LoadedPhoto(job, picture, source, watch.seconds, damage)
+            return LoadedPhoto(job, picture, source, watch.seconds, damage, protect)
         except Exception as error:
             return _failed(job, error, watch.seconds)
 
@@ -167,7 +171,9 @@ class PhotoProcessor:
                 loaded.source,
                 self._components,
                 self._options,
-                inputs=PhotoInputs(region=self._region, background=background, damage=loaded.damage),
+                inputs=PhotoInputs(
+                    region=self._region, background=background, damage=loaded.damage, protect=loaded.protect
+                ),
                 keep=Keep(crops=self._output.save_faces, photo=background is None and self._output.compare),
                 on_progress=on_progress,
             )

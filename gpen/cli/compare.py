@@ -14,12 +14,13 @@ from ..compare.models import load_face_model
 from ..device import pick_device
 from ..faces.detection.detector import make_detector
 from ..faces.faces_file import FacesFromFile
-from ..faces.parsing import make_parser
 from ..faces.source import FaceSource
 from ..images import Picture, read_picture, write_picture
 from ..images.picture import from_samples
 from ..options import Options, parse_face_numbers
 from ..restoration.api import face_source
+from ..restoration.components import ComponentLoader
+from ..restoration.processors import with_mask_chosen
 from ..tasks import RESTORE
 from ..weights.search import find_network, search_folders
 from ..wording import count
@@ -44,7 +45,8 @@ def run(arguments: argparse.Namespace) -> int:
     files = [find_network(arguments.model, searched), *(find_network(other, searched) for other in arguments.others)]
     device = str(pick_device(arguments.device))
     source, source_name = _faces(arguments, picture, options, device)
-    parser = make_parser(folders, device) if options.mask == "parsed" else None
+    parser = ComponentLoader(folders, device).parser(options.mask)
+    options = with_mask_chosen(options, has_parser=parser is not None)
     # Each file once, even if it is given twice under different names.
     models = [load_face_model(file, device, options.precision) for file in {f.resolve(): f for f in files}.values()]
     for path in (output, *([table] if table is not None else [])):
@@ -63,12 +65,13 @@ def run(arguments: argparse.Namespace) -> int:
             options,
             cell=arguments.cell or CELL,
             parser=parser,
+            device=device,
             on_progress=on_progress,
         )
     write_picture(output, from_samples(result.sheet(photo.name)))
     if table is not None:
         _write_table(table, photo, device, result)
-    print(f"{count(len(result.faces), 'face')} of {photo}, from {source_name}, on {device}.")
+    print(f"{count(len(result.faces), 'face')} of {photo}, from {source_name}, {options.mask} mask, on {device}.")
     _print_table(result)
     print(f"The sheet is in {output}.")
     return 0

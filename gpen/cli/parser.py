@@ -44,9 +44,8 @@ def _add_task(commands: Any, task: Task) -> None:
     """The command of a task, with the flags that its row calls for."""
     parser = _command(commands, task.name, task.help, "task")
     # Defaults for flags that only some tasks have.
-    parser.set_defaults(
-        task=task.name, faces=None, region=None, background_model=None, damage=None, aligned=False, preset=None
-    )
+    parser.set_defaults(task=task.name, aligned=False)
+    parser.set_defaults(**dict.fromkeys(("faces", "region", "background_model", "damage", "protect", "preset")))
     parser.add_argument("paths", nargs="+", metavar="PATH", help=f"{task.inputs}, folders or patterns such as *.jpg")
     parser.add_argument(
         "-o",
@@ -78,6 +77,15 @@ def _add_task(commands: Any, task: Task) -> None:
             metavar="FILE|DIR",
             help="picture of the photo's size, white where the photo is damaged; or a folder with one per photo, of "
             "the same name",
+        )
+    if task.keeps_photo:
+        parser.add_argument(
+            "--protect",
+            type=Path,
+            metavar="FILE|DIR",
+            help="picture of the photo's size, white where nothing may change, such as a hand or glasses in front of a "
+            "face; or a folder with one per photo, of the same name: a photo without one fails, a black one protects "
+            "nothing",
         )
     if task.accepts_aligned:
         add_aligned(parser)

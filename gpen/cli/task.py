@@ -66,11 +66,13 @@ def _check(arguments: argparse.Namespace, options: Options) -> None:
 def _plan(arguments: argparse.Namespace, video: bool) -> tuple[list[Job], list[Problem]]:
     """The photos and their results; PhotoError if a result would replace an input file."""
     jobs, problems = plan(arguments.paths, arguments.output)
-    damage, report = arguments.damage, arguments.report
-    if damage is not None:
-        # A folder of masks may lie inside the folder of photos.
-        jobs = [job for job in jobs if damage.resolve() not in job.photo.path.resolve().parents]
+    damage, protect, report = arguments.damage, arguments.protect, arguments.report
+    for masks in (damage, protect):
+        if masks is not None:
+            # A folder of masks may lie inside the folder of photos.
+            jobs = [job for job in jobs if masks.resolve() not in job.photo.path.resolve().parents]
     check_results_spare(damage, "damage mask", jobs)
+    check_results_spare(protect, "protection mask", jobs)
     check_results_spare(arguments.region, "region", jobs)
     if video:
         jobs = in_order(jobs)
@@ -100,6 +102,7 @@ def _config(arguments: argparse.Namespace, options: Options) -> RunConfig:
         region=arguments.region,
         background=arguments.background_model,
         damage=arguments.damage,
+        protect=arguments.protect,
         aligned=arguments.aligned,
         folders=tuple(arguments.models_path),
         device=device,

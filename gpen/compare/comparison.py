@@ -97,6 +97,7 @@ def compare(
     *,
     cell: int = CELL,
     parser: Parser | None = None,
+    device: torch.device | str = "cpu",
     on_progress: OnFaceCompared | None = None,
 ) -> Comparison:
     """Restore the same faces of a photo with several models.
@@ -105,6 +106,7 @@ def compare(
     trained on, and its output is pasted into the cell as it would be into the photo, with the mask of the options.
 
     photo: float32 (H, W, 3), RGB, [0, 1]. source: where its faces come from. parser: needed for the parsed mask.
+    device: where crops are pasted, the parser's.
 
     Raises FaceError if there is no face to compare or one cannot be cropped, OptionError if ``cell`` is too small or
     too large, PhotoError if the sheet would exceed option "max_megapixels", and GpenError as the models do.
@@ -143,7 +145,7 @@ def compare(
             after = model(crop)
             seconds.append(time.perf_counter() - start)
             placement = place(in_cells[row], model.in_size, template)
-            cells.append(paste(before[row], [(placement, after)], options, parser=parser)[0])
+            cells.append(paste(before[row], [(placement, after)], options, parser=parser, device=device)[0])
         sizes, dtype = (model.in_size, model.out_size), dtype_name(model.dtype)
         columns.append(Column(model.title, model.path.name, *sizes, template, dtype, tuple(seconds), cells))
     if on_progress is not None:

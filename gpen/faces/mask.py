@@ -46,7 +46,7 @@ def face_mask(
 ) -> Tensor:
     """The mask float32 (SIZE, SIZE), [0, 1], of a face, on the device; 0 at the border of the crop.
 
-    shape: "ellipse", "box" or "parsed", the choices of option "mask". landmarks: (5, 2), as fractions of the crop.
+    shape: "ellipse", "box" or "parsed", which option "mask" chooses among. landmarks: (5, 2), as fractions of the crop.
     feather: the width of the soft edge, as a fraction of the face's height. parsed: (SIZE, SIZE), 1 where the parser
     sees face; only "parsed" needs it. Raises OptionError for any other shape, or "parsed" without a parser's result.
     """

@@ -1,4 +1,4 @@
-"""Mask files: the region whose faces are restored, and the damage to inpaint."""
+"""Mask files: the region whose faces are restored, the damage to inpaint, and what is protected."""
 
 from __future__ import annotations
 
@@ -16,30 +16,43 @@ def read_region_mask(path: Path, max_megapixels: float) -> FloatImage:
     return np.asarray(read_picture(path, max_megapixels).photo.mean(axis=2))
 
 
-class DamageMasks:
-    """Damage masks: pictures of the photos' size, white where a photo is damaged.
+class PhotoMasks:
+    """Masks of one kind: pictures of the photos' size, white where a photo is damaged, for example.
 
     path: one mask for all photos, or a folder that holds a mask for each photo, of the same name with any picture
-    suffix. Raises PhotoError if it does not exist.
+    suffix. what: such as "damage mask". Raises PhotoError if it does not exist.
     """
 
-    def __init__(self, path: Path, max_megapixels: float) -> None:
+    def __init__(self, path: Path, what: str, max_megapixels: float) -> None:
         if not path.exists():
-            raise PhotoError(f"The damage mask {path} does not exist. Give a picture, or a folder of pictures.")
+            raise PhotoError(f"The {what} {path} does not exist. Give a picture, or a folder of pictures.")
         self._path = path
+        self._what = what
         self._max_megapixels = max_megapixels
+        self._shared: FloatImage | None = None
+
+    @classmethod
+    def at(cls, path: Path | None, what: str, max_megapixels: float) -> PhotoMasks | None:
+        """The masks at a path, or None."""
+        return None if path is None else cls(path, what, max_megapixels)
 
     def of(self, name: str) -> FloatImage:
-        """The mask of a photo, float32 (H, W), [0, 1].
+        """The mask of a photo, float32 (H, W), [0, 1]; not to be changed.
 
         name: the photo's path in the folder of photos, with / between folders. Raises PhotoError if the mask is missing
         or cannot be read.
         """
-        path = self._in_folder(name) if self._path.is_dir() else self._path
+        if self._path.is_dir():
+            return self._read(self._in_folder(name))
+        if self._shared is None:
+            self._shared = self._read(self._path)
+        return self._shared
+
+    def _read(self, path: Path) -> FloatImage:
         picture = read_picture(path, self._max_megapixels)
         mask = picture.photo.mean(axis=2)
         if picture.alpha is not None:
-            # White on a transparent background: only opaque pixels are damage.
+            # White on a transparent background: only opaque pixels count.
             mask *= picture.alpha
         return np.asarray(mask, dtype=np.float32)
 
@@ -50,6 +63,7 @@ class DamageMasks:
         if not found:
             expected = PurePath(name).with_suffix(".png")
             raise PhotoError(
-                f"There is no mask for this photo in {self._path}; it would be called {expected}. Add it to the folder."
+                f"There is no {self._what} for this photo in {self._path}; it would be called {expected}. Add it to "
+                "the folder: a black picture marks nothing."
             )
         return found[0]

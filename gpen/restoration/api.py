@@ -13,6 +13,7 @@ from ..faces.color import match_colors
 from ..faces.detection.detector import FaceDetector
 from ..faces.face import Face
 from ..faces.paste import Canvas
+from ..faces.protect import Protection
 from ..faces.select import FaceChoice
 from ..faces.source import DetectedFaces, FaceSource, GivenFaces, WholePhoto
 from ..faces.transforms import compose, scaling
@@ -22,8 +23,8 @@ from ..options import Options, parse_face_numbers
 from ..tasks import RESTORE, Task, find_task
 from ..weights.checkpoint import Model, require_task
 from .components import Components
-from .pipeline import Keep, OnProgress, check_parser, run_task
-from .processors import FaceProcessor, Parser, PhotoInputs
+from .pipeline import Keep, OnProgress, check_mask, check_parser, run_task
+from .processors import FaceProcessor, Parser, PhotoInputs, with_mask_chosen
 from .result import Restoration
 
 if TYPE_CHECKING:
@@ -39,10 +40,12 @@ class TaskArguments(TypedDict, total=False):
 
     region: FloatImage | None
     """(H, W); only faces whose centre lies where it is above 0.5 are worked on."""
+    protect: FloatImage | None
+    """(H, W); where it is above 0.5 the photo stays as it is, bit for bit, and around it faces fade in."""
     background: FloatImage | None
     """The enlarged photo (H', W', 3) that faces are pasted into; its size replaces option "upscale"."""
     parser: Parser | None
-    """What the parsed mask needs, as :func:`gpen.make_parser` returns it."""
+    """What the parsed mask needs, as :func:`gpen.make_parser` returns it; with one, the mask "auto" is parsed."""
     guard: IdentityGuard | None
     """What option "identity_guard" needs, as :func:`gpen.make_guard` returns it; the option alone has no effect."""
     on_progress: OnProgress | None
@@ -166,6 +169,7 @@ def _run(
             region=arguments.get("region") if task.looks_for_faces else None,
             background=arguments.get("background") if task.accepts_background else None,
             damage=damage,
+            protect=arguments.get("protect") if task.keeps_photo else None,
         ),
         keep=Keep(
             crops=arguments.get("keep_crops", True),
@@ -204,21 +208,26 @@ def paste(
     crops: Sequence[tuple[Placement, FloatImage]],
     options: Options = DEFAULTS,
     *,
+    protect: FloatImage | None = None,
     parser: Parser | None = None,
     device: torch.device | str = "cpu",
 ) -> tuple[FloatImage, FloatImage]:
     """Paste crops that were taken from a photo, and changed since: the second half of :func:`restore`.
 
     photo: float32 (H, W, 3), RGB, [0, 1]; it is not changed. crops: each with its placement, for a square of any
-    size, and the crop, float32 (S, S, 3), whose size may be another. device: where crops are pasted, the parser's.
+    size, and the crop, float32 (S, S, 3), whose size may be another. protect: as in
+    :class:`TaskArguments`. device: where crops are pasted, the parser's.
     Returns the photo and the mask (H, W), as in :class:`Restoration`.
 
     Raises PhotoError for a crop that is not a square picture, and GpenError as :func:`restore` does.
     """
     check_picture(photo, "photo")
     check_parser(options, parser)
+    check_mask(protect, "what is protected", *photo.shape[:2])
+    options = with_mask_chosen(options, has_parser=parser is not None)
     under = DevicePhoto(photo, torch.device(device))
     processor, canvas = FaceProcessor(under, PhotoInputs()), Canvas(under)
+    protection = None if protect is None else Protection(protect, canvas.size, under.device)
     for placement, crop in crops:
         check_picture(crop, "crop")
         if crop.shape[0] != crop.shape[1]:
@@ -231,5 +240,6 @@ def paste(
         if options.color_match:
             pasted = match_colors(pasted, crop_face(under, placement.matrix, placement.size), mask)
         to_crop = compose(scaling(crop.shape[0] / placement.size), placement.matrix)
-        canvas.add(pasted, to_crop, mask, area=processor.mask_area(placement, options))
+        region_mask = None if protection is None else protection.region_mask(placement.face)
+        canvas.add(pasted, to_crop, mask, region_mask, area=processor.mask_area(placement, options))
     return canvas.blend(options.strength)

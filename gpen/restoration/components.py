@@ -15,11 +15,11 @@ from typing import TypeVar
 import torch
 
 from ..device import pick_dtype, release
-from ..errors import GpenError
+from ..errors import FaceError, FilesError, GpenError
 from ..faces.detection.detector import FaceDetector, find_detector, load_detector
 from ..faces.identity import FaceRecognizer, IdentityGuard, find_recognizer
 from ..faces.parsing import FaceParser, find_parser
-from ..images.masks import DamageMasks
+from ..images.masks import PhotoMasks
 from ..options import Options
 from ..tasks import Task
 from ..weights.checkpoint import Model, inspect, load_model, require_task
@@ -39,15 +39,17 @@ class Components:
     detector: FaceDetector | None = None
     """What finds faces; None where they are given, or the photo is one."""
     parser: Parser | None = None
-    """What the parsed mask needs; None for other masks."""
+    """What the parsed mask needs; None for other masks. It decides what the mask "auto" is."""
     guard: IdentityGuard | None = None
     """What keeps faces the same person's; None where it is off, for whatever reason."""
     guard_problem: str = ""
     """Why the guard is off although it was asked for."""
     upscaler: Upscaler | None = None
     """What makes the background; None for the enlarged photo."""
-    damage_masks: DamageMasks | None = None
+    damage_masks: PhotoMasks | None = None
     """Where photos are damaged."""
+    protect_masks: PhotoMasks | None = None
+    """Where photos stay as they are; None for nowhere."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,14 +58,16 @@ class Needs:
 
     detector: str | None = None
     """The name of the detector, or "auto"; None for none."""
-    parser: bool = False
-    """Whether the mask is parsed."""
+    mask: str | None = None
+    """The mask: "parsed" needs a parser, "auto" takes one that is there; None where it is not chosen."""
     guard: bool = False
     """Whether identities are guarded."""
     upscaler: Path | None = None
     """The file of the background model."""
     damage: Path | None = None
     """The mask of the damage, or a folder of masks."""
+    protect: Path | None = None
+    """The mask of what is protected, or a folder of masks."""
 
     @classmethod
     def of(
@@ -75,6 +79,7 @@ class Needs:
         faces_given: bool = False,
         upscaler: Path | None = None,
         damage: Path | None = None,
+        protect: Path | None = None,
     ) -> Needs:
         """What a task needs with these options.
 
@@ -83,10 +88,11 @@ class Needs:
         faces = not task.is_aligned(aligned)
         return cls(
             detector=options.detector if faces and not faces_given else None,
-            parser=faces and "mask" in task.options and options.mask == "parsed",
+            mask=options.mask if faces and "mask" in task.options else None,
             guard=faces and "identity_guard" in task.options and options.identity_guard > 0,
             upscaler=upscaler if task.accepts_background else None,
             damage=damage if task.needs_damage_mask else None,
+            protect=protect if task.keeps_photo else None,
         )
 
 
@@ -161,11 +167,12 @@ class ComponentLoader:
         return Components(
             model=model,
             detector=None if needs.detector is None else self.detector(needs.detector),
-            parser=self.parser() if needs.parser else None,
+            parser=self.parser(needs.mask),
             guard=guard,
             guard_problem=problem,
             upscaler=None if needs.upscaler is None else self.upscaler(needs.upscaler, options.precision),
-            damage_masks=None if needs.damage is None else DamageMasks(needs.damage, options.max_megapixels),
+            damage_masks=PhotoMasks.at(needs.damage, "damage mask", options.max_megapixels),
+            protect_masks=PhotoMasks.at(needs.protect, "protection mask", options.max_megapixels),
         )
 
     def check(self, task: Task, weights: Path, options: Options, needs: Needs) -> None:
@@ -179,14 +186,13 @@ class ComponentLoader:
             require_task(info, task.name)
         if needs.detector is not None:
             find_detector(needs.detector, self.folders, str(self.device))
-        if needs.parser:
-            find_parser(self.folders)
+        self.find_parser(needs.mask)
         if needs.guard:
             self._find_recognizer()
         if needs.upscaler is not None:
             check_upscaler(needs.upscaler)
-        if needs.damage is not None:
-            DamageMasks(needs.damage, options.max_megapixels)
+        PhotoMasks.at(needs.damage, "damage mask", options.max_megapixels)
+        PhotoMasks.at(needs.protect, "protection mask", options.max_megapixels)
 
     def model(self, weights: Path, precision: str) -> Model:
         """The network in a file."""
@@ -200,11 +206,35 @@ class ComponentLoader:
         self._hooks.before_helper()
         return self._kept("detector", weights, lambda: load_detector(found, weights, str(self.device)), found)
 
-    def parser(self) -> FaceParser:
-        """The face parser whose weights are there."""
-        name, weights = find_parser(self.folders)
+    def parser(self, mask: str | None) -> FaceParser | None:
+        """The face parser for a mask, as :meth:`find_parser` finds it; GpenError where it cannot be used."""
+        found = self.find_parser(mask)
+        if found is None:
+            return None
+        name, weights = found
         self._hooks.before_helper()
-        return self._kept("parser", weights, lambda: FaceParser(name, weights, str(self.device)))
+        try:
+            return self._kept("parser", weights, lambda: FaceParser(name, weights, str(self.device)))
+        except (FaceError, FilesError) as error:
+            if mask == "auto":  # whoever did not ask for a parser may do without
+                raise type(error)(f"{error} Or choose the mask ellipse.") from error
+            raise
+
+    def find_parser(self, mask: str | None) -> tuple[str, Path] | None:
+        """The name of the face parser for a mask, and the path of its weights, which are not read.
+
+        None for masks that need none, and for "auto" where no parser can be used, with the reason in the log; GpenError
+        for "parsed" there.
+        """
+        if mask not in ("auto", "parsed"):
+            return None
+        try:
+            return find_parser(self.folders)
+        except GpenError as error:
+            if mask == "parsed":
+                raise
+            _log.info("The mask is an ellipse. %s", error)
+            return None
 
     def upscaler(self, path: Path, precision: str) -> Upscaler:
         """The background model in a file."""

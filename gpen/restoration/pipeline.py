@@ -13,6 +13,7 @@ from ..errors import FaceError, OptionError, PhotoError
 from ..faces.align import Placement, place
 from ..faces.color import match_colors
 from ..faces.paste import Canvas
+from ..faces.protect import Protection
 from ..faces.source import FaceSource, FoundFace
 from ..faces.transforms import compose, scaling
 from ..images.picture import FloatImage, check_picture
@@ -20,7 +21,7 @@ from ..images.tensors import DevicePhoto
 from ..options import Options, supported
 from ..tasks import Task
 from .inference import CropBatcher
-from .processors import PROCESSORS, FaceProcessor, Parser, PhotoInputs
+from .processors import PROCESSORS, FaceProcessor, Parser, PhotoInputs, with_mask_chosen
 from .result import CachedLayers, FaceCrops, Restoration, RestoredFace, SkippedFace
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ def run_tasks(
     The last digits of a result depend on which faces share its call. Everything else is as for :func:`run_task`, for
     each photo; after an exception there are no more results.
     """
-    options = supported(options, task)
+    options = with_mask_chosen(supported(options, task), has_parser=components.parser is not None)
     batcher: CropBatcher[_WaitingFace] = CropBatcher(components.model)
     begun: deque[_PhotoRun] = deque()
     for work in works:
@@ -145,11 +146,15 @@ class _PhotoRun:
         check_photo(work.photo, work.inputs, options)
         photo = DevicePhoto(work.photo, components.model.device)
         self._processor: FaceProcessor = PROCESSORS[task.name](photo, work.inputs)
+        self._mask_shape = ""
         if not task.is_aligned(work.source.whole_photo):
             check_parser(options, components.parser)
+            self._mask_shape = options.mask if "mask" in task.options else ""
         self._found = work.source.find(photo, work.inputs.region)
         self._canvas = self._processor.canvas(options)
         width, height = self._canvas.size
+        protect = work.inputs.protect
+        self._protection = None if protect is None else Protection(protect, (width, height), photo.device)
         self._to_photo = scaling(photo.shape[1] / width, photo.shape[0] / height)
         self._chosen = [face for face in self._found if not face.skip_reason]
         self._skipped = {face.number: face.skip_reason for face in self._found if face.skip_reason}
@@ -227,6 +232,7 @@ class _PhotoRun:
             background is not None,
             self._task.done,
             self._processor.note(mask, options),
+            self._mask_shape,
             _cached_layers(canvas.on_cpu(), self._processor, options) if layers else None,
         )
 
@@ -247,6 +253,8 @@ class _PhotoRun:
         guard = self._components.guard if "identity_guard" in self._task.options else None
         to_crop = compose(scaling(crop.shape[0] / placement.size), compose(placement.matrix, self._to_photo))
         region_mask = processor.region_mask(placement.face, options)
+        if self._protection is not None:
+            region_mask = self._protection.region_mask(placement.face, region_mask)
         if self.work.source.whole_photo:
             self._canvas.add(crop, to_crop, None, region_mask)
             return crop, None
@@ -275,12 +283,9 @@ def check_photo(photo: FloatImage, inputs: PhotoInputs, options: Options) -> Non
     """PhotoError where these are not pictures, do not belong together, or the result would be too large."""
     check_picture(photo, "photo")
     height, width = photo.shape[:2]
-    region, background = inputs.region, inputs.background
-    if region is not None and region.shape != (height, width):
-        raise PhotoError(
-            f"The mask of the region has the shape {region.shape}, the photo ({height}, {width}). It has to be as "
-            "large as the photo."
-        )
+    background = inputs.background
+    check_mask(inputs.region, "the region", height, width)
+    check_mask(inputs.protect, "what is protected", height, width)
     if background is not None:
         _check_background(background, height, width)
         return
@@ -293,10 +298,19 @@ def check_photo(photo: FloatImage, inputs: PhotoInputs, options: Options) -> Non
         )
 
 
+def check_mask(mask: FloatImage | None, what: str, height: int, width: int) -> None:
+    """PhotoError where the mask of ``what`` is not as large as the photo."""
+    if mask is not None and mask.shape != (height, width):
+        shape = " x ".join(map(str, mask.shape[::-1]))
+        raise PhotoError(
+            f"The mask of {what} is {shape} pixels, the photo {width} x {height}. It has to be as large as the photo."
+        )
+
+
 def check_parser(options: Options, parser: Parser | None) -> None:
     """OptionError where the mask needs a face parser and there is none."""
     if options.mask == "parsed" and parser is None:
-        raise OptionError("The parsed mask needs a face parser, and there is none. Choose ellipse or box.")
+        raise OptionError("The parsed mask needs a face parser, and there is none. Choose auto, ellipse or box.")
 
 
 def _check_background(background: FloatImage, height: int, width: int) -> None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import cv2
@@ -16,9 +15,10 @@ from torch import Tensor
 from ..errors import PhotoError
 from ..faces.align import Placement, crop_face
 from ..faces.face import Face
-from ..faces.mask import FACE_HEIGHT, Area, face_mask, mask_area
 from ..faces.mask import SIZE as MASK_SIZE
+from ..faces.mask import Area, face_mask, mask_area
 from ..faces.paste import Canvas, CropCanvas, PostBlend, RegionMask
+from ..faces.protect import edge_width, soft_edge
 from ..faces.transforms import apply, corners, invert
 from ..images.picture import BT601_LUMA, FloatImage
 from ..images.resize import enlarge
@@ -28,9 +28,6 @@ from ..options import Options
 _PREFERENCE = 8
 """Exponent of nearness: how strongly the nearest face prevails where several reach the same damage."""
 
-_SMALLEST_FEATHER = 1.0
-"""In pixels. A narrower edge would show the pixels of the mask as steps."""
-
 
 class Parser(Protocol):
     """What tells a face from its background in a crop, as :class:`gpen.faces.parsing.FaceParser` does."""
@@ -38,6 +35,13 @@ class Parser(Protocol):
     def parse(self, crop: Tensor) -> Tensor:
         """Crop (S, S, 3), RGB, [0, 1], to (512, 512): 1 where there is face, else 0."""
         ...
+
+
+def with_mask_chosen(options: Options, *, has_parser: bool) -> Options:
+    """The options with the mask that "auto" stands for: parsed with a face parser, else ellipse."""
+    if options.mask != "auto":
+        return options
+    return replace(options, mask="parsed" if has_parser else "ellipse")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -50,6 +54,8 @@ class PhotoInputs:
     """The enlarged photo (H', W', 3) that faces are pasted into; its size replaces option "upscale"."""
     damage: FloatImage | None = None
     """(H, W), above 0.5 where the photo is damaged; for inpainting."""
+    protect: FloatImage | None = None
+    """(H, W), above 0.5 where the photo stays as it is, whatever the task."""
 
 
 class FaceProcessor:
@@ -86,7 +92,10 @@ class FaceProcessor:
         return ""
 
     def mask_shape(self, options: Options) -> str:
-        """The shape of the mask, as :func:`~gpen.faces.mask.face_mask` takes it."""
+        """The shape of the mask, as :func:`~gpen.faces.mask.face_mask` takes it.
+
+        Options are given to a processor after :func:`with_mask_chosen`.
+        """
         return options.mask
 
     def mask(self, crop: Tensor, placement: Placement, options: Options, parser: Parser | None) -> Tensor:
@@ -158,6 +167,9 @@ class Inpainting(FaceProcessor):
                 "the same size, white where the photo is damaged."
             )
         self._damaged: NDArray[np.bool_] = damage > 0.5
+        self._is_protected = inputs.protect is not None
+        if inputs.protect is not None:
+            self._damaged &= inputs.protect <= 0.5
         self._any = bool(self._damaged.any())
 
     def crop_source(self) -> DevicePhoto:
@@ -185,25 +197,13 @@ class Inpainting(FaceProcessor):
 
     def region_mask(self, face: Face, options: Options) -> RegionMask:
         """1 where the photo is damaged, falling to 0 around it."""
-        device = self._photo.device
-        return lambda rows, columns: as_tensor(self._feathered(face, options, rows, columns)).to(device)
+        damaged, device = self._damaged, self._photo.device
+        width = edge_width(face, options.damage_feather)
 
-    def _feathered(self, face: Face, options: Options, rows: slice, columns: slice) -> FloatImage:
-        """The damage with a soft edge that follows the size of a face, in some rows and columns of the photo."""
-        eyes, mouth = face.landmarks[:2].mean(axis=0), face.landmarks[3:].mean(axis=0)
-        height = FACE_HEIGHT * float(np.linalg.norm(mouth - eyes))
-        # The pixel next to damage is at a distance of 1.
-        width = max(options.damage_feather * height, _SMALLEST_FEATHER) + 1
-        # No farther around: beyond the width nothing depends on how far the damage is.
-        margin = math.ceil(width)
-        above, left = min(margin, rows.start), min(margin, columns.start)
-        around = self._damaged[rows.start - above : rows.stop + margin, columns.start - left : columns.stop + margin]
-        if not around.any():
-            return np.zeros((rows.stop - rows.start, columns.stop - columns.start), np.float32)
-        distance = cv2.distanceTransform((~around).view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-        inside = distance[above : above + rows.stop - rows.start, left : left + columns.stop - columns.start]
-        rising = np.clip(1 - inside / np.float32(width), 0, 1)
-        return np.asarray(rising * rising * (3 - 2 * rising), dtype=np.float32)
+        def mask(rows: slice, columns: slice) -> Tensor:
+            return as_tensor(soft_edge(lambda *part: damaged[part], width, rows, columns)).to(device)
+
+        return mask
 
     def priority(self, placement: Placement) -> Tensor:
         """The nearest face fills in what several reach: its crop shows most of what is around."""
@@ -219,7 +219,9 @@ class Inpainting(FaceProcessor):
             return "The mask is black: nothing is marked as damaged."
         if options.strength == 0:
             return "The strength is 0: nothing was changed."
-        left = float((self._damaged & (mask < options.strength / 2)).sum() / self._damaged.sum())
+        # In the soft edge around protected pixels, damage is neither outside nor filled in.
+        outside = mask == 0 if self._is_protected else mask < options.strength / 2
+        left = float((self._damaged & outside).sum() / self._damaged.sum())
         return f"{left:.0%} of the damage lies outside the faces and stays." if left >= 0.005 else ""
 
 

@@ -101,6 +101,8 @@ class Restoration:
     """What was done to the faces, in one word."""
     note: str = ""
     """One more sentence for the summary, or empty."""
+    mask_shape: str = ""
+    """Which mask was used, "ellipse", "box" or "parsed"; empty where the task or the photo leaves no choice."""
     layers: CachedLayers | None = None
     """What :meth:`with_strength` needs; None unless kept."""
 

@@ -69,6 +69,8 @@ class FrameInputs:
     """Returns, for a frame's index, the enlarged photo that its faces are pasted into."""
     damage: Tensor | None = None
     """(1 or B, h, w), above 0.5 where the frames are damaged, for inpainting; resized to the frames."""
+    protect: Tensor | None = None
+    """(1 or B, h, w), above 0.5 where the frames stay as they are; resized to the frames."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -171,7 +173,7 @@ def _works(
 ) -> Iterator[PhotoWork]:
     """What is to be done to each frame."""
     scale = found.scale_to(frames) if found is not None else (1.0, 1.0)
-    damages = _masks_by_frame(inputs.damage, *frames.shape[:3])
+    damages, protects = (_masks_by_frame(masks, *frames.shape[:3]) for masks in (inputs.damage, inputs.protect))
     for index, frame in enumerate(frames):
         chosen = found.of_frame(index) if found is not None else None
         if chosen is None or chosen:
@@ -180,7 +182,7 @@ def _works(
         yield PhotoWork(
             photo=photo_of(frame),
             source=_source(task, options, chosen, scale),
-            inputs=PhotoInputs(background=background, damage=damages(index)),
+            inputs=PhotoInputs(background=background, damage=damages(index), protect=protects(index)),
             keep=Keep(crops=False),
             on_progress=on_progress,
         )
@@ -269,17 +271,20 @@ def paste_faces(
     found: FoundFaces,
     options: Options,
     *,
+    protect: Tensor | None = None,
     parser: Parser | None = None,
     on_step: OnStep | None = None,
     device: torch.device | str = "cpu",
 ) -> tuple[Tensor, Tensor]:
     """Paste crops from :func:`crop_faces`, changed since, into the frames.
 
-    crops: (N, S, S, C), of any size S, in the order of the faces. Returns the frames (B, H, W, 3 or 4) and the mask
-    (B, H, W). FaceError where crops and faces differ in number, or the faces were never cropped.
+    crops: (N, S, S, C), of any size S, in the order of the faces. protect: as in :class:`FrameInputs`. Returns the
+    frames (B, H, W, 3 or 4) and the mask (B, H, W). FaceError where crops and faces differ in number, or the faces were
+    never cropped.
     """
     scale = found.scale_to(frames)
     _check_crops(crops, found)
+    protects = _masks_by_frame(protect, *frames.shape[:3])
     images, mask = _empty_results(len(frames), frames.shape[1:3], frames.shape[3] == 4, device)
     done = 0
     for index in range(found.frames):
@@ -288,7 +293,7 @@ def paste_faces(
             assert face.placement is not None
             placed.append((face.placement.in_photo_scaled(*scale), photo_of(crops[done])))
             done += 1
-        result, weights = paste(photo, placed, options, parser=parser, device=device)
+        result, weights = paste(photo, placed, options, protect=protects(index), parser=parser, device=device)
         _put(images, index, result, frames)
         mask[index] = torch.from_numpy(weights)
         if on_step is not None:

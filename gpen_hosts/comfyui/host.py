@@ -196,8 +196,8 @@ def components_for(task: Task, model: ManagedModel, options: Options, *, aligned
 
 
 def parser_for(mask: str) -> FaceParser | None:
-    """The face parser for the parsed mask; None for other masks."""
-    return component_loader().parser() if mask == "parsed" else None
+    """The face parser for a mask; None where it needs none, or is "auto" and no parser can be used."""
+    return component_loader().parser(mask)
 
 
 def detector_of(name: str) -> FaceDetector:

@@ -82,6 +82,15 @@ def region_input() -> Any:
     )
 
 
+def protect_input() -> Any:
+    """A mask of what stays as it is."""
+    return io.Mask.Input(
+        "protect",
+        optional=True,
+        tooltip="Where this mask is white, the photos stay as they are: a hand, glasses or text in front of a face.",
+    )
+
+
 def aligned_input() -> Any:
     """For photos that are aligned portraits."""
     return io.Boolean.Input(

@@ -20,8 +20,9 @@ from pydantic import BaseModel, Field, create_model
 
 from gpen.errors import FilesError, GpenError, OutOfMemoryError
 from gpen.images import read_picture, write_picture
-from gpen.images.masks import DamageMasks
-from gpen.options import ALIGNED, FRAME_OPTIONS, OPTIONS, Option
+from gpen.images.masks import PhotoMasks
+from gpen.images.picture import FloatImage
+from gpen.options import ALIGNED, FRAME_OPTIONS, OPTIONS, Option, Options
 from gpen.restoration.finish import finish
 from gpen.restoration.result import Restoration
 from gpen.tasks import RESTORE, TASKS, Task, find_task
@@ -38,6 +39,9 @@ def _field(option: Option) -> tuple[Any, Any]:
     return Optional[kind], Field(None, ge=option.minimum, le=option.maximum, description=about)  # noqa: UP045
 
 
+_MASKS = {"damage": "The mask of the damage", "protect": "The mask of what is protected"}
+"""What the masks in a request are called in messages."""
+
 TASK_NAMES = tuple(name for task in TASKS.values() for name in (task.name, *task.aliases))
 """Names of tasks in requests and responses, with those of earlier versions."""
 
@@ -52,6 +56,10 @@ RestoreRequest: Any = create_model(
     damage=(
         Optional[str],  # noqa: UP045
         Field(None, description="To inpaint: a mask in base64, as large as the image, white where it is damaged."),
+    ),
+    protect=(
+        Optional[str],  # noqa: UP045
+        Field(None, description="A mask in base64, as large as the image, white where it stays as it is."),
     ),
     aligned=(bool, Field(ALIGNED.default, description=f"To colorize or inpaint: {ALIGNED.label}. {ALIGNED.help}")),
     **{name: _field(option) for name, option in OPTIONS.items() if name not in FRAME_OPTIONS},
@@ -93,32 +101,40 @@ def list_models() -> Any:
 def restore_picture(request: RestoreRequest) -> Any:
     """Restore the faces of a picture, or do another task to it."""
     values: dict[str, Any] = vars(request)
-    if max(len(values["image"]), len(values["damage"] or "")) > MOST_CHARACTERS:
+    if max(len(values[name] or "") for name in ("image", *_MASKS)) > MOST_CHARACTERS:
         raise HTTPException(413, f"A picture is larger than {MOST_CHARACTERS >> 20} MB in base64. Send a smaller one.")
     with tempfile.TemporaryDirectory() as name:
-        source, mask, target = (Path(name) / file for file in ("image", "damage", "restored.png"))
+        source, target = Path(name) / "image", Path(name) / "restored.png"
         source.write_bytes(_decoded(values["image"], "The image"))
         try:
             options = options_from(values)
-            picture, damage = read_picture(source, options.max_megapixels), None
-            if values["damage"] is not None:
-                mask.write_bytes(_decoded(values["damage"], "The mask of the damage"))
-                damage = DamageMasks(mask, options.max_megapixels).of(source.name)
+            picture = read_picture(source, options.max_megapixels)
             task = find_task(values["task"])
             wanted = PictureRequest(
                 task=task,
                 weights=_weights(values["model"], task),
                 options=options,
-                damage=damage,
                 aligned=values["aligned"],
+                **{mask: _mask(values[mask], mask, Path(name), options) for mask in _MASKS},
             )
             result = _queued(to_samples(picture.photo), wanted)
             write_picture(target, dataclasses.replace(finish(task, picture, result).picture, bits=8))
         except GpenError as error:
-            message = str(error).replace(str(source), "The image").replace(str(mask), "The mask of the damage")
+            message = str(error).replace(str(source), "The image")
+            for mask, what in _MASKS.items():
+                message = message.replace(str(Path(name) / mask), what)
             raise HTTPException(_status(error), message) from error
         encoded = base64.b64encode(target.read_bytes()).decode("ascii")
     return RestoreResponse(image=encoded, faces=len(result.faces), summary=result.summary)
+
+
+def _mask(text: str | None, name: str, folder: Path, options: Options) -> FloatImage | None:
+    """The mask in a request (H, W), read from a file of that name in a folder; None where there is none."""
+    if text is None:
+        return None
+    file = folder / name
+    file.write_bytes(_decoded(text, _MASKS[name]))
+    return PhotoMasks(file, f"{name} mask", options.max_megapixels).of(name)
 
 
 def _weights(name: str | None, task: Task) -> Path:

@@ -89,7 +89,7 @@ def setting(name: str) -> Any:
     return DEFAULTS[name] if value is None else value
 
 
-IN_SETTINGS = ("detector", "precision", "strength", "upscale", "identity_guard", "identity_action")
+IN_SETTINGS = ("detector", "precision", "mask", "strength", "upscale", "identity_guard", "identity_action")
 """The options that have a setting."""
 
 DEFAULTS: dict[str, Any] = {
@@ -129,6 +129,8 @@ class PictureRequest:
     """Its options; those that the task does not support have no effect."""
     damage: FloatImage | None = None
     """(H, W), above 0.5 where the picture is damaged; for inpainting."""
+    protect: FloatImage | None = None
+    """(H, W), above 0.5 where the picture stays as it is; ignored for tasks that make a new one."""
     aligned: bool = False
     """Whether the whole picture is one aligned face; ignored for tasks that do not accept that."""
 
@@ -164,7 +166,7 @@ class Engine:
                     face_source(task, options, components.detector, aligned=aligned),
                     components,
                     options,
-                    inputs=PhotoInputs(damage=request.damage),
+                    inputs=PhotoInputs(damage=request.damage, protect=request.protect if task.keeps_photo else None),
                     keep=Keep(crops=False),
                     on_progress=on_progress,
                 )
@@ -246,7 +248,7 @@ class Job:
 
 
 ERROR = "GPEN error"
-RESULT = ("GPEN model", "GPEN strength", "GPEN upscale", "GPEN faces", "GPEN task", "GPEN note")
+RESULT = ("GPEN model", "GPEN mask", "GPEN strength", "GPEN upscale", "GPEN faces", "GPEN task", "GPEN note")
 """Infotext keys of a picture that a task was done to. A value of None is left out."""
 
 
@@ -255,6 +257,7 @@ def facts_of(result: Restoration, request: PictureRequest) -> dict[str, Any]:
     task, options = request.task, request.options
     facts = (
         request.weights.name,
+        result.mask_shape or None,
         options.strength if "strength" in task.options else None,
         options.upscale if task.accepts_background and options.upscale != 1 else None,
         len(result.faces),

@@ -37,6 +37,7 @@ def add_settings() -> None:
     )
     add_option("detector")
     add_option("precision")
+    add_option("mask", infotext="GPEN mask")
     add_option("strength", infotext="GPEN strength")
     add_option("upscale", "Upscale in Extras")
     add_option("identity_guard")

@@ -84,6 +84,24 @@ def test_the_other_tasks(
     assert Path(made).read_bytes() == from_command(square, *model, command="synthesize")
 
 
+def test_what_is_protected_stays(
+    client: Any, upload: Any, portrait: Path, from_command: Callable[..., bytes], tmp_path: Path
+) -> None:
+    mask = np.zeros((257, 301), np.uint8)
+    mask[:, :150] = 255
+    (tmp_path / "masks").mkdir()
+    file = tmp_path / "masks" / "portrait.png"
+    cv2.imwrite(str(file), mask)
+    expected = from_command(portrait, "--model", "small.pth", "--protect", file)
+    one, _ = client.predict(photo=upload(portrait), protect=upload(file), weights="small.pth", api_name="/restore")
+    assert Path(one).read_bytes() == expected != from_command(portrait, "--model", "small.pth")
+    many, _ = client.predict(
+        photos=[upload(portrait)], protect=[upload(file)], weights="small.pth", api_name="/restore_many"
+    )
+    with zipfile.ZipFile(many) as archive:
+        assert archive.read("portrait.png") == expected
+
+
 def test_many_photos(client: Any, upload: Any, portrait: Path, from_command: Callable[..., bytes]) -> None:
     result, text = client.predict(photos=[upload(portrait)], weights="small.pth", api_name="/restore_many")
     assert text == "1 photo: 1 restored."

@@ -17,7 +17,7 @@ from gpen.app.batch import BatchOutput, BatchRequest, OnBatchProgress, run_batch
 from gpen.app.engine import Engine, ModelLocator
 from gpen.app.uploads import gather
 from gpen.errors import GpenError, PhotoError
-from gpen.images import Picture, write_picture
+from gpen.images import Picture, read_picture, write_picture
 from gpen.options import Options
 from gpen.tasks import TASKS
 
@@ -175,6 +175,7 @@ def batch_of(engine: Engine, tmp_path: Path) -> RunBatch:
         *,
         task: str = "restore",
         damage: Sequence[Path] = (),
+        protect: Sequence[Path] = (),
         on_progress: OnBatchProgress = lambda done, text: None,
     ) -> BatchOutput:
         request = BatchRequest(
@@ -184,6 +185,7 @@ def batch_of(engine: Engine, tmp_path: Path) -> RunBatch:
             most_bytes=MOST,
             model="small.pth",
             damage=damage,
+            protect=protect,
         )
         return run_batch(engine, request, folder, on_progress)
 
@@ -237,4 +239,18 @@ def test_masks_are_found_by_name(batch_of: RunBatch, portrait: Path, tmp_path: P
     assert "1 inpainted, 1 failed." in batch.summary
     with zipfile.ZipFile(batch.path) as file:
         report = json.loads(file.read("report.json"))
-    assert "no mask for this photo" in next(e["message"] for e in report if e["path"] == "two.png")
+    assert "no damage mask for this photo" in next(e["message"] for e in report if e["path"] == "two.png")
+
+
+def test_what_is_protected_is_found_by_name(batch_of: RunBatch, portrait: Path, tmp_path: Path) -> None:
+    write_picture(tmp_path / "mask.png", Picture(np.ones((257, 301, 3), np.float32)))
+    photos = make_zip(tmp_path / "a.zip", {"x/one.png": portrait.read_bytes(), "two.png": portrait.read_bytes()})
+    masks = make_zip(tmp_path / "masks.zip", {"x/one.png": (tmp_path / "mask.png").read_bytes()})
+    batch = batch_of(photos, protect=[masks])
+    with zipfile.ZipFile(batch.path) as file:
+        (tmp_path / "kept.png").write_bytes(file.read("x/one.png"))
+        text = file.read("report.json").decode()
+    # Everything is protected in the first photo; the second has no mask, and is not touched.
+    assert np.array_equal(read_picture(tmp_path / "kept.png", 1).photo, read_picture(portrait, 1).photo)
+    assert "no protection mask for this photo" in next(e["message"] for e in json.loads(text) if e["path"] == "two.png")
+    assert str(tmp_path) not in text

@@ -208,13 +208,13 @@ def test_a_batch_comes_back_as_a_zip(page: AppPage, portrait: Path, tmp_path: Pa
 def test_each_task_shows_its_own_options(page: AppPage, screenshots: Path) -> None:
     def labels() -> set[str]:
         page.window.wait_for_timeout(800)
-        shown = ("strength", "upscale", "mask", "select", "damage", "aligned", "run", "preset-selfie")
+        shown = ("strength", "upscale", "mask", "select", "damage", "protect", "aligned", "run", "preset-selfie")
         return {name for name in shown if page.window.locator(f"#gpen-{name}").first.is_visible()}
 
-    assert labels() == {"strength", "upscale", "mask", "select", "run", "preset-selfie"}
+    assert labels() == {"strength", "upscale", "mask", "select", "protect", "run", "preset-selfie"}
     for task, expected in {
-        "Colorize": {"strength", "upscale", "mask", "select", "aligned", "run"},
-        "Fill in damage": {"strength", "select", "damage", "aligned", "run"},
+        "Colorize": {"strength", "upscale", "mask", "select", "protect", "aligned", "run"},
+        "Fill in damage": {"strength", "select", "damage", "protect", "aligned", "run"},
         "Face from a map": {"run"},
     }.items():
         page.window.locator("#gpen-task").get_by_text(task).click()
@@ -352,3 +352,31 @@ def test_damage_is_filled_in(page: AppPage, portrait: Path, from_command: Callab
         portrait, "--model", "small-colours.pth", "--damage", tmp_path / "mask.png", command="inpaint"
     )
     assert page.download(tmp_path).read_bytes() == expected
+
+
+def test_what_is_protected_stays(
+    page: AppPage, portrait: Path, from_command: Callable[..., bytes], tmp_path: Path
+) -> None:
+    for name, width in (("mask", 301), ("small", 30)):
+        mask = np.zeros((257, width, 3), np.float32)
+        mask[:, : width // 2] = 1
+        write_picture(tmp_path / f"{name}.png", Picture(mask))
+    page.choose("weights", "small-colours.pth")
+    page.drop(portrait)
+    page.wait_for("5 faces found")
+    page.drop(tmp_path / "small.png", "#gpen-protect")
+    page.window.locator("#gpen-protect").get_by_text("small").last.wait_for()
+    page.click("run")
+    assert "The mask of what is protected is 30 x 257 pixels, the photo 301 x 257." in page.toast()
+    page.window.locator("#gpen-protect").get_by_label("Clear").click()
+    page.drop(tmp_path / "mask.png", "#gpen-protect")
+    page.window.locator("#gpen-protect").get_by_text("mask").last.wait_for()
+    page.click("run")
+    page.wait_for("5 faces restored")
+    result = page.download(tmp_path)
+    assert result.read_bytes() == from_command(
+        portrait, "--model", "small-colours.pth", "--protect", tmp_path / "mask.png"
+    )
+    before, after = read_picture(portrait, 1).photo, read_picture(result, 1).photo
+    assert np.array_equal(after[:, :150], before[:, :150])
+    assert not np.array_equal(after[:, 150:], before[:, 150:])

@@ -94,7 +94,7 @@ def test_every_cell_shows_its_face_restored_by_its_model(run, photo, album, colo
     for entry in table["models"]:
         assert len(entry["seconds"]) == 3
         assert entry["seconds_per_face"] == sorted(entry["seconds"])[1]
-    assert f"3 faces of {photo}, from {album.faces_file}, on cpu.\n" in done.out
+    assert f"3 faces of {photo}, from {album.faces_file}, ellipse mask, on cpu.\n" in done.out
     assert re.search(r"^RestoreFormer +RestoreFormer\.pth +512 to 512 +ffhq +float32 +\d+\.\d{3}$", done.out, re.M)
     assert done.out.endswith(f"The sheet is in {tmp_path / 'sheet.png'}.\n")
 
@@ -231,7 +231,7 @@ def test_faces_that_a_detector_finds(gpen, networks, detector_weights, photos, t
     done = gpen("compare", source, "-o", tmp_path / "s.png", *flags)
     assert done.code == 0, done.err
     assert "1 face of" in done.out
-    assert ", from yunet, on " in done.out
+    assert ", from yunet, ellipse mask, on " in done.out
     ((before, same, inverted),) = cells(tmp_path / "s.png", 1, 3)
     assert np.abs(same - before)[MIDDLE, MIDDLE].mean() < 0.03
     assert np.abs(inverted - (1 - before))[MIDDLE, MIDDLE].mean() < 0.03

@@ -93,7 +93,7 @@ BAD = [
     ("--strength", "nan", "Strength is nan; it has to lie between 0 and 1."),
     ("--strength", "much", "Strength is 'much', which is not a number."),
     ("--min-face-size", "1.5", "Smallest face is '1.5', which is not a whole number."),
-    ("--mask", "square", "Mask is 'square', which is not one of its choices: ellipse, box, parsed."),
+    ("--mask", "square", "Mask is 'square', which is not one of its choices: auto, ellipse, box, parsed."),
     ("--upscale", "inf", "Upscale is inf; it has to lie between 1 and 4."),
     ("--only-faces", "2-x", "Only these faces is '2-x'; it has to be numbers"),
     ("--only-faces", "5-2", "Only these faces is '5-2': the range 5-2 runs backwards."),

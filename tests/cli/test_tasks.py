@@ -161,7 +161,7 @@ def test_a_photo_without_its_mask_does_not_stop_the_others(do, album, tmp_path):
     write_mask(tmp_path / "masks/b.png", slice(40, 50), slice(45, 65))
     run = do("inpaint", album.folder, "-o", tmp_path / "out", "--damage", tmp_path / "masks")
     assert run.code == 1
-    assert "There is no mask for this photo in" in run.err
+    assert "There is no damage mask for this photo in" in run.err
     assert "it would be called a.png" in run.err
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["b.png"]
 

@@ -187,7 +187,7 @@ def test_the_region_applies_to_each_frame(restore, frames, tmp_path):
     write_picture(tmp_path / "region.png", Picture(white[:50]))
     run = restore(frames.folder, "-o", tmp_path / "other", *arguments)
     assert run.code == 1
-    assert "mask of the region has the shape" in run.err
+    assert "The mask of the region is" in run.err
 
 
 def test_every_frame_is_searched_once(restore, frames, tmp_path, monkeypatch):

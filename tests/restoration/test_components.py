@@ -70,7 +70,7 @@ def test_needs(task):
         used = {name for name in USES[task] if on[name]} - (WHOLE_PHOTO_ONLY if aligned else set())
         assert needs() == Needs(
             detector="yunet" if "detector" in used else None,
-            parser="parser" in used,
+            mask=options.mask if "mask" in TASKS[task].options and not aligned else None,
             guard="guard" in used,
             upscaler=UPSCALER if "upscaler" in used else None,
             damage=DAMAGE if "damage" in used else None,
@@ -221,6 +221,22 @@ def test_another_limit_reads_no_network_again_and_the_parser_is_read_once(weight
     assert (first.detector, first.upscaler, first.damage_masks) == (None, None, None)
 
 
+def test_auto_takes_a_parser_that_is_there_and_says_why_not(tmp_path, helper_weights, caplog):
+    options = Options()
+    assert Needs.of(RESTORE, options, faces_given=True).mask == options.mask == "auto"
+    loader = ComponentLoader([helper_weights], "cpu")
+    assert loader.parser("auto") is loader.parser("parsed") is not None
+    assert loader.parser("ellipse") is loader.parser("box") is loader.parser(None) is None
+    assert not caplog.records
+    with caplog.at_level(logging.INFO):
+        assert ComponentLoader([tmp_path], "cpu").parser("auto") is None
+    assert [record.levelname for record in caplog.records] == ["INFO"]
+    assert caplog.messages[0].startswith("The mask is an ellipse. The parsed mask needs a face-parsing model")
+    torch.save({"conv.weight": torch.zeros(3)}, tmp_path / find_published("parsenet").saved_as)
+    with pytest.raises(FaceError, match="does not hold the weights of ParseNet"):
+        ComponentLoader([tmp_path], "cpu").parser("auto")
+
+
 def test_everything_is_loaded(tmp_path, weights, detector_weights):
     known_upscaler(tmp_path / "upscaler.pth", 2)
     write_picture(tmp_path / "damage.png", Picture(torch.zeros(8, 8, 3).numpy()))
@@ -300,7 +316,7 @@ def test_a_check_loads_nothing(tmp_path, weights, helper_weights, detector_weigh
     (tmp_path / "damage").mkdir()
     options = Options(mask="parsed", identity_guard=0.3)
     everything = Needs(
-        detector="yunet", parser=True, guard=True, upscaler=tmp_path / "upscaler.pth", damage=tmp_path / "damage"
+        detector="yunet", mask="parsed", guard=True, upscaler=tmp_path / "upscaler.pth", damage=tmp_path / "damage"
     )
     hooks = HostHooks(
         before_model=lambda *_: pytest.fail("memory was freed"), before_helper=lambda: pytest.fail("memory was freed")
@@ -316,7 +332,7 @@ def test_a_check_loads_nothing(tmp_path, weights, helper_weights, detector_weigh
     [
         (Needs(detector="yunet"), FilesError, "yunet"),
         (Needs(detector="auto"), FilesError, "yunet"),
-        (Needs(parser=True), FilesError, "parsenet"),
+        (Needs(mask="parsed"), FilesError, "parsenet"),
         (Needs(upscaler=Path("lost.pth")), CheckpointError, r"lost\.pth"),
         (Needs(damage=Path("lost.png")), PhotoError, r"lost\.png"),
     ],

@@ -17,13 +17,14 @@ from gpen.faces.align import crop_face, place
 from gpen.faces.color import match_colors
 from gpen.faces.mask import SIZE
 from gpen.faces.paste import Canvas
+from gpen.faces.protect import Protection
 from gpen.faces.transforms import compose, scaling
 from gpen.images.tensors import DevicePhoto
 from gpen.options import Options
 from gpen.restoration.processors import Colorization, FaceProcessor, Inpainting, PhotoInputs, with_luma_of
 from tests.restoration.test_pipeline import face_at
 
-OPTIONS = Options()
+OPTIONS = Options(mask="ellipse")
 FACE = face_at(200, 150, 0.9)
 OUT_SIZE = 1024
 
@@ -49,7 +50,7 @@ def test_crops_of_any_size(photo: DevicePhoto, resident: bool) -> None:
     ("task", "upscale"), [(FaceProcessor, 1.0), (FaceProcessor, 2.0), (Colorization, 2.0), (Inpainting, 1.0)]
 )
 def test_masks_pasting_and_blending(photo: DevicePhoto, task: type[FaceProcessor], upscale: float) -> None:
-    options = Options(upscale=upscale)
+    options = Options(mask="ellipse", upscale=upscale)
     damage = np.zeros((300, 400), np.float32)
     damage[140:160, 190:230] = 1
     processor = task(photo, PhotoInputs(damage=damage))
@@ -62,6 +63,7 @@ def test_masks_pasting_and_blending(photo: DevicePhoto, task: type[FaceProcessor
         mask = processor.mask(crop, placement, options, None)
         assert mask.device.type == before.device.type == photo.device.type
         region_mask = processor.region_mask(FACE, options)
+        region_mask = Protection(damage, canvas.size, photo.device).region_mask(FACE, region_mask)
         pasted, area = match_colors(crop, before, mask), processor.mask_area(placement, options)
         canvas.add(pasted, to_crop, mask, region_mask, processor.priority(placement), area)
     for patch in canvas._patches:

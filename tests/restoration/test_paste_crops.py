@@ -183,6 +183,13 @@ def test_the_parsed_mask_is_parsed_from_the_changed_crop(photo: FloatImage) -> N
     assert np.array_equal(result[weights == 0], photo[weights == 0])
 
 
+def test_the_mask_auto_is_parsed_with_a_parser_and_else_an_ellipse(photo: FloatImage) -> None:
+    crops = [(placement, 1 - crop) for placement, crop in crops_of(photo)]
+    for parser, mask in ((checks.LeftHalf(), "parsed"), (None, "ellipse")):
+        chosen, auto = (paste(photo, crops, Options(mask=name), parser=parser) for name in (mask, "auto"))
+        assert all(np.array_equal(one, other) for one, other in zip(chosen, auto, strict=True))
+
+
 def test_the_parsed_mask_needs_a_parser(photo: FloatImage) -> None:
     with pytest.raises(OptionError, match="needs a face parser"):
         paste(photo, crops_of(photo), Options(mask="parsed"))

@@ -336,6 +336,19 @@ def test_the_parsed_mask_is_parsed_from_the_restored_face(photo: FloatImage, mak
     assert restoration.mask[80, 245] == pytest.approx(0, abs=0.05)
 
 
+def test_the_mask_auto_is_parsed_with_a_parser_and_else_an_ellipse(photo: FloatImage, make_model: Any) -> None:
+    model, faces = make_model(color_bias=(0.3, 0, 0)), [face_at(210, 80)]
+    for parser, mask in ((checks.LeftHalf(), "parsed"), (None, "ellipse")):
+        chosen, auto = (restore(photo, model, faces, Options(mask=name), parser=parser) for name in (mask, "auto"))
+        assert np.array_equal(auto.photo, chosen.photo)
+        assert np.array_equal(auto.mask, chosen.mask)
+        assert auto.mask_shape == mask
+    # Other masks do not ask the parser.
+    idle = checks.LeftHalf()
+    assert restore(photo, model, faces, Options(mask="box"), parser=idle).mask_shape == "box"
+    assert not idle.seen
+
+
 def test_colour_matching_brings_the_originals_colours_back(photo: FloatImage, make_model: Any) -> None:
     tinted = make_model(color_matrix=((0.8, 0, 0), (0, 0.8, 0), (0, 0, 0.8)), color_bias=(0.3, 0.1, -0.1))
     face = face_at(210, 80)

@@ -59,6 +59,7 @@ class RayEngine:
 
     def __init__(self, config: RunConfig, results: Path, workers: int | None, cpus: int | None) -> None:
         config.check()  # fail now rather than once for every photo
+        config = config.with_mask_chosen()  # every worker has to choose the same
         self._ray = _connected()
         try:
             self._pool = plan_pool(self._ray.nodes(), config.device, workers, cpus)
@@ -74,6 +75,8 @@ class RayEngine:
         )
         if not config.task.is_aligned(config.aligned):
             self.title += f", faces from {config.faces or config.options.detector}"
+            if config.needs.mask is not None:
+                self.title += f", {config.options.mask} mask"
         if config.background is not None:
             self.title += f", background from {config.background.name}"
 

@@ -6,7 +6,9 @@ import dataclasses
 import json
 import os
 import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -20,7 +22,10 @@ from gpen.batch.report import PhotoResult, Status, write_report
 from gpen.batch.stages import OutputOptions
 from gpen.errors import GpenError, OptionError
 from gpen.faces.faces_file import PhotoFaces, write_faces
+from gpen.images import Picture, read_picture, write_picture
 from gpen.options import Options
+from tests.commands import HEIGHT, WIDTH
+from tests.face_parsers import write_parser
 
 SAME_PATHS = "All machines of a Ray cluster have to see photos, models and results under the same paths."
 
@@ -131,6 +136,39 @@ def test_a_worker_uses_the_cores_it_was_given(config, journal, monkeypatch):
     monkeypatch.setattr(cv2, "setNumThreads", given.append)
     Worker(config, journal, 3)
     assert given == [3, 3]
+
+
+def test_every_worker_has_the_mask_that_the_first_machine_chose(config, journal, album, jobs, tmp_path):
+    album.add("a.png")
+    assert config.with_mask_chosen().options.mask == "ellipse"
+    (tmp_path / "parsers").mkdir()
+    parser = write_parser(tmp_path / "parsers")
+    chosen = dataclasses.replace(config, folders=(parser.parent,)).with_mask_chosen()
+    assert chosen.options.mask == "parsed"
+    assert work(Worker(chosen, journal, 1), jobs())["a.png"]["mask"] == "parsed"
+    # On a machine without it, a photo fails rather than looking different.
+    parser.unlink()
+    failed = work(Worker(chosen, journal, 1), jobs())
+    assert failed["a.png"]["status"] == "failed"
+    assert "The parsed mask needs a face-parsing model" in failed["a.png"]["message"]
+
+
+def test_a_worker_protects_what_is_white_in_each_photos_mask(config, journal, album, jobs, tmp_path, monkeypatch):
+    for name in ("a.png", "b.png"):
+        album.add(name)
+    (tmp_path / "masks").mkdir()
+    mask = np.ones((HEIGHT, WIDTH, 3), np.float32)
+    write_picture(tmp_path / "masks/a.png", Picture(mask))
+    # Relative, as the user types it; workers run in other folders.
+    monkeypatch.chdir(tmp_path)
+    given = dataclasses.replace(config, protect=Path("masks")).absolute()
+    monkeypatch.chdir(journal.results)
+    made = work(Worker(given, journal, 1), jobs())
+    assert made["a.png"]["status"] == "restored"
+    before, after = (read_picture(folder / "a.png", 1).photo for folder in (album.folder, journal.results))
+    assert np.array_equal(after, before)
+    assert made["b.png"]["status"] == "failed"
+    assert "There is no protection mask for this photo" in made["b.png"]["message"]
 
 
 @pytest.mark.parametrize("missing", ["weights", "journal"])

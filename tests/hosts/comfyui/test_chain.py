@@ -173,3 +173,18 @@ def is_drawn(drawing: NDArray[np.uint8], x: int, y: int, color: tuple[int, int, 
     """Whether the pixel or one beside it has the colour, up to smoothing."""
     around = drawing[y, max(0, x - 1) : x + 2].astype(int)
     return bool((np.abs(around - color).max(axis=1) < 40).any())
+
+
+def test_what_is_protected_stays(graph: GraphBuilder, parts: Parts) -> None:
+    left, middle = graph.photo(parts.left, "left.png"), parts.left.shape[1] // 2
+    mask = np.zeros_like(parts.left)
+    mask[:, :middle] = 255
+    protect = graph.add("LoadImageMask", image=graph.server.upload_image(mask, "protect.png"), channel="red")
+    crops = graph.add("GPENCropFaces", image=left, faces=detect(graph, left), size=256)
+    inverted = graph.add("ImageInvert", image=crops)
+    free, kept = (paste(graph, left, inverted, crops, **more) for more in ({}, {"protect": protect}))
+    assert np.array_equal(kept.images[0][:, :middle], parts.left[:, :middle])
+    assert not np.array_equal(free.images[0][:, :middle], parts.left[:, :middle])
+    far = np.s_[:, middle + 8 :]
+    assert np.array_equal(kept.images[0][far], free.images[0][far])
+    assert kept.touched[0][far].any()

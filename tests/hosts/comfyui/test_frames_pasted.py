@@ -208,3 +208,16 @@ def test_pasting_reports_progress_and_can_be_stopped() -> None:
     with pytest.raises(StoppedError):
         paste_faces(batch, crops, placed, Options(), on_step=on_step)
     assert steps[3:] == [(1, 3, None), (2, 3, None)]
+
+
+def test_what_is_protected_stays() -> None:
+    batch, faces = frames(3), three()
+    crops, placed = crop_faces(batch, faces, 128, "gpen")
+    protect = torch.zeros(1, *batch.shape[1:3])
+    protect[:, 80:] = 1
+    free, kept = (paste_faces(batch, 1 - crops, placed, Options(), protect=mask) for mask in (None, protect))
+    assert torch.equal(kept[0][:, 80:], batch[:, 80:])
+    assert not kept[1][:, 80:].any()
+    assert free[1][0, 80:].any()
+    assert all(torch.equal(one[:, :70], other[:, :70]) for one, other in zip(free, kept, strict=True))
+    assert kept[1][0, :70].any()

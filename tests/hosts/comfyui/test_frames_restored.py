@@ -212,3 +212,35 @@ def test_running_out_of_memory_is_reported_with_the_size(monkeypatch: pytest.Mon
     monkeypatch.setattr(torch, "empty", full)
     with pytest.raises(OutOfMemoryError, match=r"1 photo of 256 x 256 pixels would take 0\.0 GB"):
         restore_frames(RESTORE, frames(1), passthrough, found([face_at(90)]), Options())
+
+
+@pytest.mark.parametrize("masks", ["one", "half the size", "one for each"])
+def test_what_is_protected_stays(tinting: Any, masks: str) -> None:
+    batch, faces = frames(2), found([face_at(80), face_at(300)], [face_at(200)])
+    height, width = batch.shape[1:3]
+    protect = torch.zeros(2 if masks == "one for each" else 1, height, width)
+    protect[:, 80:] = 1
+    if masks == "one for each":
+        protect[1] = 0
+    if masks == "half the size":
+        protect = protect[:, ::2, ::2]
+    free, kept = (
+        restore_frames(RESTORE, batch, tinting, faces, Options(), inputs=FrameInputs(protect=mask))
+        for mask in (None, protect)
+    )
+    for index in range(2):
+        if masks == "one for each" and index == 1:
+            assert torch.equal(kept.images[index], free.images[index])
+            continue
+        assert torch.equal(kept.images[index, 80:], batch[index, 80:])
+        assert not kept.mask[index, 80:].any()
+        assert torch.equal(kept.images[index, :70], free.images[index, :70])
+        assert free.mask[index, 80:].any()
+        assert kept.mask[index, :70].any()
+
+
+def test_another_number_of_masks_is_refused(tinting: Any) -> None:
+    batch, faces = frames(2), found([face_at(80)], [])
+    inputs = FrameInputs(protect=torch.zeros(3, 20, 20))
+    with pytest.raises(PhotoError, match="for 2 photos it must hold one mask, or 2"):
+        restore_frames(RESTORE, batch, tinting, faces, Options(), inputs=inputs)

@@ -49,7 +49,7 @@ def choices(server: ComfyUIServer, node: str, name: str) -> list[str]:
 def test_a_broken_package_removes_only_its_choices(bare: ComfyUIServer, parts: Parts) -> None:
     assert choices(bare, "GPENLoadFaceDetector", "detector") == ["auto", "yunet"]
     for node in ("GPENRestoreFaces", "GPENPasteFaces"):
-        assert choices(bare, node, "mask") == ["ellipse", "box"]
+        assert choices(bare, node, "mask") == ["auto", "ellipse", "box"]
     for choice in ("retinaface_resnet50", "retinaface_mobile0.25", "parsed"):
         assert re.search(rf'leaves out the choice "{choice}"\. .*built for another NumPy', bare.log)
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from tests.face_parsers import write_parser
 from tests.hosts.comfyui.expected import are_crops, colored, enlarged, faces_in
 from tests.hosts.comfyui.graphs import MARKER, GraphBuilder, restore
 from tests.hosts.comfyui.server import PromptFailedError
@@ -233,6 +234,51 @@ def test_background_or_upscale_model_but_not_both(graph: GraphBuilder, parts: Pa
     model = graph.add("UpscaleModelLoader", model_name="nearest-x2.pth")
     with pytest.raises(PromptFailedError, match=r"A background and an upscale model are connected\."):
         restore(graph, photo, upscale_model=model, background=photo)
+
+
+def test_the_mask_auto_is_parsed_once_a_parser_is_there(graph: GraphBuilder, parts: Parts, tmp_path: Path) -> None:
+    """A workflow that was saved with ellipse keeps it."""
+
+    def restored(*masks: str) -> list[NDArray[np.float64]]:
+        results = []
+        for mask in masks:
+            again = GraphBuilder(graph.server)
+            photo = again.photo(parts.left, "left.png")
+            results.append(restore(again, photo, weights=MARKER, only_faces="0", mask=mask).images[0])
+        return results
+
+    file = write_parser(tmp_path)
+    auto, ellipse = restored("auto", "ellipse")
+    assert np.array_equal(auto, ellipse)
+    parser = graph.server.add_model(f"facedetection/{file.name}", file)
+    try:
+        auto, parsed, saved = restored("auto", "parsed", "ellipse")
+    finally:
+        parser.unlink()
+    assert np.array_equal(auto, parsed)
+    assert not np.array_equal(auto, ellipse)
+    assert np.array_equal(saved, ellipse)
+
+
+def test_what_is_protected_stays(graph: GraphBuilder, parts: Parts) -> None:
+    """One mask for two frames; then the same in a result of twice the size."""
+    left, middle = graph.photo(parts.left, "left.png"), parts.left.shape[1] // 2
+    frames = graph.batch(left, left)
+    mask = np.zeros(parts.left.shape[:2], bool)
+    mask[:, :middle] = True
+    protect = mask_input(graph, mask, "protect.png")
+    for upscale in (1, 2):
+        photo = parts.left if upscale == 1 else enlarged(parts.left, upscale)
+        free = restore(graph, frames, weights=MARKER, upscale=float(upscale))
+        kept = restore(graph, frames, weights=MARKER, upscale=float(upscale), protect=protect)
+        for frame in (0, 1):
+            protected, far = np.s_[:, : upscale * middle], np.s_[:, upscale * (middle + 8) :]
+            # The server enlarges by itself, to within rounding.
+            assert np.abs(kept.images[frame][protected] - photo[protected]).max() <= upscale - 1
+            assert not kept.touched[frame][protected].any()
+            assert free.touched[frame][protected].any()
+            assert np.array_equal(kept.images[frame][far], free.images[frame][far])
+            assert kept.touched[frame][far].any()
 
 
 @pytest.mark.parametrize("detector", [None, "retinaface_mobile0.25"])

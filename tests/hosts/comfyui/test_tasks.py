@@ -72,6 +72,24 @@ def test_colours_change_but_luma_does_not(
     assert (image[..., 0] - image[..., 2])[light].mean() > 40
 
 
+@pytest.mark.parametrize("task", ["colorize", "inpaint"])
+def test_what_is_protected_stays(graph: GraphBuilder, parts: Parts, weights: dict[str, str], task: str) -> None:
+    middle = parts.left.shape[1] // 2
+    mask = np.zeros_like(parts.left)
+    mask[:, :middle] = 255
+    photo, uploaded = graph.photo(parts.left, "left.png"), graph.server.upload_image(mask, "protect.png")
+    more = {"protect": graph.add("LoadImageMask", image=uploaded, channel="red")}
+    if task == "inpaint":
+        everywhere = graph.server.upload_image(np.full_like(parts.left, 255), "damage.png")
+        more["damage"] = graph.add("LoadImageMask", image=everywhere, channel="red")
+    kind, masks = {"colorize": ("GPENColorizeFaces", 2), "inpaint": ("GPENInpaintFaces", 1)}[task]
+    node = graph.add(kind, image=photo, model=model(graph, weights[task]), detector=yunet(graph), **more)
+    result = run(graph, node, node[masks])
+    assert np.array_equal(result.images[0][:, :middle], parts.left[:, :middle])
+    assert not result.touched[0][:, :middle].any()
+    assert np.abs(result.images[0] - parts.left)[:, middle + 8 :].max() > 20
+
+
 def test_one_chosen_face_from_another_node(
     graph: GraphBuilder, parts: Parts, weights: dict[str, str], detector_weights: Path
 ) -> None:

@@ -118,7 +118,7 @@ def test_a_broken_facexlib_removes_only_its_choices(caplog: pytest.LogCaptureFix
     with caplog.at_level(logging.WARNING):
         found = {name: widgets.widget(name) for name in OPTIONS}
     assert found["detector"][1]["options"] == ["auto", "yunet"]
-    assert found["mask"][1]["options"] == ["ellipse", "box"]
+    assert found["mask"][1]["options"] == ["auto", "ellipse", "box"]
     assert {name: kind for name, (kind, _) in found.items()} == KINDS
     for name, (_, arguments) in found.items():
         assert arguments["default"] in arguments.get("options", [OPTIONS[name].default])

@@ -198,14 +198,14 @@ def test_the_api_under_pydantic_1(a1111: WebUI, make_client: MakeClient, parts: 
         assert client.post("/gpen/restore", json={"image": image} | change).status_code == 422
     assert client.post("/gpen/restore", json={"image": image, "model": "nothing"}).status_code == 404
     fields = client.get("/openapi.json").json()["components"]["schemas"]["GpenRestoreRequest"]["properties"]
-    assert set(fields) == {"image", "task", "model", "damage", "aligned", *OPTIONS} - {"video"}
+    assert set(fields) == {"image", "task", "model", "damage", "protect", "aligned", *OPTIONS} - {"video"}
     assert fields["strength"]["maximum"] == 1
 
 
 def test_gradio_3_builds_the_components_of_the_settings(a1111: WebUI) -> None:
     gradio = importlib.import_module("gradio")
     names = [name for name in a1111.opts.data_labels if name.startswith("gpen_")]
-    assert len(names) == 8
+    assert len(names) == 9
     for info in [a1111.opts.data_labels[name] for name in names]:
         arguments = info.component_args() if callable(info.component_args) else info.component_args
         with gradio.Blocks():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import shutil
 import sys
 import zipfile
 from dataclasses import replace
@@ -18,13 +19,14 @@ import torch
 from gpen.options import OPTIONS
 from gpen.restoration.result import Restoration
 from gpen.weights.checkpoint import load_model
+from tests.face_parsers import FILE, write_parser
 from tests.hosts.conftest import Parts
 from tests.hosts.webui.conftest import Reference
 from tests.hosts.webui.host import CHECKOUT, EXTENSION, WebUI
 from tests.hosts.webui.pictures import Pixels, bytes_of, restore_faces
 from tests.restoration import checks
 
-SETTINGS = ("detector", "precision", "strength", "upscale", "identity_guard", "identity_action")
+SETTINGS = ("detector", "precision", "mask", "strength", "upscale", "identity_guard", "identity_action")
 
 
 class Generation:
@@ -152,6 +154,7 @@ def test_infotext_of_the_checkbox_is_read_back_into_settings(forge: WebUI, parts
     read = {info.infotext: name for name, info in forge.opts.data_labels.items() if name.startswith("gpen_")}
     assert {read[name]: written[name] for name in written if name in read} == {
         "gpen_model": "GPEN-BFR-256.safetensors",
+        "gpen_mask": "ellipse",
         "gpen_strength": 1.0,
     }
     assert written["GPEN model"] in forge.opts.data_labels["gpen_model"].component_args()["choices"]
@@ -159,7 +162,8 @@ def test_infotext_of_the_checkbox_is_read_back_into_settings(forge: WebUI, parts
 
 def test_infotext_of_the_running_job(forge: WebUI, parts: Parts, job: Any) -> None:
     restore_faces(forge, parts.left)
-    first = {"Steps": 20, "GPEN model": "GPEN-BFR-256.safetensors", "GPEN strength": 1.0, "GPEN faces": 5}
+    first = {"Steps": 20, "GPEN model": "GPEN-BFR-256.safetensors", "GPEN mask": "ellipse", "GPEN strength": 1.0}
+    first["GPEN faces"] = 5
     assert job.extra_generation_params == first
     forge.opts.gpen_model = "not there"
     restore_faces(forge, parts.left)
@@ -172,6 +176,33 @@ def test_infotext_of_the_running_job(forge: WebUI, parts: Parts, job: Any) -> No
     forge.opts.gpen_strength = 0.5
     restore_faces(forge, parts.left)
     assert job.extra_generation_params == first
+
+
+def test_the_mask_auto_is_parsed_where_a_parser_is_and_infotext_says_so(
+    forge: WebUI, parts: Parts, job: Any, tmp_path: Path
+) -> None:
+    def restored(mask: str) -> Pixels:
+        forge.opts.gpen_mask = mask
+        return restore_faces(forge, parts.left)
+
+    forge.opts.gpen_model = "marker-256.safetensors"
+    ellipse = restored("ellipse")
+    assert np.array_equal(restored("auto"), ellipse)
+    assert job.extra_generation_params["GPEN mask"] == "ellipse"
+    parser = forge.data / "models" / "facedetection" / FILE
+    shutil.copy(write_parser(tmp_path), parser)
+    try:
+        parsed = restored("parsed")
+        assert not np.array_equal(parsed, ellipse)
+        assert np.array_equal(restored("auto"), parsed)
+        assert job.extra_generation_params["GPEN mask"] == "parsed"
+        # What a saved setting or an infotext says stays.
+        assert np.array_equal(restored("ellipse"), ellipse)
+    finally:
+        parser.unlink()
+    template = forge.opts.data_labels["gpen_mask"]
+    assert template.infotext == "GPEN mask"
+    assert {"auto", "ellipse", "parsed"} < set(template.component_args["choices"])
 
 
 def test_sdnext_passes_the_job(forge: WebUI, parts: Parts) -> None:

@@ -74,6 +74,9 @@ def test_without_a_face_the_picture_is_unchanged(client: Any, parts: Parts) -> N
         ({"mask": "circle"}, 422, "'ellipse'"),
         ({"only_faces": "first"}, 422, "first"),
         ({"max_megapixels": 0.1, "upscale": 4.0}, 422, "megapixels"),
+        ({"protect": "not base64!"}, 422, "The mask of what is protected is not base64"),
+        ({"protect": "aGVsbG8="}, 422, "The mask of what is protected is not a picture"),
+        ({"protect": encoded(np.zeros((9, 8), np.uint8))}, 422, "The mask of what is protected is 8 x 9 pixels"),
         ({"model": "nothing.pth"}, 404, "'nothing.pth'. GET /gpen/models lists"),
         ({"model": "/etc/hostname"}, 404, "GET /gpen/models lists"),
         ({"detector": "retinaface_resnet50"}, 404, "is not on this computer"),
@@ -86,6 +89,24 @@ def test_bad_input_is_refused_with_a_reason(
     assert response.status_code == status
     assert sentence in response.text
     assert "/tmp/" not in response.text or status == 404
+
+
+@pytest.mark.parametrize("task", ["restore", "synthesize"])
+def test_what_is_protected_stays(client: Any, parts: Parts, task: str) -> None:
+    square = np.ascontiguousarray(parts.left[:257, :257])
+    mask = np.zeros(square.shape[:2], np.uint8)
+    mask[:, :128] = 255
+    request = {"image": encoded(square), "task": task, "model": "marker-256.safetensors"}
+    free, kept = (
+        decoded(client.post("/gpen/restore", json=request | more)) for more in ({}, {"protect": encoded(mask)})
+    )
+    if task == "synthesize":  # a new picture, in which nothing is kept
+        assert np.array_equal(free, kept)
+        return
+    assert np.array_equal(kept[:, :128], square[:, :128])
+    assert not np.array_equal(free[:, :128], square[:, :128])
+    assert np.array_equal(kept[:, 136:], free[:, 136:])
+    assert not np.array_equal(kept[:, 136:], square[:, 136:])
 
 
 def test_without_an_image_the_missing_field_is_named(client: Any) -> None:
@@ -131,7 +152,7 @@ def test_the_host_s_docs_describe_the_routes(client: Any) -> None:
     assert "Restore the faces" in described["paths"]["/gpen/restore"]["post"]["description"]
     assert "get" in described["paths"]["/gpen/models"]
     fields = described["components"]["schemas"]["GpenRestoreRequest"]["properties"]
-    assert set(fields) == {"image", "task", "model", "damage", "aligned", *OPTIONS} - {"video"}
+    assert set(fields) == {"image", "task", "model", "damage", "protect", "aligned", *OPTIONS} - {"video"}
     for name, option in [(name, OPTIONS[name]) for name in OPTIONS if name in fields]:
         assert option.help in fields[name]["description"]
         [kind] = [kind for kind in fields[name]["anyOf"] if kind != {"type": "null"}]

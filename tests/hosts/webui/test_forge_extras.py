@@ -46,6 +46,7 @@ def test_restores_with_the_given_arguments(forge: WebUI, parts: Parts, reference
     assert np.array_equal(np.asarray(picture.image), bytes_of(expected.photo))
     assert known_facts(picture) == {
         "Postprocess GPEN model": "marker-256.safetensors",
+        "Postprocess GPEN mask": "box",
         "Postprocess GPEN strength": 0.5,
         "Postprocess GPEN faces": 3,
     }

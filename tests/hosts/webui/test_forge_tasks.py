@@ -96,6 +96,7 @@ def test_the_panel_colorizes_with_the_installed_network(
     assert np.array_equal(np.asarray(picture.image), colored)
     assert known_facts(picture) == {
         "Postprocess GPEN model": "GPEN-Colorization-1024.safetensors",
+        "Postprocess GPEN mask": "ellipse",
         "Postprocess GPEN strength": 1.0,
         "Postprocess GPEN faces": 5,
         "Postprocess GPEN task": "colorize",
