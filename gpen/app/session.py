@@ -27,7 +27,7 @@ from ..options import Options
 from ..restoration.api import face_choice, face_source
 from ..restoration.components import Needs
 from ..restoration.finish import finish
-from ..restoration.pipeline import Keep, OnProgress, run_task
+from ..restoration.pipeline import Keep, OnProgress, PhotoWork, run_task
 from ..restoration.processors import PhotoInputs
 from ..restoration.result import Restoration
 from ..tasks import RESTORE, Task
@@ -221,16 +221,14 @@ def work(
         source = _source(engine, session, request)
         masks = components.damage_masks, components.protect_masks
         damage, protect = (None if given is None else given.of(session.path.name) for given in masks)
-    restoration = run_task(
-        task,
-        session.picture.photo,
-        source,
-        components,
-        options,
+    work = PhotoWork(
+        photo=session.picture.photo,
+        source=source,
         inputs=PhotoInputs(damage=damage, protect=protect),
         keep=Keep(crops=False, layers=True),
         on_progress=on_progress,
     )
+    restoration = run_task(task, work, components, options)
     if components.guard_problem:
         problem = components.guard_problem.splitlines()[0]
         restoration = dataclasses.replace(restoration, note=f"The identity guard is off. {problem}")

@@ -1,9 +1,8 @@
-"""Prefetch pipeline: while the network works on one photo, the next is read and the previous one is written.
+"""Prefetch pipeline: while the network works on one photo, others are read, searched for faces, and written.
 
-Reading and writing happen in thread pools; the network and all other computation stay in the thread that calls
-:meth:`PrefetchPipeline.run`. Decoding, encoding and disk access release the GIL, so threads are enough. PyTorch keeps
-an OpenMP thread team per calling thread: because readers and writers never call it, there is only one team, and on a
-CPU at most two more threads compete for cores, briefly.
+Reading and writing happen in thread pools, finding faces in a thread, and the network and all other computation in the
+thread that calls :meth:`PrefetchPipeline.run`. Decoding, encoding, disk access and PyTorch's operations release the
+GIL, so threads are enough. A GPU computes what both threads ask of it in turns; neither waits for the other's copies.
 """
 
 from __future__ import annotations
@@ -35,6 +34,7 @@ class Stages(Protocol):
     """The stages of a photo, as in :class:`~gpen.batch.stages.PhotoProcessor`."""
 
     def read(self, job: Job, on_size: OnSize) -> LoadedPhoto | PhotoResult: ...
+    def find(self, loaded: LoadedPhoto) -> LoadedPhoto | PhotoResult: ...
     def process(
         self, loaded: LoadedPhoto, on_progress: OnProgress, on_tile: OnTile
     ) -> ProcessedPhoto | PhotoResult: ...
@@ -78,18 +78,19 @@ class PrefetchPipeline:
         """
         pending: deque[Future[PhotoResult]] = deque()
         readers = ThreadPoolExecutor(self._workers, "gpen-reader")
+        finder = ThreadPoolExecutor(1, "gpen-finder")
         writers = ThreadPoolExecutor(self._workers, "gpen-writer")
         try:
-            for number, job, read in self._read_ahead(jobs, readers):
+            for number, job, found in self._read_ahead(jobs, readers, finder):
                 on_progress = starts(job)
-                loaded = read.result()
+                loaded = found.result()
                 if isinstance(loaded, LoadedPhoto):
                     callbacks = _Callbacks(on_progress, on_tile, lambda: _report(pending, ends))
                     processed = self._stages.process(loaded, callbacks.on_progress, callbacks.on_tile)
                     callbacks.raise_error()
                 else:
                     processed = loaded
-                del loaded, read  # or its pixels stay in memory until the next photo is read
+                del loaded, found  # or its pixels stay in memory until the next photo is read
                 # Appended before writing begins: the user may interrupt from then on.
                 pending.append(Future())
                 self._write(number, processed, writers, pending[-1])
@@ -103,6 +104,7 @@ class PrefetchPipeline:
                 self._stopped.set()
             self._budget.close()
             readers.shutdown(wait=False, cancel_futures=True)
+            finder.shutdown(wait=False, cancel_futures=True)
             writers.shutdown(cancel_futures=True)
             # shutdown does not wait for a thread whose start was interrupted.
             concurrent.futures.wait(self._writing.copy())
@@ -112,16 +114,17 @@ class PrefetchPipeline:
                         ends(future.result())
             raise
         readers.shutdown()
+        finder.shutdown()
         writers.shutdown()
 
     def _read_ahead(
-        self, jobs: Iterable[Job], readers: ThreadPoolExecutor
+        self, jobs: Iterable[Job], readers: ThreadPoolExecutor, finder: ThreadPoolExecutor
     ) -> Iterator[tuple[int, Job, Future[LoadedPhoto | PhotoResult]]]:
         numbered = enumerate(jobs)
         ahead: deque[tuple[int, Job, Future[LoadedPhoto | PhotoResult]]] = deque()
         while True:
             for number, job in islice(numbered, self._workers + 1 - len(ahead)):
-                ahead.append((number, job, readers.submit(self._read, number, job)))
+                ahead.append((number, job, finder.submit(self._find, readers.submit(self._read, number, job))))
             if not ahead:
                 return
             yield ahead.popleft()
@@ -133,6 +136,10 @@ class PrefetchPipeline:
             return stages.read(job, lambda width, height: budget.settle(number, stages.memory(width * height)))
         finally:
             budget.settle(number)
+
+    def _find(self, read: Future[LoadedPhoto | PhotoResult]) -> LoadedPhoto | PhotoResult:
+        loaded = read.result()
+        return self._stages.find(loaded) if isinstance(loaded, LoadedPhoto) else loaded
 
     def _write(
         self,

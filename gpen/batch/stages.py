@@ -1,4 +1,4 @@
-"""The stages of one photo in a batch: read, process, write. :mod:`gpen.batch.prefetch` overlaps them."""
+"""The stages of one photo in a batch: read, find faces, process, write. :mod:`gpen.batch.prefetch` overlaps them."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from dataclasses import dataclass, replace
 from ..atomic import make_folder
 from ..errors import GpenError
 from ..faces.drawing import draw_faces, side_by_side
-from ..faces.source import FaceSource
+from ..faces.source import ChosenFaces, FaceSource
 from ..images import OnSize, Picture, read_picture, write_picture
-from ..images.picture import FloatImage, from_samples
+from ..images.picture import FloatImage, check_picture, from_samples
 from ..images.resize import resize
+from ..images.tensors import DevicePhoto
 from ..options import Options
 from ..restoration.components import Components
 from ..restoration.finish import FinishedPhoto, finish
-from ..restoration.pipeline import Keep, OnProgress, run_task
+from ..restoration.pipeline import Keep, OnProgress, PhotoWork, check_mask, run_task
 from ..restoration.processors import PhotoInputs, with_mask_chosen
 from ..restoration.result import Restoration
 from ..restoration.upscaler import OnTile
@@ -48,7 +49,7 @@ class OutputOptions:
 
 @dataclass(frozen=True, eq=False)
 class LoadedPhoto:
-    """Output of the first stage: a photo in memory."""
+    """Output of the first two stages: a photo in memory."""
 
     job: Job
     """The photo and the file of its result."""
@@ -62,11 +63,13 @@ class LoadedPhoto:
     """Mask of its damage, (H, W); None if the task needs none."""
     protect: FloatImage | None = None
     """Mask of what stays as it is, (H, W); None for nothing."""
+    on_device: DevicePhoto | None = None
+    """The photo on the network's device, where its faces were found there."""
 
 
 @dataclass(frozen=True, eq=False)
 class ProcessedPhoto:
-    """Output of the second stage: a result to be written."""
+    """Output of the third stage: a result to be written."""
 
     job: Job
     """The photo and the file of its result."""
@@ -102,10 +105,10 @@ class ProcessedPhoto:
 
 
 class PhotoProcessor:
-    """Does a task to photos in three stages, all with the same components and options.
+    """Does a task to photos in four stages, all with the same components and options.
 
-    Stages do not raise: if one fails, it returns a failed result instead of its output. The first and last stage do not
-    call PyTorch, and may run in other threads than the second.
+    Stages do not raise: if one fails, it returns a failed result instead of its output. Each may run in a thread of its
+    own; reading and writing do not call PyTorch.
     """
 
     def __init__(
@@ -156,6 +159,20 @@ class PhotoProcessor:
         except Exception as error:
             return _failed(job, error, watch.seconds)
 
+    def find(self, loaded: LoadedPhoto) -> LoadedPhoto | PhotoResult:
+        """Find the faces of a photo before the network has time for it."""
+        source, watch = loaded.source, _Stopwatch(loaded.seconds)
+        if source.whole_photo:
+            return loaded
+        try:
+            check_picture(loaded.picture.photo, "photo")
+            check_mask(self._region, "the region", loaded.picture.height, loaded.picture.width)
+            photo = DevicePhoto(loaded.picture.photo, self._components.model.device)
+            faces = ChosenFaces(source.find(photo, self._region))
+        except Exception as error:
+            return _failed(loaded.job, error, watch.seconds)
+        return replace(loaded, source=faces, on_device=photo, seconds=watch.seconds)
+
     def process(
         self, loaded: LoadedPhoto, on_progress: OnProgress | None = None, on_tile: OnTile | None = None
     ) -> ProcessedPhoto | PhotoResult:
@@ -165,18 +182,17 @@ class PhotoProcessor:
             upscaler, background = self._components.upscaler, None
             if upscaler is not None:
                 background = upscaler.background(picture.photo, self._options, on_tile)
-            restoration = run_task(
-                self._task,
-                picture.photo,
-                loaded.source,
-                self._components,
-                self._options,
+            work = PhotoWork(
+                photo=picture.photo,
+                source=loaded.source,
                 inputs=PhotoInputs(
                     region=self._region, background=background, damage=loaded.damage, protect=loaded.protect
                 ),
                 keep=Keep(crops=self._output.save_faces, photo=background is None and self._output.compare),
                 on_progress=on_progress,
+                on_device=loaded.on_device,
             )
+            restoration = run_task(self._task, work, self._components, self._options)
         except Exception as error:
             return _failed(job, error, watch.seconds)
         finished = finish(self._task, picture, restoration)

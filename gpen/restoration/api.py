@@ -23,7 +23,7 @@ from ..options import Options, parse_face_numbers
 from ..tasks import RESTORE, Task, find_task
 from ..weights.checkpoint import Model, require_task
 from .components import Components
-from .pipeline import Keep, OnProgress, check_mask, check_parser, run_task
+from .pipeline import Keep, OnProgress, PhotoWork, check_mask, check_parser, run_task
 from .processors import FaceProcessor, Parser, PhotoInputs, with_mask_chosen
 from .result import Restoration
 
@@ -159,12 +159,9 @@ def _run(
 ) -> Restoration:
     if unknown := arguments.keys() - TaskArguments.__annotations__.keys():
         raise TypeError(f"unexpected keyword arguments: {', '.join(sorted(unknown))}")
-    return run_task(
-        task,
-        photo,
-        face_source(task, options, detector),
-        Components(model=model, parser=arguments.get("parser"), guard=arguments.get("guard")),
-        options,
+    work = PhotoWork(
+        photo=photo,
+        source=face_source(task, options, detector),
         inputs=PhotoInputs(
             region=arguments.get("region") if task.looks_for_faces else None,
             background=arguments.get("background") if task.accepts_background else None,
@@ -178,6 +175,8 @@ def _run(
         ),
         on_progress=arguments.get("on_progress"),
     )
+    components = Components(model=model, parser=arguments.get("parser"), guard=arguments.get("guard"))
+    return run_task(task, work, components, options)
 
 
 def face_choice(options: Options) -> FaceChoice:

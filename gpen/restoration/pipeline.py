@@ -70,28 +70,17 @@ class PhotoWork:
     """What its restoration keeps."""
     on_progress: OnProgress | None = None
     """Called after each face; returning False stops."""
+    on_device: DevicePhoto | None = None
+    """The photo for the network's device, if there is one already."""
 
 
-def run_task(
-    task: Task,
-    photo: FloatImage,
-    source: FaceSource,
-    components: Components,
-    options: Options,
-    *,
-    inputs: PhotoInputs | None = None,
-    keep: Keep = Keep(),
-    on_progress: OnProgress | None = None,
-) -> Restoration:
+def run_task(task: Task, work: PhotoWork, components: Components, options: Options) -> Restoration:
     """Do a task to the faces of a photo.
 
-    photo: float32 (H, W, 3), RGB, [0, 1]. source: says where its faces are. components: the network, and what the
-    options need besides. Options that the task does not support have no effect.
+    components: the network, and what the options need besides. Options that the task does not support have no effect.
 
     Raises GpenError, or a subclass, for everything a user can cause.
     """
-    inputs = inputs or PhotoInputs()
-    work = PhotoWork(photo=photo, source=source, inputs=inputs, keep=keep, on_progress=on_progress)
     return next(run_tasks(task, [work], components, options))
 
 
@@ -144,7 +133,7 @@ class _PhotoRun:
         self._components = components
         self._options = options
         check_photo(work.photo, work.inputs, options)
-        photo = DevicePhoto(work.photo, components.model.device)
+        photo = work.on_device or DevicePhoto(work.photo, components.model.device)
         self._processor: FaceProcessor = PROCESSORS[task.name](photo, work.inputs)
         self._mask_shape = ""
         if not task.is_aligned(work.source.whole_photo):

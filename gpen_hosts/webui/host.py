@@ -22,7 +22,7 @@ from gpen.network.memory import memory_estimate
 from gpen.options import OPTIONS, Options
 from gpen.restoration.api import face_source
 from gpen.restoration.components import ComponentCache, ComponentLoader, HostHooks, Needs
-from gpen.restoration.pipeline import Keep, OnProgress, run_task
+from gpen.restoration.pipeline import Keep, OnProgress, PhotoWork, run_task
 from gpen.restoration.processors import PhotoInputs
 from gpen.restoration.result import Restoration, RestoredFace
 from gpen.tasks import RESTORE, Task
@@ -160,16 +160,14 @@ class Engine:
                 components = loader.load(task, request.weights, options, needs)
                 with torch.inference_mode(False):
                     components.model.network.to(device)
-                return run_task(
-                    task,
-                    to_float(image),
-                    face_source(task, options, components.detector, aligned=aligned),
-                    components,
-                    options,
+                work = PhotoWork(
+                    photo=to_float(image),
+                    source=face_source(task, options, components.detector, aligned=aligned),
                     inputs=PhotoInputs(damage=request.damage, protect=request.protect if task.keeps_photo else None),
                     keep=Keep(crops=False),
                     on_progress=on_progress,
                 )
+                return run_task(task, work, components, options)
         finally:
             self._free_memory()
             devices.torch_gc()

@@ -6,7 +6,6 @@ import threading
 
 import numpy as np
 import pytest
-import torch
 
 from gpen.batch import stages
 from gpen.batch.faces import SameSource
@@ -21,7 +20,7 @@ from gpen.options import Options
 from gpen.restoration import finish
 from gpen.restoration.components import Components
 from gpen.tasks import RESTORE
-from gpen.weights.checkpoint import Model, load_model
+from gpen.weights.checkpoint import load_model
 
 LONG = 60  # seconds; reached only in a deadlock
 
@@ -65,8 +64,9 @@ def test_results_are_those_of_one_photo_after_the_other(restore, run, album, tmp
 def test_reading_and_writing_go_on_while_the_network_works(restore, album, tmp_path, monkeypatch):
     for name in ("0.png", "1.png", "2.png"):
         album.add(name)
-    read, wrote, working = threading.Event(), threading.Event(), threading.Event()
+    read, found, wrote, working = (threading.Event() for _ in range(4))
     really_read, really_write, really_restore = stages.read_picture, finish.write_picture, stages.run_task
+    really_find = stages.PhotoProcessor.find
     calls, waited = [], {}
 
     def reading(path, *more):
@@ -74,6 +74,12 @@ def test_reading_and_writing_go_on_while_the_network_works(restore, album, tmp_p
         if path.name == "2.png":
             read.set()
         return picture
+
+    def finding(processor, loaded):
+        with_faces = really_find(processor, loaded)
+        if loaded.job.photo.path.name == "2.png":
+            found.set()
+        return with_faces
 
     def writing(path, *more, **options):
         if path.name == "0.png":
@@ -86,23 +92,26 @@ def test_reading_and_writing_go_on_while_the_network_works(restore, album, tmp_p
         if len(calls) == 2:  # 1.png: the one before is being written, the one after is being read
             working.set()
             waited["2.png is read"] = read.wait(LONG)
+            waited["the faces of 2.png are found"] = found.wait(LONG)
             waited["0.png is written"] = wrote.wait(LONG)
         return really_restore(*arguments, **more)
 
     monkeypatch.setattr(stages, "read_picture", reading)
+    monkeypatch.setattr(stages.PhotoProcessor, "find", finding)
     monkeypatch.setattr(stages, "run_task", restoring)
     monkeypatch.setattr(finish, "write_picture", writing)
     assert restore(album.folder, "-o", tmp_path / "out").code == 0
     assert waited == dict.fromkeys(waited, True)
-    assert len(waited) == 3
+    assert len(waited) == 4
 
 
-def test_the_network_and_detectors_on_a_cpu_stay_in_one_thread(restore, album, tmp_path, monkeypatch):
+def test_on_a_cpu_each_stage_stays_in_one_thread(restore, album, tmp_path, monkeypatch):
     for number in range(4):
         album.add(f"{number}.png")
-    seen = {"run_task": set(), "read_picture": set(), "write_picture": set()}
+    seen = {"run_task": set(), "read_picture": set(), "find": set(), "write_picture": set()}
+    modules = {"write_picture": finish, "find": stages.PhotoProcessor}
     for name, threads in seen.items():
-        module = finish if name == "write_picture" else stages
+        module = modules.get(name, stages)
         really = getattr(module, name)
 
         def noted(*arguments, really=really, threads=threads, **more):
@@ -112,8 +121,8 @@ def test_the_network_and_detectors_on_a_cpu_stay_in_one_thread(restore, album, t
         monkeypatch.setattr(module, name, noted)
     assert restore(album.folder, "-o", tmp_path / "out").code == 0
     assert seen["run_task"] == {threading.get_ident()}
-    assert [len(threads) for threads in seen.values()] == [1, 1, 1]
-    assert len(set().union(*seen.values())) == 3
+    assert [len(threads) for threads in seen.values()] == [1, 1, 1, 1]
+    assert len(set().union(*seen.values())) == 4
 
 
 @pytest.mark.parametrize("workers", [1, 3])
@@ -221,17 +230,7 @@ def test_failures_in_threads_keep_their_message_and_order(run, album, tmp_path, 
     assert results[4].message.startswith("There is not enough memory for this photo.")
 
 
-class OnGpu(Model):
-    """A model that claims to be on a GPU."""
-
-    @property
-    def device(self):
-        return torch.device("cuda")
-
-
-def test_faces_are_detected_in_the_main_thread_where_the_networks_compute(
-    networks, album, tmp_path, monkeypatch, assert_restored
-):
+def test_faces_are_detected_in_a_thread_of_their_own(networks, album, tmp_path, assert_restored):
     album.add("a.png")
     album.add("b.png")
     threads = []
@@ -240,24 +239,18 @@ def test_faces_are_detected_in_the_main_thread_where_the_networks_compute(
         name = "yunet"
 
         def detect(self, photo, threshold=0.5):
-            threads.append(threading.current_thread() is not threading.main_thread())
+            threads.append(threading.current_thread().name)
             return album.faces["a.png"]
 
-    loaded, detector = load_model(networks / "negative.pth"), Detector()
-    components = Components(model=OnGpu(loaded.network, loaded.task, loaded.path), detector=detector)
+    detector = Detector()
+    components = Components(model=load_model(networks / "negative.pth"), detector=detector)
     faces = SameSource(DetectedFaces(detector, FaceChoice(), 0.5), detector.name)
     processor = PhotoProcessor(RESTORE, components, faces, Options())
-    really = stages.run_task
-
-    def on_cpu(task, photo, source, components, options, **more):
-        return really(task, photo, source, Components(model=loaded), options, **more)
-
-    monkeypatch.setattr(stages, "run_task", on_cpu)
     jobs, _ = plan([str(album.folder)], tmp_path / "out")
     results = []
     PrefetchPipeline(processor, 2).run(jobs, lambda job: lambda *_: None, results.append)
     assert [result.status for result in results] == [Status.DONE, Status.DONE]
-    assert threads == [False, False]
+    assert threads == ["gpen-finder_0", "gpen-finder_0"]
     for name in ("a.png", "b.png"):
         assert_restored(tmp_path / "out" / name, album.folder / name)
         assert read_picture(tmp_path / "out" / name, 1).width == 112

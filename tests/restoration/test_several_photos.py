@@ -49,7 +49,7 @@ def test_faces_of_several_photos_share_calls(
     photos: list[FloatImage], model: Counting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     alone = [
-        run_task(RESTORE, photo, face_source(RESTORE, OPTIONS, faces), Components(model=model), OPTIONS)  # type: ignore[arg-type]
+        run_task(RESTORE, work(photo, faces), Components(model=model), OPTIONS)  # type: ignore[arg-type]
         for photo, faces in zip(photos, FACES, strict=True)
     ]
     model.calls.clear()

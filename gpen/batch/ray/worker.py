@@ -114,6 +114,9 @@ class _JournalledStages:
             return PhotoResult(job, Status.FAILED, loaded.message + _hint(), loaded.seconds)
         return loaded
 
+    def find(self, loaded: LoadedPhoto) -> LoadedPhoto | PhotoResult:
+        return self._processor.find(loaded)
+
     def process(self, loaded: LoadedPhoto, on_progress: OnProgress, on_tile: OnTile) -> ProcessedPhoto | PhotoResult:
         return self._processor.process(loaded, on_progress, on_tile)
 
