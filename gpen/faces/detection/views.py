@@ -91,9 +91,9 @@ def look_at_every_angle(
         for views in _look(network, photo, list(rows), [range(0, 360, _STEP)] * len(rows))
     ]
     faces = [(row, one) for row, one in zip(rows, first, strict=True) if one is not None]
-    # In whole degrees, so that the last bits of the first views do not reach the pixels of these.
+    # In whole pixels and degrees, so that the last bits of the first views do not reach the pixels of these.
     closer = [[round(one.tilt) + off for off in (-_CLOSER_STEP, 0, _CLOSER_STEP)] for _, one in faces]
-    seen = iter(_look(network, photo, [one.best.row for _, one in faces], closer))
+    seen = iter(_look(network, photo, [np.round(one.best.row) for _, one in faces], closer))
     found: list[Turned | None] = []
     for row, one in zip(rows, first, strict=True):
         if one is None:

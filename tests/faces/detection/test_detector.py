@@ -204,7 +204,7 @@ def test_a_portrait_at_any_quarter_turn(detector, photos, name):
         faces = detector.detect(np.rot90(photo, turns))
         assert len(faces) == 1
         expected = turned_points(points(upright), turns, 512, 512)
-        assert distances(points(faces), expected).max() < 1e-3  # enlarged, a turned photo differs in the last bits
+        assert distances(points(faces), expected).max() < 1e-4  # enlarged, a turned photo differs in the last bits
 
 
 @pytest.mark.parametrize("name", ["ffhq_00000_hq", "ffhq_00001_lq"])
