@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import cv2
@@ -22,7 +22,7 @@ from gpen.faces.face import Face
 from .worker import ROOT
 
 SHARED = ROOT.parent / "shared"
-STEP = 15
+ANGLES = range(0, 360, 15)
 SIZES = (120, 160, 250, 400, 600)
 """The side of a portrait, in pixels; its face is half as wide."""
 BESIDE_SIZES = (120, 200, 350, 600)
@@ -99,13 +99,13 @@ class Tilted:
         self.distances: list[float] = []
         """Mean distance between the same, in distances between the eyes."""
 
-    def look(self, detector: FaceDetector, name: str, portrait: Picture, step: int = STEP) -> None:
-        """Add every view of a portrait."""
+    def look(self, detector: FaceDetector, name: str, portrait: Picture, angles: Iterable[int] = ANGLES) -> None:
+        """Add the views of a portrait at some angles, in degrees to the left."""
         upright = _largest(detector.detect(turned(portrait, 0)[0]))
         if upright is None:
             self.missed.append(f"{name} upright")
             return
-        for degrees in range(0, 360, step):
+        for degrees in angles:
             picture, matrix = turned(portrait, degrees)
             face = _largest(detector.detect(picture))
             view = f"{name} {degrees}"
