@@ -49,6 +49,17 @@ def merged(rows: Detections, widths_seen: NDArray[np.float64]) -> Detections:
     return rows[[i for i in kept if i not in nested]]
 
 
+def apart_from(rows: Detections, others: Detections) -> NDArray[np.bool_]:
+    """Which detections are no part of other faces, and hold none: no centre of one lies in the box of the other."""
+    if not len(others):
+        return np.ones(len(rows), bool)
+    a, b = rows[:, None], others[None]
+    a_middle, b_middle = (a[..., 0:2] + a[..., 2:4]) / 2, (b[..., 0:2] + b[..., 2:4]) / 2
+    within = np.all((a_middle >= b[..., 0:2]) & (a_middle <= b[..., 2:4]), axis=2)
+    around = np.all((b_middle >= a[..., 0:2]) & (b_middle <= a[..., 2:4]), axis=2)
+    return np.asarray(~np.any(within | around, axis=1))
+
+
 def _areas(a: Detections, b: Detections) -> tuple[float, float, float]:
     sides = np.minimum(a[2:4], b[2:4]) - np.maximum(a[0:2], b[0:2])
     common = float(np.prod(np.maximum(sides, 0)))

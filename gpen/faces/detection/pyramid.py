@@ -78,6 +78,14 @@ class Pyramid:
         order = np.argsort([number for numbers in by_factor.values() for number in numbers])
         return torch.cat(found).index_select(0, torch.from_numpy(order).to(self._photo.device))
 
+    def from_level(self, factor: int) -> Pyramid:
+        """The same photo, of which nothing finer than :meth:`level` ``factor`` is searched, nor anything in detail."""
+        other = object.__new__(Pyramid)
+        other._photo, other._to_photo = self._photo, self._to_photo
+        other._levels, other.reduction, other.detail = {factor: self.level(factor)}, factor, 0
+        other.width, other.height = self.width, self.height
+        return other
+
     def rotated(self, degrees: int) -> tuple[Pyramid, Affine]:
         """The photo rotated to the left, uncropped, and the matrix from its coordinates to those of this one.
 
