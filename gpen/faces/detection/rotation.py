@@ -18,7 +18,7 @@ _BEYOND_DOUBT = 0.82
 _ALWAYS_CHECKED = 3
 # Degrees by which a photo as a whole may be turned; each face votes for the nearest.
 _TURNS = (0, 90, 270, 180, 30, 330)
-_LONGEST_TURNED = 1024
+_LONGEST_TURNED = 512
 """The longer side of the finest level that is searched at the other quarter turns too, in pixels."""
 _LYING = 30.0
 """Degrees from which a face counts as lying; the search of the photo as it is finds the others."""
