@@ -241,31 +241,20 @@ class _Batch:
     """The tab for many photos, whose results come in a zip."""
 
     def __init__(self) -> None:
-        kinds = [*_PICTURES, ".zip"]
-        self.files = gr.File(
-            label="Photos, or zips of them; folders in a zip are kept",
-            file_count="multiple",
-            file_types=kinds,
-            height=200,
-            elem_id="gpen-files",
-        )
+        self.files = _many_files("Photos, or zips of them; folders in a zip are kept", "gpen-files", height=200)
         self.folder = gr.UploadButton(
             "Add the photos in a folder", file_count="directory", size="sm", elem_id="gpen-folder"
         )
-        self.masks = gr.File(
-            label="Masks: white where the photo is damaged, named like the photo; or a zip of them",
-            file_count="multiple",
-            file_types=kinds,
+        self.masks = _many_files(
+            "Masks: white where the photo is damaged, named like the photo; or a zip of them",
+            "gpen-masks",
             height=160,
             visible=False,
-            elem_id="gpen-masks",
         )
-        self.protect = gr.File(
-            label="Protect, if anything: masks, white where the photo stays as it is, named like the photo; or a zip",
-            file_count="multiple",
-            file_types=kinds,
+        self.protect = _many_files(
+            "Protect, if anything: masks, white where the photo stays as it is, named like the photo; or a zip",
+            "gpen-protects",
             height=160,
-            elem_id="gpen-protects",
         )
         with gr.Row():
             self.run = gr.Button("Restore all", variant="primary", elem_id="gpen-run-all")
@@ -284,6 +273,12 @@ class _Batch:
             **_PRIVATE,
         )
         self.stop.click(actions.stop, queue=False, **_PRIVATE)
+
+
+def _many_files(label: str, elem_id: str, **more: Any) -> Any:
+    """An upload of pictures, and of zips of them."""
+    kinds = [*_PICTURES, ".zip"]
+    return gr.File(label=label, file_count="multiple", file_types=kinds, elem_id=elem_id, **more)
 
 
 def _for_task(name: str) -> list[Any]:
