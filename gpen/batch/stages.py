@@ -12,13 +12,13 @@ from ..errors import GpenError
 from ..faces.drawing import draw_faces, side_by_side
 from ..faces.source import ChosenFaces, FaceSource
 from ..images import OnSize, Picture, read_picture, write_picture
-from ..images.picture import FloatImage, check_picture, from_samples
+from ..images.picture import FloatImage, from_samples
 from ..images.resize import resize
 from ..images.tensors import DevicePhoto
 from ..options import Options
 from ..restoration.components import Components
 from ..restoration.finish import FinishedPhoto, finish
-from ..restoration.pipeline import Keep, OnProgress, PhotoWork, check_mask, run_task
+from ..restoration.pipeline import Keep, OnProgress, PhotoWork, run_task
 from ..restoration.processors import PhotoInputs, with_mask_chosen
 from ..restoration.result import Restoration
 from ..restoration.upscaler import OnTile
@@ -160,13 +160,11 @@ class PhotoProcessor:
             return _failed(job, error, watch.seconds)
 
     def find(self, loaded: LoadedPhoto) -> LoadedPhoto | PhotoResult:
-        """Find the faces of a photo before the network has time for it."""
+        """Find the faces of a photo before the network has time for it. Inputs are checked where they are used."""
         source, watch = loaded.source, _Stopwatch(loaded.seconds)
         if source.whole_photo:
             return loaded
         try:
-            check_picture(loaded.picture.photo, "photo")
-            check_mask(self._region, "the region", loaded.picture.height, loaded.picture.width)
             photo = DevicePhoto(loaded.picture.photo, self._components.model.device)
             faces = ChosenFaces(source.find(photo, self._region))
         except Exception as error:
