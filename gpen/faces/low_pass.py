@@ -25,7 +25,7 @@ HALF_WIDTH = 8.0
 """The kernel's reach to either side, in pixels of the coarser grid."""
 KAISER_BETA = 5.0
 """The shape of the kernel's window."""
-BLOCK = 48
+BLOCK = 24
 """Samples per matrix product: with more, a larger share of the weights is zero; with fewer, products are too small."""
 
 _KERNEL_POINTS = 1 << 14
@@ -38,8 +38,10 @@ class Scratch:
     def __init__(self) -> None:
         self._memory = torch.empty(0)
 
-    def shaped(self, *shape: int) -> Tensor:
-        """The memory, or the beginning of it, in this shape."""
+    def like(self, x: Tensor, *shape: int) -> Tensor:
+        """The memory, or the beginning of it, in this shape; new memory on other devices, for pictures like ``x``."""
+        if not tensors.on_cpu(x):
+            return x.new_empty(shape)
         size = math.prod(shape)
         if self._memory.numel() < size:
             self._memory = torch.empty(size)
@@ -49,69 +51,46 @@ class Scratch:
 class LowPass:
     """Samples of a picture along one axis, at (k + 1/2) ``step`` - 1/2 pixels for k = 0, 1, ...
 
-    They are computed in blocks of :data:`BLOCK`. Block b depends on ``taps`` pixels from ``starts[b]`` on, which may be
-    negative.
+    They are computed in blocks of :data:`BLOCK`. Block b depends on ``taps`` pixels from ``start + b * pixels`` on, and
+    ``start`` is negative. As ``pixels`` is an integer, all blocks have the same weights.
 
-    coarse: pixels of the picture per pixel of the coarser grid, at least 1. oversampling: samples per pixel of that
-    grid. count: how many samples are needed. device: of the pictures.
+    coarse: pixels of the picture per pixel of the coarser grid, at least 1. oversampling: at least so many samples per
+    pixel of that grid. device: of the pictures.
     """
 
-    def __init__(self, coarse: float, oversampling: int, count: int, device: torch.device) -> None:
-        self.step = coarse / oversampling
+    def __init__(self, coarse: float, oversampling: int, device: torch.device) -> None:
         self._coarse = coarse
         self._oversampling = oversampling
         self._device = device
-        self.blocks = math.ceil(count / BLOCK)
-        self.reach = math.ceil(HALF_WIDTH * coarse)
-        self.taps = math.ceil((BLOCK - 1) * self.step) + 2 * self.reach + 2
-        positions = (np.arange(self.blocks) * BLOCK + 0.5) * self.step - 0.5
-        self.starts = np.floor(positions).astype(int) - self.reach
+        self.pixels = math.floor(coarse * BLOCK / oversampling)
+        """Pixels per block."""
+        self.step = self.pixels / BLOCK
+        first, last = (0.5 * self.step - 0.5 + k * self.step for k in (0, BLOCK - 1))
+        self.start = math.ceil(first - HALF_WIDTH * coarse)
+        self.taps = math.floor(last + HALF_WIDTH * coarse) + 1 - self.start
 
     @functools.cached_property
     def _weights(self) -> Tensor:
-        """(blocks, BLOCK, taps)."""
-        # At a whole number of pixels per block, all blocks have the same weights.
-        repeats = self._coarse == 1 and BLOCK % self._oversampling == 0
-        samples = np.arange((1 if repeats else self.blocks) * BLOCK).reshape(-1, BLOCK)
-        positions = (samples + 0.5) * self.step - 0.5
-        pixels = self.starts[: len(positions), None, None] + np.arange(self.taps)
-        weights = _kernel((pixels - positions[..., None]) / self._coarse, self._oversampling)
-        weights /= weights.sum(axis=2, keepdims=True)
-        return torch.from_numpy(weights.astype(np.float32)).to(self._device).expand(self.blocks, -1, -1)
+        """(BLOCK, taps)."""
+        positions = (np.arange(BLOCK) + 0.5) * self.step - 0.5
+        pixels = self.start + np.arange(self.taps)
+        weights = _kernel((pixels - positions[:, None]) / self._coarse, self._oversampling)
+        weights /= weights.sum(axis=1, keepdims=True)
+        return torch.from_numpy(weights.astype(np.float32)).to(self._device)
 
     def span(self, first: int, last: int) -> tuple[int, int]:
         """The pixels, from the first up to but not including the last, that blocks ``first`` to ``last`` depend on."""
-        return int(self.starts[first]), int(self.starts[last - 1]) + self.taps
+        return self.start + first * self.pixels, self.start + (last - 1) * self.pixels + self.taps
 
-    def along_rows(self, x: Tensor, first: int, last: int, scratch: Scratch) -> Tensor:
-        """Filter the first axis of (pixels, N): the samples of blocks ``first`` to ``last``.
+    def filter(self, x: Tensor, scratch: Scratch, blocks: int) -> Tensor:
+        """Filter the first axis of (pixels, N, C): the samples of some blocks, (samples, N, C).
 
         x: the pixels of :meth:`span`. scratch: where the result is, on a CPU.
         """
-        offsets = self.starts[first:last] - self.starts[first]
-        if not tensors.on_cpu(x):
-            return torch.bmm(self._weights[first:last], x[self._indices(offsets, x.device)]).flatten(0, 1)
-        out = scratch.shaped(len(offsets) * BLOCK, x.shape[1])
-        for block, offset in enumerate(offsets):
-            rows = slice(block * BLOCK, (block + 1) * BLOCK)
-            torch.mm(self._weights[first + block], x[offset : offset + self.taps], out=out[rows])
+        out = scratch.like(x, blocks * BLOCK, *x.shape[1:])
+        pixels = x.flatten(1).unfold(0, self.taps, self.pixels).mT
+        torch.bmm(self._weights.expand(blocks, -1, -1), pixels, out=out.view(blocks, BLOCK, -1))
         return out
-
-    def along_columns(self, x: Tensor, first: int, last: int, scratch: Scratch) -> Tensor:
-        """The same along the second axis of (N, pixels)."""
-        offsets = self.starts[first:last] - self.starts[first]
-        if not tensors.on_cpu(x):
-            blocks = x[:, self._indices(offsets, x.device)].transpose(0, 1)
-            return torch.bmm(blocks, self._weights[first:last].mT).transpose(0, 1).flatten(1)
-        out = scratch.shaped(len(x), len(offsets) * BLOCK)
-        for block, offset in enumerate(offsets):
-            columns = slice(block * BLOCK, (block + 1) * BLOCK)
-            torch.mm(x[:, offset : offset + self.taps], self._weights[first + block].T, out=out[:, columns])
-        return out
-
-    def _indices(self, offsets: NDArray[np.int_], device: torch.device) -> Tensor:
-        """The pixels (blocks, taps) of each block."""
-        return torch.from_numpy(offsets[:, None] + np.arange(self.taps)).to(device)
 
 
 def _kernel(x: NDArray[np.float64], oversampling: int) -> NDArray[np.float64]:

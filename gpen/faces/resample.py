@@ -73,10 +73,10 @@ def needed_part(shape: tuple[int, ...], matrix: Matrix, size: tuple[int, int]) -
 
 
 class _Scratch:
-    """Memory that is used for one tile after the other: new memory has to be mapped page by page."""
+    """Memory on the CPU that is used for one tile after the other: new memory has to be mapped page by page."""
 
     def __init__(self) -> None:
-        self.of_rows, self.of_columns = Scratch(), Scratch()
+        self.of_rows, self.of_columns, self.of_both, self.of_result = Scratch(), Scratch(), Scratch(), Scratch()
 
 
 class _Resampling:
@@ -89,14 +89,14 @@ class _Resampling:
         shrink = shrinking(matrix)
         coarse = max(1.0, shrink)
         oversampling = FINE_OVERSAMPLING if shrink * FINE_ENLARGEMENT <= 1 else OVERSAMPLING
-        step = coarse / oversampling
-        margin = math.ceil(step) + 1
+        self._low_pass = LowPass(coarse, oversampling, device)
+        margin = math.ceil(self._low_pass.step) + 1
         seen = apply(self._inverse, corners(*size))
         self.origin: NDArray[np.int_] = np.floor(seen.min(axis=0)).astype(int) - margin
         """The pixel (x, y) of the source that positions of samples are relative to."""
-        count = math.ceil(float((seen.max(axis=0) + margin - self.origin).max()) / step)
-        self.low_pass = LowPass(coarse, oversampling, count, device)
-        start, stop = self.low_pass.span(0, self.low_pass.blocks)
+        extent = float((seen.max(axis=0) + margin - self.origin).max())
+        self._block_count = math.ceil(extent / self._low_pass.pixels)
+        start, stop = self._low_pass.span(0, self._block_count)
         self.first, self.last = self.origin + start, self.origin + stop - 1
         """The first and last pixel (x, y) of the source that the result depends on."""
 
@@ -119,31 +119,30 @@ class _Resampling:
 
     def _fill(self, out: Tensor, tile: _Tile, image: Tensor, scratch: _Scratch) -> None:
         """Compute a tile of the result."""
-        low_pass, channels = self.low_pass, image.shape[2]
+        low_pass = self._low_pass
         (left, right), (top, bottom) = self._blocks(tile)
         (x0, x1), (y0, y1) = low_pass.span(left, right), low_pass.span(top, bottom)
         part = _part(image, self.origin[1] + np.array([y0, y1]), self.origin[0] + np.array([x0, x1]))
-        # Rows of each channel: then both filters are matrix products, and nothing is transposed in between.
-        samples = low_pass.along_rows(part.permute(0, 2, 1).flatten(1), top, bottom, scratch.of_rows)
-        samples = low_pass.along_columns(samples.view(-1, x1 - x0), left, right, scratch.of_columns)
-        first = self.origin + np.array([left, top]) * BLOCK * low_pass.step
+        # A filter is a matrix product along the first axis. So the axes are exchanged between the two, and the samples
+        # of the picture's columns come first.
+        samples = low_pass.filter(part, scratch.of_rows, bottom - top)
+        samples = low_pass.filter(_exchanged(samples, scratch.of_columns), scratch.of_both, right - left)
+        first = self.origin + np.array([left, top]) * low_pass.pixels
         to_source = compose(translation(*first), scaling(low_pass.step))
         rows, columns = tile
         matrix = compose(translation(-columns.start, -rows.start), compose(self._matrix, to_source))
-        _interpolate(samples.view(-1, channels, samples.shape[1]), matrix, out[rows, columns])
+        _interpolate_exchanged(samples, matrix, out[rows, columns], scratch)
 
     def _blocks(self, tile: _Tile) -> list[tuple[int, int]]:
         """The first and last block of samples that a tile depends on, horizontally and vertically."""
         rows, columns = tile
         size = columns.stop - columns.start, rows.stop - rows.start
         seen = apply(self._inverse, corners(*size) + np.array([columns.start, rows.start])) - self.origin
-        position = (seen + 0.5) / self.low_pass.step - 0.5
+        position = (seen + 0.5) / self._low_pass.step - 0.5
         # One more sample on each side: rounding must not lead beyond them.
         first = np.floor(position.min(axis=0)).astype(int) - 1
         last = np.ceil(position.max(axis=0)).astype(int) + 2
-        return [
-            (max(0, a // BLOCK), min(self.low_pass.blocks, -(-b // BLOCK))) for a, b in zip(first, last, strict=True)
-        ]
+        return [(max(0, a // BLOCK), min(self._block_count, -(-b // BLOCK))) for a, b in zip(first, last, strict=True)]
 
 
 def warp_mask(mask: Tensor, matrix: Matrix, size: tuple[int, int]) -> Tensor:
@@ -155,7 +154,7 @@ def warp_mask(mask: Tensor, matrix: Matrix, size: tuple[int, int]) -> Tensor:
         mask = reduced(mask, small_height, small_width)
         matrix = compose(matrix, scaling(width / small_width, height / small_height))
     out = mask.new_empty((size[1], size[0], 1))
-    _interpolate(mask[:, None], matrix, out)
+    _interpolate(mask[..., None], matrix, out)
     return out[..., 0]
 
 
@@ -175,30 +174,44 @@ def area_weights(length: int, new_length: int, device: torch.device) -> Tensor:
     return torch.from_numpy(weights.astype(np.float32)).to(device)
 
 
+def _exchanged(x: Tensor, scratch: Scratch) -> Tensor:
+    """A picture (H, W, C) with its axes exchanged: (W, H, C)."""
+    if not tensors.on_cpu(x):
+        return x.transpose(0, 1)
+    out = scratch.like(x, x.shape[1], x.shape[0], x.shape[2])
+    cv2.transpose(x.numpy(), dst=out.numpy())
+    return out
+
+
+def _interpolate_exchanged(samples: Tensor, matrix: Matrix, out: Tensor, scratch: _Scratch) -> None:
+    """The same as :func:`_interpolate` with the axes of ``samples`` exchanged."""
+    if not tensors.on_cpu(samples):
+        _interpolate(samples.transpose(0, 1), matrix, out)
+        return
+    # OpenCV is fast along rows only, and the result has the fewest pixels to exchange the axes of.
+    exchanged = scratch.of_result.like(samples, out.shape[1], out.shape[0], out.shape[2])
+    _interpolate(samples, np.ascontiguousarray(matrix[::-1, [1, 0, 2]]), exchanged)
+    cv2.transpose(exchanged.numpy(), dst=out.numpy())
+
+
 def _interpolate(samples: Tensor, matrix: Matrix, out: Tensor) -> None:
-    """Write the linear interpolation of ``samples`` (rows, C, columns) into ``out`` (h, w, C); zero beyond them.
+    """Write the linear interpolation of ``samples`` (rows, columns, C) into ``out`` (h, w, C); zero beyond them.
 
     matrix: 2 x 3, maps samples to pixels of ``out``.
     """
     height, width = out.shape[:2]
     if tensors.on_cpu(samples):
-        target, planes = out.numpy(), samples.numpy()
-        if planes.shape[1] == 1:
-            cv2.warpAffine(planes[:, 0], matrix, (width, height), flags=cv2.INTER_LINEAR, dst=target[..., 0])
-        else:
-            # One by one: only in this layout are the filters matrix products.
-            warped = [cv2.warpAffine(plane, matrix, (width, height)) for plane in planes.transpose(1, 0, 2)]
-            cv2.merge(warped, dst=target)
+        cv2.warpAffine(samples.numpy(), matrix, (width, height), flags=cv2.INTER_LINEAR, dst=out.numpy())
         return
     # In grid_sample's coordinates the first sample is at -1, the last at 1.
     back = invert(matrix)
-    factors = 2 / np.maximum(np.array([samples.shape[2], samples.shape[0]]) - 1, 1)
+    factors = 2 / np.maximum(np.array([samples.shape[1], samples.shape[0]]) - 1, 1)
     (xx, xy, x0), (yx, yy, y0) = (back * factors[:, None] - np.array([[0, 0, 1], [0, 0, 1]])).tolist()
     x, y = (torch.arange(length, dtype=torch.float32, device=out.device) for length in (width, height))
     y = y[:, None]
     grid = torch.stack([x * xx + y * xy + x0, x * yx + y * yy + y0], dim=-1)
     # Not F.grid_sample, which may choose cuDNN's: FakeTensorMode, which tests rely on, does not know that.
-    sampled = torch.grid_sampler_2d(samples.transpose(0, 1)[None], grid[None], _BILINEAR, _ZEROS, align_corners=True)
+    sampled = torch.grid_sampler_2d(samples.permute(2, 0, 1)[None], grid[None], _BILINEAR, _ZEROS, align_corners=True)
     out.copy_(sampled[0].permute(1, 2, 0))
 
 
