@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import torch
 
-from gpen.faces.detection.network import COLUMNS
+from gpen.faces.detection.network import COLUMNS, calls
 
 # Landmarks of a drawn face, in fractions of its box.
 PLACES = np.array([(0.3, 0.35), (0.7, 0.35), (0.5, 0.55), (0.34, 0.75), (0.66, 0.75)])
@@ -28,7 +28,8 @@ class Drawn:
         self.certain = certain
 
     def find(self, pictures: list[torch.Tensor], threshold: float) -> list[np.ndarray]:
-        self.sizes.append((len(pictures), *pictures[0].shape[:2]))
+        together = [[pictures[number] for number in numbers] for numbers in calls(pictures)]
+        self.sizes += [(len(call), *call[0].shape[:2]) for call in together]
         found = [self._find(picture.numpy()) for picture in pictures]
         return [rows[rows[:, 4] >= threshold] for rows in found]
 

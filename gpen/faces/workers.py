@@ -51,16 +51,21 @@ def shared_workers() -> Workers:
     return Workers()
 
 
-def in_one_thread(device: torch.device, work: Callable[[], _Result]) -> _Result:
-    """Call ``work`` in inference mode: on the CPU in one of the shared workers, else in this thread.
+def in_threads(device: torch.device, work: Callable[[_Item], _Result], items: Iterable[_Item]) -> list[_Result]:
+    """Call ``work`` with each item in inference mode: on the CPU in the shared workers, else in this thread.
 
-    For many small operations. Must not be called by a worker. Returns what ``work`` returns, and raises what it raises.
+    Must not be called by a worker. Returns what ``work`` returns, in the order of the items, and raises what it raises.
     """
     if device.type == "cpu":
-        (result,) = shared_workers().run(lambda _: work(), [None])
-        return result
+        return shared_workers().run(work, items)
     with torch.inference_mode():
-        return work()
+        return list(map(work, items))
+
+
+def in_one_thread(device: torch.device, work: Callable[[], _Result]) -> _Result:
+    """The same for one call of ``work``: on the CPU for many small operations."""
+    (result,) = in_threads(device, lambda _: work(), [None])
+    return result
 
 
 def _use_one_cpu(together: threading.Barrier) -> None:

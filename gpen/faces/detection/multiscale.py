@@ -7,10 +7,12 @@ faces: most of a large photo's pixels are never given to the network.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from .merging import BEST_WIDTH, merged, sane
 from .network import Detections, DetectorNetwork, none_found
@@ -80,6 +82,11 @@ class _Seen:
     widths: NDArray[np.float64]
     """The width of each face in the picture that it was found in."""
 
+    def scoring(self, threshold: float) -> _Seen:
+        """Those with at least this score."""
+        good = self.rows[:, 4] >= threshold
+        return _Seen(self.rows[good], self.widths[good])
+
 
 def find_at_every_size(network: DetectorNetwork, photo: Pyramid, threshold: float) -> Detections:
     """The faces of a photo, each once, best first, with boxes clipped to the photo.
@@ -90,12 +97,8 @@ def find_at_every_size(network: DetectorNetwork, photo: Pyramid, threshold: floa
     """
     detail = photo.detail
     suspicion = min(network.suspicion, threshold) if detail else threshold
-    factor = photo.reduction
-    finest = _on_level(network, photo, factor, suspicion)
-    seen = [_Seen(finest.rows[finest.rows[:, 4] >= threshold], finest.widths[finest.rows[:, 4] >= threshold])]
-    while max(photo.level(factor).shape[:2]) > SMALLEST_LEVEL:
-        factor *= LEVEL_STEP
-        seen.append(_on_level(network, photo, factor, threshold))
+    finest, *coarser = _on_levels(network, photo, suspicion)
+    seen = [part.scoring(threshold) for part in (finest, *coarser)]
     if detail:
         seen.append(_in_detail(network, photo, _small(finest, photo, detail, threshold), detail, threshold))
     rows, widths = np.concatenate([part.rows for part in seen]), np.concatenate([part.widths for part in seen])
@@ -105,17 +108,29 @@ def find_at_every_size(network: DetectorNetwork, photo: Pyramid, threshold: floa
     return merged(rows, widths)
 
 
-def _on_level(network: DetectorNetwork, photo: Pyramid, factor: int, threshold: float) -> _Seen:
-    level = photo.level(factor)
-    parts = tiles(level)
-    found, widths = [none_found()], [np.zeros(0)]
-    for (corner, tile), rows in zip(parts.items(), network.find(list(parts.values()), threshold), strict=True):
+def _on_levels(network: DetectorNetwork, photo: Pyramid, threshold: float) -> list[_Seen]:
+    """What the levels show, the finest first."""
+    factors = [photo.reduction]
+    while max(photo.level(factors[-1]).shape[:2]) > SMALLEST_LEVEL:
+        factors.append(factors[-1] * LEVEL_STEP)
+    parts = [tiles(photo.level(factor)) for factor in factors]
+    found = iter(network.find([tile for level in parts for tile in level.values()], threshold))
+    return [
+        _on_level(photo.level(factor), factor, [(corner, tile, next(found)) for corner, tile in level.items()])
+        for factor, level in zip(factors, parts, strict=True)
+    ]
+
+
+def _on_level(level: Tensor, factor: int, found: Iterable[tuple[tuple[int, int], Tensor, Detections]]) -> _Seen:
+    """found: the corner of each tile, the tile, and what it shows."""
+    kept, widths = [none_found()], [np.zeros(0)]
+    for corner, tile, rows in found:
         rows = rows[is_whole(rows, corner, (tile.shape[1], tile.shape[0]), level)]
         if max(level.shape[:2]) > SMALLEST_LEVEL:
             rows = rows[np.maximum(rows[:, 2] - rows[:, 0], rows[:, 3] - rows[:, 1]) <= LARGEST_FACE]
         widths.append(rows[:, 2] - rows[:, 0])
-        found.append(moved(rows, factor, np.array(corner) * factor))
-    return _Seen(np.concatenate(found), np.concatenate(widths))
+        kept.append(moved(rows, factor, np.array(corner) * factor))
+    return _Seen(np.concatenate(kept), np.concatenate(widths))
 
 
 def _small(finest: _Seen, photo: Pyramid, detail: int, threshold: float) -> Detections:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 import cv2
@@ -12,7 +11,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ...images.tensors import as_array, on_cpu
-from ..workers import in_one_thread
 
 Detections = NDArray[np.float64]
 """(n, 15), one face per row: x0, y0, x1, y1, score, then x, y of the five landmarks. Coordinates refer to pixel edges:
@@ -20,8 +18,9 @@ Detections = NDArray[np.float64]
 COLUMNS = 15
 """Of :data:`Detections`."""
 
-_PIXELS_ON_CPU = 1 << 19
-"""Pixels of one call on a CPU, unless one picture has more: what a call writes stays in the caches."""
+_PIXELS_ON_CPU = 6 * 160**2
+"""Pixels of one call on a CPU, unless one picture has more: what a call writes stays in the caches, and the views of
+one face are two calls, which threads share."""
 _PIXELS_ELSEWHERE = 1 << 23
 """The same on other devices, where few large calls are best; a call takes about half a gigabyte."""
 
@@ -47,8 +46,8 @@ class DetectorNetwork(Protocol):
     def find(self, pictures: Sequence[Tensor], threshold: float) -> list[Detections]:
         """The faces in pictures that score at least ``threshold``, at the pictures' own scale.
 
-        pictures: (H, W, 3) each, of one size, float32, RGB, [0, 1], on the network's device. Returns one array for
-        each.
+        pictures: (H, W, 3) each, float32, RGB, [0, 1], on the network's device; the largest best come first. Returns
+        one array for each.
         """
         ...
 
@@ -58,22 +57,36 @@ def none_found() -> Detections:
     return np.zeros((0, COLUMNS))
 
 
-def calls(pictures: Sequence[Tensor], multiple: int = 1) -> Iterator[Tensor]:
-    """Divide pictures (H, W, 3) of one size into batches (N, 3, H, W), as large as one call of a network should be.
+def calls(pictures: Sequence[Tensor]) -> list[list[int]]:
+    """The numbers of the pictures (H, W, 3) that are given to a network together: some of one size.
+
+    How many does not depend on the number of threads, which might show in the last bits of a result.
+    """
+    by_size: dict[tuple[int, ...], list[int]] = {}
+    for number, picture in enumerate(pictures):
+        by_size.setdefault(tuple(picture.shape), []).append(number)
+    together = []
+    for (height, width, _), numbers in by_size.items():
+        most = _PIXELS_ON_CPU if on_cpu(pictures[0]) else _PIXELS_ELSEWHERE
+        count = max(1, most // (height * width))
+        together += [numbers[start : start + count] for start in range(0, len(numbers), count)]
+    return together
+
+
+def in_order(together: Sequence[Sequence[int]], results: Iterable[Sequence[Detections]]) -> list[Detections]:
+    """The results of :func:`calls`, in the order of the pictures."""
+    numbers = [number for call in together for number in call]
+    found = [rows for call in results for rows in call]
+    return [rows for _, rows in sorted(zip(numbers, found, strict=True), key=lambda pair: pair[0])]
+
+
+def batched(pictures: Sequence[Tensor], multiple: int = 1) -> Tensor:
+    """Pictures (H, W, 3) of one size as a batch (N, 3, H, W).
 
     multiple: zeros are added at the bottom and on the right until height and width are multiples of this.
     """
     height, width = pictures[0].shape[:2]
-    most = _PIXELS_ON_CPU if pictures[0].device.type == "cpu" else _PIXELS_ELSEWHERE
-    count = max(1, most // (height * width))
-    for start in range(0, len(pictures), count):
-        batch = pictures[start : start + count]
-        yield in_one_thread(batch[0].device, functools.partial(_batch, batch, -height % multiple, -width % multiple))
-
-
-def _batch(pictures: Sequence[Tensor], below: int, right: int) -> Tensor:
-    height, width = pictures[0].shape[:2]
-    batch = pictures[0].new_empty((len(pictures), 3, height + below, width + right))
+    batch = pictures[0].new_empty((len(pictures), 3, height + -height % multiple, width + -width % multiple))
     batch[:, :, height:] = 0
     batch[:, :, :, width:] = 0
     for planes, picture in zip(batch, pictures, strict=True):

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..workers import in_one_thread, shared_workers
+from ..workers import in_one_thread, in_threads
 
 Affine = NDArray[np.float64]
 """2 x 3: maps coordinates of pixel edges."""
@@ -195,11 +195,8 @@ def _in_strips(work: Callable[[slice], object], height: int, row_pixels: int, de
 
     row_pixels: the pixels that a row depends on.
     """
-    if device.type != "cpu":
-        work(slice(0, height))
-        return
-    step = max(1, _BLOCK_ON_CPU // row_pixels)
-    shared_workers().run(work, [slice(start, min(start + step, height)) for start in range(0, height, step)])
+    step = max(1, _BLOCK_ON_CPU // row_pixels) if device.type == "cpu" else height
+    in_threads(device, work, [slice(start, min(start + step, height)) for start in range(0, height, step)])
 
 
 def _clean_(pixels: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
 from collections.abc import Sequence
 from functools import lru_cache
@@ -14,7 +15,8 @@ from torch import Tensor
 
 from ...device import without_autocast
 from ..facexlib import facexlib_module, load_weights
-from .network import Detections, calls
+from ..workers import in_one_thread
+from .network import Detections, batched, calls, in_order
 
 NETWORKS = {
     "retinaface_resnet50": ("resnet50", "RetinaFace ResNet-50"),
@@ -51,7 +53,12 @@ class RetinaFace:
 
     def find(self, pictures: Sequence[Tensor], threshold: float) -> list[Detections]:
         """See :class:`gpen.faces.detection.network.DetectorNetwork`."""
-        return [rows for batch in calls(pictures) for rows in self._find(batch, threshold)]
+        together = calls(pictures)
+        found = []
+        for numbers in together:
+            shown = [pictures[number] for number in numbers]
+            found.append(self._find(in_one_thread(shown[0].device, functools.partial(batched, shown)), threshold))
+        return in_order(together, found)
 
     def _find(self, batch: Tensor, threshold: float) -> list[Detections]:
         from torchvision.ops import nms

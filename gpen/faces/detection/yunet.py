@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ...device import without_autocast
-from ..workers import in_one_thread
-from .network import Detections, calls
+from ..workers import in_threads
+from .network import Detections, batched, calls, in_order
 from .yunet_network import HEAD_CHANNELS, STRIDES
 from .yunet_runtime import in_onnx_runtime
 from .yunet_weights import load_yunet
@@ -46,14 +46,17 @@ class YuNet:
 
     def find(self, pictures: Sequence[Tensor], threshold: float) -> list[Detections]:
         """See :class:`gpen.faces.detection.network.DetectorNetwork`."""
-        return [rows for batch in calls(pictures, _GRID) for rows in self._find(batch, threshold)]
+        together = calls(pictures)
+
+        def work(numbers: list[int]) -> list[Detections]:
+            return self._find(batched([pictures[number] for number in numbers], _GRID), threshold)
+
+        return in_order(together, in_threads(torch.device(self.device), work, together))
 
     def _find(self, batch: Tensor, threshold: float) -> list[Detections]:
-        height, width = batch.shape[2:]
-        with torch.inference_mode(), without_autocast(batch.device):
-            maps = self._maps(batch)
-        rows = in_one_thread(batch.device, lambda: _decoded(maps, height, width).cpu())
-        return [_without_overlaps(found, threshold) for found in rows.numpy().astype(np.float64)]
+        with without_autocast(batch.device):
+            rows = _decoded(self._maps(batch), *batch.shape[2:])
+        return [_without_overlaps(found, threshold) for found in rows.cpu().numpy().astype(np.float64)]
 
 
 def _decoded(maps: Sequence[Tensor], height: int, width: int) -> Tensor:

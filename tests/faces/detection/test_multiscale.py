@@ -178,8 +178,7 @@ class Given:
         self.found, self.side = found, side
 
     def find(self, pictures: list[torch.Tensor], threshold: float) -> list[np.ndarray]:
-        here = self.found if pictures[0].shape[0] == self.side else self.found[:0]
-        return [here.copy() for _ in pictures]
+        return [self.found[: len(self.found) if len(picture) == self.side else 0].copy() for picture in pictures]
 
 
 def found_in(found: np.ndarray, side: int = 1400) -> np.ndarray:

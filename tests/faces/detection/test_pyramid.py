@@ -10,8 +10,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from gpen.faces.detection.network import calls
 from gpen.faces.detection.pyramid import Pyramid, enlarged, reduced
+from gpen.faces.detection.yunet import YuNet
 
 
 @pytest.fixture(scope="module")
@@ -132,15 +132,20 @@ def test_enlarging_is_opencvs_bicubic_interpolation(photo):
     assert np.abs(enlarged(torch.from_numpy(photo)[None], 2)[0].numpy() - expected).max() < 1e-5
 
 
-def test_on_a_cpu_large_operations_run_in_threads_of_their_own():
+@pytest.mark.parametrize("runtime", ["pytorch", "onnxruntime"])
+def test_on_a_cpu_large_operations_run_in_threads_of_their_own(runtime, detector_weights, monkeypatch):
     """PyTorch's threads wait for one another at every operation, and another program may delay each by milliseconds."""
     large = torch.rand(600, 800, 3, generator=torch.manual_seed(0))
+    if runtime == "pytorch":
+        monkeypatch.setattr("gpen.faces.detection.yunet.in_onnx_runtime", lambda network: None)
+    network = YuNet(detector_weights / "face_detection_yunet_2023mar.onnx")
     with _LargeOperations(10_000) as here:
         pyramid = Pyramid(large, 1, 2)
         pyramid.rotated(30)
         pyramid.level(4)
-        (batch,) = calls(list(enlarged(pyramid.parts([square(1, 7, 5, 20)], 200, "border"), 2)), 64)
-    assert batch.shape == (1, 3, 448, 448)
+        parts = enlarged(pyramid.parts([square(1, 7, 5, 20)], 200, "border"), 2)
+        network.find([pyramid.level(1), *parts], 0.5)
+    assert parts.shape == (1, 400, 400, 3)
     assert here.names == []
 
 
