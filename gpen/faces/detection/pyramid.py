@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ...images.tensors import as_array, on_cpu
 from ..workers import in_one_thread, in_threads
 
 Affine = NDArray[np.float64]
@@ -129,12 +131,11 @@ def reduced(image: Tensor, factor: int) -> Tensor:
 
     def reduce(rows: slice) -> None:
         block = image[rows.start * down : rows.stop * down]
-        block = block.reshape(-1, down, *block.shape[1:]).sum(1) if down > 1 else block
-        block = block.reshape(len(block), width, across, 3)
-        total = block[:, :, 0]
-        for column in range(1, across):
-            total = total + block[:, :, column]
-        out[rows] = _clean_(total / (down * across))
+        if on_cpu(block):
+            cv2.resize(as_array(block), (width, len(out[rows])), dst=as_array(out[rows]), interpolation=cv2.INTER_AREA)
+        else:
+            out[rows] = block.reshape(-1, down, width, across, 3).mean(dim=(1, 3))
+        _clean_(out[rows])
 
     _in_strips(reduce, height, width * across * down, image.device)
     return out

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ...device import without_autocast
+from ...images.tensors import on_cpu
 from ..workers import in_threads
 from .network import Detections, batched, calls, in_order
 from .yunet_network import HEAD_CHANNELS, STRIDES
@@ -54,19 +55,21 @@ class YuNet:
         return in_order(together, in_threads(torch.device(self.device), work, together))
 
     def _find(self, batch: Tensor, threshold: float) -> list[Detections]:
+        height, width = batch.shape[2:]
         with without_autocast(batch.device):
-            rows = _decoded(self._maps(batch), *batch.shape[2:])
+            rows = _decoded(self._maps(batch), height, width, threshold)
         return [_without_overlaps(found, threshold) for found in rows.cpu().numpy().astype(np.float64)]
 
 
-def _decoded(maps: Sequence[Tensor], height: int, width: int) -> Tensor:
+def _decoded(maps: Sequence[Tensor], height: int, width: int, threshold: float) -> Tensor:
     """The cells with the best scores, best first, as rows of detections: maps (N, 16, h, w) to (N, k, 15).
 
-    A fixed number, so that nothing waits for the device.
+    On a CPU those that score at least ``threshold``, elsewhere a fixed number, so that nothing waits for the device.
     """
     cells = torch.cat([m.permute(0, 2, 3, 1).reshape(len(m), -1, HEAD_CHANNELS) for m in maps], dim=1)
     scores = (cells[..., 0].sigmoid() * cells[..., 1].sigmoid()).sqrt()
-    scores, best = scores.topk(min(_TOP_K, scores.shape[1]), dim=1)
+    most = int((scores >= threshold).sum(dim=1).max()) if on_cpu(scores) else scores.shape[1]
+    scores, best = scores.topk(min(_TOP_K, most), dim=1)
     cells = cells.gather(1, best[..., None].expand(-1, -1, HEAD_CHANNELS))
     corners, strides = (part[best] for part in _grid(height, width, cells.device))
     middle = cells[..., 2:4] * strides + corners

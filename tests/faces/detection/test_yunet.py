@@ -119,7 +119,7 @@ def test_nothing_waits_for_the_device_before_the_one_transfer():
         with torch.device("cuda"):
             network = YuNetNetwork()
         maps = network(torch.empty(3, 3, 320, 640, device="cuda"))
-        rows = _decoded(maps, 320, 640)
+        rows = _decoded(maps, 320, 640, 0.5)
     _grid.cache_clear()
     assert rows.shape == (3, 4200, 15)
     assert rows.device.type == "cuda"
