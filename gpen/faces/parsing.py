@@ -7,20 +7,18 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from ..device import exact_float32
 from ..errors import FaceError, FilesError
-from ..images import tensors
+from ..images.resize import resized_square
 from ..weights.catalog import find_published
 from ..weights.search import find_file, require_file, search_folders
 from .facexlib import facexlib_module, load_weights
 from .folding import fold_batch_norm
 from .parsenet import TiledParseNet, parsenet_scores
-from .resample import area_weights
 from .workers import in_one_thread
 
 SIZE = 512
@@ -88,7 +86,7 @@ class FaceParser:
 
     def _normalized(self, crop: Tensor) -> Tensor:
         """(3, 512, 512)."""
-        normal: Tensor = (_resized(crop).clamp(0, 1) - self._mean) / self._deviation
+        normal: Tensor = (resized_square(crop, SIZE).clamp(0, 1) - self._mean) / self._deviation
         return normal.permute(2, 0, 1)
 
     def _shows_face(self, scores: Tensor) -> Tensor:
@@ -119,22 +117,6 @@ def _bisenet_scores(network: Any, pictures: Tensor) -> Tensor:
     shallow, deep, _ = network.cp(pictures)
     scores, _ = network.conv_out(network.ffm(shallow, deep))
     return F.interpolate(scores, (SIZE, SIZE), mode="bilinear", align_corners=True)
-
-
-def _resized(crop: Tensor) -> Tensor:
-    """The crop at the network's size; like OpenCV by area or by cubic interpolation."""
-    size = len(crop)
-    if size == SIZE:
-        return crop
-    if tensors.on_cpu(crop):
-        method = cv2.INTER_AREA if size > SIZE else cv2.INTER_CUBIC
-        return torch.from_numpy(cv2.resize(crop.numpy(), (SIZE, SIZE), interpolation=method))
-    if size > SIZE and size % SIZE:
-        # PyTorch's "area" is the exact one only for whole factors.
-        weights = area_weights(size, SIZE, crop.device)
-        return torch.matmul(weights, torch.tensordot(weights, crop, dims=1))
-    how = "area" if size > SIZE else "bicubic"
-    return F.interpolate(crop.permute(2, 0, 1)[None], (SIZE, SIZE), mode=how)[0].permute(1, 2, 0)
 
 
 def make_parser(folders: Sequence[Path] = (), device: str = "cpu") -> FaceParser:

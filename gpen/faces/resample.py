@@ -24,6 +24,7 @@ from torch import Tensor
 
 from ..device import exact_float32
 from ..images import tensors
+from ..images.resize import area_weights
 from .low_pass import BLOCK, LowPass, Scratch
 from .transforms import Matrix, apply, compose, corners, invert, scaling, shrinking, translation
 from .workers import shared_workers
@@ -163,15 +164,6 @@ def reduced(mask: Tensor, height: int, width: int) -> Tensor:
     rows, columns = area_weights(mask.shape[0], height, mask.device), area_weights(mask.shape[1], width, mask.device)
     with exact_float32(mask.device):
         return rows @ mask @ columns.T
-
-
-def area_weights(length: int, new_length: int, device: torch.device) -> Tensor:
-    """The matrix (new_length, length) that averages a line of pixels over the area of each of fewer pixels."""
-    edges = np.arange(new_length + 1) * (length / new_length)
-    pixels = np.arange(length)
-    covered = np.minimum(edges[1:, None], pixels + 1) - np.maximum(edges[:-1, None], pixels)
-    weights = np.clip(covered, 0, None) * (new_length / length)
-    return torch.from_numpy(weights.astype(np.float32)).to(device)
 
 
 def _exchanged(x: Tensor, scratch: Scratch) -> Tensor:

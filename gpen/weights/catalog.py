@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 from ..errors import FilesError
 from ..tasks import task_of_network
 
-KINDS = ("network", "detector", "parser", "recognizer")
+KINDS = ("network", "detector", "parser", "recognizer", "occluder")
 
 NETWORK_SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt")
 """In order of preference: a safetensors file opens faster and cannot contain code."""
@@ -174,7 +174,29 @@ RECOGNIZERS: tuple[Published, ...] = (
     ),
 )
 
-PUBLISHED: tuple[Published, ...] = (*NETWORKS, *DETECTORS, *PARSERS, *RECOGNIZERS)
+
+def _xseg(number: int, release: str) -> Published:
+    name = f"xseg_{number}"
+    return Published(
+        name=name,
+        kind="occluder",
+        saved_as=f"{name}.onnx",
+        addresses=(
+            f"https://huggingface.co/facefusion/{release}/resolve/main/{name}.onnx",
+            f"https://github.com/facefusion/facefusion-assets/releases/download/{release}/{name}.onnx",
+        ),
+        licence="GPL-3.0 (DeepFaceLab); exported and distributed by facefusion.",
+    )
+
+
+OCCLUDERS: tuple[Published, ...] = (
+    _xseg(3, "models-3.2.0"),
+    _xseg(2, "models-3.1.0"),
+    _xseg(1, "models-3.1.0"),
+)
+"""What tells the covered parts of a face, the newest first."""
+
+PUBLISHED: tuple[Published, ...] = (*NETWORKS, *DETECTORS, *PARSERS, *RECOGNIZERS, *OCCLUDERS)
 
 
 def published_by_file_name(name: str) -> Published | None:
