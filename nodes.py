@@ -34,7 +34,7 @@ from .gpen_hosts.comfyui.schema import (
     region_input,
     schema,
 )
-from .gpen_hosts.comfyui.widgets import CHOOSING, PASTING, options_from
+from .gpen_hosts.comfyui.widgets import CHOOSING, CHOOSING_LATER, PASTING, options_from
 from .nodes_tasks import GPENColorizeFaces, GPENInpaintFaces, GPENSegmentationToFace
 
 _log = logging.getLogger(__name__)
@@ -202,6 +202,7 @@ class GPENDetectFaces(io.ComfyNode):
                 region_input(),
                 *map(option, CHOOSING),
                 option("video"),
+                *map(option, CHOOSING_LATER),
             ],
             outputs=[
                 output(GpenFaces, "faces", "faces", "The chosen faces of each photo."),

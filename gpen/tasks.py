@@ -12,7 +12,9 @@ from dataclasses import dataclass
 
 from .errors import OptionError
 
-_CHOOSING_FACES = ("detector", "detection_threshold", "select", "only_faces", "min_face_size", "template")
+_CHOOSING_FACES = (
+    *("detector", "detection_threshold", "select", "only_faces", "min_face_size", "max_face_size", "template"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,6 +150,7 @@ RESTORE = register(
         options=(
             "precision",
             *_CHOOSING_FACES,
+            "skip_sharp",
             "mask",
             "feather",
             "strength",

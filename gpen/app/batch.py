@@ -8,7 +8,7 @@ import tempfile
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,8 @@ from ..batch.prefetch import PrefetchPipeline, worker_count
 from ..batch.report import PhotoResult, Status
 from ..batch.stages import PhotoProcessor
 from ..errors import GpenError, PhotoError
-from ..options import Options
-from ..restoration.api import face_source
+from ..options import Options, supported
+from ..restoration.api import face_choice, face_source
 from ..restoration.components import Needs
 from ..restoration.result import RestoredFace
 from ..tasks import Task
@@ -117,7 +117,9 @@ def _processor(engine: Engine, request: BatchRequest, damage: Path | None, prote
     task, options = request.task, request.options
     needs = Needs.of(task, options, aligned=request.aligned, damage=damage, protect=protect)
     components = engine.components(task, request.model, options, needs)
-    source = face_source(task, options, components.detector, aligned=task.is_aligned(request.aligned))
+    choice = replace(face_choice(supported(options, task)), report_sharpness=True)
+    aligned = task.is_aligned(request.aligned)
+    source = face_source(task, options, components.detector, aligned=aligned, choice=choice)
     name = "" if components.detector is None else components.detector.name
     return PhotoProcessor(task, components, SameSource(source, name), options)
 

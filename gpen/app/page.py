@@ -15,7 +15,7 @@ from .actions import CONTROLS, SHOWN, Actions
 from .api import add_endpoints, control
 from .texts import licence_text, show_errors
 
-CHOOSING = ("detector", "detection_threshold", "select", "min_face_size")
+CHOOSING = ("detector", "detection_threshold", "select", "min_face_size", "max_face_size", "skip_sharp")
 """Options that decide which faces are ticked at first."""
 
 ABOUT = (

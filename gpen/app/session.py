@@ -18,7 +18,7 @@ import numpy as np
 from ..errors import FaceError, GpenError
 from ..faces.drawing import Drawing, draw_faces
 from ..faces.face import Face
-from ..faces.select import FaceChoice, select_faces
+from ..faces.select import FaceChoice
 from ..faces.source import FaceSource, GivenFaces
 from ..images import Picture, can_write, read_picture, write_picture
 from ..images.picture import FloatImage, from_samples
@@ -181,9 +181,8 @@ def find(engine: Engine, session: PhotoSession, options: Options) -> list[int]:
         detector = engine.loader.detector(options.detector)
         session.faces = detector.detect(session.picture.photo, options.detection_threshold)
         session.found_with = asked
-    size = (session.picture.width, session.picture.height)
-    reasons = select_faces(session.faces, face_choice(options), size)
-    return [number for number in range(len(session.faces)) if number not in reasons]
+    found = GivenFaces(session.faces, face_choice(options)).find(session.picture.photo)
+    return [face.number for face in found if not face.skip_reason]
 
 
 @dataclass(frozen=True, kw_only=True)

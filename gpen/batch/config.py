@@ -8,9 +8,10 @@ from pathlib import Path
 
 from ..faces.detection.detector import FaceDetector
 from ..faces.faces_file import FacesFromFile
+from ..faces.select import FaceChoice
 from ..images.masks import read_region_mask
 from ..images.picture import FloatImage
-from ..options import Options
+from ..options import Options, supported
 from ..restoration.api import face_choice, face_source
 from ..restoration.components import ComponentLoader, Needs
 from ..restoration.processors import with_mask_chosen
@@ -78,19 +79,24 @@ class RunConfig:
         """Where the faces come from; FaceError if the faces file cannot be used."""
         if self.video is not None:
             return VideoFaces(self.video)
-        return self._faces_of(self.options, detector)
+        return self._faces_of(self.choice, detector)
 
     def untracked_faces(self, detector: FaceDetector | None) -> BatchFaces:
         """All faces of every photo, without choosing or tracking any."""
-        everything = dataclasses.replace(self.options, select="all", only_faces="", min_face_size=0)
-        return self._faces_of(everything, detector)
+        return self._faces_of(FaceChoice(), detector)
 
-    def _faces_of(self, options: Options, detector: FaceDetector | None) -> BatchFaces:
+    @property
+    def choice(self) -> FaceChoice:
+        """What is asked of faces."""
+        choice = face_choice(supported(self.options, self.task))
+        return dataclasses.replace(choice, report_sharpness=self.output.report)
+
+    def _faces_of(self, choice: FaceChoice, detector: FaceDetector | None) -> BatchFaces:
         aligned = self.task.is_aligned(self.aligned)
         if self.faces is not None and not aligned:
-            return ListedFaces(FacesFromFile(self.faces), face_choice(options))
-        source = face_source(self.task, options, detector, aligned=aligned)
-        return SameSource(source, "" if detector is None else detector.name, options.detection_threshold)
+            return ListedFaces(FacesFromFile(self.faces), choice)
+        source = face_source(self.task, self.options, detector, aligned=aligned, choice=choice)
+        return SameSource(source, "" if detector is None else detector.name, self.options.detection_threshold)
 
     def absolute(self) -> RunConfig:
         """The same with paths that hold in any process: in another working directory and environment."""

@@ -50,6 +50,8 @@ class PhotoResult:
     left."""
     mask: str = ""
     """Which mask was used; empty where there was no choice, or nothing was done."""
+    sharpness: Mapping[int, float] = field(default_factory=dict)
+    """How sharp the restored faces were before, 0 to 1, by number."""
 
     def as_json(self) -> dict[str, Any]:
         """The photo's entry in a report."""
@@ -59,9 +61,15 @@ class PhotoResult:
             "status": self.status.value,
             "message": self.message,
             **({"mask": self.mask} if self.mask else {}),
-            "faces": [_numbered(number, face) | self._guarded(number) for number, face in self.faces],
+            "faces": [
+                _numbered(number, face) | _sharpness(self.sharpness.get(number)) | self._guarded(number)
+                for number, face in self.faces
+            ],
             "skipped": [
-                _numbered(left.number, left.face) | {"why": left.reason} | _distance(left.identity)
+                _numbered(left.number, left.face)
+                | {"why": left.reason}
+                | _sharpness(left.sharpness)
+                | _distance(left.identity)
                 for left in self.skipped
             ],
             "seconds": round(self.seconds, 3),
@@ -72,7 +80,9 @@ class PhotoResult:
         """The inverse of :meth:`as_json`, for a job whose paths may have been written differently there."""
         faces = tuple((face["number"], Face.from_json(face)) for face in content["faces"])
         skipped = tuple(
-            SkippedFace(face["number"], Face.from_json(face), face["why"], face.get("identity_distance"))
+            SkippedFace(
+                face["number"], Face.from_json(face), face["why"], face.get("identity_distance"), face.get("sharpness")
+            )
             for face in content["skipped"]
         )
         identities = {
@@ -82,7 +92,8 @@ class PhotoResult:
         }
         status = Status(content["status"])
         mask = content.get("mask", "")
-        return cls(job, status, content["message"], content["seconds"], faces, skipped, identities, mask)
+        sharpness = {face["number"]: face["sharpness"] for face in content["faces"] if "sharpness" in face}
+        return cls(job, status, content["message"], content["seconds"], faces, skipped, identities, mask, sharpness)
 
     def _guarded(self, number: int) -> dict[str, float]:
         if number not in self.identities:
@@ -129,6 +140,10 @@ def _earlier_entries(path: Path) -> dict[str, dict[str, Any]]:
 
 def _distance(distance: float | None) -> dict[str, float]:
     return {} if distance is None else {"identity_distance": round(distance, 4)}
+
+
+def _sharpness(sharpness: float | None) -> dict[str, float]:
+    return {} if sharpness is None else {"sharpness": round(sharpness, 3)}
 
 
 def _numbered(number: int, face: Face) -> dict[str, Any]:

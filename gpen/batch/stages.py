@@ -41,6 +41,8 @@ class OutputOptions:
     """Also write before and after side by side."""
     save_faces: bool = False
     """Also write each face before and after."""
+    report: bool = False
+    """Whether results go to a report, for which every face is measured."""
     overwrite: bool = False
     """Replace existing results instead of skipping their photos."""
     quality: int | None = None
@@ -101,6 +103,7 @@ class ProcessedPhoto:
             tuple(done.skipped),
             {face.number: (face.identity, face.share) for face in done.faces if face.identity is not None},
             done.mask_shape,
+            {face.number: face.sharpness for face in done.faces if face.sharpness is not None},
         )
 
 

@@ -11,13 +11,13 @@ from pathlib import Path
 from ..errors import GpenError, PhotoError
 from ..faces.face import Face
 from ..faces.select import FaceChoice, select_tracked
-from ..faces.source import FoundFace
+from ..faces.source import FoundFace, measure_faces
 from ..faces.tracking.shot_cuts import Thumbnail, find_cuts, thumbnail
 from ..faces.tracking.tracks import TrackedFace, track_faces
+from ..faces.traits import FaceTraits, typical_traits
 from ..images import Picture, read_picture
 from ..images.picture import FloatImage
 from ..options import Options
-from ..restoration.api import face_choice
 from ..restoration.pipeline import check_photo
 from ..restoration.processors import PhotoInputs
 from ..wording import count
@@ -64,22 +64,23 @@ def in_order(jobs: Sequence[Job]) -> list[Job]:
 def track_video(
     jobs: Sequence[Job],
     find: FindFaces,
+    choice: FaceChoice,
     options: Options,
     region: FloatImage | None,
     on_frame: Callable[[], object],
     *,
     name: str = "",
-    min_score: float = 0.0,
 ) -> TrackedFaces:
     """Detect the faces of all frames, track them, and choose among the tracks.
 
-    jobs: in the order of the frames. find: gives the faces of one frame; name: what ``find`` is called. region: (H, W),
-    as for :func:`gpen.restore`. on_frame: called after each frame. min_score: the lowest median score of a track.
-    Only faces and thumbnails are kept of each frame. A frame that cannot be read counts as one without faces.
-    PhotoError if the frames differ in size.
+    jobs: in the order of the frames. find: gives the faces of one frame; name: what ``find`` is called. choice: about
+    medians over a track. region: (H, W), as for :func:`gpen.restore`. on_frame: called after each frame. Only faces and
+    thumbnails are kept of each frame. A frame that cannot be read counts as one without faces. PhotoError if the frames
+    differ in size.
     """
     found: list[list[Face]] = []
     thumbnails: list[Thumbnail | None] = []
+    traits: dict[Face, FaceTraits] = {}
     first: Path | None = None
     size = (0, 0)
     for job, picture in _pictures(jobs, options.max_megapixels):
@@ -94,14 +95,16 @@ def track_video(
                     f"{size[1]}. The frames of a video must have one size; turn off Steady video for separate pictures."
                 )
             faces = find(job.photo, picture)
+            if choice.needs_pixels:
+                traits.update(zip(faces, measure_faces(picture.photo, faces), strict=True))
         found.append(faces)
         thumbnails.append(None if picture is None else thumbnail(picture.photo))
         on_frame()
     cuts = find_cuts(thumbnails)
     tracked = track_faces(found, cuts)
-    choice = dataclasses.replace(face_choice(options), min_score=min_score)
+    chosen = _Chosen(choice, size, region, traits)
     frames = {
-        _key(job.photo.path): _chosen(faces, choice, size, region)
+        _key(job.photo.path): chosen.of(faces)
         for job, faces, image in zip(jobs, tracked, thumbnails, strict=True)
         if image is not None
     }
@@ -114,11 +117,21 @@ def track_video(
     return TrackedFaces(name, frames, summary)
 
 
-def _chosen(
-    tracked: Sequence[TrackedFace], choice: FaceChoice, size: tuple[int, int], region: FloatImage | None
-) -> list[FoundFace]:
-    reasons = select_tracked(tracked, choice, size, region)
-    return [FoundFace(face.number, face.face, reasons.get(position, "")) for position, face in enumerate(tracked)]
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Chosen:
+    """Chooses among the faces of each frame; the fields are as for :func:`gpen.faces.select.select_tracked`."""
+
+    choice: FaceChoice
+    size: tuple[int, int]
+    region: FloatImage | None
+    traits: dict[Face, FaceTraits]
+
+    def of(self, tracked: Sequence[TrackedFace]) -> list[FoundFace]:
+        reasons = select_tracked(tracked, self.choice, self.size, self.region, self.traits)
+        return [
+            FoundFace(face.number, face.face, reasons.get(position, ""), typical_traits(face, self.traits).sharpness)
+            for position, face in enumerate(tracked)
+        ]
 
 
 def _pictures(jobs: Sequence[Job], max_megapixels: float) -> Iterator[tuple[Job, Picture | None]]:

@@ -94,6 +94,7 @@ def _config(arguments: argparse.Namespace, options: Options) -> RunConfig:
         output=OutputOptions(
             compare=arguments.compare,
             save_faces=arguments.save_faces,
+            report=arguments.report is not None,
             overwrite=arguments.overwrite,
             quality=arguments.quality,
         ),
@@ -133,11 +134,11 @@ def _track(config: RunConfig, jobs: Sequence[Job]) -> TrackedFaces:
         tracked = track_video(
             jobs,
             find,
+            dataclasses.replace(config.choice, min_score=faces.min_score),
             config.options,
             config.region_mask(),
             bar.update,
             name=faces.name,
-            min_score=faces.min_score,
         )
     print(tracked.summary)
     return tracked

@@ -19,7 +19,7 @@ from ..faces.source import DetectedFaces, FaceSource, GivenFaces, WholePhoto
 from ..faces.transforms import compose, scaling
 from ..images.picture import FloatImage, check_picture
 from ..images.tensors import DevicePhoto, as_tensor
-from ..options import Options, parse_face_numbers
+from ..options import Options, parse_face_numbers, supported
 from ..tasks import RESTORE, Task, find_task
 from ..weights.checkpoint import Model, require_task
 from .components import Components
@@ -182,24 +182,35 @@ def _run(
 def face_choice(options: Options) -> FaceChoice:
     """What the options ask of faces."""
     return FaceChoice(
-        numbers=parse_face_numbers(options.only_faces), min_size=options.min_face_size, select=options.select
+        numbers=parse_face_numbers(options.only_faces),
+        min_size=options.min_face_size,
+        max_size=options.max_face_size,
+        max_sharpness=options.skip_sharp,
+        select=options.select,
     )
 
 
 def face_source(
-    task: Task, options: Options, detector: FaceDetector | Sequence[Face] | None, *, aligned: bool = False
+    task: Task,
+    options: Options,
+    detector: FaceDetector | Sequence[Face] | None,
+    *,
+    aligned: bool = False,
+    choice: FaceChoice | None = None,
 ) -> FaceSource:
     """Where the faces of a photo come from: what finds them, or the faces themselves.
 
-    None, or ``aligned``: the photo is one face. OptionError where the task has to find faces.
+    None, or ``aligned``: the photo is one face. choice: in place of :func:`face_choice`. OptionError where the task has
+    to find faces.
     """
     if task.always_aligned:
         return WholePhoto(f"A {task.input}")
     if detector is None or aligned:
         return WholePhoto()
+    choice = choice or face_choice(supported(options, task))
     if isinstance(detector, Sequence):
-        return GivenFaces(detector, face_choice(options))
-    return DetectedFaces(detector, face_choice(options), options.detection_threshold)
+        return GivenFaces(detector, choice)
+    return DetectedFaces(detector, choice, options.detection_threshold)
 
 
 def paste(

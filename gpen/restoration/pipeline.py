@@ -190,9 +190,11 @@ class _PhotoRun:
             self._skipped[found.number] = decision.reason
             self._distances[found.number] = decision.distance
         else:
-            measured = () if decision is None else (decision.distance, decision.factor)
+            distance, factor = (None, 1.0) if decision is None else (decision.distance, decision.factor)
             crops = FaceCrops(waiting.before, pasted)
-            face = RestoredFace(found.number, found.face, placement.matrix, crops, *measured)
+            face = RestoredFace(
+                found.number, found.face, placement.matrix, crops, distance, factor, sharpness=found.sharpness
+            )
             kept = crops.on_cpu() if self.work.keep.crops else None
             self._restored.append(replace(face, crops=kept))
         self._stopped = self._report(self._chosen.index(found) + 1, face)
@@ -214,7 +216,13 @@ class _PhotoRun:
             mask,
             sorted(self._restored, key=lambda face: face.number),
             [
-                SkippedFace(face.number, face.face, self._skipped[face.number], self._distances.get(face.number))
+                SkippedFace(
+                    face.number,
+                    face.face,
+                    self._skipped[face.number],
+                    self._distances.get(face.number),
+                    sharpness=face.sharpness,
+                )
                 for face in sorted(self._found, key=lambda face: face.number)
                 if face.number in self._skipped
             ],

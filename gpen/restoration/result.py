@@ -45,6 +45,8 @@ class RestoredFace:
     """Cosine distance between before and after, as pasted, 0 to 2; None without an identity guard."""
     share: float = 1.0
     """The share of the strength that the identity guard allowed, 0 to 1."""
+    sharpness: float | None = None
+    """How sharp it was before, 0 to 1, in a video the median over its track; None where it was not measured."""
 
     @cached_property
     def before(self) -> FloatImage | None:
@@ -69,6 +71,8 @@ class SkippedFace:
     """Why it was skipped."""
     identity: float | None = None
     """The cosine distance that the identity guard rejected, if that is why."""
+    sharpness: float | None = None
+    """As for :class:`RestoredFace`."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -22,9 +22,10 @@ from ...gpen.faces.detection.detector import FaceDetector
 from ...gpen.faces.drawing import draw_faces
 from ...gpen.faces.face import Face
 from ...gpen.faces.select import select_tracked
-from ...gpen.faces.source import ChosenFaces, FaceSource, FoundFace
+from ...gpen.faces.source import ChosenFaces, FaceSource, FoundFace, measure_faces
 from ...gpen.faces.tracking.shot_cuts import Thumbnail, find_cuts, thumbnail
 from ...gpen.faces.tracking.tracks import track_faces, without_tracking
+from ...gpen.faces.traits import FaceTraits
 from ...gpen.images.picture import FloatImage
 from ...gpen.images.resize import resize
 from ...gpen.images.tensors import DevicePhoto, as_array
@@ -116,19 +117,22 @@ def find_faces(
     regions = _masks_by_frame(region, number, height, width)
     found: list[list[Face]] = []
     thumbnails: list[Thumbnail] = []  # for a video only
+    traits: dict[Face, FaceTraits] = {}
+    choice = replace(face_choice(options), min_score=options.detection_threshold)
     for index in range(number):
         photo = photo_of(frames[index])
         found.append(detector.detect(photo, options.detection_threshold))
+        if choice.needs_pixels:
+            traits.update(zip(found[-1], measure_faces(photo, found[-1]), strict=True))
         if options.video:
             thumbnails.append(thumbnail(photo))
         if on_step is not None:
             on_step(index + 1, number, None)
     chosen: list[FrameFace] = []
     left_out: list[FrameFace] = []
-    choice = replace(face_choice(options), min_score=options.detection_threshold)
     numbered = track_faces(found, find_cuts(thumbnails)) if options.video else without_tracking(found)
     for index, faces in enumerate(numbered):
-        reasons = select_tracked(faces, choice, (width, height), regions(index))
+        reasons = select_tracked(faces, choice, (width, height), regions(index), traits)
         for position, face in enumerate(faces):
             reason = reasons.get(position, "")
             (left_out if reason else chosen).append(FrameFace(index, face.number, face.face, reason=reason))

@@ -35,7 +35,10 @@ from .host import (
 
 # The detector and the precision are settings, the host has a limit of its own, and a picture is not a video.
 SHOWN = (("strength", "upscale"), ("mask", "select"), ("only_faces", "detection_threshold"), ("color_match",))
-FOLDED = ("feather", "damage_feather", "template", "min_face_size", "identity_guard", "identity_action")
+FOLDED = (
+    *("feather", "damage_feather", "template", "min_face_size", "identity_guard", "identity_action"),
+    *("max_face_size", "skip_sharp"),
+)
 TASK_HELP = "inpaint fills in what is transparent. synthesize makes a face from a segmentation map."
 
 

@@ -40,6 +40,8 @@ class TrackedFace:
     """The medians over the whole track, for choosing among faces without flicker."""
     bridged: bool = False
     """Whether it was not detected in this frame, only before and after."""
+    detections: Sequence[Face] = ()
+    """The faces of the whole track, as they were detected."""
 
 
 def track_faces(frames: Sequence[Sequence[Face]], cuts: Collection[int] = ()) -> list[list[TrackedFace]]:
@@ -63,7 +65,9 @@ def without_tracking(frames: Sequence[Sequence[Face]]) -> list[list[TrackedFace]
 
     frames: the faces of each picture, sorted from left to right.
     """
-    return [[TrackedFace(number, face, face) for number, face in enumerate(faces)] for faces in frames]
+    return [
+        [TrackedFace(number, face, face, detections=(face,)) for number, face in enumerate(faces)] for faces in frames
+    ]
 
 
 @dataclass
@@ -101,7 +105,7 @@ class _Track:
         typical = _face(middle, float(np.median([face.score for face in self.faces])))
         smoothed = smooth(points, seen, float(np.sqrt(typical.width * typical.height)))
         return [
-            (first + i, TrackedFace(number, _face(row, float(score[i])), typical, bridged=not seen[i]))
+            (first + i, TrackedFace(number, _face(row, float(score[i])), typical, not seen[i], self.faces))
             for i, row in enumerate(smoothed)
         ]
 
