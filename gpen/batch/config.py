@@ -28,6 +28,8 @@ class RunConfig:
 
     weights: Path
     """The model file."""
+    other_weights: tuple[Path, ...] | None = None
+    """Further model files, of which each face gets the one of its size; None where all faces get the first."""
     options: Options
     """The options of the task."""
     output: OutputOptions = field(default_factory=OutputOptions)
@@ -103,6 +105,7 @@ class RunConfig:
         return dataclasses.replace(
             self,
             weights=self.weights.absolute(),
+            other_weights=self.other_weights and tuple(weights.absolute() for weights in self.other_weights),
             faces=self.faces and self.faces.absolute(),
             region=self.region and self.region.absolute(),
             background=self.background and self.background.absolute(),
@@ -122,14 +125,14 @@ class RunConfig:
 
     def check(self) -> None:
         """Raise a GpenError for what is wrong with the configuration itself, without loading anything."""
-        self.loader("cpu").check(self.task, self.weights, self.options, self.needs)
+        self.loader("cpu").check(self.task, self.weights, self.options, self.needs, self.other_weights)
         if self.faces is not None:
             FacesFromFile(self.faces)
         self.region_mask()
 
     def make(self) -> PhotoProcessor:
         """Load everything; GpenError if something cannot be used."""
-        components = self.loader().load(self.task, self.weights, self.options, self.needs)
+        components = self.loader().load(self.task, self.weights, self.options, self.needs, self.other_weights)
         return PhotoProcessor(
             self.task,
             components,

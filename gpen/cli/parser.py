@@ -55,7 +55,12 @@ def _add_task(commands: Any, task: Task) -> None:
         metavar="OUT",
         help="output folder, or the file of a single result",
     )
-    parser.add_argument("--model", metavar="FILE|NAME", help="model file or name (default: the best one on disk)")
+    auto = "; auto: for each face the one of its size, of those on disk" if task.networks_by_size else ""
+    parser.add_argument(
+        "--model",
+        metavar="FILE|NAME",
+        help=f"model file or name{auto} (default: the one on disk that suits most faces)",
+    )
     if task.looks_for_faces:
         parser.add_argument(
             "--faces",

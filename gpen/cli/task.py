@@ -21,7 +21,7 @@ from ..images import Picture
 from ..options import PRESETS, Options, parse_face_numbers
 from ..tasks import find_task
 from ..weights.checkpoint import inspect, require_task
-from ..weights.search import find_network, search_folders
+from ..weights.search import find_networks, search_folders
 from ..wording import count
 from .arguments import options_from
 from .outputs import check_output_file, check_results_spare
@@ -88,8 +88,10 @@ def _config(arguments: argparse.Namespace, options: Options) -> RunConfig:
     model = arguments.model or (preset.model if preset else None)
     # Ray chooses among the devices of its machines.
     device = arguments.device if arguments.engine == "ray" else str(pick_device(arguments.device))
+    networks = find_networks(model, search_folders(arguments.models_path), task.name)
     return RunConfig(
-        weights=find_network(model, search_folders(arguments.models_path), task.name),
+        weights=networks.first,
+        other_weights=networks.others,
         options=options,
         output=OutputOptions(
             compare=arguments.compare,

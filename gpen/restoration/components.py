@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -23,8 +23,12 @@ from ..images.masks import PhotoMasks
 from ..options import Options
 from ..tasks import Task
 from ..weights.checkpoint import Model, inspect, load_model, require_task
+from .networks import NetworksBySize, title_by_size
 from .processors import Parser
 from .upscaler import Upscaler, check_upscaler, load_upscaler
+
+FURTHER_NETWORK = "further network"
+"""How the kinds of components begin that are networks besides the first."""
 
 _log = logging.getLogger(__name__)
 _Component = TypeVar("_Component")
@@ -35,7 +39,9 @@ class Components:
     """What a run works with."""
 
     model: Model
-    """The network."""
+    """The network; with ``networks`` the one for most faces."""
+    networks: NetworksBySize | None = None
+    """What each face gets the network of its size from; None where all get the same."""
     detector: FaceDetector | None = None
     """What finds faces; None where they are given, or the photo is one."""
     parser: Parser | None = None
@@ -50,6 +56,12 @@ class Components:
     """Where photos are damaged."""
     protect_masks: PhotoMasks | None = None
     """Where photos stay as they are; None for nowhere."""
+
+    @property
+    def title(self) -> str:
+        """Which network works, or which networks."""
+        sizes = () if self.networks is None else self.networks.sizes
+        return title_by_size(sizes) if len(sizes) > 1 else self.model.spec.title
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,6 +139,10 @@ class ComponentCache:
         """The component of a kind that is kept, or None."""
         return self._kept[kind][1] if kind in self._kept else None
 
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds of which a component is kept."""
+        return tuple(self._kept)
+
     def drop(self, *kinds: str) -> None:
         """Let go of the components of these kinds; of all where none is named."""
         for kind in kinds or tuple(self._kept):
@@ -153,13 +169,24 @@ class ComponentLoader:
         self._cache = ComponentCache() if cache is None else cache
         self._hooks = hooks
 
-    def load(self, task: Task, weights: Path, options: Options, needs: Needs) -> Components:
+    def load(
+        self, task: Task, weights: Path, options: Options, needs: Needs, others: Sequence[Path] | None = None
+    ) -> Components:
         """Load what a run needs; GpenError where something is missing or cannot be used.
 
-        A guard whose network is missing is left out: ``guard_problem`` and the log say why.
+        A guard whose network is missing is left out: ``guard_problem`` and the log say why. others: further networks,
+        of which each face gets the one of its size; None where all get the first.
         """
         model = self.model(weights, options.precision).for_task(task.name)
-        return self.complete(model, options, needs)
+        components = self.complete(model, options, needs)
+        if others is None:
+            return components
+
+        def load(path: Path) -> Model:
+            return self.model(path, options.precision, kind=_further(path)).for_task(task.name)
+
+        networks = NetworksBySize(model, others, load, lambda path: self._unload(_further(path)))
+        return replace(components, networks=networks)
 
     def complete(self, model: Model, options: Options, needs: Needs) -> Components:
         """The same around a network that is loaded already, because a host manages it."""
@@ -175,15 +202,18 @@ class ComponentLoader:
             protect_masks=PhotoMasks.at(needs.protect, "protection mask", options.max_megapixels),
         )
 
-    def check(self, task: Task, weights: Path, options: Options, needs: Needs) -> None:
+    def check(
+        self, task: Task, weights: Path, options: Options, needs: Needs, others: Sequence[Path] | None = None
+    ) -> None:
         """Raise what :meth:`load` would for files and packages that are missing or of the wrong kind.
 
         Nothing is built, and no more than the files' tables of contents is read. As there, a missing network of the
         guard is not an error, and the log says what is missing.
         """
-        info = inspect(weights)
-        if info.is_task_known:
-            require_task(info, task.name)
+        for network in (weights, *(others or ())):
+            info = inspect(network)
+            if info.is_task_known:
+                require_task(info, task.name)
         if needs.detector is not None:
             find_detector(needs.detector, self.folders, str(self.device))
         self.find_parser(needs.mask)
@@ -194,11 +224,15 @@ class ComponentLoader:
         PhotoMasks.at(needs.damage, "damage mask", options.max_megapixels)
         PhotoMasks.at(needs.protect, "protection mask", options.max_megapixels)
 
-    def model(self, weights: Path, precision: str) -> Model:
-        """The network in a file."""
+    def model(self, weights: Path, precision: str, *, kind: str = "model") -> Model:
+        """The network in a file. kind: what it is kept as; one of each kind is."""
         dtype = pick_dtype(precision, self.device)
         self._hooks.before_model(weights, dtype)
-        return self._kept("model", weights, lambda: load_model(weights, self.device, dtype), dtype)
+        return self._kept(kind, weights, lambda: load_model(weights, self.device, dtype), dtype)
+
+    def _unload(self, kind: str) -> None:
+        self._cache.drop(kind)
+        release(self.device)
 
     def detector(self, name: str) -> FaceDetector:
         """The detector of that name, or the one that "auto" chooses."""
@@ -271,6 +305,11 @@ class ComponentLoader:
             return make()
         key = (file.absolute(), stat.st_mtime_ns, stat.st_size, str(self.device), *more)
         return self._cache.get(kind, key, released)
+
+
+def _further(path: Path) -> str:
+    """What a further network of a run is kept as: those of several sizes stay side by side."""
+    return f"{FURTHER_NETWORK} {path}"
 
 
 def make_guard(options: Options, folders: Sequence[Path] = (), device: str = "cpu") -> IdentityGuard | None:

@@ -25,7 +25,7 @@ from .host import (
     engine,
     facts_of,
     failure,
-    network_path,
+    network_files,
     networks,
     options_from,
     setting,
@@ -99,7 +99,7 @@ class GpenPostprocessing(scripts_postprocessing.ScriptPostprocessing):
             row = find_task(task or RESTORE.name)
             request = PictureRequest(
                 task=row,
-                weights=network_path(model or default_model(row), row),
+                networks=network_files(model or default_model(row), row),
                 options=options_from(values),
                 damage=_transparent(pp.image) if row.needs_damage_mask else None,
                 aligned=bool(aligned),

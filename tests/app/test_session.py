@@ -200,7 +200,7 @@ def test_only_listed_models_are_loaded(engine: Engine, session: PhotoSession, we
     for name in (str(weights / "small.pth"), "../small.pth", "/etc/passwd", YUNET):
         with pytest.raises(FilesError, match="is not a model for this task"):
             restore(engine, session, model=name)
-    assert engine.locator.network("", RESTORE).name == "GPEN-BFR-512.pth"
+    assert engine.locator.network_files("", RESTORE).first.name == "GPEN-BFR-512.pth"
 
 
 def test_missing_models_are_named(tmp_path: Path) -> None:
@@ -208,7 +208,7 @@ def test_missing_models_are_named(tmp_path: Path) -> None:
     assert [published.name for published in locator.missing(RESTORE)] == ["GPEN-BFR-512", "yunet"]
     assert [published.name for published in locator.missing(TASKS["synthesize"])] == ["GPEN-Seg2face-512"]
     with pytest.raises(FilesError, match="Download GPEN-BFR-512 under"):
-        locator.network("", RESTORE)
+        locator.network_files("", RESTORE)
 
 
 def test_a_photo_without_faces_is_an_error(engine: Engine, make_session: Callable[..., PhotoSession]) -> None:

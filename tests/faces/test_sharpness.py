@@ -230,7 +230,7 @@ def test_sharp_faces_are_skipped_before_the_largest_is_chosen() -> None:
 def test_one_decision_for_a_track() -> None:
     """A face that is sharp in most frames is skipped in all of them, also where it was not detected."""
     frames = [[square(float(x), 40)] for x in range(6)]
-    values = [0.9, 0.2, 0.9, 0.8, 0.9, 0.9]
+    values = [0.9, 0.2, 0.9, 0.8, 0.9, 0.1]
     traits = {faces[0]: FaceTraits(value) for faces, value in zip(frames, values, strict=True)}
     frames[1] = []
     choice = FaceChoice(max_sharpness=0.5)

@@ -136,7 +136,7 @@ def test_networks_of_the_host_s_own_restorers_are_not_listed(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "nothing"))
     monkeypatch.delenv("GPEN_MODELS_PATH", raising=False)
     assert forge.adapter.networks() == ["auto", ours.name]
-    assert forge.adapter.network_path("auto") == ours
+    assert forge.adapter.network_files("auto").first == ours
     ours.unlink()
     with pytest.raises(Exception, match="No published model that restores faces is on this computer"):
-        forge.adapter.network_path("auto")
+        forge.adapter.network_files("auto")
