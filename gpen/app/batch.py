@@ -53,6 +53,8 @@ class BatchRequest:
     """For inpainting: masks named like their photos, or a zip of them."""
     protect: Sequence[Path] = ()
     """Masks, white where the photo stays as it is: named like their photos, or a zip of them; none for nothing."""
+    people: Sequence[Path] = ()
+    """Photos of the people whose faces are worked on; none for everybody's."""
     aligned: bool = False
     """Whether each photo is one aligned face."""
 
@@ -115,9 +117,10 @@ def run_batch(
 
 def _processor(engine: Engine, request: BatchRequest, damage: Path | None, protect: Path | None) -> PhotoProcessor:
     task, options = request.task, request.options
-    needs = Needs.of(task, options, aligned=request.aligned, damage=damage, protect=protect)
-    components = engine.components(task, request.model, options, needs)
-    choice = replace(face_choice(supported(options, task)), report_sharpness=True)
+    needs = Needs.of(task, options, aligned=request.aligned, damage=damage, protect=protect, people=request.people)
+    with named(*request.people):
+        components = engine.components(task, request.model, options, needs)
+    choice = replace(face_choice(supported(options, task), components.people), report_sharpness=True)
     aligned = task.is_aligned(request.aligned)
     source = face_source(task, options, components.detector, aligned=aligned, choice=choice)
     name = "" if components.detector is None else components.detector.name

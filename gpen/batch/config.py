@@ -8,12 +8,13 @@ from pathlib import Path
 
 from ..faces.detection.detector import FaceDetector
 from ..faces.faces_file import FacesFromFile
+from ..faces.people import People
 from ..faces.select import FaceChoice
 from ..images.masks import read_region_mask
 from ..images.picture import FloatImage
 from ..options import Options, supported
 from ..restoration.api import face_choice, face_source
-from ..restoration.components import ComponentLoader, Needs
+from ..restoration.components import ComponentLoader, Components, Needs
 from ..restoration.processors import with_mask_chosen
 from ..tasks import Task, find_task
 from ..weights.search import search_folders
@@ -46,6 +47,8 @@ class RunConfig:
     """A picture that is white where the photo is damaged, or a folder with one per photo."""
     protect: Path | None = None
     """A picture that is white where the photo stays as it is, or a folder with one per photo; None for nowhere."""
+    people: tuple[Path, ...] = ()
+    """Photos of the people whose faces are worked on; none for everybody's."""
     aligned: bool = False
     """Whether each photo is one aligned face, cropped to the square that the network takes."""
     video: TrackedFaces | None = None
@@ -71,26 +74,27 @@ class RunConfig:
             upscaler=self.background,
             damage=self.damage,
             protect=self.protect,
+            # The faces of a video were chosen already.
+            people=self.people if self.video is None else (),
         )
 
     def loader(self, device: str | None = None) -> ComponentLoader:
         """Loads the components onto ``device``, or onto the device of the run."""
         return ComponentLoader(self.folders, device or self.device)
 
-    def batch_faces(self, detector: FaceDetector | None) -> BatchFaces:
+    def batch_faces(self, components: Components) -> BatchFaces:
         """Where the faces come from; FaceError if the faces file cannot be used."""
         if self.video is not None:
             return VideoFaces(self.video)
-        return self._faces_of(self.choice, detector)
+        return self._faces_of(self.choice(components.people), components.detector)
 
     def untracked_faces(self, detector: FaceDetector | None) -> BatchFaces:
         """All faces of every photo, without choosing or tracking any."""
         return self._faces_of(FaceChoice(), detector)
 
-    @property
-    def choice(self) -> FaceChoice:
-        """What is asked of faces."""
-        choice = face_choice(supported(self.options, self.task))
+    def choice(self, people: People | None) -> FaceChoice:
+        """What is asked of faces; people: those whose photos are given."""
+        choice = face_choice(supported(self.options, self.task), people)
         return dataclasses.replace(choice, report_sharpness=self.output.report)
 
     def _faces_of(self, choice: FaceChoice, detector: FaceDetector | None) -> BatchFaces:
@@ -111,6 +115,7 @@ class RunConfig:
             background=self.background and self.background.absolute(),
             damage=self.damage and self.damage.absolute(),
             protect=self.protect and self.protect.absolute(),
+            people=tuple(person.absolute() for person in self.people),
             folders=tuple(folder.absolute() for folder in search_folders(self.folders, kind="detector")),
         )
 
@@ -136,7 +141,7 @@ class RunConfig:
         return PhotoProcessor(
             self.task,
             components,
-            self.batch_faces(components.detector),
+            self.batch_faces(components),
             self.options,
             self.output,
             self.region_mask(),

@@ -11,7 +11,7 @@ from pathlib import Path
 from ..errors import GpenError, PhotoError
 from ..faces.face import Face
 from ..faces.select import FaceChoice, select_tracked
-from ..faces.source import FoundFace, measure_faces
+from ..faces.source import FoundFace
 from ..faces.tracking.shot_cuts import Thumbnail, find_cuts, thumbnail
 from ..faces.tracking.tracks import TrackedFace, track_faces
 from ..faces.traits import FaceTraits, typical_traits
@@ -96,7 +96,7 @@ def track_video(
                 )
             faces = find(job.photo, picture)
             if choice.needs_pixels:
-                traits.update(zip(faces, measure_faces(picture.photo, faces), strict=True))
+                traits.update(zip(faces, choice.measure(picture.photo, faces), strict=True))
         found.append(faces)
         thumbnails.append(None if picture is None else thumbnail(picture.photo))
         on_frame()

@@ -56,8 +56,8 @@ def _check(arguments: argparse.Namespace, options: Options) -> None:
         for flag, value in (("--workers", arguments.workers), ("--cpus-per-worker", arguments.cpus_per_worker)):
             if value is not None:
                 raise OptionError(f"{flag} is for --engine ray only.")
-    if arguments.aligned and (arguments.faces or arguments.region):
-        raise OptionError("With --aligned the whole picture is the face: leave --faces and --region out.")
+    if arguments.aligned and (arguments.faces or arguments.region or arguments.people):
+        raise OptionError("With --aligned the whole picture is the face: leave --faces, --region and --person out.")
     if arguments.aligned and options.video:
         raise OptionError("With --aligned the whole picture is the face, so none is tracked: leave --video out.")
     parse_face_numbers(options.only_faces)
@@ -74,6 +74,8 @@ def _plan(arguments: argparse.Namespace, video: bool) -> tuple[list[Job], list[P
     check_results_spare(damage, "damage mask", jobs)
     check_results_spare(protect, "protection mask", jobs)
     check_results_spare(arguments.region, "region", jobs)
+    for person in arguments.people:
+        check_results_spare(person, "person's photo", jobs)
     if video:
         jobs = in_order(jobs)
     if report is not None:
@@ -106,6 +108,7 @@ def _config(arguments: argparse.Namespace, options: Options) -> RunConfig:
         background=arguments.background_model,
         damage=arguments.damage,
         protect=arguments.protect,
+        people=tuple(arguments.people),
         aligned=arguments.aligned,
         folders=tuple(arguments.models_path),
         device=device,
@@ -127,6 +130,7 @@ def _track(config: RunConfig, jobs: Sequence[Job]) -> TrackedFaces:
         return TrackedFaces("", {}, "")
     needed = config.needs.detector
     loader = config.loader(str(pick_device(config.device)))
+    people = loader.people(config.needs.people, config.options)
     faces = config.untracked_faces(None if needed is None else loader.detector(needed))
 
     def find(photo: PhotoFile, picture: Picture) -> list[Face]:
@@ -136,7 +140,7 @@ def _track(config: RunConfig, jobs: Sequence[Job]) -> TrackedFaces:
         tracked = track_video(
             jobs,
             find,
-            dataclasses.replace(config.choice, min_score=faces.min_score),
+            dataclasses.replace(config.choice(people), min_score=faces.min_score),
             config.options,
             config.region_mask(),
             bar.update,

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from ..images.picture import FloatImage
+from ..images.tensors import DevicePhoto
 from .face import Face
+from .people import People
 from .tracking.tracks import TrackedFace
-from .traits import FaceTraits, typical_traits
+from .traits import FaceTraits, measure_faces, typical_traits
 
 _NAMES = {"largest": "largest", "central": "most central"}
 
@@ -30,13 +32,24 @@ class FaceChoice:
     """Faces that are sharper are skipped, 0 to 1 as :func:`gpen.faces.sharpness.sharpness` measures; 0 for no limit."""
     report_sharpness: bool = False
     """Whether the sharpness of every face is measured for its own sake."""
+    people: People | None = None
+    """Only faces of these people; None for no restriction."""
     select: str = "all"
     """Of the remaining faces: "all", the "largest", or the most "central" one."""
 
     @property
     def needs_pixels(self) -> bool:
         """Whether anything is measured of the faces' pixels."""
+        return self.needs_sharpness or self.people is not None
+
+    @property
+    def needs_sharpness(self) -> bool:
+        """Whether faces' sharpness is measured."""
         return self.max_sharpness > 0 or self.report_sharpness
+
+    def measure(self, photo: FloatImage | DevicePhoto, faces: Sequence[Face]) -> list[FaceTraits]:
+        """Measure what is needed of the faces of a photo; arguments as for :func:`~gpen.faces.traits.measure_faces`."""
+        return measure_faces(photo, faces, is_sharpness_wanted=self.needs_sharpness, people=self.people)
 
 
 Measure = Callable[[Sequence[int]], Mapping[int, FaceTraits]]
@@ -130,6 +143,13 @@ def _by_traits(traits: FaceTraits, choice: FaceChoice) -> str:
     sharpness = traits.sharpness
     if choice.max_sharpness and sharpness is not None and sharpness > choice.max_sharpness:
         return f"sharp enough: its sharpness is {sharpness:.2f}, above {choice.max_sharpness:g}"
+    if choice.people is None:
+        return ""
+    if traits.likeness is None:
+        return "its landmarks cannot be aligned, so nobody can be recognised"
+    least = choice.people.same_person
+    if traits.likeness < least:
+        return f"none of the people asked for: the cosine similarity is {traits.likeness:.2f}, less than {least:g}"
     return ""
 
 

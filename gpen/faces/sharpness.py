@@ -9,17 +9,10 @@ sharp as the worst of these says.
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
-from ..errors import FaceError
 from ..images.picture import BT601_LUMA
-from ..images.tensors import DevicePhoto
-from .align import crop_face, crop_matrix
-from .face import Face
 
 SIZE = 256
 """Height and width of the crop that is measured, in pixels; its alignment is the template "gpen"."""
@@ -68,21 +61,6 @@ def sharpness(crops: Tensor) -> Tensor:
     )
     above = [(measure - border) / straying for measure, (border, straying) in zip(measures, _BORDERS, strict=True)]
     return torch.sigmoid(_SLOPE * torch.stack(above).amin(dim=0))
-
-
-def measure_sharpness(photo: DevicePhoto, faces: Sequence[Face]) -> list[float | None]:
-    """The sharpness of each face of a photo; None for a face that cannot be aligned.
-
-    All are measured on the photo's device, which is waited for once.
-    """
-    measured: dict[int, Tensor] = {}
-    for position, face in enumerate(faces):
-        with contextlib.suppress(FaceError):  # whatever is done to the face says why
-            crop = crop_face(photo, crop_matrix(face, SIZE, "gpen"), SIZE)
-            measured[position] = sharpness(crop[None])
-    values = torch.cat(list(measured.values())).tolist() if measured else []
-    by_position = dict(zip(measured, values, strict=True))
-    return [by_position.get(position) for position in range(len(faces))]
 
 
 def _smoothed(pictures: Tensor, step: int) -> Tensor:

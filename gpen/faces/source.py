@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-import torch
 from torch import Tensor
 
 from ..errors import OptionError, PhotoError
@@ -19,7 +18,6 @@ from .align import TEMPLATES
 from .detection.detector import FaceDetector, reporting_memory
 from .face import Face
 from .select import FaceChoice, select_faces
-from .sharpness import measure_sharpness
 from .traits import FaceTraits
 
 
@@ -139,7 +137,7 @@ def _chosen(
     def measure(positions: Sequence[int]) -> dict[int, FaceTraits]:
         # For a report all faces are measured, whatever was decided about them.
         wanted = range(len(faces)) if choice.report_sharpness else positions
-        traits = measure_faces(photo, [faces[position] for position in wanted])
+        traits = choice.measure(photo, [faces[position] for position in wanted])
         measured.update(zip(wanted, traits, strict=True))
         return {position: measured[position] for position in positions}
 
@@ -148,10 +146,3 @@ def _chosen(
         FoundFace(number, face, reasons.get(number, ""), measured.get(number, FaceTraits()).sharpness)
         for number, face in enumerate(faces)
     ]
-
-
-def measure_faces(photo: FloatImage | DevicePhoto, faces: Sequence[Face]) -> list[FaceTraits]:
-    """What is measured of the faces of a photo (H, W, 3), RGB, [0, 1]."""
-    if not isinstance(photo, DevicePhoto):
-        photo = DevicePhoto(photo, torch.device("cpu"))
-    return [FaceTraits(sharpness=value) for value in measure_sharpness(photo, faces)]

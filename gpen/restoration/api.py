@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from ..faces.identity import IdentityGuard
+    from ..faces.people import People
 
 DEFAULTS = Options()
 
@@ -48,6 +49,8 @@ class TaskArguments(TypedDict, total=False):
     """What the parsed mask needs, as :func:`gpen.make_parser` returns it; with one, the mask "auto" is parsed."""
     guard: IdentityGuard | None
     """What option "identity_guard" needs, as :func:`gpen.make_guard` returns it; the option alone has no effect."""
+    people: People | None
+    """Only faces of these people are worked on, as :func:`gpen.make_people` returns them."""
     on_progress: OnProgress | None
     """Called after each face; returning False stops."""
     keep_crops: bool
@@ -161,7 +164,9 @@ def _run(
         raise TypeError(f"unexpected keyword arguments: {', '.join(sorted(unknown))}")
     work = PhotoWork(
         photo=photo,
-        source=face_source(task, options, detector),
+        source=face_source(
+            task, options, detector, choice=face_choice(supported(options, task), arguments.get("people"))
+        ),
         inputs=PhotoInputs(
             region=arguments.get("region") if task.looks_for_faces else None,
             background=arguments.get("background") if task.accepts_background else None,
@@ -179,14 +184,15 @@ def _run(
     return run_task(task, work, components, options)
 
 
-def face_choice(options: Options) -> FaceChoice:
-    """What the options ask of faces."""
+def face_choice(options: Options, people: People | None = None) -> FaceChoice:
+    """What the options ask of faces, and whose they have to be; None: anybody's."""
     return FaceChoice(
         numbers=parse_face_numbers(options.only_faces),
         min_size=options.min_face_size,
         max_size=options.max_face_size,
         max_sharpness=options.skip_sharp,
         select=options.select,
+        people=people,
     )
 
 

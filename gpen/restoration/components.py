@@ -17,9 +17,13 @@ import torch
 from ..device import pick_dtype, release
 from ..errors import FaceError, FilesError, GpenError
 from ..faces.detection.detector import FaceDetector, find_detector, load_detector
-from ..faces.identity import FaceRecognizer, IdentityGuard, find_recognizer
+from ..faces.identity import FaceRecognizer, IdentityGuard, Recognizer, find_recognizer
 from ..faces.parsing import FaceParser, find_parser
+from ..faces.people import People, people_in
+from ..faces.sface import SFaceRecognizer
+from ..images import read_picture
 from ..images.masks import PhotoMasks
+from ..images.picture import FloatImage
 from ..options import Options
 from ..tasks import Task
 from ..weights.checkpoint import Model, inspect, load_model, require_task
@@ -56,6 +60,8 @@ class Components:
     """Where photos are damaged."""
     protect_masks: PhotoMasks | None = None
     """Where photos stay as they are; None for nowhere."""
+    people: People | None = None
+    """Whose faces are worked on; None for everybody's."""
 
     @property
     def title(self) -> str:
@@ -80,6 +86,8 @@ class Needs:
     """The mask of the damage, or a folder of masks."""
     protect: Path | None = None
     """The mask of what is protected, or a folder of masks."""
+    people: tuple[Path, ...] = ()
+    """Photos of the people whose faces are worked on; none for everybody's."""
 
     @classmethod
     def of(
@@ -92,6 +100,7 @@ class Needs:
         upscaler: Path | None = None,
         damage: Path | None = None,
         protect: Path | None = None,
+        people: Sequence[Path] = (),
     ) -> Needs:
         """What a task needs with these options.
 
@@ -105,6 +114,7 @@ class Needs:
             upscaler=upscaler if task.accepts_background else None,
             damage=damage if task.needs_damage_mask else None,
             protect=protect if task.keeps_photo else None,
+            people=tuple(people) if faces else (),
         )
 
 
@@ -200,6 +210,7 @@ class ComponentLoader:
             upscaler=None if needs.upscaler is None else self.upscaler(needs.upscaler, options.precision),
             damage_masks=PhotoMasks.at(needs.damage, "damage mask", options.max_megapixels),
             protect_masks=PhotoMasks.at(needs.protect, "protection mask", options.max_megapixels),
+            people=self.people(needs.people, options),
         )
 
     def check(
@@ -219,6 +230,9 @@ class ComponentLoader:
         self.find_parser(needs.mask)
         if needs.guard:
             self._find_recognizer()
+        if needs.people:
+            find_recognizer(self.folders)
+            find_detector(options.detector, self.folders, str(self.device))
         if needs.upscaler is not None:
             check_upscaler(needs.upscaler)
         PhotoMasks.at(needs.damage, "damage mask", options.max_megapixels)
@@ -277,17 +291,44 @@ class ComponentLoader:
 
     def guard(self, options: Options) -> tuple[IdentityGuard | None, str]:
         """The guard, with the limit and the action of the options; None and the reason if its network is missing."""
-        weights, problem = self._find_recognizer()
-        if weights is None:
+        found, problem = self._find_recognizer()
+        if found is None:
             return None, problem
-        self._hooks.before_helper()
         # Only the network is kept: another limit needs no other one.
-        recognizer = self._kept("recognizer", weights, lambda: FaceRecognizer(weights, str(self.device)))
         blend = options.identity_action == "blend"
-        return IdentityGuard(recognizer, options.identity_guard, blend=blend), ""
+        return IdentityGuard(self._recognizer(*found), options.identity_guard, blend=blend), ""
 
-    def _find_recognizer(self) -> tuple[Path | None, str]:
-        """The weights of the guard's network; None and the reason, which is logged, if they cannot be used."""
+    def people(self, files: Sequence[Path], options: Options) -> People | None:
+        """The people in photos, as :func:`gpen.faces.people.people_in` finds them; None for no photos.
+
+        GpenError where there is no recogniser, or a photo cannot be used.
+        """
+        return self.people_in(
+            [(str(path), read_picture(path, options.max_megapixels).photo) for path in files], options
+        )
+
+    def people_in(
+        self, photos: Sequence[tuple[str, FloatImage]], options: Options, detector: FaceDetector | None = None
+    ) -> People | None:
+        """The same for photos that are read already, with their names for messages.
+
+        detector: in place of the one that the options name.
+        """
+        if not photos:
+            return None
+        recognizer = self._recognizer(*find_recognizer(self.folders))
+        detector = detector or self.detector(options.detector)
+        return people_in(photos, detector, options.detection_threshold, recognizer)
+
+    def _recognizer(self, name: str, weights: Path) -> Recognizer:
+        def make() -> Recognizer:
+            return SFaceRecognizer(weights) if name == "sface" else FaceRecognizer(weights, str(self.device))
+
+        self._hooks.before_helper()
+        return self._kept("recognizer", weights, make)
+
+    def _find_recognizer(self) -> tuple[tuple[str, Path] | None, str]:
+        """The guard's network and its weights; None and the reason, which is logged, if they cannot be used."""
         try:
             return find_recognizer(self.folders), ""
         except GpenError as error:
@@ -319,3 +360,14 @@ def make_guard(options: Options, folders: Sequence[Path] = (), device: str = "cp
     restored without it. FaceError where there are weights that cannot be used.
     """
     return ComponentLoader(folders, device).guard(options)[0] if options.identity_guard else None
+
+
+def make_people(
+    photos: Sequence[Path], options: Options, folders: Sequence[Path] = (), device: str = "cpu"
+) -> People | None:
+    """Return the people in photos, the largest face of each, for the argument ``people``; None for no photos.
+
+    options: its detector, detection threshold and largest picture count. GpenError where there is no recogniser, no
+    detector, or no face in a photo.
+    """
+    return ComponentLoader(folders, device).people(photos, options)

@@ -176,7 +176,7 @@ def test_without_its_model_the_identity_guard_is_off_and_says_so(
     assert restoration.faces
     assert "The identity guard is off. arcface (recognition_arcface_ir_se50.pth) is not on this" in restoration.summary
     # The next photo asks again: the model may have been downloaded since.
-    monkeypatch.setattr(components, "find_recognizer", lambda folders: weights / YUNET)
+    monkeypatch.setattr(components, "find_recognizer", lambda folders: ("arcface", weights / YUNET))
     monkeypatch.setattr(components, "FaceRecognizer", SameVector)
     restoration = restore(engine, session, guarded, "passthrough.pth")
     assert [face.identity for face in restoration.faces] == [0.0] * 5

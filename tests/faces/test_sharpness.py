@@ -16,10 +16,10 @@ from gpen.faces.align import crop_face, crop_matrix
 from gpen.faces.detection.detector import FaceDetector, make_detector
 from gpen.faces.face import Face
 from gpen.faces.select import FaceChoice, select_faces, select_tracked
-from gpen.faces.sharpness import SIZE, measure_sharpness, sharpness
+from gpen.faces.sharpness import SIZE, sharpness
 from gpen.faces.source import GivenFaces
 from gpen.faces.tracking.tracks import track_faces
-from gpen.faces.traits import FaceTraits
+from gpen.faces.traits import FaceTraits, measure_faces
 from gpen.images import read_picture
 from gpen.images.picture import FloatImage
 from gpen.images.tensors import DevicePhoto
@@ -114,7 +114,7 @@ def degraded_twice(portraits: list[Portrait]) -> Iterator[Portrait]:
 
 
 def measured(portraits: list[Portrait] | Iterator[Portrait]) -> np.ndarray:
-    values = [measure_sharpness(DevicePhoto(photo, torch.device("cpu")), [face])[0] for photo, face in portraits]
+    values = [measure_faces(photo, [face], is_sharpness_wanted=True)[0].sharpness for photo, face in portraits]
     return np.array(values, np.float64)
 
 
@@ -198,7 +198,7 @@ def test_it_takes_less_than_10_milliseconds_on_one_core(portraits: list[Portrait
 def test_a_face_that_cannot_be_aligned() -> None:
     degenerate = Face((0, 0, 10, 10), 1.0, np.zeros((5, 2)))
     photo = np.zeros((50, 50, 3), np.float32)
-    assert measure_sharpness(DevicePhoto(photo, torch.device("cpu")), [degenerate]) == [None]
+    assert measure_faces(photo, [degenerate], is_sharpness_wanted=True) == [FaceTraits()]
     (found,) = GivenFaces([degenerate], FaceChoice(max_sharpness=0.5)).find(photo)
     assert found.skip_reason == ""
 
