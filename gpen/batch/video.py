@@ -14,7 +14,7 @@ from ..faces.select import FaceChoice, select_tracked
 from ..faces.source import FoundFace
 from ..faces.tracking.shot_cuts import Thumbnail, find_cuts, thumbnail
 from ..faces.tracking.tracks import TrackedFace, track_faces
-from ..faces.traits import FaceTraits, typical_traits
+from ..faces.traits import FaceTraits
 from ..images import Picture, read_picture
 from ..images.picture import FloatImage
 from ..options import Options
@@ -80,7 +80,7 @@ def track_video(
     """
     found: list[list[Face]] = []
     thumbnails: list[Thumbnail | None] = []
-    traits: dict[Face, FaceTraits] = {}
+    traits: list[list[FaceTraits]] = []  # where the choice needs them
     first: Path | None = None
     size = (0, 0)
     for job, picture in _pictures(jobs, options.max_megapixels):
@@ -95,16 +95,15 @@ def track_video(
                     f"{size[1]}. The frames of a video must have one size; turn off Steady video for separate pictures."
                 )
             faces = find(job.photo, picture)
-            if choice.needs_pixels:
-                traits.update(zip(faces, choice.measure(picture.photo, faces), strict=True))
         found.append(faces)
+        if choice.needs_pixels:
+            traits.append(choice.measure(picture.photo, faces) if picture is not None else [])
         thumbnails.append(None if picture is None else thumbnail(picture.photo))
         on_frame()
     cuts = find_cuts(thumbnails)
-    tracked = track_faces(found, cuts)
-    chosen = _Chosen(choice, size, region, traits)
+    tracked = track_faces(found, cuts, traits)
     frames = {
-        _key(job.photo.path): chosen.of(faces)
+        _key(job.photo.path): _chosen(faces, choice, size, region)
         for job, faces, image in zip(jobs, tracked, thumbnails, strict=True)
         if image is not None
     }
@@ -117,21 +116,14 @@ def track_video(
     return TrackedFaces(name, frames, summary)
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class _Chosen:
-    """Chooses among the faces of each frame; the fields are as for :func:`gpen.faces.select.select_tracked`."""
-
-    choice: FaceChoice
-    size: tuple[int, int]
-    region: FloatImage | None
-    traits: dict[Face, FaceTraits]
-
-    def of(self, tracked: Sequence[TrackedFace]) -> list[FoundFace]:
-        reasons = select_tracked(tracked, self.choice, self.size, self.region, self.traits)
-        return [
-            FoundFace(face.number, face.face, reasons.get(position, ""), typical_traits(face, self.traits).sharpness)
-            for position, face in enumerate(tracked)
-        ]
+def _chosen(
+    tracked: Sequence[TrackedFace], choice: FaceChoice, size: tuple[int, int], region: FloatImage | None
+) -> list[FoundFace]:
+    reasons = select_tracked(tracked, choice, size, region)
+    return [
+        FoundFace(face.number, face.face, reasons.get(position, ""), face.traits.sharpness)
+        for position, face in enumerate(tracked)
+    ]
 
 
 def _pictures(jobs: Sequence[Job], max_megapixels: float) -> Iterator[tuple[Job, Picture | None]]:

@@ -9,9 +9,10 @@ from functools import lru_cache
 from ..images.picture import FloatImage
 from ..images.tensors import DevicePhoto
 from .face import Face
+from .measure import measure_faces
 from .people import People
 from .tracking.tracks import TrackedFace
-from .traits import FaceTraits, measure_faces, typical_traits
+from .traits import FaceTraits
 
 _NAMES = {"largest": "largest", "central": "most central"}
 
@@ -48,7 +49,7 @@ class FaceChoice:
         return self.max_sharpness > 0 or self.report_sharpness
 
     def measure(self, photo: FloatImage | DevicePhoto, faces: Sequence[Face]) -> list[FaceTraits]:
-        """Measure what is needed of the faces of a photo; arguments as for :func:`~gpen.faces.traits.measure_faces`."""
+        """Measure what is needed of the faces of a photo, as :func:`~gpen.faces.measure.measure_faces`."""
         return measure_faces(photo, faces, is_sharpness_wanted=self.needs_sharpness, people=self.people)
 
 
@@ -78,20 +79,19 @@ def select_tracked(
     choice: FaceChoice,
     photo_size: tuple[int, int],
     region: FloatImage | None = None,
-    traits: Mapping[Face, FaceTraits] | None = None,
 ) -> dict[int, str]:
     """The faces of one frame of a video to skip: a reason by the position in ``tracked``.
 
-    As :func:`select_faces`, but with the numbers of the tracks. Score, size, position and what was measured of the
-    detected faces (``traits``) are the medians over a track, so that the choice does not flicker from frame to frame;
-    only the region is compared with the position in this frame.
+    As :func:`select_faces`, but with the numbers of the tracks. Score, size, position and what was measured are the
+    medians over a track, so that the choice does not flicker from frame to frame; only the region is compared with the
+    position in this frame.
     """
     numbered = _Numbered(
         [face.number for face in tracked], [face.face for face in tracked], [face.typical for face in tracked]
     )
 
     def measure(positions: Sequence[int]) -> dict[int, FaceTraits]:
-        return {position: typical_traits(tracked[position], traits or {}) for position in positions}
+        return {position: tracked[position].traits for position in positions}
 
     return _skipped(numbered, choice, photo_size, region, measure)
 

@@ -18,7 +18,7 @@ from .align import TEMPLATES
 from .detection.detector import FaceDetector, reporting_memory
 from .face import Face
 from .select import FaceChoice, select_faces
-from .traits import FaceTraits
+from .traits import UNMEASURED, FaceTraits
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,6 +143,6 @@ def _chosen(
 
     reasons = select_faces(faces, choice, (width, height), region, measure)
     return [
-        FoundFace(number, face, reasons.get(number, ""), measured.get(number, FaceTraits()).sharpness)
+        FoundFace(number, face, reasons.get(number, ""), measured.get(number, UNMEASURED).sharpness)
         for number, face in enumerate(faces)
     ]

@@ -119,22 +119,22 @@ def find_faces(
     regions = _masks_by_frame(region, number, height, width)
     found: list[list[Face]] = []
     thumbnails: list[Thumbnail] = []  # for a video only
-    traits: dict[Face, FaceTraits] = {}
+    traits: list[list[FaceTraits]] = []  # where the choice needs them
     choice = replace(face_choice(options, people), min_score=options.detection_threshold)
     for index in range(number):
         photo = photo_of(frames[index])
         found.append(detector.detect(photo, options.detection_threshold))
         if choice.needs_pixels:
-            traits.update(zip(found[-1], choice.measure(photo, found[-1]), strict=True))
+            traits.append(choice.measure(photo, found[-1]))
         if options.video:
             thumbnails.append(thumbnail(photo))
         if on_step is not None:
             on_step(index + 1, number, None)
     chosen: list[FrameFace] = []
     left_out: list[FrameFace] = []
-    numbered = track_faces(found, find_cuts(thumbnails)) if options.video else without_tracking(found)
-    for index, faces in enumerate(numbered):
-        reasons = select_tracked(faces, choice, (width, height), regions(index), traits)
+    tracked = track_faces(found, find_cuts(thumbnails), traits) if options.video else without_tracking(found, traits)
+    for index, faces in enumerate(tracked):
+        reasons = select_tracked(faces, choice, (width, height), regions(index))
         for position, face in enumerate(faces):
             reason = reasons.get(position, "")
             (left_out if reason else chosen).append(FrameFace(index, face.number, face.face, reason=reason))

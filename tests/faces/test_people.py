@@ -120,9 +120,9 @@ def test_one_decision_for_a_track() -> None:
     frames = [[face_at(float(x))] for x in range(5)]
     wanted = FaceChoice(people=people(RED))
     for values, is_chosen in (((0.95, 0.1, 0.95, 0.95, 0.95), True), ((0.95, 0.1, 0.1, 0.95, 0.1), False)):
-        traits = {faces[0]: FaceTraits(likeness=value) for faces, value in zip(frames, values, strict=True)}
-        for tracked in track_faces(frames):
-            assert (not select_tracked(tracked, wanted, (300, 100), None, traits)) == is_chosen
+        traits = [[FaceTraits(likeness=value)] for value in values]
+        for tracked in track_faces(frames, (), traits):
+            assert (not select_tracked(tracked, wanted, (300, 100))) == is_chosen
 
 
 @pytest.fixture

@@ -15,11 +15,12 @@ import torch
 from gpen.faces.align import crop_face, crop_matrix
 from gpen.faces.detection.detector import FaceDetector, make_detector
 from gpen.faces.face import Face
+from gpen.faces.measure import measure_faces
 from gpen.faces.select import FaceChoice, select_faces, select_tracked
 from gpen.faces.sharpness import SIZE, sharpness
 from gpen.faces.source import GivenFaces
 from gpen.faces.tracking.tracks import track_faces
-from gpen.faces.traits import FaceTraits, measure_faces
+from gpen.faces.traits import FaceTraits
 from gpen.images import read_picture
 from gpen.images.picture import FloatImage
 from gpen.images.tensors import DevicePhoto
@@ -231,13 +232,10 @@ def test_one_decision_for_a_track() -> None:
     """A face that is sharp in most frames is skipped in all of them, also where it was not detected."""
     frames = [[square(float(x), 40)] for x in range(6)]
     values = [0.9, 0.2, 0.9, 0.8, 0.9, 0.1]
-    traits = {faces[0]: FaceTraits(value) for faces, value in zip(frames, values, strict=True)}
-    frames[1] = []
+    traits = [[FaceTraits(value)] for value in values]
+    frames[1], traits[1] = [], []
     choice = FaceChoice(max_sharpness=0.5)
-    for tracked in track_faces(frames):
-        assert select_tracked(tracked, choice, (300, 60), None, traits) == {
-            0: "sharp enough: its sharpness is 0.90, above 0.5"
-        }
-    for faces in frames[2:]:
-        traits[faces[0]] = FaceTraits(0.4)
-    assert all(not select_tracked(tracked, choice, (300, 60), None, traits) for tracked in track_faces(frames))
+    for tracked in track_faces(frames, (), traits):
+        assert select_tracked(tracked, choice, (300, 60)) == {0: "sharp enough: its sharpness is 0.90, above 0.5"}
+    traits[2:] = [[FaceTraits(0.4)]] * 4
+    assert all(not select_tracked(tracked, choice, (300, 60)) for tracked in track_faces(frames, (), traits))
