@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
 
 import torch
@@ -11,9 +10,9 @@ from torch import Tensor
 from ..errors import FaceError
 from ..images.picture import FloatImage
 from ..images.tensors import DevicePhoto
-from .align import crop_face, crop_matrix
+from .close_up import close_up
 from .face import Face
-from .people import CROP_SIZE, People
+from .people import People
 from .sharpness import sharpness
 from .traits import UNMEASURED, FaceTraits
 
@@ -27,15 +26,22 @@ def measure_faces(
     """
     if not isinstance(photo, DevicePhoto):
         photo = DevicePhoto(photo, torch.device("cpu"))
-    crops: dict[int, Tensor] = {}
+    traits = [UNMEASURED] * len(faces)
+    measured: list[int] = []
+    sharp: list[Tensor] = []
+    aligned: list[Tensor] = []
     for position, face in enumerate(faces):
-        with contextlib.suppress(FaceError):  # whatever is done to the face says why
-            crops[position] = crop_face(photo, crop_matrix(face, CROP_SIZE, "gpen"), CROP_SIZE)
-    sharp: list[float | None] = [None] * len(crops)
-    alike: list[float | None] = [None] * len(crops)
-    if crops and is_sharpness_wanted:
-        sharp = torch.cat([sharpness(crop[None]) for crop in crops.values()]).tolist()
-    if people is not None:
-        alike = [*people.likeness(list(crops.values()), [faces[position] for position in crops])]
-    traits = {position: FaceTraits(*values) for position, *values in zip(crops, sharp, alike, strict=True)}
-    return [traits.get(position, UNMEASURED) for position in range(len(faces))]
+        try:
+            crop = close_up(photo, face)
+        except FaceError:  # whatever is done to the face says why
+            continue
+        measured.append(position)
+        if is_sharpness_wanted:
+            sharp.append(sharpness(crop[None]))
+        if people is not None:
+            aligned.append(people.align(crop, face))
+    sharp_values = torch.cat(sharp).tolist() if sharp else [None] * len(measured)
+    alike = [None] * len(measured) if people is None else people.likeness(aligned)
+    for position, *values in zip(measured, sharp_values, alike, strict=True):
+        traits[position] = FaceTraits(*values)
+    return traits

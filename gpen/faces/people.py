@@ -13,14 +13,14 @@ from torch import Tensor
 from ..errors import FaceError
 from ..images.picture import FloatImage
 from ..images.tensors import DevicePhoto
-from .align import crop_face, crop_matrix
+from .close_up import close_up, close_up_matrix
 from .detection.detector import FaceDetector
 from .face import Face
 from .identity import Recognizer
 from .transforms import apply
 
-CROP_SIZE = 256
-"""Height and width of the crops that faces are looked at in, in pixels."""
+_MOST_AT_ONCE = 32
+"""Faces that the recogniser is given in one call: a crowd would not fit into a GPU's memory."""
 
 _log = logging.getLogger(__name__)
 
@@ -40,15 +40,19 @@ class People:
         """The least cosine similarity of two faces that count as one person's."""
         return self._recognizer.same_person
 
-    def likeness(self, crops: Sequence[Tensor], faces: Sequence[Face]) -> list[float]:
-        """For each face the cosine similarity to the most similar of the people, -1 to 1.
+    def align(self, crop: Tensor, face: Face) -> Tensor:
+        """The face as the recogniser looks at it.
 
-        crops: of each face, (256, 256, 3), RGB, [0, 1], aligned to the template "gpen".
+        crop: (192, 192, 3), as :func:`~gpen.faces.close_up.close_up` returns it.
         """
-        if not faces:
-            return []
-        embedded = _embedded(self._recognizer, crops, faces)
-        return [float(value) for value in (embedded @ self._examples.T).max(axis=1)]
+        return _aligned(self._recognizer, crop, face)
+
+    def likeness(self, aligned: Sequence[Tensor]) -> list[float]:
+        """For each face, as :meth:`align` returns it, the cosine similarity to the most similar person, -1 to 1."""
+        parts = [aligned[first : first + _MOST_AT_ONCE] for first in range(0, len(aligned), _MOST_AT_ONCE)]
+        return [
+            float(value) for part in parts for value in (self._recognizer.embed(part) @ self._examples.T).max(axis=1)
+        ]
 
 
 def people_in(
@@ -70,14 +74,10 @@ def people_in(
         face = max(faces, key=lambda face: face.width * face.height)
         if len(faces) > 1:
             _log.info("%s shows %d faces; the person is the one whose face is the largest.", name, len(faces))
-        crop = crop_face(DevicePhoto(photo, torch.device("cpu")), crop_matrix(face, CROP_SIZE, "gpen"), CROP_SIZE)
-        examples.append(_embedded(recognizer, [crop], [face]))
+        crop = close_up(DevicePhoto(photo, torch.device("cpu")), face)
+        examples.append(recognizer.embed([_aligned(recognizer, crop, face)]))
     return People(recognizer, np.concatenate(examples))
 
 
-def _embedded(recognizer: Recognizer, crops: Sequence[Tensor], faces: Sequence[Face]) -> NDArray[np.float32]:
-    aligned = [
-        recognizer.align(crop, apply(crop_matrix(face, CROP_SIZE, "gpen"), face.landmarks))
-        for crop, face in zip(crops, faces, strict=True)
-    ]
-    return recognizer.embed(aligned)
+def _aligned(recognizer: Recognizer, crop: Tensor, face: Face) -> Tensor:
+    return recognizer.align(crop, apply(close_up_matrix(face), face.landmarks))

@@ -1,6 +1,6 @@
 """How sharp a face is at the size at which networks look at it, measured from its pixels alone.
 
-The aligned crop is split into three bands of detail by the starlet transform (Starck, Murtagh and Fadili, "Sparse Image
+The close-up is split into three bands of detail by the starlet transform (Starck, Murtagh and Fadili, "Sparse Image
 and Signal Processing", 2010, chapter 3). Blur takes energy from the finest band; so does a face of few pixels, which is
 enlarged to be cropped. Noise spreads its energy evenly, where detail lies along edges, and its level is estimated as in
 Immerkær, "Fast noise variance estimation", 1996. JPEG leaves edges but takes the texture between them. A face is as
@@ -14,11 +14,8 @@ from torch import Tensor
 
 from ..images.picture import BT601_LUMA
 
-SIZE = 256
-"""Height and width of the crop that is measured, in pixels; its alignment is the template "gpen"."""
-
-_ROWS, _COLUMNS = slice(64, 216), slice(52, 204)
-"""The part of the crop with the features: what is behind a head may be out of focus."""
+_ROWS, _COLUMNS = slice(24, 176), slice(20, 172)
+"""The part of the close-up with the features: what is behind a head may be out of focus."""
 _BLOCK = 8
 """Edge of the blocks whose energies are compared, in pixels; it divides the part's."""
 _STEPS = (1, 2, 4)
@@ -39,7 +36,7 @@ _SLOPE = 2.0
 def sharpness(crops: Tensor) -> Tensor:
     """The sharpness of each face, 0 to 1: 0.5 on the border between portraits at full quality and degraded ones.
 
-    crops: (N, 256, 256, 3), RGB, [0, 1], aligned. Returns (N,), on their device.
+    crops: (N, 192, 192, 3), as :func:`~gpen.faces.close_up.close_up` returns them. Returns (N,), on their device.
     """
     red, green, blue = (float(weight) for weight in BT601_LUMA)
     rows, columns = (slice(part.start - _MARGIN, part.stop + _MARGIN) for part in (_ROWS, _COLUMNS))

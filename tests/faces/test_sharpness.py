@@ -12,18 +12,20 @@ import numpy as np
 import pytest
 import torch
 
-from gpen.faces.align import crop_face, crop_matrix
+from gpen.faces.align import crop_matrix
+from gpen.faces.close_up import SIZE, close_up
 from gpen.faces.detection.detector import FaceDetector, make_detector
 from gpen.faces.face import Face
 from gpen.faces.measure import measure_faces
 from gpen.faces.select import FaceChoice, select_faces, select_tracked
-from gpen.faces.sharpness import SIZE, sharpness
+from gpen.faces.sharpness import sharpness
 from gpen.faces.source import GivenFaces
 from gpen.faces.tracking.tracks import track_faces
 from gpen.faces.traits import FaceTraits
 from gpen.images import read_picture
 from gpen.images.picture import FloatImage
 from gpen.images.tensors import DevicePhoto
+from tests import pretended
 
 CROP = 512
 """The side of the crop that networks of the commonest size take: degradations are relative to it."""
@@ -170,10 +172,7 @@ def test_pictures_without_detail_are_not_sharp() -> None:
 
 
 def test_several_at_once_are_measured_as_one(portraits: list[Portrait]) -> None:
-    crops = [
-        crop_face(DevicePhoto(photo, torch.device("cpu")), crop_matrix(face, SIZE, "gpen"), SIZE)
-        for photo, face in portraits[:3]
-    ]
+    crops = [close_up(DevicePhoto(photo, torch.device("cpu")), face) for photo, face in portraits[:3]]
     assert sharpness(torch.stack(crops)).tolist() == pytest.approx([float(sharpness(crop[None])) for crop in crops])
 
 
@@ -181,9 +180,14 @@ def test_it_is_the_same_on_other_devices(portraits: list[Portrait], each_impleme
     assert measured(portraits[3:4])[0] == pytest.approx(0.93, abs=0.01)
 
 
+def test_nothing_waits_for_the_device() -> None:
+    with pretended.cuda(), pretended.stays_on_the_device():
+        assert sharpness(torch.zeros(2, SIZE, SIZE, 3, device="cuda")).shape == (2,)
+
+
 def test_it_takes_less_than_10_milliseconds_on_one_core(portraits: list[Portrait]) -> None:
     photo, face = portraits[0]
-    crop = crop_face(DevicePhoto(photo, torch.device("cpu")), crop_matrix(face, SIZE, "gpen"), SIZE)[None]
+    crop = close_up(DevicePhoto(photo, torch.device("cpu")), face)[None]
     threads, seconds = torch.get_num_threads(), []
     torch.set_num_threads(1)
     try:
