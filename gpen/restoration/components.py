@@ -15,7 +15,7 @@ from typing import TypeVar
 import torch
 
 from ..device import pick_dtype, release
-from ..errors import FaceError, FilesError, GpenError
+from ..errors import FaceError, FilesError, GpenError, PhotoError
 from ..faces.detection.detector import FaceDetector, find_detector, load_detector
 from ..faces.identity import FaceRecognizer, IdentityGuard, Recognizer, find_recognizer
 from ..faces.parsing import FaceParser, find_parser
@@ -233,6 +233,9 @@ class ComponentLoader:
         if needs.people:
             find_recognizer(self.folders)
             find_detector(options.detector, self.folders, str(self.device))
+        for person in needs.people:
+            if not person.is_file():
+                raise PhotoError(f"{person}, which is to show a person, is not a file. Check the name and the folder.")
         if needs.upscaler is not None:
             check_upscaler(needs.upscaler)
         PhotoMasks.at(needs.damage, "damage mask", options.max_megapixels)

@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from gpen.errors import FaceError, FilesError
+from gpen.errors import FaceError, FilesError, PhotoError
 from gpen.faces.align import TEMPLATES
 from gpen.faces.face import Face
 from gpen.faces.identity import TEMPLATE, find_recognizer
@@ -226,4 +226,9 @@ def test_what_is_missing_is_said_before_the_run(tmp_path: Path, detector_weights
     needs = Needs(people=(tmp_path / "mum.jpg",))
     with pytest.raises(FilesError, match="arcface"):
         ComponentLoader([detector_weights], "cpu").check(RESTORE, tmp_path / "network.safetensors", Options(), needs)
+    (tmp_path / FILE).write_bytes(b"unread")
+    with pytest.raises(PhotoError, match=r"mum\.jpg, which is to show a person, is not a file"):
+        ComponentLoader([detector_weights, tmp_path], "cpu").check(
+            RESTORE, tmp_path / "network.safetensors", Options(), needs
+        )
     assert ComponentLoader([], "cpu").people([], Options()) is None

@@ -241,4 +241,4 @@ def test_a_large_face_keeps_its_detail_where_a_larger_network_is_there(
     inside = restoration.mask > 0.999
     assert inside.mean() > 0.1
     kept = (detail(restoration.photo)[inside] ** 2).sum() / (detail(photo)[inside] ** 2).sum()
-    assert low <= kept <= high
+    assert low <= kept <= high, kept
