@@ -31,7 +31,7 @@ class NetworksBySize:
         self, first: Model, others: Sequence[Path], load: Callable[[Path], Model], unload: Callable[[Path], None]
     ) -> None:
         sizes = [(first.spec.out_size, first.path), *((inspect(path).spec.out_size, path) for path in others)]
-        self._by_size = sorted(sizes)
+        self._by_size = sorted(sizes, key=lambda size_and_path: size_and_path[0])
         self._first = first
         self._load = load
         self._unload = unload

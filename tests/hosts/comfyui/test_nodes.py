@@ -142,7 +142,7 @@ def test_a_person_cannot_be_recognised_without_a_model(graph: GraphBuilder, part
         ({"min_face_size": 100}, []),
         ({"detection_threshold": 1.0}, []),
     ],
-    ids=["numbers", "central", "largest", "size", "threshold"],
+    ids=["largest size", "sharp", "numbers", "central", "largest", "size", "threshold"],
 )
 def test_which_faces(
     graph: GraphBuilder, parts: Parts, detector_weights: Path, options: dict[str, Any], chosen: list[int] | None
