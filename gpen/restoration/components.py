@@ -187,6 +187,7 @@ class ComponentLoader:
         A guard whose network is missing is left out: ``guard_problem`` and the log say why. others: further networks,
         of which each face gets the one of its size; None where all get the first.
         """
+        self._drop_further(keep=others or ())  # before another one takes memory
         model = self.model(weights, options.precision).for_task(task.name)
         components = self.complete(model, options, needs)
         if others is None:
@@ -246,6 +247,13 @@ class ComponentLoader:
         dtype = pick_dtype(precision, self.device)
         self._hooks.before_model(weights, dtype)
         return self._kept(kind, weights, lambda: load_model(weights, self.device, dtype), dtype)
+
+    def _drop_further(self, keep: Sequence[Path]) -> None:
+        """Let go of the further networks of an earlier run, but for those in these files."""
+        kept = {_further(path) for path in keep}
+        for kind in self._cache.kinds():
+            if kind.startswith(FURTHER_NETWORK) and kind not in kept:
+                self._unload(kind)
 
     def _unload(self, kind: str) -> None:
         self._cache.drop(kind)

@@ -138,6 +138,20 @@ def test_networks_are_loaded_once_and_when_they_are_needed(files: dict[int, Path
     assert again.networks.for_face(100).network is parts.networks.for_face(100).network
 
 
+def test_another_run_lets_go_of_them(files: dict[int, Path]) -> None:
+    cache = ComponentCache()
+    loader = ComponentLoader((), "cpu", cache=cache)
+    restored(components([files[64], files[128], files[256]], loader), faces_of(100, 200))
+    assert [kind.rpartition("-")[2] for kind in cache.kinds() if kind != "model"] == [
+        "128.safetensors",
+        "256.safetensors",
+    ]
+    components([files[64], files[256]], loader)
+    assert [kind.rpartition("-")[2] for kind in cache.kinds() if kind != "model"] == ["256.safetensors"]
+    loader.load(RESTORE, files[64], Options(precision="fp32"), Needs())
+    assert cache.kinds() == ("model",)
+
+
 def test_others_make_room_where_memory_runs_out(files: dict[int, Path]) -> None:
     parts, events = components([files[64]]), []
     models = {files[size]: components([files[size]]).model for size in (128, 256)}
