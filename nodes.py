@@ -12,11 +12,11 @@ from comfy_api.latest import ComfyExtension, io
 from torch import Tensor
 
 from .gpen.errors import OptionError
-from .gpen.faces.detection.detector import FaceDetector
 from .gpen.tasks import RESTORE
 from .gpen.weights.convert import convert, converted, target_of
 from .gpen.wording import count
 from .gpen_hosts.comfyui import host
+from .gpen_hosts.comfyui.face_inputs import FaceInputs
 from .gpen_hosts.comfyui.found_faces import FoundFaces
 from .gpen_hosts.comfyui.frames import FrameInputs, crop_faces, draw_frames, paste_faces, restore_frames
 from .gpen_hosts.comfyui.schema import (
@@ -30,11 +30,12 @@ from .gpen_hosts.comfyui.schema import (
     option,
     option_inputs,
     output,
+    person_input,
     protect_input,
     region_input,
     schema,
 )
-from .gpen_hosts.comfyui.widgets import CHOOSING, PASTING, options_from
+from .gpen_hosts.comfyui.widgets import CHOOSING, CHOOSING_LATER, PASTING, options_from
 from .nodes_tasks import GPENColorizeFaces, GPENInpaintFaces, GPENSegmentationToFace
 
 _log = logging.getLogger(__name__)
@@ -129,6 +130,7 @@ class GPENRestoreFaces(io.ComfyNode):
                     "the scale of this model.",
                 ),
                 protect_input(),
+                person_input(),
                 *option_inputs(RESTORE),
             ],
             outputs=[
@@ -151,19 +153,16 @@ class GPENRestoreFaces(io.ComfyNode):
         cls,
         image: Tensor,
         model: host.ManagedModel,
-        detector: FaceDetector | None = None,
-        faces: FoundFaces | None = None,
-        region: Tensor | None = None,
         background: Tensor | None = None,
         upscale_model: Any = None,
         protect: Tensor | None = None,
         **values: Any,
     ) -> Any:
+        where = FaceInputs.taken_from(values)
         options = options_from(values)
         if background is not None and upscale_model is not None:
             raise OptionError("A background and an upscale model are connected. Disconnect one of them.")
-        if faces is None:
-            faces = host.faces_of(image, detector, options, region)
+        faces = where.faces if where.faces is not None else where.find_anew(image, options)
         if background is not None:
             enlarged = host.backgrounds(background, len(image))
         else:
@@ -200,8 +199,10 @@ class GPENDetectFaces(io.ComfyNode):
                 io.Image.Input("image", tooltip="One photo or a batch."),
                 GpenDetector.Input("detector", tooltip="The detector, from GPEN Load Face Detector."),
                 region_input(),
+                person_input(),
                 *map(option, CHOOSING),
                 option("video"),
+                *map(option, CHOOSING_LATER),
             ],
             outputs=[
                 output(GpenFaces, "faces", "faces", "The chosen faces of each photo."),
@@ -214,8 +215,9 @@ class GPENDetectFaces(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, image: Tensor, detector: FaceDetector, region: Tensor | None = None, **values: Any) -> Any:
-        found = host.faces_of(image, detector, options_from(values), region)
+    def execute(cls, image: Tensor, **values: Any) -> Any:
+        where = FaceInputs.taken_from(values)
+        found = where.find_anew(image, options_from(values))
         _log.info(found.summary)
         drawings = draw_frames(image, found, host.output_device())
         return io.NodeOutput(found, drawings, ui=host.numbered_preview(drawings, found))

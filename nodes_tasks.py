@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 from typing import Any
 
 from comfy_api.latest import io
 from torch import Tensor
 
-from .gpen.errors import OptionError
-from .gpen.faces.detection.detector import FaceDetector
-from .gpen.options import ALIGNED, Options
+from .gpen.options import Options
 from .gpen.tasks import COLORIZE, INPAINT, SYNTHESIZE, Task
 from .gpen.wording import count
 from .gpen_hosts.comfyui import host
-from .gpen_hosts.comfyui.found_faces import FoundFaces
+from .gpen_hosts.comfyui.face_inputs import FaceInputs
 from .gpen_hosts.comfyui.frames import FrameInputs, RestoredFrames, restore_frames
 from .gpen_hosts.comfyui.schema import (
     GpenModel,
@@ -24,6 +21,7 @@ from .gpen_hosts.comfyui.schema import (
     faces_input,
     option_inputs,
     output,
+    person_input,
     protect_input,
     region_input,
     schema,
@@ -50,6 +48,7 @@ class GPENColorizeFaces(io.ComfyNode):
                 faces_input(),
                 region_input(),
                 protect_input(),
+                person_input(),
                 aligned_input(),
                 *option_inputs(COLORIZE),
             ],
@@ -70,16 +69,11 @@ class GPENColorizeFaces(io.ComfyNode):
         cls,
         image: Tensor,
         model: host.ManagedModel,
-        aligned: bool,
-        detector: FaceDetector | None = None,
-        faces: FoundFaces | None = None,
-        region: Tensor | None = None,
         protect: Tensor | None = None,
         **values: Any,
     ) -> Any:
-        options = options_from(values)
-        where = _FaceInputs(detector=detector, faces=faces, region=region, aligned=aligned)
-        result = _work(COLORIZE, image, model, where, options, FrameInputs(protect=protect))
+        where = FaceInputs.taken_from(values)
+        result = _work(COLORIZE, image, model, where, options_from(values), FrameInputs(protect=protect))
         return io.NodeOutput(result.images, result.after, result.mask)
 
 
@@ -99,6 +93,7 @@ class GPENInpaintFaces(io.ComfyNode):
                 faces_input(),
                 region_input(),
                 protect_input(),
+                person_input(),
                 aligned_input(),
                 *option_inputs(INPAINT),
             ],
@@ -119,14 +114,10 @@ class GPENInpaintFaces(io.ComfyNode):
         image: Tensor,
         damage: Tensor,
         model: host.ManagedModel,
-        aligned: bool,
-        detector: FaceDetector | None = None,
-        faces: FoundFaces | None = None,
-        region: Tensor | None = None,
         protect: Tensor | None = None,
         **values: Any,
     ) -> Any:
-        where = _FaceInputs(detector=detector, faces=faces, region=region, aligned=aligned)
+        where = FaceInputs.taken_from(values)
         inputs = FrameInputs(damage=damage, protect=protect)
         result = _work(INPAINT, image, model, where, options_from(values), inputs)
         return io.NodeOutput(result.images, result.mask)
@@ -150,42 +141,15 @@ class GPENSegmentationToFace(io.ComfyNode):
 
     @classmethod
     def execute(cls, image: Tensor, model: host.ManagedModel, **values: Any) -> Any:
-        where = _FaceInputs(aligned=True)
+        where = FaceInputs(aligned=True)
         return io.NodeOutput(_work(SYNTHESIZE, image, model, where, options_from(values), FrameInputs()).images)
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _FaceInputs:
-    """The inputs that decide which faces are worked on."""
-
-    detector: FaceDetector | None = None
-    """Finds the faces; None for the automatic choice."""
-    faces: FoundFaces | None = None
-    """Faces from another node; None to find them."""
-    region: Tensor | None = None
-    """(1 or B, h, w), where faces are chosen; None: everywhere."""
-    aligned: bool
-    """Whether each photo is one face."""
-
-    def find(self, image: Tensor, options: Options) -> FoundFaces | None:
-        """The faces to work on; None where each photo is one face."""
-        if not self.aligned:
-            if self.faces is not None:
-                return self.faces
-            return host.faces_of(image, self.detector, options, self.region)
-        if self.faces is not None or self.region is not None:
-            raise OptionError(
-                f'"{ALIGNED.label}" is on, so each photo is one face, but faces or region are connected. Disconnect '
-                "them."
-            )
-        return None
 
 
 def _work(
     task: Task,
     image: Tensor,
     model: host.ManagedModel,
-    where: _FaceInputs,
+    where: FaceInputs,
     options: Options,
     inputs: FrameInputs,
 ) -> RestoredFrames:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .network.spec import Spec
     from .options import OPTIONS, Option, Options
     from .restoration.api import colorize, inpaint, restore, run, synthesize
-    from .restoration.components import make_guard
+    from .restoration.components import make_guard, make_people
     from .restoration.processors import luma
     from .restoration.result import Restoration, RestoredFace, SkippedFace
     from .restoration.upscaler import Upscaler, load_upscaler
@@ -35,6 +35,7 @@ _HOMES = {
     "Face": "faces.face",
     "IdentityGuard": "faces.identity",
     "make_guard": "restoration.components",
+    "make_people": "restoration.components",
     "make_parser": "faces.parsing",
     "Picture": "images",
     "read_picture": "images",
@@ -88,6 +89,7 @@ __all__ = [
     "make_detector",
     "make_guard",
     "make_parser",
+    "make_people",
     "read_picture",
     "restore",
     "run",

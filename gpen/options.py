@@ -149,6 +149,27 @@ class Options:
         step=1,
         advanced=True,
     )
+    max_face_size: int = _option(
+        0,
+        "Largest face",
+        "Skip faces whose box is wider or taller than this many pixels of the photo. 0: no limit.",
+        "selection",
+        minimum=0,
+        maximum=16384,
+        step=1,
+        advanced=True,
+    )
+    skip_sharp: float = _option(
+        0.0,
+        "Skip sharp faces",
+        "Leave faces that are sharper than this as they are: restore only what needs it. Most portraits at full "
+        "quality measure 0.7 to 1, most that are blurred, noisy, small or heavily compressed less than 0.5. 0: off.",
+        "selection",
+        minimum=0.0,
+        maximum=1.0,
+        step=0.05,
+        advanced=True,
+    )
     template: str = _option(
         "gpen",
         "Alignment",
@@ -295,7 +316,7 @@ OPTIONS: dict[str, Option] = {
 
 COMPARE_OPTIONS = (
     "precision",
-    *("detector", "detection_threshold", "select", "only_faces", "min_face_size", "template"),
+    *("detector", "detection_threshold", "select", "only_faces", "min_face_size", "max_face_size", "template"),
     *("mask", "feather", "max_megapixels"),
 )
 """Names of the options that comparing models supports."""

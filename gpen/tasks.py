@@ -12,7 +12,9 @@ from dataclasses import dataclass
 
 from .errors import OptionError
 
-_CHOOSING_FACES = ("detector", "detection_threshold", "select", "only_faces", "min_face_size", "template")
+_CHOOSING_FACES = (
+    *("detector", "detection_threshold", "select", "only_faces", "min_face_size", "max_face_size", "template"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +68,9 @@ class Task:
 
     networks: tuple[str, ...] = ()
     """Names of its networks in the catalogue, the one that suits most faces first."""
+
+    networks_by_size: tuple[str, ...] = ()
+    """Names of those of which each face may get the one that suits its size, smallest first."""
 
     workflow: str = ""
     """Name of the example workflow for ComfyUI."""
@@ -148,6 +153,7 @@ RESTORE = register(
         options=(
             "precision",
             *_CHOOSING_FACES,
+            "skip_sharp",
             "mask",
             "feather",
             "strength",
@@ -161,6 +167,7 @@ RESTORE = register(
         # Most faces in photos are smaller than 512 pixels, where the larger networks take several times as long for
         # detail that is scaled away again; 256 is softer than what most faces already are.
         networks=("GPEN-BFR-512", "GPEN-BFR-1024", "GPEN-BFR-2048", "GPEN-BFR-256"),
+        networks_by_size=("GPEN-BFR-512", "GPEN-BFR-1024", "GPEN-BFR-2048"),
         workflow="Restore a portrait",
     )
 )

@@ -202,7 +202,7 @@ def test_models_for_the_task(folder: Path, capsys: pytest.CaptureFixture[str]) -
     with pytest.raises(GpenError, match=r"for the task colorize\. Choose a model for the task darken\.$"):
         gpen.run("darken", photo, gpen.load_model(colorizer), [FACE])
     with pytest.raises(FilesError, match="darkens faces"):
-        ModelLocator((folder / "photos",)).network("", TASKS["darken"])
+        ModelLocator((folder / "photos",)).network_files("", TASKS["darken"])
     capsys.readouterr()
 
 

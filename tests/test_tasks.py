@@ -61,7 +61,9 @@ def test_options_exist_and_match_what_the_task_does(task):
     assert set(task.options) <= set(OPTIONS)
     assert len(set(task.options)) == len(task.options)
     assert {"precision", "max_megapixels"} <= set(task.options)
-    about_faces = {"detector", "detection_threshold", "select", "only_faces", "min_face_size", "template"}
+    about_faces = {
+        *("detector", "detection_threshold", "select", "only_faces", "min_face_size", "max_face_size", "template")
+    }
     assert about_faces.intersection(task.options) == (about_faces if task.looks_for_faces else set())
     assert ("damage_feather" in task.options) == task.needs_damage_mask
     assert ("identity_guard" in task.options) == ("identity_action" in task.options)

@@ -148,14 +148,16 @@ class Actions:
     def _options(self, task: str, values: Sequence[Any]) -> Options:
         return self.options(find_task(task), dict(zip(CONTROLS, values, strict=True)))
 
-    def open(self, photo: str, key: str | None, aligned: bool, task: str, *values: Any) -> Any:
+    def open(
+        self, photo: str, key: str | None, people: list[str] | None, aligned: bool, task: str, *values: Any
+    ) -> Any:
         """Open a photo instead of the one before, and find its faces."""
         options = self._options(task, values)
         session = self.engine.call(open_photo, Path(photo), self._folder, self.limits.megapixels)
         self.sessions.drop(key)
         key = self.sessions.put(session)
         try:
-            seen = self._seen(session, aligned, task, options)
+            seen = self._seen(session, people, aligned, task, options)
         except GpenError as error:
             # The photo itself is fine: what is missing, such as a detector, may be downloaded later.
             gr.Warning(error_text(error))
@@ -167,24 +169,29 @@ class Actions:
         self.sessions.drop(key)
         return (None, None, _no_faces(), "", *_no_result())
 
-    def find_faces(self, key: str | None, aligned: bool, task: str, *values: Any) -> Any:
-        """Find the faces with the current options, and tick those that the options choose."""
+    def find_faces(self, key: str | None, people: list[str] | None, aligned: bool, task: str, *values: Any) -> Any:
+        """Find the faces with the current options, and tick those that the options choose.
+
+        people: photos of those whose faces are ticked; none for everybody's.
+        """
         if key is None:
             return gr.skip(), gr.skip(), gr.skip()
-        return self._seen(self.sessions.get(key), aligned, task, self._options(task, values))
+        return self._seen(self.sessions.get(key), people, aligned, task, self._options(task, values))
 
-    def look_again(self, key: str | None, aligned: bool, task: str, *values: Any) -> Any:
+    def look_again(self, key: str | None, people: list[str] | None, aligned: bool, task: str, *values: Any) -> Any:
         """Find the faces of a photo that was dropped before a detector was downloaded."""
         if any(published.kind == "detector" for published in self.engine.locator.missing(find_task(task))):
             return gr.skip(), gr.skip(), gr.skip()
-        return self.find_faces(key, aligned, task, *values)
+        return self.find_faces(key, people, aligned, task, *values)
 
-    def _seen(self, session: PhotoSession, aligned: bool, task: str, options: Options) -> Any:
+    def _seen(
+        self, session: PhotoSession, people: Sequence[str] | None, aligned: bool, task: str, options: Options
+    ) -> Any:
         """The photo with its faces drawn, their list, and a sentence about them."""
         row = find_task(task)
         if row.is_aligned(aligned and row.accepts_aligned):
             return session.shown, _no_faces(), "The whole picture is one face."
-        chosen = self.engine.call(find, self.engine, session, options)
+        chosen = self.engine.call(find, self.engine, session, options, [Path(person) for person in people or ()])
         self.sessions.evict()
         numbers = range(len(session.faces))
         listed = gr.update(choices=[(str(n), n) for n in numbers], value=chosen, visible=bool(numbers))
@@ -283,20 +290,22 @@ class Actions:
         model: str | None,
         masks: list[str] | None,
         protect: list[str] | None,
+        people: list[str] | None,
         aligned: bool,
-        task: str,
         request: gr.Request,
         progress: Any = gr.Progress(),  # noqa: B008
         *values: Any,
     ) -> Any:
-        """Do the task to the photos of a batch."""
+        """Do a task to the photos of a batch. values: the task, and those of the controls."""
+        task, *controls = values
         stop = self._stop_of(request)
 
         def show(done: float, text: str) -> bool:
             progress(done, desc=text)
             return not stop.is_set()
 
-        asked = self.batch_request(task, files, model or "", self._options(task, values), masks, protect, aligned)
+        options = self._options(task, controls)
+        asked = self.batch_request(task, files, model or "", options, masks, protect, people, aligned)
         output = self.batch(asked, show)
         return str(output.path), output.summary
 
@@ -308,6 +317,7 @@ class Actions:
         options: Options,
         masks: Sequence[str] | None,
         protect: Sequence[str] | None,
+        people: Sequence[str] | None,
         aligned: bool,
     ) -> BatchRequest:
         """A task for uploaded photos; GpenError if there are none, or masks are missing."""
@@ -324,6 +334,7 @@ class Actions:
             model=model,
             damage=[Path(mask) for mask in masks or () if row.needs_damage_mask],
             protect=[Path(mask) for mask in protect or () if row.keeps_photo],
+            people=[Path(person) for person in people or ()],
             aligned=aligned and row.accepts_aligned,
         )
 

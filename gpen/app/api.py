@@ -15,8 +15,8 @@ from .actions import Actions
 from .session import WorkRequest
 from .texts import show_errors
 
-_PROTECT = "protect"
-"""The one file that may be left out. It comes last: programs may pass the others by position."""
+_LEFT_OUT = ("protect", "person")
+"""The files that may be left out. They come last: programs may pass the others by position."""
 
 
 def add_endpoints(actions: Actions, in_turn: dict[str, Any]) -> None:
@@ -43,14 +43,18 @@ def _add(actions: Actions, task: Task, *, many: bool, in_turn: dict[str, Any]) -
     inputs |= {name: control(OPTIONS[name], visible=False) for name in options}
     if task.keeps_photo:
         label = "Masks named like their photos, or a zip of them" if many else "White where the photo stays as it is"
-        inputs[_PROTECT] = _file(f"{label}; empty: nowhere", many)
+        inputs["protect"] = _file(f"{label}; empty: nowhere", many)
+    if task.looks_for_faces:
+        inputs["person"] = _file("Photos of the people whose faces are worked on; empty: everybody's", many=True)
 
     def call(photo: Any, weights: str, *values: Any) -> Any:
         given = dict(zip(list(inputs)[2:], values, strict=True))
-        damage, protect, aligned = (given.pop(name, None) for name in ("damage", _PROTECT, "aligned"))
+        damage, protect, people, aligned = (
+            given.pop(name, None) for name in ("damage", "protect", "person", "aligned")
+        )
         chosen = actions.options(task, given)
         if many:
-            asked = actions.batch_request(task.name, photo, weights, chosen, damage, protect, bool(aligned))
+            asked = actions.batch_request(task.name, photo, weights, chosen, damage, protect, people, bool(aligned))
             output = actions.batch(asked)
             return str(output.path), output.summary
         request = WorkRequest(
@@ -59,6 +63,7 @@ def _add(actions: Actions, task: Task, *, many: bool, in_turn: dict[str, Any]) -
             model=weights,
             damage=Path(damage) if damage else None,
             protect=Path(protect) if protect else None,
+            people=[Path(person) for person in people or ()],
             aligned=bool(aligned),
         )
         return actions.restore_file(photo, request)
@@ -85,10 +90,9 @@ def _file(label: str, many: bool = False) -> Any:
 def _name_parameters(function: Callable[..., Any], names: Sequence[str]) -> None:
     """Give a function the signature that Gradio shows in the API's description."""
     kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
-    parameters = [inspect.Parameter(name, kind) for name in names]
-    if names[-1] == _PROTECT:
-        # Gradio's clients may leave out what defaults to None.
-        parameters[-1] = parameters[-1].replace(default=None)
+    # Gradio's clients may leave out what defaults to None.
+    defaults = {name: None if name in _LEFT_OUT else inspect.Parameter.empty for name in names}
+    parameters = [inspect.Parameter(name, kind, default=default) for name, default in defaults.items()]
     signature = inspect.Signature(parameters)
     function.__signature__ = signature  # type: ignore[attr-defined]
     function.__annotations__ = {}

@@ -8,7 +8,7 @@ import tempfile
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,8 @@ from ..batch.prefetch import PrefetchPipeline, worker_count
 from ..batch.report import PhotoResult, Status
 from ..batch.stages import PhotoProcessor
 from ..errors import GpenError, PhotoError
-from ..options import Options
-from ..restoration.api import face_source
+from ..options import Options, supported
+from ..restoration.api import face_choice, face_source
 from ..restoration.components import Needs
 from ..restoration.result import RestoredFace
 from ..tasks import Task
@@ -53,6 +53,8 @@ class BatchRequest:
     """For inpainting: masks named like their photos, or a zip of them."""
     protect: Sequence[Path] = ()
     """Masks, white where the photo stays as it is: named like their photos, or a zip of them; none for nothing."""
+    people: Sequence[Path] = ()
+    """Photos of the people whose faces are worked on; none for everybody's."""
     aligned: bool = False
     """Whether each photo is one aligned face."""
 
@@ -115,9 +117,12 @@ def run_batch(
 
 def _processor(engine: Engine, request: BatchRequest, damage: Path | None, protect: Path | None) -> PhotoProcessor:
     task, options = request.task, request.options
-    needs = Needs.of(task, options, aligned=request.aligned, damage=damage, protect=protect)
-    components = engine.components(task, request.model, options, needs)
-    source = face_source(task, options, components.detector, aligned=task.is_aligned(request.aligned))
+    needs = Needs.of(task, options, aligned=request.aligned, damage=damage, protect=protect, people=request.people)
+    with named(*request.people):
+        components = engine.components(task, request.model, options, needs)
+    choice = replace(face_choice(supported(options, task), components.people), report_sharpness=True)
+    aligned = task.is_aligned(request.aligned)
+    source = face_source(task, options, components.detector, aligned=aligned, choice=choice)
     name = "" if components.detector is None else components.detector.name
     return PhotoProcessor(task, components, SameSource(source, name), options)
 

@@ -21,12 +21,15 @@ from ..restoration.components import ComponentLoader, Components, Needs
 from ..tasks import Task
 from ..weights.catalog import Published, find_published
 from ..weights.search import (
+    AUTO,
+    NetworkFiles,
     by_preference,
     default_network,
     find_file,
-    find_network,
+    find_networks,
     list_networks,
     may_be_network,
+    networks_by_size,
     search_folders,
 )
 
@@ -41,14 +44,18 @@ class ModelLocator:
     """Searched before the folders of the environment and the user's cache."""
 
     def networks(self, task: Task) -> list[str]:
-        """Names of the files that may be for a task, the default one first."""
+        """Names of the files that may be for a task, the default one first.
+
+        Then "auto", where there are networks of several sizes for faces of several sizes.
+        """
         searched = search_folders(self.folders)
         there = [path.name for path in list_networks(searched) if may_be_network(path.name, task.name)]
         best = default_network(searched, task.name)
-        return list(dict.fromkeys([*([best.name] if best is not None else []), *there]))
+        auto = [AUTO] if len(networks_by_size(searched, task.name)) > 1 else []
+        return list(dict.fromkeys([*([best.name] if best is not None else []), *auto, *there]))
 
-    def network(self, name: str, task: Task) -> Path:
-        """The model file of that name, the default one if it is empty.
+    def network_files(self, name: str, task: Task) -> NetworkFiles:
+        """The model file of that name, the default one if it is empty; several for "auto".
 
         FilesError for a name that :meth:`networks` does not list: nobody may probe for other files on the disk.
         """
@@ -61,7 +68,7 @@ class ModelLocator:
             )
         if name and name not in available:
             raise FilesError(f'"{name}" is not a model for this task. Choose one of: {", ".join(available)}.')
-        return find_network(name or available[0], search_folders(self.folders), task.name)
+        return find_networks(name or available[0], search_folders(self.folders), task.name)
 
     def path_of(self, published: Published) -> Path | None:
         """The path of a published model on this computer, or None."""
@@ -109,4 +116,5 @@ class Engine:
 
     def components(self, task: Task, model: str, options: Options, needs: Needs) -> Components:
         """What a task needs; model: the name of a file, empty for the default one. GpenError where it is missing."""
-        return self.loader.load(task, self.locator.network(model, task), options, needs)
+        networks = self.locator.network_files(model, task)
+        return self.loader.load(task, networks.first, options, needs, networks.others)

@@ -15,7 +15,7 @@ from .actions import CONTROLS, SHOWN, Actions
 from .api import add_endpoints, control
 from .texts import licence_text, show_errors
 
-CHOOSING = ("detector", "detection_threshold", "select", "min_face_size")
+CHOOSING = ("detector", "detection_threshold", "select", "min_face_size", "max_face_size", "skip_sharp")
 """Options that decide which faces are ticked at first."""
 
 ABOUT = (
@@ -62,6 +62,7 @@ def build_page(actions: Actions) -> Any:
             [
                 *options.controls.values(),
                 *(options.aligned, photo.damage, batch.masks, photo.protect, batch.protect),
+                *(photo.person, batch.person),
                 *options.presets.values(),
                 photo.run,
                 photo.photo,
@@ -154,6 +155,7 @@ class _OnePhoto:
                 height=120,
                 elem_id="gpen-protect",
             )
+            self.person = _people("gpen-person", height=120)
         with gr.Row():
             self.faces = gr.Image(
                 label="Faces: click to choose",
@@ -188,7 +190,7 @@ class _OnePhoto:
         result = [self.slider, self.save, self.message]
         self.photo.upload(
             show_errors(actions.open),
-            [self.photo, self.key, options.aligned, *options.values],
+            [self.photo, self.key, self.person, options.aligned, *options.values],
             opened,
             show_progress_on=self.faces,
             **_IN_TURN,
@@ -196,9 +198,12 @@ class _OnePhoto:
         )
         self.photo.clear(actions.forget, self.key, opened, **_AT_ONCE)
         gr.on(
-            [*(options.controls[name].change for name in CHOOSING), options.task.change, options.aligned.change],
+            [
+                *(options.controls[name].change for name in CHOOSING),
+                *(options.task.change, options.aligned.change, self.person.change),
+            ],
             show_errors(actions.find_faces),
-            [self.key, options.aligned, *options.values],
+            [self.key, self.person, options.aligned, *options.values],
             faces,
             show_progress_on=self.faces,
             trigger_mode="always_last",
@@ -207,7 +212,7 @@ class _OnePhoto:
         )
         options.downloaded.success(
             show_errors(actions.look_again),
-            [self.key, options.aligned, *options.values],
+            [self.key, self.person, options.aligned, *options.values],
             faces,
             show_progress_on=self.faces,
             **_IN_TURN,
@@ -256,6 +261,7 @@ class _Batch:
             "gpen-protects",
             height=160,
         )
+        self.person = _people("gpen-people", height=120)
         with gr.Row():
             self.run = gr.Button("Restore all", variant="primary", elem_id="gpen-run-all")
             self.stop = gr.Button("Stop", elem_id="gpen-stop-all")
@@ -266,7 +272,7 @@ class _Batch:
         self.folder.upload(_with_pictures, [self.files, self.folder], self.files, **_AT_ONCE)
         self.run.click(actions.begin, queue=False, **_PRIVATE).then(
             show_errors(actions.restore_photos),
-            [self.files, options.weights, self.masks, self.protect, options.aligned, *options.values],
+            [self.files, options.weights, self.masks, self.protect, self.person, options.aligned, *options.values],
             [self.zip, self.message],
             show_progress_on=self.zip,
             **_IN_TURN,
@@ -281,10 +287,17 @@ def _many_files(label: str, elem_id: str, **more: Any) -> Any:
     return gr.File(label=label, file_count="multiple", file_types=kinds, elem_id=elem_id, **more)
 
 
+def _people(elem_id: str, **more: Any) -> Any:
+    """An upload of photos of people."""
+    label = "Only these people, if not everybody: a photo of each"
+    return gr.File(label=label, file_count="multiple", file_types=_PICTURES, elem_id=elem_id, **more)
+
+
 def _for_task(name: str) -> list[Any]:
     """What the page shows for a task: its options, inputs, presets and labels."""
     task = find_task(name)
     damage, protect = gr.update(visible=task.needs_damage_mask), gr.update(visible=task.keeps_photo)
+    people = gr.update(visible=task.looks_for_faces)
     return [
         *(gr.update(visible=option in task.options) for option in CONTROLS),
         gr.update(visible=task.accepts_aligned),
@@ -292,6 +305,8 @@ def _for_task(name: str) -> list[Any]:
         damage,  # of many
         protect,  # of one photo
         protect,  # of many
+        people,  # of one photo
+        people,  # of many
         *(gr.update(visible=preset.task is task) for preset in PRESETS.values()),
         gr.update(value=task.label),
         gr.update(label=task.input.capitalize()),

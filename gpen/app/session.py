@@ -18,12 +18,12 @@ import numpy as np
 from ..errors import FaceError, GpenError
 from ..faces.drawing import Drawing, draw_faces
 from ..faces.face import Face
-from ..faces.select import FaceChoice, select_faces
+from ..faces.select import FaceChoice
 from ..faces.source import FaceSource, GivenFaces
 from ..images import Picture, can_write, read_picture, write_picture
 from ..images.picture import FloatImage, from_samples
 from ..images.resize import resize
-from ..options import Options
+from ..options import Options, supported
 from ..restoration.api import face_choice, face_source
 from ..restoration.components import Needs
 from ..restoration.finish import finish
@@ -174,16 +174,27 @@ def open_photo(path: Path, folder: Path, max_megapixels: float) -> PhotoSession:
     return PhotoSession(path, picture, shown, Path(tempfile.mkdtemp(dir=folder)))
 
 
-def find(engine: Engine, session: PhotoSession, options: Options) -> list[int]:
-    """Find the faces, unless the session has them already, and return the numbers of those that the options choose."""
+def find(engine: Engine, session: PhotoSession, options: Options, people: Sequence[Path] = ()) -> list[int]:
+    """Find the faces, unless the session has them already, and return the numbers of those that the options choose.
+
+    people: photos of those whose faces are chosen; none for everybody's.
+    """
+    _detect(engine, session, options)
+    found = GivenFaces(session.faces, _choice(engine, options, people)).find(session.picture.photo)
+    return [face.number for face in found if not face.skip_reason]
+
+
+def _detect(engine: Engine, session: PhotoSession, options: Options) -> None:
     asked = (options.detector, options.detection_threshold)
     if session.found_with != asked:
         detector = engine.loader.detector(options.detector)
         session.faces = detector.detect(session.picture.photo, options.detection_threshold)
         session.found_with = asked
-    size = (session.picture.width, session.picture.height)
-    reasons = select_faces(session.faces, face_choice(options), size)
-    return [number for number in range(len(session.faces)) if number not in reasons]
+
+
+def _choice(engine: Engine, options: Options, people: Sequence[Path]) -> FaceChoice:
+    with named(*people):
+        return face_choice(options, engine.loader.people(people, options))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,6 +213,8 @@ class WorkRequest:
     """For inpainting: a picture that is white where the photo is damaged."""
     protect: Path | None = None
     """A picture that is white where the photo stays as it is; None for nowhere."""
+    people: Sequence[Path] = ()
+    """Photos of the people whose faces are worked on, unless they are clicked; none for everybody's."""
     aligned: bool = False
     """Whether the photo is one aligned face."""
 
@@ -214,9 +227,11 @@ def work(
     GpenError for everything that a user can cause; the session then keeps its last result.
     """
     task, options = request.task, request.options
-    files = {"damage": request.damage, "protect": request.protect}
-    needs = Needs.of(task, options, aligned=request.aligned, faces_given=True, **files)
-    with named(*(file for file in files.values() if file is not None)):
+    files = (request.damage, request.protect)
+    needs = Needs.of(
+        task, options, aligned=request.aligned, faces_given=True, damage=request.damage, protect=request.protect
+    )
+    with named(*(file for file in files if file is not None)):
         components = engine.components(task, request.model, options, needs)
         source = _source(engine, session, request)
         masks = components.damage_masks, components.protect_masks
@@ -240,9 +255,10 @@ def _source(engine: Engine, session: PhotoSession, request: WorkRequest) -> Face
     """The faces that were clicked, or those that the options choose."""
     if request.task.is_aligned(request.aligned):
         return face_source(request.task, request.options, None)
-    find(engine, session, request.options)
+    _detect(engine, session, request.options)
     if request.chosen is None:
-        return face_source(request.task, request.options, session.faces)
+        choice = _choice(engine, supported(request.options, request.task), request.people)
+        return face_source(request.task, request.options, session.faces, choice=choice)
     if not session.faces:
         raise FaceError("No face was found. Lower the detection threshold, or try another detector.")
     if not request.chosen:

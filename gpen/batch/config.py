@@ -8,11 +8,13 @@ from pathlib import Path
 
 from ..faces.detection.detector import FaceDetector
 from ..faces.faces_file import FacesFromFile
+from ..faces.people import People
+from ..faces.select import FaceChoice
 from ..images.masks import read_region_mask
 from ..images.picture import FloatImage
-from ..options import Options
+from ..options import Options, supported
 from ..restoration.api import face_choice, face_source
-from ..restoration.components import ComponentLoader, Needs
+from ..restoration.components import ComponentLoader, Components, Needs
 from ..restoration.processors import with_mask_chosen
 from ..tasks import Task, find_task
 from ..weights.search import search_folders
@@ -27,6 +29,8 @@ class RunConfig:
 
     weights: Path
     """The model file."""
+    other_weights: tuple[Path, ...] | None = None
+    """Further model files, of which each face gets the one of its size; None where all faces get the first."""
     options: Options
     """The options of the task."""
     output: OutputOptions = field(default_factory=OutputOptions)
@@ -43,6 +47,8 @@ class RunConfig:
     """A picture that is white where the photo is damaged, or a folder with one per photo."""
     protect: Path | None = None
     """A picture that is white where the photo stays as it is, or a folder with one per photo; None for nowhere."""
+    people: tuple[Path, ...] = ()
+    """Photos of the people whose faces are worked on; none for everybody's."""
     aligned: bool = False
     """Whether each photo is one aligned face, cropped to the square that the network takes."""
     video: TrackedFaces | None = None
@@ -68,40 +74,48 @@ class RunConfig:
             upscaler=self.background,
             damage=self.damage,
             protect=self.protect,
+            # The faces of a video were chosen already.
+            people=self.people if self.video is None else (),
         )
 
     def loader(self, device: str | None = None) -> ComponentLoader:
         """Loads the components onto ``device``, or onto the device of the run."""
         return ComponentLoader(self.folders, device or self.device)
 
-    def batch_faces(self, detector: FaceDetector | None) -> BatchFaces:
+    def batch_faces(self, components: Components) -> BatchFaces:
         """Where the faces come from; FaceError if the faces file cannot be used."""
         if self.video is not None:
             return VideoFaces(self.video)
-        return self._faces_of(self.options, detector)
+        return self._faces_of(self.choice(components.people), components.detector)
 
     def untracked_faces(self, detector: FaceDetector | None) -> BatchFaces:
         """All faces of every photo, without choosing or tracking any."""
-        everything = dataclasses.replace(self.options, select="all", only_faces="", min_face_size=0)
-        return self._faces_of(everything, detector)
+        return self._faces_of(FaceChoice(), detector)
 
-    def _faces_of(self, options: Options, detector: FaceDetector | None) -> BatchFaces:
+    def choice(self, people: People | None) -> FaceChoice:
+        """What is asked of faces; people: those whose photos are given."""
+        choice = face_choice(supported(self.options, self.task), people)
+        return dataclasses.replace(choice, report_sharpness=self.output.report)
+
+    def _faces_of(self, choice: FaceChoice, detector: FaceDetector | None) -> BatchFaces:
         aligned = self.task.is_aligned(self.aligned)
         if self.faces is not None and not aligned:
-            return ListedFaces(FacesFromFile(self.faces), face_choice(options))
-        source = face_source(self.task, options, detector, aligned=aligned)
-        return SameSource(source, "" if detector is None else detector.name, options.detection_threshold)
+            return ListedFaces(FacesFromFile(self.faces), choice)
+        source = face_source(self.task, self.options, detector, aligned=aligned, choice=choice)
+        return SameSource(source, "" if detector is None else detector.name, self.options.detection_threshold)
 
     def absolute(self) -> RunConfig:
         """The same with paths that hold in any process: in another working directory and environment."""
         return dataclasses.replace(
             self,
             weights=self.weights.absolute(),
+            other_weights=self.other_weights and tuple(weights.absolute() for weights in self.other_weights),
             faces=self.faces and self.faces.absolute(),
             region=self.region and self.region.absolute(),
             background=self.background and self.background.absolute(),
             damage=self.damage and self.damage.absolute(),
             protect=self.protect and self.protect.absolute(),
+            people=tuple(person.absolute() for person in self.people),
             folders=tuple(folder.absolute() for folder in search_folders(self.folders, kind="detector")),
         )
 
@@ -116,18 +130,18 @@ class RunConfig:
 
     def check(self) -> None:
         """Raise a GpenError for what is wrong with the configuration itself, without loading anything."""
-        self.loader("cpu").check(self.task, self.weights, self.options, self.needs)
+        self.loader("cpu").check(self.task, self.weights, self.options, self.needs, self.other_weights)
         if self.faces is not None:
             FacesFromFile(self.faces)
         self.region_mask()
 
     def make(self) -> PhotoProcessor:
         """Load everything; GpenError if something cannot be used."""
-        components = self.loader().load(self.task, self.weights, self.options, self.needs)
+        components = self.loader().load(self.task, self.weights, self.options, self.needs, self.other_weights)
         return PhotoProcessor(
             self.task,
             components,
-            self.batch_faces(components.detector),
+            self.batch_faces(components),
             self.options,
             self.output,
             self.region_mask(),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 from ..atomic import make_folder, write_json
 from ..faces.drawing import NumberedFace
 from ..faces.face import Face
-from ..restoration.result import SkippedFace
+from ..restoration.result import FaceNetwork, SkippedFace
 from .plan import Job
 
 
@@ -50,6 +50,10 @@ class PhotoResult:
     left."""
     mask: str = ""
     """Which mask was used; empty where there was no choice, or nothing was done."""
+    sharpness: Mapping[int, float] = field(default_factory=dict)
+    """How sharp the restored faces were before, 0 to 1, by number."""
+    networks: Mapping[int, FaceNetwork] = field(default_factory=dict)
+    """What restored each face, by number, where each gets the network of its size."""
 
     def as_json(self) -> dict[str, Any]:
         """The photo's entry in a report."""
@@ -59,9 +63,12 @@ class PhotoResult:
             "status": self.status.value,
             "message": self.message,
             **({"mask": self.mask} if self.mask else {}),
-            "faces": [_numbered(number, face) | self._guarded(number) for number, face in self.faces],
+            "faces": [_numbered(number, face) | self._measured(number) for number, face in self.faces],
             "skipped": [
-                _numbered(left.number, left.face) | {"why": left.reason} | _distance(left.identity)
+                _numbered(left.number, left.face)
+                | {"why": left.reason}
+                | _sharpness(left.sharpness)
+                | _distance(left.identity)
                 for left in self.skipped
             ],
             "seconds": round(self.seconds, 3),
@@ -72,7 +79,9 @@ class PhotoResult:
         """The inverse of :meth:`as_json`, for a job whose paths may have been written differently there."""
         faces = tuple((face["number"], Face.from_json(face)) for face in content["faces"])
         skipped = tuple(
-            SkippedFace(face["number"], Face.from_json(face), face["why"], face.get("identity_distance"))
+            SkippedFace(
+                face["number"], Face.from_json(face), face["why"], face.get("identity_distance"), face.get("sharpness")
+            )
             for face in content["skipped"]
         )
         identities = {
@@ -82,13 +91,22 @@ class PhotoResult:
         }
         status = Status(content["status"])
         mask = content.get("mask", "")
-        return cls(job, status, content["message"], content["seconds"], faces, skipped, identities, mask)
+        sharpness = {face["number"]: face["sharpness"] for face in content["faces"] if "sharpness" in face}
+        networks = {face["number"]: FaceNetwork(**face["network"]) for face in content["faces"] if "network" in face}
+        return cls(
+            *(job, status, content["message"], content["seconds"], faces, skipped, identities, mask, sharpness),
+            networks,
+        )
 
-    def _guarded(self, number: int) -> dict[str, float]:
-        if number not in self.identities:
-            return {}
-        distance, share = self.identities[number]
-        return _distance(distance) | {"share": round(share, 3)}
+    def _measured(self, number: int) -> dict[str, Any]:
+        """What is known of a restored face."""
+        measured: dict[str, Any] = _sharpness(self.sharpness.get(number))
+        if number in self.networks:
+            measured["network"] = asdict(self.networks[number])
+        if number in self.identities:
+            distance, share = self.identities[number]
+            measured |= _distance(distance) | {"share": round(share, 3)}
+        return measured
 
 
 def write_report(
@@ -129,6 +147,10 @@ def _earlier_entries(path: Path) -> dict[str, dict[str, Any]]:
 
 def _distance(distance: float | None) -> dict[str, float]:
     return {} if distance is None else {"identity_distance": round(distance, 4)}
+
+
+def _sharpness(sharpness: float | None) -> dict[str, float]:
+    return {} if sharpness is None else {"sharpness": round(sharpness, 3)}
 
 
 def _numbered(number: int, face: Face) -> dict[str, Any]:

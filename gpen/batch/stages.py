@@ -41,6 +41,8 @@ class OutputOptions:
     """Also write before and after side by side."""
     save_faces: bool = False
     """Also write each face before and after."""
+    report: bool = False
+    """Whether results go to a report, for which every face is measured."""
     overwrite: bool = False
     """Replace existing results instead of skipping their photos."""
     quality: int | None = None
@@ -101,6 +103,8 @@ class ProcessedPhoto:
             tuple(done.skipped),
             {face.number: (face.identity, face.share) for face in done.faces if face.identity is not None},
             done.mask_shape,
+            {face.number: face.sharpness for face in done.faces if face.sharpness is not None},
+            {face.number: face.network for face in done.faces if face.network is not None},
         )
 
 
@@ -136,7 +140,10 @@ class PhotoProcessor:
         faces = self._faces.name and f", faces from {self._faces.name}"
         mask = f", {self._options.mask} mask" if faces and "mask" in self._task.options else ""
         background = "" if upscaler is None else f", background from {upscaler.title}"
-        return f"{model.spec.title} ({model.path.name}) on {model.device}{faces}{mask}{background}"
+        networks = self._components.title
+        if networks == model.spec.title:
+            networks += f" ({model.path.name})"
+        return f"{networks} on {model.device}{faces}{mask}{background}"
 
     def memory(self, pixels: int) -> int:
         """Estimated bytes held by a photo of that many pixels while it waits between stages.
@@ -223,7 +230,7 @@ class PhotoProcessor:
         before, after = (
             draw_faces(picture, faces, boxes=False) for picture in (resize(photo, (width, height)), restoration.photo)
         )
-        drawing = side_by_side([before, after], ["before", f"after ({self._components.model.spec.title})"])
+        drawing = side_by_side([before, after], ["before", f"after ({self._components.title})"])
         path = job.target.parent / f"{job.label}_compare.png"
         write_picture(path, from_samples(drawing))
 

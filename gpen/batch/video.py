@@ -14,10 +14,10 @@ from ..faces.select import FaceChoice, select_tracked
 from ..faces.source import FoundFace
 from ..faces.tracking.shot_cuts import Thumbnail, find_cuts, thumbnail
 from ..faces.tracking.tracks import TrackedFace, track_faces
+from ..faces.traits import FaceTraits
 from ..images import Picture, read_picture
 from ..images.picture import FloatImage
 from ..options import Options
-from ..restoration.api import face_choice
 from ..restoration.pipeline import check_photo
 from ..restoration.processors import PhotoInputs
 from ..wording import count
@@ -64,22 +64,23 @@ def in_order(jobs: Sequence[Job]) -> list[Job]:
 def track_video(
     jobs: Sequence[Job],
     find: FindFaces,
+    choice: FaceChoice,
     options: Options,
     region: FloatImage | None,
     on_frame: Callable[[], object],
     *,
     name: str = "",
-    min_score: float = 0.0,
 ) -> TrackedFaces:
     """Detect the faces of all frames, track them, and choose among the tracks.
 
-    jobs: in the order of the frames. find: gives the faces of one frame; name: what ``find`` is called. region: (H, W),
-    as for :func:`gpen.restore`. on_frame: called after each frame. min_score: the lowest median score of a track.
-    Only faces and thumbnails are kept of each frame. A frame that cannot be read counts as one without faces.
-    PhotoError if the frames differ in size.
+    jobs: in the order of the frames. find: gives the faces of one frame; name: what ``find`` is called. choice: about
+    medians over a track. region: (H, W), as for :func:`gpen.restore`. on_frame: called after each frame. Only faces and
+    thumbnails are kept of each frame. A frame that cannot be read counts as one without faces. PhotoError if the frames
+    differ in size.
     """
     found: list[list[Face]] = []
     thumbnails: list[Thumbnail | None] = []
+    traits: list[list[FaceTraits]] = []  # where the choice needs them
     first: Path | None = None
     size = (0, 0)
     for job, picture in _pictures(jobs, options.max_megapixels):
@@ -95,11 +96,12 @@ def track_video(
                 )
             faces = find(job.photo, picture)
         found.append(faces)
+        if choice.needs_pixels:
+            traits.append(choice.measure(picture.photo, faces) if picture is not None else [])
         thumbnails.append(None if picture is None else thumbnail(picture.photo))
         on_frame()
     cuts = find_cuts(thumbnails)
-    tracked = track_faces(found, cuts)
-    choice = dataclasses.replace(face_choice(options), min_score=min_score)
+    tracked = track_faces(found, cuts, traits)
     frames = {
         _key(job.photo.path): _chosen(faces, choice, size, region)
         for job, faces, image in zip(jobs, tracked, thumbnails, strict=True)
@@ -118,7 +120,10 @@ def _chosen(
     tracked: Sequence[TrackedFace], choice: FaceChoice, size: tuple[int, int], region: FloatImage | None
 ) -> list[FoundFace]:
     reasons = select_tracked(tracked, choice, size, region)
-    return [FoundFace(face.number, face.face, reasons.get(position, "")) for position, face in enumerate(tracked)]
+    return [
+        FoundFace(face.number, face.face, reasons.get(position, ""), face.traits.sharpness)
+        for position, face in enumerate(tracked)
+    ]
 
 
 def _pictures(jobs: Sequence[Job], max_megapixels: float) -> Iterator[tuple[Job, Picture | None]]:

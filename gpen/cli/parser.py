@@ -44,7 +44,7 @@ def _add_task(commands: Any, task: Task) -> None:
     """The command of a task, with the flags that its row calls for."""
     parser = _command(commands, task.name, task.help, "task")
     # Defaults for flags that only some tasks have.
-    parser.set_defaults(task=task.name, aligned=False)
+    parser.set_defaults(task=task.name, aligned=False, people=[])
     parser.set_defaults(**dict.fromkeys(("faces", "region", "background_model", "damage", "protect", "preset")))
     parser.add_argument("paths", nargs="+", metavar="PATH", help=f"{task.inputs}, folders or patterns such as *.jpg")
     parser.add_argument(
@@ -55,7 +55,12 @@ def _add_task(commands: Any, task: Task) -> None:
         metavar="OUT",
         help="output folder, or the file of a single result",
     )
-    parser.add_argument("--model", metavar="FILE|NAME", help="model file or name (default: the best one on disk)")
+    auto = "; auto: for each face the one of its size, of those on disk" if task.networks_by_size else ""
+    parser.add_argument(
+        "--model",
+        metavar="FILE|NAME",
+        help=f"model file or name{auto} (default: the one on disk that suits most faces)",
+    )
     if task.looks_for_faces:
         parser.add_argument(
             "--faces",
@@ -68,6 +73,16 @@ def _add_task(commands: Any, task: Task) -> None:
             type=Path,
             metavar="FILE",
             help=f"{task.name} only faces whose centre lies in the white of this picture, as large as the photo",
+        )
+        parser.add_argument(
+            "--person",
+            type=Path,
+            action="append",
+            dest="people",
+            default=[],
+            metavar="FILE",
+            help=f"{task.name} only faces of the person in this photo, where several are shown of the one with the "
+            "largest face; may be given several times. Needs a face recogniser: gpen download arcface, or sface",
         )
     if task.needs_damage_mask:
         parser.add_argument(

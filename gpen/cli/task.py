@@ -21,7 +21,7 @@ from ..images import Picture
 from ..options import PRESETS, Options, parse_face_numbers
 from ..tasks import find_task
 from ..weights.checkpoint import inspect, require_task
-from ..weights.search import find_network, search_folders
+from ..weights.search import find_networks, search_folders
 from ..wording import count
 from .arguments import options_from
 from .outputs import check_output_file, check_results_spare
@@ -56,8 +56,8 @@ def _check(arguments: argparse.Namespace, options: Options) -> None:
         for flag, value in (("--workers", arguments.workers), ("--cpus-per-worker", arguments.cpus_per_worker)):
             if value is not None:
                 raise OptionError(f"{flag} is for --engine ray only.")
-    if arguments.aligned and (arguments.faces or arguments.region):
-        raise OptionError("With --aligned the whole picture is the face: leave --faces and --region out.")
+    if arguments.aligned and (arguments.faces or arguments.region or arguments.people):
+        raise OptionError("With --aligned the whole picture is the face: leave --faces, --region and --person out.")
     if arguments.aligned and options.video:
         raise OptionError("With --aligned the whole picture is the face, so none is tracked: leave --video out.")
     parse_face_numbers(options.only_faces)
@@ -74,6 +74,8 @@ def _plan(arguments: argparse.Namespace, video: bool) -> tuple[list[Job], list[P
     check_results_spare(damage, "damage mask", jobs)
     check_results_spare(protect, "protection mask", jobs)
     check_results_spare(arguments.region, "region", jobs)
+    for person in arguments.people:
+        check_results_spare(person, "person's photo", jobs)
     if video:
         jobs = in_order(jobs)
     if report is not None:
@@ -88,12 +90,15 @@ def _config(arguments: argparse.Namespace, options: Options) -> RunConfig:
     model = arguments.model or (preset.model if preset else None)
     # Ray chooses among the devices of its machines.
     device = arguments.device if arguments.engine == "ray" else str(pick_device(arguments.device))
+    networks = find_networks(model, search_folders(arguments.models_path), task.name)
     return RunConfig(
-        weights=find_network(model, search_folders(arguments.models_path), task.name),
+        weights=networks.first,
+        other_weights=networks.others,
         options=options,
         output=OutputOptions(
             compare=arguments.compare,
             save_faces=arguments.save_faces,
+            report=arguments.report is not None,
             overwrite=arguments.overwrite,
             quality=arguments.quality,
         ),
@@ -103,6 +108,7 @@ def _config(arguments: argparse.Namespace, options: Options) -> RunConfig:
         background=arguments.background_model,
         damage=arguments.damage,
         protect=arguments.protect,
+        people=tuple(arguments.people),
         aligned=arguments.aligned,
         folders=tuple(arguments.models_path),
         device=device,
@@ -124,6 +130,7 @@ def _track(config: RunConfig, jobs: Sequence[Job]) -> TrackedFaces:
         return TrackedFaces("", {}, "")
     needed = config.needs.detector
     loader = config.loader(str(pick_device(config.device)))
+    people = loader.people(config.needs.people, config.options)
     faces = config.untracked_faces(None if needed is None else loader.detector(needed))
 
     def find(photo: PhotoFile, picture: Picture) -> list[Face]:
@@ -133,11 +140,11 @@ def _track(config: RunConfig, jobs: Sequence[Job]) -> TrackedFaces:
         tracked = track_video(
             jobs,
             find,
+            dataclasses.replace(config.choice(people), min_score=faces.min_score),
             config.options,
             config.region_mask(),
             bar.update,
             name=faces.name,
-            min_score=faces.min_score,
         )
     print(tracked.summary)
     return tracked

@@ -93,8 +93,18 @@ def crop_face(photo: DevicePhoto, matrix: Matrix, size: int) -> Tensor:
     """Resample ``photo`` (H, W, 3) once to a crop (size, size, 3) on its device, clipped to [0, 1].
 
     matrix: 2 x 3, maps pixels of the photo to pixels of the crop. Beyond its edges the photo is mirrored. Raises
-    FaceError if the crop reaches so far beyond them that the mirrored part would take many times the photo's memory;
-    detected faces never do.
+    FaceError as :func:`check_reach`.
+    """
+    check_reach(photo, matrix, size)
+    rows, columns = needed_part(photo.shape, matrix, (size, size))
+    offset = translation(columns.start, rows.start)
+    return warp(photo.part(rows, columns), compose(matrix, offset), (size, size)).clamp_(0, 1)
+
+
+def check_reach(photo: DevicePhoto, matrix: Matrix, size: int) -> None:
+    """FaceError if a crop reaches so far beyond the photo that the mirrored part would take many times its memory.
+
+    Arguments as for :func:`crop_face`. Detected faces never do.
     """
     height, width = photo.shape[:2]
     seen = apply(invert(matrix), corners(size, size))
@@ -107,6 +117,3 @@ def crop_face(photo: DevicePhoto, matrix: Matrix, size: int) -> Tensor:
             f"that its crop spans {reach:.0f} pixels; at most {allowed} are allowed. "
             "Correct or remove it in the faces file."
         )
-    rows, columns = needed_part(photo.shape, matrix, (size, size))
-    offset = translation(columns.start, rows.start)
-    return warp(photo.part(rows, columns), compose(matrix, offset), (size, size)).clamp_(0, 1)

@@ -1,4 +1,4 @@
-"""The identity guard: facexlib's ArcFace tells whether a restored face still shows the same person."""
+"""Face recognition with facexlib's ArcFace, and the guard that a restored face still shows the same person."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..device import exact_float32
-from ..errors import FaceError
+from ..errors import FaceError, GpenError
 from ..images.tensors import as_array, on_cpu
 from ..weights.catalog import find_published
-from ..weights.search import require_file, search_folders
+from ..weights.search import find_file, require_file, search_folders
 from .align import similarity
 from .facexlib import facexlib_module, load_weights
 from .folding import fold_batch_norm
@@ -40,6 +40,11 @@ _STEPS = 6
 class Recognizer(Protocol):
     """A face recogniser, such as :class:`FaceRecognizer`."""
 
+    @property
+    def same_person(self) -> float:
+        """The least cosine similarity of two faces that count as one person's."""
+        ...
+
     def align(self, crop: Tensor, landmarks: NDArray[np.float64]) -> Tensor:
         """The face (H, W, 3) as it is looked at; a linear function of the crop.
 
@@ -58,6 +63,9 @@ class FaceRecognizer:
     device: as PyTorch names it. Raises FilesError if the weights cannot be read, FaceError if they are for another
     network or facexlib cannot be imported.
     """
+
+    same_person = 0.25
+    """TreB1eN's code, from which the weights are, takes a squared distance of at most 1.5 for one person's."""
 
     def __init__(self, weights: Path, device: str = "cpu") -> None:
         network: Any = facexlib_module("recognition.arcface_arch").Backbone(50, 0.6, "ir_se")
@@ -158,12 +166,21 @@ class IdentityGuard:
         return within
 
 
-def find_recognizer(folders: Sequence[Path] = ()) -> Path:
-    """The path of ArcFace's weights, which are not read.
+def find_recognizer(folders: Sequence[Path] = ()) -> tuple[str, Path]:
+    """The name of a recogniser and the path of its weights, which are not read: "arcface", else "sface".
 
     folders: the host's, searched before those of the environment and the user's cache. Raises FilesError, which says
-    what to get, if they are not found; FaceError if facexlib cannot be imported.
+    what to get, if none is found; FaceError if only ArcFace is and facexlib cannot be imported.
     """
-    weights = require_file(find_published("arcface"), search_folders(folders, kind="recognizer"))
-    facexlib_module("recognition.arcface_arch")
-    return weights
+    searched = search_folders(folders, kind="recognizer")
+    sface = find_published("sface")
+    try:
+        weights = require_file(find_published("arcface"), searched)
+        facexlib_module("recognition.arcface_arch")
+    except GpenError as error:
+        found = find_file(sface, searched)
+        if found is not None:
+            return sface.name, found
+        advice = f'Or run "gpen download {sface.name}": {sface.saved_as} does without facexlib.'
+        raise type(error)(f"{error}\n{advice}") from error
+    return "arcface", weights

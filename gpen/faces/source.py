@@ -18,6 +18,7 @@ from .align import TEMPLATES
 from .detection.detector import FaceDetector, reporting_memory
 from .face import Face
 from .select import FaceChoice, select_faces
+from .traits import UNMEASURED, FaceTraits
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +31,8 @@ class FoundFace:
     """In pixels of the photo."""
     skip_reason: str = ""
     """Why to skip it; empty if it is to be restored."""
+    sharpness: float | None = None
+    """0 to 1, in a video the median over its track; None where it was not measured."""
 
 
 class FaceSource(Protocol):
@@ -129,5 +132,17 @@ def _chosen(
     faces: Sequence[Face], choice: FaceChoice, photo: FloatImage | DevicePhoto, region: FloatImage | None
 ) -> list[FoundFace]:
     height, width = photo.shape[:2]
-    reasons = select_faces(faces, choice, (width, height), region)
-    return [FoundFace(number, face, reasons.get(number, "")) for number, face in enumerate(faces)]
+    measured: dict[int, FaceTraits] = {}
+
+    def measure(positions: Sequence[int]) -> dict[int, FaceTraits]:
+        # For a report all faces are measured, whatever was decided about them.
+        wanted = range(len(faces)) if choice.report_sharpness else positions
+        traits = choice.measure(photo, [faces[position] for position in wanted])
+        measured.update(zip(wanted, traits, strict=True))
+        return {position: measured[position] for position in positions}
+
+    reasons = select_faces(faces, choice, (width, height), region, measure)
+    return [
+        FoundFace(number, face, reasons.get(number, ""), measured.get(number, UNMEASURED).sharpness)
+        for number, face in enumerate(faces)
+    ]

@@ -19,7 +19,7 @@ from ..faces.source import DetectedFaces, FaceSource, GivenFaces, WholePhoto
 from ..faces.transforms import compose, scaling
 from ..images.picture import FloatImage, check_picture
 from ..images.tensors import DevicePhoto, as_tensor
-from ..options import Options, parse_face_numbers
+from ..options import Options, parse_face_numbers, supported
 from ..tasks import RESTORE, Task, find_task
 from ..weights.checkpoint import Model, require_task
 from .components import Components
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from ..faces.identity import IdentityGuard
+    from ..faces.people import People
 
 DEFAULTS = Options()
 
@@ -48,6 +49,8 @@ class TaskArguments(TypedDict, total=False):
     """What the parsed mask needs, as :func:`gpen.make_parser` returns it; with one, the mask "auto" is parsed."""
     guard: IdentityGuard | None
     """What option "identity_guard" needs, as :func:`gpen.make_guard` returns it; the option alone has no effect."""
+    people: People | None
+    """Only faces of these people are worked on, as :func:`gpen.make_people` returns them."""
     on_progress: OnProgress | None
     """Called after each face; returning False stops."""
     keep_crops: bool
@@ -161,7 +164,9 @@ def _run(
         raise TypeError(f"unexpected keyword arguments: {', '.join(sorted(unknown))}")
     work = PhotoWork(
         photo=photo,
-        source=face_source(task, options, detector),
+        source=face_source(
+            task, options, detector, choice=face_choice(supported(options, task), arguments.get("people"))
+        ),
         inputs=PhotoInputs(
             region=arguments.get("region") if task.looks_for_faces else None,
             background=arguments.get("background") if task.accepts_background else None,
@@ -179,27 +184,39 @@ def _run(
     return run_task(task, work, components, options)
 
 
-def face_choice(options: Options) -> FaceChoice:
-    """What the options ask of faces."""
+def face_choice(options: Options, people: People | None = None) -> FaceChoice:
+    """What the options ask of faces, and whose they have to be; None: anybody's."""
     return FaceChoice(
-        numbers=parse_face_numbers(options.only_faces), min_size=options.min_face_size, select=options.select
+        numbers=parse_face_numbers(options.only_faces),
+        min_size=options.min_face_size,
+        max_size=options.max_face_size,
+        max_sharpness=options.skip_sharp,
+        select=options.select,
+        people=people,
     )
 
 
 def face_source(
-    task: Task, options: Options, detector: FaceDetector | Sequence[Face] | None, *, aligned: bool = False
+    task: Task,
+    options: Options,
+    detector: FaceDetector | Sequence[Face] | None,
+    *,
+    aligned: bool = False,
+    choice: FaceChoice | None = None,
 ) -> FaceSource:
     """Where the faces of a photo come from: what finds them, or the faces themselves.
 
-    None, or ``aligned``: the photo is one face. OptionError where the task has to find faces.
+    None, or ``aligned``: the photo is one face. choice: in place of :func:`face_choice`. OptionError where the task has
+    to find faces.
     """
     if task.always_aligned:
         return WholePhoto(f"A {task.input}")
     if detector is None or aligned:
         return WholePhoto()
+    choice = choice or face_choice(supported(options, task))
     if isinstance(detector, Sequence):
-        return GivenFaces(detector, face_choice(options))
-    return DetectedFaces(detector, face_choice(options), options.detection_threshold)
+        return GivenFaces(detector, choice)
+    return DetectedFaces(detector, choice, options.detection_threshold)
 
 
 def paste(

@@ -8,23 +8,31 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
 import torch
 
 from ..device import pick_dtype, release
-from ..errors import FaceError, FilesError, GpenError
+from ..errors import FaceError, FilesError, GpenError, PhotoError
 from ..faces.detection.detector import FaceDetector, find_detector, load_detector
-from ..faces.identity import FaceRecognizer, IdentityGuard, find_recognizer
+from ..faces.identity import FaceRecognizer, IdentityGuard, Recognizer, find_recognizer
 from ..faces.parsing import FaceParser, find_parser
+from ..faces.people import People, people_in
+from ..faces.sface import SFaceRecognizer
+from ..images import read_picture
 from ..images.masks import PhotoMasks
+from ..images.picture import FloatImage
 from ..options import Options
 from ..tasks import Task
 from ..weights.checkpoint import Model, inspect, load_model, require_task
+from .networks import NetworksBySize, title_by_size
 from .processors import Parser
 from .upscaler import Upscaler, check_upscaler, load_upscaler
+
+FURTHER_NETWORK = "further network"
+"""How the kinds of components begin that are networks besides the first."""
 
 _log = logging.getLogger(__name__)
 _Component = TypeVar("_Component")
@@ -35,7 +43,9 @@ class Components:
     """What a run works with."""
 
     model: Model
-    """The network."""
+    """The network; with ``networks`` the one for most faces."""
+    networks: NetworksBySize | None = None
+    """What each face gets the network of its size from; None where all get the same."""
     detector: FaceDetector | None = None
     """What finds faces; None where they are given, or the photo is one."""
     parser: Parser | None = None
@@ -50,6 +60,14 @@ class Components:
     """Where photos are damaged."""
     protect_masks: PhotoMasks | None = None
     """Where photos stay as they are; None for nowhere."""
+    people: People | None = None
+    """Whose faces are worked on; None for everybody's."""
+
+    @property
+    def title(self) -> str:
+        """Which network works, or which networks."""
+        sizes = () if self.networks is None else self.networks.sizes
+        return title_by_size(sizes) if len(sizes) > 1 else self.model.spec.title
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +86,8 @@ class Needs:
     """The mask of the damage, or a folder of masks."""
     protect: Path | None = None
     """The mask of what is protected, or a folder of masks."""
+    people: tuple[Path, ...] = ()
+    """Photos of the people whose faces are worked on; none for everybody's."""
 
     @classmethod
     def of(
@@ -80,6 +100,7 @@ class Needs:
         upscaler: Path | None = None,
         damage: Path | None = None,
         protect: Path | None = None,
+        people: Sequence[Path] = (),
     ) -> Needs:
         """What a task needs with these options.
 
@@ -93,6 +114,7 @@ class Needs:
             upscaler=upscaler if task.accepts_background else None,
             damage=damage if task.needs_damage_mask else None,
             protect=protect if task.keeps_photo else None,
+            people=tuple(people) if faces else (),
         )
 
 
@@ -127,6 +149,10 @@ class ComponentCache:
         """The component of a kind that is kept, or None."""
         return self._kept[kind][1] if kind in self._kept else None
 
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds of which a component is kept."""
+        return tuple(self._kept)
+
     def drop(self, *kinds: str) -> None:
         """Let go of the components of these kinds; of all where none is named."""
         for kind in kinds or tuple(self._kept):
@@ -153,13 +179,25 @@ class ComponentLoader:
         self._cache = ComponentCache() if cache is None else cache
         self._hooks = hooks
 
-    def load(self, task: Task, weights: Path, options: Options, needs: Needs) -> Components:
+    def load(
+        self, task: Task, weights: Path, options: Options, needs: Needs, others: Sequence[Path] | None = None
+    ) -> Components:
         """Load what a run needs; GpenError where something is missing or cannot be used.
 
-        A guard whose network is missing is left out: ``guard_problem`` and the log say why.
+        A guard whose network is missing is left out: ``guard_problem`` and the log say why. others: further networks,
+        of which each face gets the one of its size; None where all get the first.
         """
+        self._drop_further(keep=others or ())  # before another one takes memory
         model = self.model(weights, options.precision).for_task(task.name)
-        return self.complete(model, options, needs)
+        components = self.complete(model, options, needs)
+        if others is None:
+            return components
+
+        def load(path: Path) -> Model:
+            return self.model(path, options.precision, kind=_further(path)).for_task(task.name)
+
+        networks = NetworksBySize(model, others, load, lambda path: self._unload(_further(path)))
+        return replace(components, networks=networks)
 
     def complete(self, model: Model, options: Options, needs: Needs) -> Components:
         """The same around a network that is loaded already, because a host manages it."""
@@ -173,32 +211,53 @@ class ComponentLoader:
             upscaler=None if needs.upscaler is None else self.upscaler(needs.upscaler, options.precision),
             damage_masks=PhotoMasks.at(needs.damage, "damage mask", options.max_megapixels),
             protect_masks=PhotoMasks.at(needs.protect, "protection mask", options.max_megapixels),
+            people=self.people(needs.people, options),
         )
 
-    def check(self, task: Task, weights: Path, options: Options, needs: Needs) -> None:
+    def check(
+        self, task: Task, weights: Path, options: Options, needs: Needs, others: Sequence[Path] | None = None
+    ) -> None:
         """Raise what :meth:`load` would for files and packages that are missing or of the wrong kind.
 
         Nothing is built, and no more than the files' tables of contents is read. As there, a missing network of the
         guard is not an error, and the log says what is missing.
         """
-        info = inspect(weights)
-        if info.is_task_known:
-            require_task(info, task.name)
+        for network in (weights, *(others or ())):
+            info = inspect(network)
+            if info.is_task_known:
+                require_task(info, task.name)
         if needs.detector is not None:
             find_detector(needs.detector, self.folders, str(self.device))
         self.find_parser(needs.mask)
         if needs.guard:
             self._find_recognizer()
+        if needs.people:
+            find_recognizer(self.folders)
+            find_detector(options.detector, self.folders, str(self.device))
+        for person in needs.people:
+            if not person.is_file():
+                raise PhotoError(f"{person}, which is to show a person, is not a file. Check the name and the folder.")
         if needs.upscaler is not None:
             check_upscaler(needs.upscaler)
         PhotoMasks.at(needs.damage, "damage mask", options.max_megapixels)
         PhotoMasks.at(needs.protect, "protection mask", options.max_megapixels)
 
-    def model(self, weights: Path, precision: str) -> Model:
-        """The network in a file."""
+    def model(self, weights: Path, precision: str, *, kind: str = "model") -> Model:
+        """The network in a file. kind: what it is kept as; one of each kind is."""
         dtype = pick_dtype(precision, self.device)
         self._hooks.before_model(weights, dtype)
-        return self._kept("model", weights, lambda: load_model(weights, self.device, dtype), dtype)
+        return self._kept(kind, weights, lambda: load_model(weights, self.device, dtype), dtype)
+
+    def _drop_further(self, keep: Sequence[Path]) -> None:
+        """Let go of the further networks of an earlier run, but for those in these files."""
+        kept = {_further(path) for path in keep}
+        for kind in self._cache.kinds():
+            if kind.startswith(FURTHER_NETWORK) and kind not in kept:
+                self._unload(kind)
+
+    def _unload(self, kind: str) -> None:
+        self._cache.drop(kind)
+        release(self.device)
 
     def detector(self, name: str) -> FaceDetector:
         """The detector of that name, or the one that "auto" chooses."""
@@ -243,17 +302,44 @@ class ComponentLoader:
 
     def guard(self, options: Options) -> tuple[IdentityGuard | None, str]:
         """The guard, with the limit and the action of the options; None and the reason if its network is missing."""
-        weights, problem = self._find_recognizer()
-        if weights is None:
+        found, problem = self._find_recognizer()
+        if found is None:
             return None, problem
-        self._hooks.before_helper()
         # Only the network is kept: another limit needs no other one.
-        recognizer = self._kept("recognizer", weights, lambda: FaceRecognizer(weights, str(self.device)))
         blend = options.identity_action == "blend"
-        return IdentityGuard(recognizer, options.identity_guard, blend=blend), ""
+        return IdentityGuard(self._recognizer(*found), options.identity_guard, blend=blend), ""
 
-    def _find_recognizer(self) -> tuple[Path | None, str]:
-        """The weights of the guard's network; None and the reason, which is logged, if they cannot be used."""
+    def people(self, files: Sequence[Path], options: Options) -> People | None:
+        """The people in photos, as :func:`gpen.faces.people.people_in` finds them; None for no photos.
+
+        GpenError where there is no recogniser, or a photo cannot be used.
+        """
+        return self.people_in(
+            [(str(path), read_picture(path, options.max_megapixels).photo) for path in files], options
+        )
+
+    def people_in(
+        self, photos: Sequence[tuple[str, FloatImage]], options: Options, detector: FaceDetector | None = None
+    ) -> People | None:
+        """The same for photos that are read already, with their names for messages.
+
+        detector: in place of the one that the options name.
+        """
+        if not photos:
+            return None
+        recognizer = self._recognizer(*find_recognizer(self.folders))
+        detector = detector or self.detector(options.detector)
+        return people_in(photos, detector, options.detection_threshold, recognizer)
+
+    def _recognizer(self, name: str, weights: Path) -> Recognizer:
+        def make() -> Recognizer:
+            return SFaceRecognizer(weights) if name == "sface" else FaceRecognizer(weights, str(self.device))
+
+        self._hooks.before_helper()
+        return self._kept("recognizer", weights, make)
+
+    def _find_recognizer(self) -> tuple[tuple[str, Path] | None, str]:
+        """The guard's network and its weights; None and the reason, which is logged, if they cannot be used."""
         try:
             return find_recognizer(self.folders), ""
         except GpenError as error:
@@ -273,6 +359,11 @@ class ComponentLoader:
         return self._cache.get(kind, key, released)
 
 
+def _further(path: Path) -> str:
+    """What a further network of a run is kept as: those of several sizes stay side by side."""
+    return f"{FURTHER_NETWORK} {path}"
+
+
 def make_guard(options: Options, folders: Sequence[Path] = (), device: str = "cpu") -> IdentityGuard | None:
     """Return the guard that the options ask for; None where they ask for none.
 
@@ -280,3 +371,14 @@ def make_guard(options: Options, folders: Sequence[Path] = (), device: str = "cp
     restored without it. FaceError where there are weights that cannot be used.
     """
     return ComponentLoader(folders, device).guard(options)[0] if options.identity_guard else None
+
+
+def make_people(
+    photos: Sequence[Path], options: Options, folders: Sequence[Path] = (), device: str = "cpu"
+) -> People | None:
+    """Return the people in photos, the largest face of each, for the argument ``people``; None for no photos.
+
+    options: its detector, detection threshold and largest picture count. GpenError where there is no recogniser, no
+    detector, or no face in a photo.
+    """
+    return ComponentLoader(folders, device).people(photos, options)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Generic, TypeVar
 
 import torch
@@ -116,6 +116,22 @@ class CropBatcher(Generic[_Key]):
         waiting, self._waiting = self._waiting, []
         restored = restore_crops(self._model, [crop for _, crop in waiting])
         return [(key, after) for (key, _), after in zip(waiting, restored, strict=True)]
+
+
+class CropBatchers(Generic[_Key]):
+    """A :class:`CropBatcher` for each network that is used."""
+
+    def __init__(self) -> None:
+        self._batchers: dict[Model, CropBatcher[_Key]] = {}
+
+    def add(self, model: Model, key: _Key, crop: Tensor) -> list[tuple[_Key, Tensor]]:
+        """Add a crop for a network; as :meth:`CropBatcher.add`."""
+        return self._batchers.setdefault(model, CropBatcher(model)).add(key, crop)
+
+    def flush(self) -> Iterator[tuple[_Key, Tensor]]:
+        """Restore whatever waits."""
+        for batcher in self._batchers.values():
+            yield from batcher.flush()
 
 
 def _widen(network: nn.Module) -> None:

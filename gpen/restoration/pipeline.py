@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+import numpy as np
 from torch import Tensor
 
 from ..errors import FaceError, OptionError, PhotoError
@@ -20,12 +21,13 @@ from ..images.picture import FloatImage, check_picture
 from ..images.tensors import DevicePhoto
 from ..options import Options, supported
 from ..tasks import Task
-from .inference import CropBatcher
+from .inference import CropBatchers
 from .processors import PROCESSORS, FaceProcessor, Parser, PhotoInputs, with_mask_chosen
-from .result import CachedLayers, FaceCrops, Restoration, RestoredFace, SkippedFace
+from .result import CachedLayers, FaceCrops, FaceNetwork, Restoration, RestoredFace, SkippedFace
 
 if TYPE_CHECKING:
     from ..faces.identity import GuardDecision
+    from ..weights.checkpoint import Model
     from .components import Components
 
 _MOST_WAITING = 1 << 29
@@ -94,17 +96,19 @@ def run_tasks(
     each photo; after an exception there are no more results.
     """
     options = with_mask_chosen(supported(options, task), has_parser=components.parser is not None)
-    batcher: CropBatcher[_WaitingFace] = CropBatcher(components.model)
+    batchers: CropBatchers[_WaitingFace] = CropBatchers()
     begun: deque[_PhotoRun] = deque()
     for work in works:
         begun.append(_PhotoRun(task, work, components, options))
         for waiting, crop in begun[-1].crops():
-            _paste_all(batcher.add(waiting, crop))
+            _paste_all(batchers.add(waiting.model, waiting, crop))
+            if sum(run.bytes_ready for run in begun) > _MOST_WAITING:
+                _paste_all(batchers.flush())
         if sum(run.work.photo.nbytes for run in begun) > _MOST_WAITING:
-            _paste_all(batcher.flush())
+            _paste_all(batchers.flush())
         while begun and begun[0].is_complete:
             yield begun.popleft().result()
-    _paste_all(batcher.flush())
+    _paste_all(batchers.flush())
     for run in begun:
         yield run.result()
 
@@ -114,14 +118,17 @@ class _WaitingFace:
     """A face whose crop waits for the network."""
 
     run: _PhotoRun
+    position: int
+    """Among the faces of its photo that the network is given."""
     found: FoundFace
+    model: Model
     placement: Placement
     before: Tensor
 
 
 def _paste_all(restored: Iterable[tuple[_WaitingFace, Tensor]]) -> None:
     for waiting, after in restored:
-        waiting.run.paste(waiting, after)
+        waiting.run.add(waiting, after)
 
 
 class _PhotoRun:
@@ -149,14 +156,20 @@ class _PhotoRun:
         self._skipped = {face.number: face.skip_reason for face in self._found if face.skip_reason}
         self._distances: dict[int, float] = {}
         self._restored: list[RestoredFace] = []
-        self._waiting = 0
+        self._cropped = self._pasted = 0
+        self._ready: dict[int, tuple[_WaitingFace, Tensor]] = {}
         self._all_cropped = False
         self._stopped = self._report(0, None)
 
     @property
     def is_complete(self) -> bool:
         """Whether no more faces are going to be pasted."""
-        return self._stopped or (self._all_cropped and not self._waiting)
+        return self._stopped or (self._all_cropped and self._pasted == self._cropped)
+
+    @property
+    def bytes_ready(self) -> int:
+        """Bytes of restored faces that wait for earlier ones, which another network is going to restore."""
+        return sum(after.nbytes for _, after in self._ready.values())
 
     def crops(self) -> Iterator[tuple[_WaitingFace, Tensor]]:
         """The crops that the network is to be given. Why a face cannot be cropped is noted."""
@@ -165,7 +178,7 @@ class _PhotoRun:
             if self._stopped:
                 return
             try:
-                placement = self._placement(found)
+                model, placement = self._placement(found)
                 if reason := self._processor.skip_reason(placement):
                     self._skipped[found.number] = reason
                     continue
@@ -174,15 +187,23 @@ class _PhotoRun:
             except FaceError as error:
                 self._skipped[found.number] = str(error)
                 continue
-            self._waiting += 1
-            yield _WaitingFace(self, found, placement, before), before
+            self._cropped += 1
+            yield _WaitingFace(self, self._cropped - 1, found, model, placement, before), before
         self._all_cropped = True
 
-    def paste(self, waiting: _WaitingFace, crop: Tensor) -> None:
-        """Paste a face that the network restored, unless the caller has stopped this photo."""
-        self._waiting -= 1
-        if self._stopped:
-            return
+    def add(self, waiting: _WaitingFace, crop: Tensor) -> None:
+        """Take a face that a network restored.
+
+        Faces are pasted in their order, whichever network was the first to have enough for a call.
+        """
+        self._ready[waiting.position] = waiting, crop
+        while self._pasted in self._ready:
+            restored = self._ready.pop(self._pasted)
+            self._pasted += 1
+            if not self._stopped:
+                self._paste_face(*restored)
+
+    def _paste_face(self, waiting: _WaitingFace, crop: Tensor) -> None:
         found, placement = waiting.found, waiting.placement
         pasted, decision = self._paste(crop, waiting.before, placement)
         face = None
@@ -190,9 +211,18 @@ class _PhotoRun:
             self._skipped[found.number] = decision.reason
             self._distances[found.number] = decision.distance
         else:
-            measured = () if decision is None else (decision.distance, decision.factor)
+            distance, factor = (None, 1.0) if decision is None else (decision.distance, decision.factor)
             crops = FaceCrops(waiting.before, pasted)
-            face = RestoredFace(found.number, found.face, placement.matrix, crops, *measured)
+            face = RestoredFace(
+                found.number,
+                found.face,
+                placement.matrix,
+                crops,
+                distance,
+                factor,
+                sharpness=found.sharpness,
+                network=self._network(waiting),
+            )
             kept = crops.on_cpu() if self.work.keep.crops else None
             self._restored.append(replace(face, crops=kept))
         self._stopped = self._report(self._chosen.index(found) + 1, face)
@@ -214,7 +244,13 @@ class _PhotoRun:
             mask,
             sorted(self._restored, key=lambda face: face.number),
             [
-                SkippedFace(face.number, face.face, self._skipped[face.number], self._distances.get(face.number))
+                SkippedFace(
+                    face.number,
+                    face.face,
+                    self._skipped[face.number],
+                    self._distances.get(face.number),
+                    sharpness=face.sharpness,
+                )
                 for face in sorted(self._found, key=lambda face: face.number)
                 if face.number in self._skipped
             ],
@@ -230,11 +266,29 @@ class _PhotoRun:
         on_progress = self.work.on_progress
         return on_progress is not None and on_progress(done, len(self._chosen), face) is False
 
-    def _placement(self, found: FoundFace) -> Placement:
-        size = self._components.model.spec.in_size
+    def _placement(self, found: FoundFace) -> tuple[Model, Placement]:
+        """The network for a face, and where the face lies in the crop that it takes."""
+        components = self._components
+        model = components.model
+        if components.networks is not None:
+            model = components.networks.for_face(self._pixels_in_result(self._placed(found, model.spec.in_size)))
+        return model, self._placed(found, model.spec.in_size)
+
+    def _placed(self, found: FoundFace, size: int) -> Placement:
         if self.work.source.whole_photo:
             return Placement(found.face, scaling(size / self.work.photo.shape[0]), size)
         return place(found.face, size, self._options.template)
+
+    def _pixels_in_result(self, placement: Placement) -> int:
+        """Height and width of the crop in the result."""
+        enlarged = 1 / float(self._to_photo[0, 0])
+        return round(placement.size * enlarged / float(np.hypot(*placement.matrix[:, 0])))
+
+    def _network(self, waiting: _WaitingFace) -> FaceNetwork | None:
+        if self._components.networks is None:
+            return None
+        model = waiting.model
+        return FaceNetwork(model.path.name, model.spec.out_size, self._pixels_in_result(waiting.placement))
 
     def _paste(self, crop: Tensor, before: Tensor, placement: Placement) -> tuple[Tensor, GuardDecision | None]:
         """Paste a crop; returns it as it was pasted, and the decision of the identity guard, None without one."""

@@ -29,6 +29,23 @@ class FaceCrops:
         return FaceCrops(self.before.cpu(), self.after.cpu())
 
 
+@dataclass(frozen=True)
+class FaceNetwork:
+    """The network that a face was given for its size."""
+
+    name: str
+    """The name of its file."""
+    size: int
+    """Height and width of the faces that it makes, in pixels."""
+    face_size: int
+    """Height and width of the face's crop in the result, in pixels."""
+
+    @property
+    def is_too_small(self) -> bool:
+        """Whether the face is larger, so that what the network makes is enlarged."""
+        return self.face_size > self.size
+
+
 @dataclass(frozen=True, eq=False)
 class RestoredFace:
     """One restored face."""
@@ -45,6 +62,10 @@ class RestoredFace:
     """Cosine distance between before and after, as pasted, 0 to 2; None without an identity guard."""
     share: float = 1.0
     """The share of the strength that the identity guard allowed, 0 to 1."""
+    sharpness: float | None = None
+    """How sharp it was before, 0 to 1, in a video the median over its track; None where it was not measured."""
+    network: FaceNetwork | None = None
+    """What restored it, where each face gets the network of its size; None where all get the same."""
 
     @cached_property
     def before(self) -> FloatImage | None:
@@ -69,6 +90,8 @@ class SkippedFace:
     """Why it was skipped."""
     identity: float | None = None
     """The cosine distance that the identity guard rejected, if that is why."""
+    sharpness: float | None = None
+    """As for :class:`RestoredFace`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,7 +151,18 @@ class Restoration:
     @property
     def summary(self) -> str:
         """The outcome in one or two sentences, for users."""
-        return f"{self._about_faces} {self.note}".rstrip()
+        return " ".join(part for part in (self._about_faces, self._about_sizes, self.note) if part)
+
+    @property
+    def _about_sizes(self) -> str:
+        """Which faces are larger than the largest network makes them."""
+        given = ((face.number, face.network) for face in self.faces if face.network is not None)
+        larger = {number: network for number, network in given if network.is_too_small}
+        if not larger:
+            return ""
+        network = next(iter(larger.values()))
+        faces = ", ".join(f"face {number} ({network.face_size})" for number, network in larger.items())
+        return f"Larger in the result than {network.name} makes faces ({network.size} pixels): {faces}."
 
     @property
     def _about_faces(self) -> str:

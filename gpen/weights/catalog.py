@@ -61,6 +61,7 @@ _OSS = "https://public-vigen-video.oss-cn-shanghai.aliyuncs.com/robin/models/"
 _HIRES = "https://www.modelscope.cn/models/iic/cv_gpen_image-portrait-enhancement-hires/resolve/master/"
 _FACEXLIB = "https://github.com/xinntao/facexlib/releases/download/"
 _YUNET = "opencv/opencv_zoo/{}main/models/face_detection_yunet/face_detection_yunet_2023mar.onnx"
+_SFACE = "opencv/opencv_zoo/{}main/models/face_recognition_sface/face_recognition_sface_2021dec.onnx"
 
 
 def _network(name: str, *, addresses: tuple[str, ...] = (), file_names: tuple[str, ...] = ()) -> Published:
@@ -171,6 +172,19 @@ RECOGNIZERS: tuple[Published, ...] = (
         file_names=("model_ir_se50.pth",),
         sha256="a035c768259b98ab1ce0e646312f48b9e1e218197a0f80ac6765e88f8b6ddf28",
         size=175_367_323,
+    ),
+    Published(
+        name="sface",
+        kind="recognizer",
+        saved_as="face_recognition_sface_2021dec.onnx",
+        addresses=(
+            "https://github.com/" + _SFACE.format("raw/"),
+            "https://media.githubusercontent.com/media/" + _SFACE.format(""),
+        ),
+        licence="Apache-2.0 (OpenCV Zoo; contributed by Yaoyao Zhong, an author of SFace).",
+        # As several programs that download it state it. OpenCV is given no other file.
+        sha256="0ba9fbfa01b5270c96627c4ef784da859931e02f04419c829e83484087c34e79",
+        size=38_696_353,
     ),
 )
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from ..errors import FilesError
@@ -24,6 +25,9 @@ from .catalog import (
 
 MODELS_VARIABLE = "GPEN_MODELS_PATH"
 DETECTORS_VARIABLE = "GPEN_DETECTORS_PATH"
+
+AUTO = "auto"
+"""As the name of a model: for each face the one of its size."""
 
 
 def search_folders(extra: Sequence[Path] = (), kind: str = "network") -> list[Path]:
@@ -178,6 +182,35 @@ def default_network(folders: Sequence[Path], task: str = "restore") -> Path | No
         if found is not None:
             return found
     return None
+
+
+@dataclass(frozen=True)
+class NetworkFiles:
+    """The model file that the user means, or several."""
+
+    first: Path
+    """The one for most faces."""
+    others: tuple[Path, ...] | None = None
+    """Further ones, none or more, of which each face gets the one of its size; None where all faces get the first."""
+
+
+def find_networks(name_or_path: str | Path | None, folders: Sequence[Path], task: str = "restore") -> NetworkFiles:
+    """The model files that the user means: for :data:`AUTO` those of which each face gets the one of its size.
+
+    They are the published networks on disk that the task has for that, smallest first; where there are none, the
+    default one. For any other name as :func:`find_network`.
+    """
+    if name_or_path != AUTO:
+        return NetworkFiles(find_network(name_or_path, folders, task))
+    first, *others = networks_by_size(folders, task) or [find_network(None, folders, task)]
+    return NetworkFiles(first, tuple(others))
+
+
+def networks_by_size(folders: Sequence[Path], task: str = "restore") -> list[Path]:
+    """The networks on disk of which :data:`AUTO` gives each face the one of its size, smallest first."""
+    wanted = [find_published(name) for name in find_task(task).networks_by_size]
+    found = find_files(wanted, folders)
+    return [found[published.name] for published in wanted if published.name in found]
 
 
 def by_preference(task: str) -> list[Published]:

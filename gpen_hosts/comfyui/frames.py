@@ -21,10 +21,12 @@ from ...gpen.faces.align import crop_face, place
 from ...gpen.faces.detection.detector import FaceDetector
 from ...gpen.faces.drawing import draw_faces
 from ...gpen.faces.face import Face
+from ...gpen.faces.people import People
 from ...gpen.faces.select import select_tracked
 from ...gpen.faces.source import ChosenFaces, FaceSource, FoundFace
 from ...gpen.faces.tracking.shot_cuts import Thumbnail, find_cuts, thumbnail
 from ...gpen.faces.tracking.tracks import track_faces, without_tracking
+from ...gpen.faces.traits import FaceTraits
 from ...gpen.images.picture import FloatImage
 from ...gpen.images.resize import resize
 from ...gpen.images.tensors import DevicePhoto, as_array
@@ -105,29 +107,33 @@ def find_faces(
     options: Options,
     region: Tensor | None = None,
     on_step: OnStep | None = None,
+    people: People | None = None,
 ) -> FoundFaces:
     """Detect the faces of each frame, track them with option "video", and choose among them.
 
     region: (1 or B, h, w), resized to the frames; only faces whose centre lies where it is above 0.5 are chosen.
-    PhotoError for another number of masks, or an empty batch.
+    people: whose faces are chosen; None: everybody's. PhotoError for another number of masks, or an empty batch.
     """
     _check_not_empty(frames)
     number, height, width = frames.shape[:3]
     regions = _masks_by_frame(region, number, height, width)
     found: list[list[Face]] = []
     thumbnails: list[Thumbnail] = []  # for a video only
+    traits: list[list[FaceTraits]] = []  # where the choice needs them
+    choice = replace(face_choice(options, people), min_score=options.detection_threshold)
     for index in range(number):
         photo = photo_of(frames[index])
         found.append(detector.detect(photo, options.detection_threshold))
+        if choice.needs_pixels:
+            traits.append(choice.measure(photo, found[-1]))
         if options.video:
             thumbnails.append(thumbnail(photo))
         if on_step is not None:
             on_step(index + 1, number, None)
     chosen: list[FrameFace] = []
     left_out: list[FrameFace] = []
-    choice = replace(face_choice(options), min_score=options.detection_threshold)
-    numbered = track_faces(found, find_cuts(thumbnails)) if options.video else without_tracking(found)
-    for index, faces in enumerate(numbered):
+    tracked = track_faces(found, find_cuts(thumbnails), traits) if options.video else without_tracking(found, traits)
+    for index, faces in enumerate(tracked):
         reasons = select_tracked(faces, choice, (width, height), regions(index))
         for position, face in enumerate(faces):
             reason = reasons.get(position, "")

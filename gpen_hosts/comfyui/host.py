@@ -24,6 +24,7 @@ from ...gpen.device import dtype_name, pick_dtype
 from ...gpen.errors import FilesError, PhotoError
 from ...gpen.faces.detection.detector import FaceDetector
 from ...gpen.faces.parsing import FaceParser
+from ...gpen.faces.people import People
 from ...gpen.images.picture import FloatImage
 from ...gpen.images.resize import resize
 from ...gpen.network.memory import memory_estimate
@@ -210,13 +211,29 @@ def frame_host(model: ManagedModel) -> FrameHost:
     return FrameHost(before_frame=model.load, on_step=Progress(), device=output_device())
 
 
-def faces_of(image: Tensor, detector: FaceDetector | None, options: Options, region: Tensor | None) -> FoundFaces:
-    """Find and choose the faces of each frame; detector: None for the automatic choice."""
+def faces_of(
+    image: Tensor,
+    detector: FaceDetector | None,
+    options: Options,
+    region: Tensor | None,
+    person: Tensor | None = None,
+) -> FoundFaces:
+    """Find and choose the faces of each frame; detector: None for the automatic choice.
+
+    person: (N, h, w, C), a photo of each person whose faces are chosen; None for everybody's.
+    """
     if detector is None:
         detector = detector_of("auto")  # which makes room by itself
     else:
         make_room()
-    return find_faces(image, detector, options, region, Progress())
+    people = None if person is None else people_of(person, detector, options)
+    return find_faces(image, detector, options, region, Progress(), people)
+
+
+def people_of(photos: Tensor, detector: FaceDetector, options: Options) -> People | None:
+    """The people in photos (N, h, w, C); GpenError where there is no recogniser, or a photo without a face."""
+    named = [(f"image {number} of the input person", photo_of(photo)) for number, photo in enumerate(photos)]
+    return component_loader().people_in(named, options, detector)
 
 
 class Progress:

@@ -91,6 +91,16 @@ def protect_input() -> Any:
     )
 
 
+def person_input() -> Any:
+    """Whose faces are chosen."""
+    return io.Image.Input(
+        "person",
+        optional=True,
+        tooltip="Only faces of the person in this photo are chosen; of the people in a batch of photos, one in each. "
+        "Where a photo shows several, the largest face counts. Needs a face-recognition model.",
+    )
+
+
 def aligned_input() -> Any:
     """For photos that are aligned portraits."""
     return io.Boolean.Input(

@@ -23,6 +23,9 @@ _NEEDED_PARTS = {
 CHOOSING = ("detection_threshold", "select", "only_faces", "min_face_size")
 """Options for detecting and choosing faces, in the order of the widgets."""
 
+CHOOSING_LATER = ("max_face_size", "skip_sharp")
+"""More of them, which came after others: saved workflows store the values of widgets by position."""
+
 PASTING = ("mask", "feather", "strength", "color_match")
 """Options for pasting crops, in the order of the widgets."""
 
@@ -30,8 +33,9 @@ _ORDER = (
     *CHOOSING,
     *("template", "mask", "feather", "damage_feather", "strength", "color_match", "upscale", "max_megapixels"),
     *("identity_guard", "identity_action", "video"),
+    *CHOOSING_LATER,
 )
-"""Saved workflows store the values of widgets by position, so new options go last."""
+"""New options go last."""
 
 _OF_LOADERS = ("precision", "detector")
 """Options of the nodes that load models and detectors."""

@@ -26,8 +26,9 @@ from gpen.options import ALIGNED, FRAME_OPTIONS, OPTIONS, Option, Options
 from gpen.restoration.finish import finish
 from gpen.restoration.result import Restoration
 from gpen.tasks import RESTORE, TASKS, Task, find_task
+from gpen.weights.search import NetworkFiles
 
-from .host import PictureRequest, default_model, engine, network_path, networks, options_from, setting, to_samples
+from .host import PictureRequest, default_model, engine, network_files, networks, options_from, setting, to_samples
 
 MOST_CHARACTERS = 256 << 20
 """Largest picture, in characters of base64."""
@@ -112,7 +113,7 @@ def restore_picture(request: RestoreRequest) -> Any:
             task = find_task(values["task"])
             wanted = PictureRequest(
                 task=task,
-                weights=_weights(values["model"], task),
+                networks=_networks(values["model"], task),
                 options=options,
                 aligned=values["aligned"],
                 **{mask: _mask(values[mask], mask, Path(name), options) for mask in _MASKS},
@@ -137,11 +138,14 @@ def _mask(text: str | None, name: str, folder: Path, options: Options) -> FloatI
     return PhotoMasks(file, f"{name} mask", options.max_megapixels).of(name)
 
 
-def _weights(name: str | None, task: Task) -> Path:
-    """The file of a listed model. Paths are refused: they would let every client read the server's files."""
+def _networks(name: str | None, task: Task) -> NetworkFiles:
+    """The file of a listed model, or several for "auto".
+
+    Paths are refused: they would let every client read the server's files.
+    """
     if name is not None and not any(name in networks(other) for other in TASKS.values()):
         raise FilesError(f"There is no model {name!r}. GET /gpen/models lists the installed ones.")
-    return network_path(name or default_model(task), task)
+    return network_files(name or default_model(task), task)
 
 
 def _queued(samples: NDArray[np.uint8], request: PictureRequest) -> Restoration:

@@ -25,7 +25,7 @@ from .host import (
     engine,
     facts_of,
     failure,
-    network_path,
+    network_files,
     networks,
     options_from,
     setting,
@@ -35,7 +35,10 @@ from .host import (
 
 # The detector and the precision are settings, the host has a limit of its own, and a picture is not a video.
 SHOWN = (("strength", "upscale"), ("mask", "select"), ("only_faces", "detection_threshold"), ("color_match",))
-FOLDED = ("feather", "damage_feather", "template", "min_face_size", "identity_guard", "identity_action")
+FOLDED = (
+    *("feather", "damage_feather", "template", "min_face_size", "identity_guard", "identity_action"),
+    *("max_face_size", "skip_sharp"),
+)
 TASK_HELP = "inpaint fills in what is transparent. synthesize makes a face from a segmentation map."
 
 
@@ -96,7 +99,7 @@ class GpenPostprocessing(scripts_postprocessing.ScriptPostprocessing):
             row = find_task(task or RESTORE.name)
             request = PictureRequest(
                 task=row,
-                weights=network_path(model or default_model(row), row),
+                networks=network_files(model or default_model(row), row),
                 options=options_from(values),
                 damage=_transparent(pp.image) if row.needs_damage_mask else None,
                 aligned=bool(aligned),

@@ -15,7 +15,7 @@ from .host import (
     facts_of,
     failure,
     job,
-    network_path,
+    network_files,
     options_from,
     setting,
     to_samples,
@@ -43,7 +43,7 @@ class GpenFaceRestorer(FaceRestoration):
             job.begin(p)
         try:
             # The host composites the result into a picture of the same size: enlarging belongs to Extras.
-            request = PictureRequest(weights=network_path(setting("model")), options=options_from({"upscale": 1.0}))
+            request = PictureRequest(networks=network_files(setting("model")), options=options_from({"upscale": 1.0}))
             result = engine.run(np_image, request)
             restored = to_samples(result.photo)
         except Exception as error:

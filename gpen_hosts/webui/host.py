@@ -21,21 +21,26 @@ from gpen.images.picture import FloatImage
 from gpen.network.memory import memory_estimate
 from gpen.options import OPTIONS, Options
 from gpen.restoration.api import face_source
-from gpen.restoration.components import ComponentCache, ComponentLoader, HostHooks, Needs
+from gpen.restoration.components import FURTHER_NETWORK, ComponentCache, ComponentLoader, HostHooks, Needs
 from gpen.restoration.pipeline import Keep, OnProgress, PhotoWork, run_task
 from gpen.restoration.processors import PhotoInputs
 from gpen.restoration.result import Restoration, RestoredFace
 from gpen.tasks import RESTORE, Task
 from gpen.weights.checkpoint import Model, inspect
-from gpen.weights.search import default_network, find_network, list_networks, may_be_network, search_folders
+from gpen.weights.search import (
+    AUTO,
+    NetworkFiles,
+    default_network,
+    find_networks,
+    list_networks,
+    may_be_network,
+    search_folders,
+)
 from gpen.wording import count, first_line
 
 _log = logging.getLogger(__name__)
 
 NAME = "GPEN"
-AUTO = "auto"
-"""As a model: the one that suits most faces, of those that are installed."""
-
 # The host, and guides to it, keep the files of these restorers in the same folders.
 _OTHERS = ("gfpgan", "codeformer", "restoreformer")
 _FOLDERS = ("GPEN", "GFPGAN", "facerestore_models", "facedetection", "facexlib")
@@ -67,15 +72,19 @@ def _network_files(task: Task) -> list[Path]:
     return [path for path in ours if may_be_network(path.name, task.name)]
 
 
-def network_path(name: str | None, task: Task = RESTORE) -> Path:
-    """The model file of that name, or the default for a task; FilesError says what to download if it is missing."""
+def network_files(name: str | None, task: Task = RESTORE) -> NetworkFiles:
+    """The model file of that name; for "auto", those of which each face gets the one of its size, or the default.
+
+    FilesError says what to download if it is missing.
+    """
     searched = search_folders(folders())
     if name in (None, "", AUTO):
         # Any network is better than none, if it is the only one that a user has.
         files = _network_files(task)
-        only = files[0] if len(files) == 1 else None
-        return default_network(searched, task.name) or only or find_network(None, searched, task.name)
-    return find_network(name, searched)
+        if len(files) == 1 and default_network(searched, task.name) is None:
+            return NetworkFiles(files[0], ())
+        name = AUTO
+    return find_networks(name, searched, task.name)
 
 
 def default_model(task: Task) -> str:
@@ -123,8 +132,8 @@ class PictureRequest:
 
     task: Task = RESTORE
     """The task."""
-    weights: Path
-    """The model file."""
+    networks: NetworkFiles
+    """The model file, or several."""
     options: Options
     """Its options; those that the task does not support have no effect."""
     damage: FloatImage | None = None
@@ -157,7 +166,8 @@ class Engine:
         try:
             with _progress() as on_progress:
                 needs = Needs.of(task, options, aligned=aligned)
-                components = loader.load(task, request.weights, options, needs)
+                networks = request.networks
+                components = loader.load(task, networks.first, options, needs, networks.others)
                 with torch.inference_mode(False):
                     components.model.network.to(device)
                 work = PhotoWork(
@@ -181,8 +191,9 @@ class Engine:
             if isinstance(model, Model):
                 with torch.inference_mode(False):
                     model.network.to("cpu")
-            # Small, and quickly loaded again.
-            self.cache.drop("detector", "parser", "recognizer")
+            # Small, and quickly loaded again; or seldom needed.
+            further = [kind for kind in self.cache.kinds() if kind.startswith(FURTHER_NETWORK)]
+            self.cache.drop("detector", "parser", "recognizer", *further)
 
 
 def _device() -> torch.device:
@@ -254,7 +265,8 @@ def facts_of(result: Restoration, request: PictureRequest) -> dict[str, Any]:
     """The infotext of a picture that a task was done to."""
     task, options = request.task, request.options
     facts = (
-        request.weights.name,
+        # What makes the same picture again where it is pasted as a setting.
+        AUTO if request.networks.others else request.networks.first.name,
         result.mask_shape or None,
         options.strength if "strength" in task.options else None,
         options.upscale if task.accepts_background and options.upscale != 1 else None,

@@ -31,7 +31,7 @@ def add_settings() -> None:
         gr.Dropdown,
         lambda: {"choices": networks()},
         "Model",
-        "auto: 512 if it is installed, which suits most faces",
+        "auto: for each face the one of its size, of those that are installed",
         refresh=lambda: None,
         infotext="GPEN model",
     )

@@ -102,6 +102,13 @@ def test_what_is_protected_stays(
         assert archive.read("portrait.png") == expected
 
 
+def test_people_need_a_recogniser(client: Any, upload: Any, portrait: Path) -> None:
+    one, many = {"photo": upload(portrait)}, {"photos": [upload(portrait)]}
+    for endpoint, photos in (("/restore", one), ("/restore_many", many)):
+        with pytest.raises(Exception, match=r"arcface .* is not on this computer"):
+            client.predict(**photos, person=[upload(portrait)], weights="small.pth", api_name=endpoint)
+
+
 def test_many_photos(client: Any, upload: Any, portrait: Path, from_command: Callable[..., bytes]) -> None:
     result, text = client.predict(photos=[upload(portrait)], weights="small.pth", api_name="/restore_many")
     assert text == "1 photo: 1 restored."

@@ -24,12 +24,14 @@ from gpen.app.session import (
     write_result,
 )
 from gpen.errors import FaceError, FilesError, GpenError, PhotoError
+from gpen.faces.sface import SFaceRecognizer
 from gpen.images import Picture, read_picture, write_picture
 from gpen.options import Options
 from gpen.restoration import components
 from gpen.restoration.result import Restoration
 from gpen.tasks import RESTORE, TASKS
 from tests.app.conftest import YUNET
+from tests.recognizers import write_sface
 
 
 @pytest.fixture(autouse=True)
@@ -168,6 +170,46 @@ def test_errors_keep_the_last_result(engine: Engine, session: PhotoSession) -> N
     assert np.array_equal(again.photo, session.picture.photo)
 
 
+def test_only_faces_of_people_are_ticked_and_worked_on(
+    session: PhotoSession, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models = tmp_path / "recognisers"
+    models.mkdir()
+    write_sface(models, monkeypatch)
+    monkeypatch.setattr(SFaceRecognizer, "same_person", 0.95)
+    engine = Engine(ModelLocator((weights, models)), "cpu")
+    find(engine, session, Options())
+    people = []
+    for number in (1, 3):
+        x0, y0, x1, y1 = (round(v) for v in session.faces[number].box)
+        photo = session.picture.photo[max(y0 - 24, 0) : y1 + 24, max(x0 - 24, 0) : x1 + 24]
+        people.append(tmp_path / f"person{number}.png")
+        write_picture(people[-1], Picture(np.ascontiguousarray(photo)))
+    assert find(engine, session, Options(), people[:1]) == [1]
+    assert find(engine, session, Options(), people) == [1, 3]
+    request = WorkRequest(task=RESTORE, options=Options(), model="small.pth", people=people)
+    restoration = work(engine, session, request)
+    assert [face.number for face in restoration.faces] == [1, 3]
+    # Who was clicked is worked on, whoever that is.
+    clicked = WorkRequest(task=RESTORE, options=Options(), model="small.pth", people=people, chosen=[0])
+    assert [face.number for face in work(engine, session, clicked).faces] == [0]
+    nobody = tmp_path / "nobody.png"
+    write_picture(nobody, Picture(np.full((64, 64, 3), 0.5, np.float32)))
+    with pytest.raises(FaceError, match=r"^No face was found in nobody\.png"):
+        find(engine, session, Options(), [nobody])
+
+
+def test_auto_is_a_model_where_there_are_several_sizes(tmp_path: Path, weights: Path) -> None:
+    (tmp_path / "GPEN-BFR-512.pth").write_bytes((weights / "small.pth").read_bytes())
+    locator = ModelLocator((tmp_path,))
+    assert locator.networks(RESTORE) == ["GPEN-BFR-512.pth"]
+    (tmp_path / "GPEN-BFR-1024.pth").write_bytes((weights / "small.pth").read_bytes())
+    assert locator.networks(RESTORE) == ["GPEN-BFR-512.pth", "auto", "GPEN-BFR-1024.pth"]
+    files = locator.network_files("auto", RESTORE)
+    assert (files.first.name, [path.name for path in files.others or ()]) == ("GPEN-BFR-512.pth", ["GPEN-BFR-1024.pth"])
+    assert locator.network_files("", RESTORE).others is None
+
+
 def test_without_its_model_the_identity_guard_is_off_and_says_so(
     engine: Engine, session: PhotoSession, monkeypatch: pytest.MonkeyPatch, weights: Path
 ) -> None:
@@ -176,7 +218,7 @@ def test_without_its_model_the_identity_guard_is_off_and_says_so(
     assert restoration.faces
     assert "The identity guard is off. arcface (recognition_arcface_ir_se50.pth) is not on this" in restoration.summary
     # The next photo asks again: the model may have been downloaded since.
-    monkeypatch.setattr(components, "find_recognizer", lambda folders: weights / YUNET)
+    monkeypatch.setattr(components, "find_recognizer", lambda folders: ("arcface", weights / YUNET))
     monkeypatch.setattr(components, "FaceRecognizer", SameVector)
     restoration = restore(engine, session, guarded, "passthrough.pth")
     assert [face.identity for face in restoration.faces] == [0.0] * 5
@@ -200,7 +242,7 @@ def test_only_listed_models_are_loaded(engine: Engine, session: PhotoSession, we
     for name in (str(weights / "small.pth"), "../small.pth", "/etc/passwd", YUNET):
         with pytest.raises(FilesError, match="is not a model for this task"):
             restore(engine, session, model=name)
-    assert engine.locator.network("", RESTORE).name == "GPEN-BFR-512.pth"
+    assert engine.locator.network_files("", RESTORE).first.name == "GPEN-BFR-512.pth"
 
 
 def test_missing_models_are_named(tmp_path: Path) -> None:
@@ -208,7 +250,7 @@ def test_missing_models_are_named(tmp_path: Path) -> None:
     assert [published.name for published in locator.missing(RESTORE)] == ["GPEN-BFR-512", "yunet"]
     assert [published.name for published in locator.missing(TASKS["synthesize"])] == ["GPEN-Seg2face-512"]
     with pytest.raises(FilesError, match="Download GPEN-BFR-512 under"):
-        locator.network("", RESTORE)
+        locator.network_files("", RESTORE)
 
 
 def test_a_photo_without_faces_is_an_error(engine: Engine, make_session: Callable[..., PhotoSession]) -> None:

@@ -17,6 +17,7 @@ from gpen.cli.arguments import options_from
 from gpen.errors import GpenError
 from gpen.options import COMPARE_OPTIONS, OPTIONS, Options
 from gpen.tasks import TASKS
+from gpen.weights.search import NetworkFiles
 
 ROOT = Path(__file__).resolve().parents[2]
 OPTIONS_OF_COMMANDS = {
@@ -85,7 +86,7 @@ def parsed(monkeypatch):
         raise GpenError("seen")
 
     monkeypatch.setattr(task_module, "RunConfig", config)
-    monkeypatch.setattr(task_module, "find_network", lambda *_: Path("a.pth"))
+    monkeypatch.setattr(task_module, "find_networks", lambda *_: NetworkFiles(Path("a.pth")))
 
     def run(*arguments: object, command: str = "restore") -> Options:
         more = ["--damage", "m.png"] if command == "inpaint" else []

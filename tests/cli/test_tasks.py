@@ -114,7 +114,7 @@ def test_an_aligned_portrait_is_coloured_whole(do, tmp_path):
 def test_aligned_portraits_have_no_faces_file(do, album, tmp_path):
     run = do("colorize", album.add("a.png"), "-o", tmp_path / "out.png", "--aligned")
     assert run.code == 2
-    assert "leave --faces and --region out" in run.err
+    assert "leave --faces, --region and --person out" in run.err
     assert not (tmp_path / "out.png").exists()
 
 

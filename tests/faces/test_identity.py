@@ -183,7 +183,7 @@ def embedded(recognizer: FaceRecognizer, crop: np.ndarray, points: np.ndarray) -
 
 
 def test_arcface_loads_and_embeds(arcface):
-    recognizer = FaceRecognizer(find_recognizer([arcface.parent]))
+    recognizer = FaceRecognizer(find_recognizer([arcface.parent])[1])
     rng = np.random.default_rng(0)
     one, other = rng.uniform(0, 1, (2, 128, 128, 3)).astype(np.float32)
     points = LANDMARKS * 128 - 0.5
@@ -196,7 +196,7 @@ def test_arcface_loads_and_embeds(arcface):
 
 def test_arcface_sees_the_landmarks_at_its_template(arcface, monkeypatch):
     """A picture whose colours are its coordinates shows the alignment, and the input's range, -1 to 1."""
-    recognizer = FaceRecognizer(find_recognizer([arcface.parent]))
+    recognizer = FaceRecognizer(find_recognizer([arcface.parent])[1])
     seen = []
 
     class Network(torch.nn.Module):
@@ -221,7 +221,7 @@ def test_arcface_sees_the_landmarks_at_its_template(arcface, monkeypatch):
 
 
 def test_folding_batch_norm_does_not_change_what_arcface_returns(arcface):
-    recognizer = FaceRecognizer(find_recognizer([arcface.parent]))
+    recognizer = FaceRecognizer(find_recognizer([arcface.parent])[1])
     network = importlib.import_module("facexlib.recognition.arcface_arch").Backbone(50, 0.6, "ir_se")
     network.load_state_dict(torch.load(arcface, weights_only=True))
     folded = [layer for layer in recognizer.network.modules() if isinstance(layer, torch.nn.BatchNorm2d)]
@@ -233,7 +233,7 @@ def test_folding_batch_norm_does_not_change_what_arcface_returns(arcface):
 
 def test_the_guard_looks_at_what_would_be_pasted(arcface):
     """Aligned and then blended, as against blended and then aligned."""
-    recognizer = FaceRecognizer(find_recognizer([arcface.parent]))
+    recognizer = FaceRecognizer(find_recognizer([arcface.parent])[1])
     before, after = np.random.default_rng(0).uniform(0, 1, (2, 256, 256, 3)).astype(np.float32)
     decision = judge(IdentityGuard(recognizer, 2, blend=False), before, after, 0.5)
     points = LANDMARKS * 256 - 0.5
@@ -347,6 +347,6 @@ def test_only_restoring_is_guarded(name):
 
 
 def test_coinciding_landmarks_are_refused(arcface):
-    recognizer = FaceRecognizer(find_recognizer([arcface.parent]))
+    recognizer = FaceRecognizer(find_recognizer([arcface.parent])[1])
     with pytest.raises(FaceError, match="coincide"):
         recognizer.align(as_tensor(grey(0.5)), np.zeros((5, 2)))

@@ -138,3 +138,10 @@ def test_in_a_video_medians_decide_except_about_the_region():
     left = np.zeros((200, 400), np.float32)
     left[:, :50] = 1
     assert chosen_tracks(tracked, left) == [0]
+
+
+def test_by_largest_size():
+    assert chosen(max_size=50) == [0, 2, 3]
+    assert chosen(max_size=40, min_size=30) == [2]
+    assert reason(1, max_size=119) == "100 x 120 pixels, larger than 119"
+    assert chosen(max_size=120) == [0, 1, 2, 3]

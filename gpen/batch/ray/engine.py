@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import GpenError, OptionError
+from ...restoration.networks import title_by_size
 from ...restoration.pipeline import OnProgress
 from ...restoration.upscaler import OnTile
 from ...threads import thread_variables
@@ -68,9 +69,12 @@ class RayEngine:
             raise
         self._config = dataclasses.replace(config, device=self._pool.device).absolute()
         self._journal = Journal(results.absolute(), secrets.token_hex(6))
-        info = inspect(config.weights)
+        specs = [inspect(weights).spec for weights in (config.weights, *(config.other_weights or ()))]
+        networks = f"{specs[0].title} ({config.weights.name})"
+        if config.other_weights:
+            networks = title_by_size(spec.out_size for spec in specs)
         self.title = (
-            f"{info.spec.title} ({config.weights.name}) on {count(self._pool.workers, 'Ray worker')}, each on "
+            f"{networks} on {count(self._pool.workers, 'Ray worker')}, each on "
             f"{self._pool.device} with {count(self._pool.cpus, 'CPU')}"
         )
         if not config.task.is_aligned(config.aligned):

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..face import Face
+from ..traits import UNMEASURED, FaceTraits, median_traits
 from .smoothing import smooth
 
 LONGEST_GAP = 5
@@ -40,40 +41,59 @@ class TrackedFace:
     """The medians over the whole track, for choosing among faces without flicker."""
     bridged: bool = False
     """Whether it was not detected in this frame, only before and after."""
+    traits: FaceTraits = UNMEASURED
+    """What was measured: the medians over the whole track."""
 
 
-def track_faces(frames: Sequence[Sequence[Face]], cuts: Collection[int] = ()) -> list[list[TrackedFace]]:
+def track_faces(
+    frames: Sequence[Sequence[Face]], cuts: Collection[int] = (), traits: Sequence[Sequence[FaceTraits]] = ()
+) -> list[list[TrackedFace]]:
     """Follow faces from frame to frame.
 
     frames: the faces detected in each frame, in pixels. cuts: frames that begin a new shot, where every track ends.
+    traits: what was measured of each face; empty where nothing was.
     A face continues a track if its box overlaps the box that the track's motion predicts. A track ends after
     :data:`LONGEST_GAP` frames without a detection; shorter gaps are bridged, unless another face covers the missing
     one. Landmarks and boxes are smoothed along each track by :func:`gpen.faces.tracking.smoothing.smooth`.
     Returns the faces of each frame, from left to right.
     """
     result: list[list[TrackedFace]] = [[] for _ in frames]
-    for number, track in enumerate(_tracks(frames, frozenset(cuts))):
+    for number, track in enumerate(_tracks(frames, frozenset(cuts), traits)):
         for frame, face in track.smoothed(number):
             result[frame].append(face)
     return [sorted(_uncovered(faces), key=lambda tracked: tracked.face.center) for faces in result]
 
 
-def without_tracking(frames: Sequence[Sequence[Face]]) -> list[list[TrackedFace]]:
+def without_tracking(
+    frames: Sequence[Sequence[Face]], traits: Sequence[Sequence[FaceTraits]] = ()
+) -> list[list[TrackedFace]]:
     """The faces of unrelated pictures, unchanged, numbered from left to right within each.
 
-    frames: the faces of each picture, sorted from left to right.
+    frames: the faces of each picture, sorted from left to right. traits: as for :func:`track_faces`.
     """
-    return [[TrackedFace(number, face, face) for number, face in enumerate(faces)] for faces in frames]
+    return [
+        [
+            TrackedFace(number, face, face, traits=measured)
+            for number, (face, measured) in enumerate(zip(faces, _of_frame(traits, frame, faces), strict=True))
+        ]
+        for frame, faces in enumerate(frames)
+    ]
+
+
+def _of_frame(traits: Sequence[Sequence[FaceTraits]], frame: int, faces: Sequence[Face]) -> Sequence[FaceTraits]:
+    return traits[frame] if traits else [UNMEASURED] * len(faces)
 
 
 @dataclass
 class _Track:
     frames: list[int] = field(default_factory=list)
     faces: list[Face] = field(default_factory=list)
+    traits: list[FaceTraits] = field(default_factory=list)
 
-    def add(self, frame: int, face: Face) -> None:
+    def add(self, frame: int, face: Face, traits: FaceTraits) -> None:
         self.frames.append(frame)
         self.faces.append(face)
+        self.traits.append(traits)
 
     def expected(self, frame: int) -> list[float]:
         """The box predicted for a later frame: the last one, moved at the track's velocity."""
@@ -99,9 +119,10 @@ class _Track:
         score = np.interp(np.arange(len(seen)), rows, [face.score for face in self.faces])
         middle = np.median(measured, axis=0)
         typical = _face(middle, float(np.median([face.score for face in self.faces])))
+        traits = median_traits(self.traits)
         smoothed = smooth(points, seen, float(np.sqrt(typical.width * typical.height)))
         return [
-            (first + i, TrackedFace(number, _face(row, float(score[i])), typical, bridged=not seen[i]))
+            (first + i, TrackedFace(number, _face(row, float(score[i])), typical, not seen[i], traits))
             for i, row in enumerate(smoothed)
         ]
 
@@ -111,19 +132,24 @@ def _face(row: NDArray[np.float64], score: float) -> Face:
     return Face((x0, y0, x1, y1), score, row[:10].reshape(5, 2).copy())
 
 
-def _tracks(frames: Sequence[Sequence[Face]], cuts: frozenset[int]) -> list[_Track]:
+def _tracks(
+    frames: Sequence[Sequence[Face]], cuts: frozenset[int], traits: Sequence[Sequence[FaceTraits]]
+) -> list[_Track]:
     tracks: list[_Track] = []
     alive: list[_Track] = []
     for frame, given in enumerate(frames):
+        measured = dict(zip(given, _of_frame(traits, frame, given), strict=True))
         faces = sorted(given, key=lambda face: face.center)
         alive = [] if frame in cuts else [t for t in alive if frame - t.frames[-1] <= LONGEST_GAP + 1]
         followed = _matched([track.expected(frame) for track in alive], [list(face.box) for face in faces])
         for number, face in enumerate(faces):
             if number in followed:
-                alive[followed[number]].add(frame, face)
+                track = alive[followed[number]]
             else:
-                tracks.append(_Track([frame], [face]))
-                alive.append(tracks[-1])
+                track = _Track()
+                tracks.append(track)
+                alive.append(track)
+            track.add(frame, face, measured[face])
     return tracks
 
 

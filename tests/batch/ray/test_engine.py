@@ -14,8 +14,11 @@ import threading
 from pathlib import Path
 
 import pytest
+from safetensors.torch import save_file
 
 from gpen.batch.ray import engine
+from gpen.network.spec import Spec
+from gpen.network.synthetic import synthetic_weights
 from gpen.threads import thread_variables
 from tests.restoration.upscalers import known_upscaler
 
@@ -146,6 +149,31 @@ def test_results_and_report_are_those_of_one_machine(on_ray, restore, album, tmp
         entry["output"] = entry["output"].replace("here", "there")
         if entry["status"] != "failed":
             assert got[name] == entry
+
+
+def test_every_worker_gives_each_face_the_network_of_its_size(
+    cluster, start, gpen, album, tmp_path, monkeypatch, one_face
+):
+    monkeypatch.setenv("RAY_ADDRESS", cluster)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "models").mkdir()
+    for size in (512, 1024):
+        weights = synthetic_weights(Spec(size // 8, size // 8, 2, 1 / 16, 16, 2))
+        save_file(weights, tmp_path / "models" / f"GPEN-BFR-{size}.safetensors")
+    for number in range(4):
+        album.add(f"{number}.png", faces=[one_face(5, 5, 20), one_face(60, 40, 45)])
+    flags = ["--models-path", "models", "--model", "auto", "--skip-sharp", 0.9, "--max-face-size", 44]
+    flags += ["--faces", album.faces_file]
+    assert gpen("restore", "photos", "-o", "here", "--report", "here.json", *flags).code == 0
+    there = start("restore", "photos", "-o", "there", "--report", "there.json", *flags, "--engine", "ray")
+    out, _ = finish(there)
+    assert out.startswith("GPEN 64 or 128 by the size of each face on 2 Ray workers")
+    expected, got = entries_of(tmp_path / "here.json"), entries_of(tmp_path / "there.json")
+    for name, entry in expected.items():
+        assert got[name]["faces"] == entry["faces"]
+        assert got[name]["skipped"] == entry["skipped"]
+        assert {"network", "sharpness"} <= set(entry["faces"][0])
+        assert (tmp_path / "there" / name).read_bytes() == (tmp_path / "here" / name).read_bytes()
 
 
 def test_a_video_whose_faces_were_tracked_here(on_ray, restore, album, tmp_path, monkeypatch, one_face):

@@ -134,7 +134,9 @@ def _rows(node: str, heading: str) -> list[str]:
 def test_the_nodes_are_read_from_their_file() -> None:
     assert len(NODES) == 10
     assert NODES["GPENLoadModel"].options == ["precision"]
-    assert NODES["GPENDetectFaces"].options == ["detection_threshold", "select", "only_faces", "min_face_size", "video"]
+    assert NODES["GPENDetectFaces"].options == [
+        *("detection_threshold", "select", "only_faces", "min_face_size", "video", "max_face_size", "skip_sharp"),
+    ]
     assert NODES["GPENRestoreFaces"].options[3:6] == ["min_face_size", "template", "mask"]
     assert [name for name, _ in NODES["GPENPasteFaces"].outputs] == ["`image`", "`mask`"]
     assert "`region`" in dict(NODES["GPENRestoreFaces"].inputs)

@@ -18,6 +18,7 @@ FoundFaces = from_checkout("gpen_hosts.comfyui.frames").FoundFaces
 draw_frames = from_checkout("gpen_hosts.comfyui.frames").draw_frames
 find_faces = from_checkout("gpen_hosts.comfyui.frames").find_faces
 photo_of = from_checkout("gpen_hosts.comfyui.frames").photo_of
+people_in = from_checkout("gpen.faces.people").people_in
 
 
 def numbers(faces: Any) -> list[tuple[int, int]]:
@@ -80,6 +81,41 @@ def test_faces_are_chosen_in_each_frame_separately() -> None:
     assert numbers(faces.left_out) == [(0, 0), (1, 1)]
     assert {face.reason for face in faces.left_out} == {"not the largest face"}
     assert {face.reason for face in faces.chosen} == {""}
+
+
+class Recognizer:
+    """Takes for people's identities how bright their faces are."""
+
+    same_person = 0.99
+
+    def align(self, crop: torch.Tensor, landmarks: Any) -> torch.Tensor:
+        return crop
+
+    def embed(self, faces: Any) -> Any:
+        angles = np.array([float(face.mean()) for face in faces]) * np.pi / 2
+        return np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
+
+
+def test_only_faces_of_a_person() -> None:
+    batch = frames(2)
+    batch[:] = 0.1
+    batch[0, :, :140] = batch[1, :, 280:] = 0.9
+    detector = Detector(*[[face_at(70, scale=0.2), face_at(350, scale=0.2)]] * 2)
+    photo = np.full((160, 420, 3), 0.9, np.float32)
+    bright = people_in([("image 0 of the input person", photo)], Detector([face_at(210)]), 0.7, Recognizer())
+    faces = find_faces(batch, detector, Options(), people=bright)
+    assert numbers(faces.chosen) == [(0, 0), (1, 1)]
+    assert all(face.reason.startswith("none of the people asked for") for face in faces.left_out)
+
+
+def test_sharp_faces_are_left_out() -> None:
+    """Smooth waves are not sharp; a limit of next to nothing is still below them."""
+    detector = Detector([face_at(80), face_at(210)])
+    assert len(find_faces(frames(1), detector, Options(skip_sharp=0.5)).chosen) == 2
+    detector = Detector([face_at(80), face_at(210)])
+    faces = find_faces(frames(1) + 0.2 * (torch.rand(1, 160, 420, 3) > 0.97), detector, Options(skip_sharp=1e-9))
+    assert not faces.chosen
+    assert all(face.reason.startswith("sharp enough: its sharpness is ") for face in faces.left_out)
 
 
 @pytest.mark.parametrize("size", [(160, 420), (16, 42), (37, 1000)])

@@ -125,16 +125,24 @@ def test_regions_that_do_not_match_are_refused(graph: GraphBuilder, parts: Parts
         restore(graph, graph.add("RepeatImageBatch", image=left, amount=3), region=masks)
 
 
+def test_a_person_cannot_be_recognised_without_a_model(graph: GraphBuilder, parts: Parts) -> None:
+    left = graph.photo(parts.left, "left.png")
+    with pytest.raises(PromptFailedError, match=r"(?s)^arcface .* is not on this computer\..*gpen download sface"):
+        restore(graph, left, person=left)
+
+
 @pytest.mark.parametrize(
     ("options", "chosen"),
     [
+        ({"max_face_size": 10}, []),
+        ({"skip_sharp": 0.9}, [0, 1, 2, 3, 4]),
         ({"only_faces": "0,2-3"}, [0, 2, 3]),
         ({"select": "central"}, [2]),
         ({"select": "largest"}, None),
         ({"min_face_size": 100}, []),
         ({"detection_threshold": 1.0}, []),
     ],
-    ids=["numbers", "central", "largest", "size", "threshold"],
+    ids=["largest size", "sharp", "numbers", "central", "largest", "size", "threshold"],
 )
 def test_which_faces(
     graph: GraphBuilder, parts: Parts, detector_weights: Path, options: dict[str, Any], chosen: list[int] | None

@@ -24,6 +24,8 @@ KINDS = {
     "select": "Combo",
     "only_faces": "String",
     "min_face_size": "Int",
+    "max_face_size": "Int",
+    "skip_sharp": "Float",
     "template": "Combo",
     "mask": "Combo",
     "feather": "Float",

@@ -136,7 +136,29 @@ def test_networks_of_the_host_s_own_restorers_are_not_listed(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "nothing"))
     monkeypatch.delenv("GPEN_MODELS_PATH", raising=False)
     assert forge.adapter.networks() == ["auto", ours.name]
-    assert forge.adapter.network_path("auto") == ours
+    assert forge.adapter.network_files("auto").first == ours
     ours.unlink()
     with pytest.raises(Exception, match="No published model that restores faces is on this computer"):
-        forge.adapter.network_path("auto")
+        forge.adapter.network_files("auto")
+
+
+def test_auto_takes_for_each_face_the_network_of_its_size(
+    forge: WebUI, parts: Parts, synthetic_models: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = synthetic_models["facerestore_models/passthrough-256.safetensors"].read_bytes()
+    names = [f"GPEN-BFR-{size}.safetensors" for size in (512, 1024)]
+    for name in names:
+        (tmp_path / name).write_bytes(network)
+    folders = forge.adapter.folders()
+    monkeypatch.setattr(forge.adapter, "folders", lambda: [tmp_path, *folders])
+    files = forge.adapter.network_files("auto")
+    assert [path.name for path in (files.first, *files.others)] == names
+    request = forge.adapter.PictureRequest(networks=files, options=forge.adapter.options_from({}))
+    result = forge.adapter.engine.run(parts.left, request)
+    # Both make faces of the same size, larger than any in the photo.
+    assert {(face.network.name, face.network.size) for face in result.faces} == {(names[0], 256)}
+    assert forge.adapter.facts_of(result, request)["GPEN model"] == "auto"
+    named = forge.adapter.PictureRequest(
+        networks=forge.adapter.network_files(names[1]), options=forge.adapter.options_from({})
+    )
+    assert forge.adapter.facts_of(forge.adapter.engine.run(parts.left, named), named)["GPEN model"] == names[1]
