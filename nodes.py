@@ -34,7 +34,7 @@ from .gpen_hosts.comfyui.schema import (
     region_input,
     schema,
 )
-from .gpen_hosts.comfyui.widgets import CHOOSING, PASTING, options_from
+from .gpen_hosts.comfyui.widgets import CHOOSING, PASTING, old_value_problem, options_from
 from .nodes_tasks import GPENColorizeFaces, GPENInpaintFaces, GPENSegmentationToFace
 
 _log = logging.getLogger(__name__)
@@ -141,6 +141,10 @@ class GPENRestoreFaces(io.ComfyNode):
             is_output_node=True,
             search_aliases=["face restore", "face enhance", "fix faces", "GFPGAN", "CodeFormer", "face detailer"],
         )
+
+    @classmethod
+    def validate_inputs(cls, color_match: Any) -> bool | str:
+        return old_value_problem("color_match", color_match)
 
     @classmethod
     def fingerprint_inputs(cls, **values: Any) -> Any:
@@ -278,6 +282,10 @@ class GPENPasteFaces(io.ComfyNode):
             ],
             search_aliases=["face paste", "uncrop", "stitch faces"],
         )
+
+    @classmethod
+    def validate_inputs(cls, color_match: Any) -> bool | str:
+        return old_value_problem("color_match", color_match)
 
     @classmethod
     def fingerprint_inputs(cls, mask: str, **values: Any) -> Any:

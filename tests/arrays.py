@@ -27,8 +27,8 @@ def crop_face(photo: FloatImage, matrix: Matrix, size: int) -> FloatImage:
     return as_array(align.crop_face(DevicePhoto(photo, CPU), matrix, size))
 
 
-def match_colors(restored: FloatImage, original: FloatImage, mask: FloatImage) -> FloatImage:
-    return as_array(color.match_colors(as_tensor(restored), as_tensor(original), as_tensor(mask)))
+def match_colors(method: str, restored: FloatImage, original: FloatImage, mask: FloatImage) -> FloatImage:
+    return as_array(color.match_colors(method, as_tensor(restored), as_tensor(original), as_tensor(mask)))
 
 
 class Canvas(paste.Canvas):

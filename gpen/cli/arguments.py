@@ -27,7 +27,28 @@ def add_options(parser: argparse.ArgumentParser, names: Sequence[str]) -> None:
             metavar = {int: "N", float: "X", str: "TEXT"}[option.kind]
             if option.choices:
                 metavar = f"{{{','.join(option.choices)}}}"
+            if option.switch:
+                off, on = option.switch
+                group.add_argument(
+                    f"--no{flag[1:]}", action="store_const", const=off, **more | {"help": argparse.SUPPRESS}
+                )
+                more |= {"nargs": "?", "const": on}
             group.add_argument(flag, type=_value(option), metavar=metavar, **more)
+
+
+def with_values(arguments: Sequence[str]) -> list[str]:
+    """The arguments of a command, with the value that an option's flag stands for where none follows it.
+
+    Options that used to be switches may be followed by a photo, which argparse would take for the value.
+    """
+    flags = {"--" + name.replace("_", "-"): option for name, option in OPTIONS.items() if option.switch}
+    result: list[str] = []
+    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
+        option = flags.get(argument)
+        if option is not None and following not in option.choices and "--" not in result:
+            argument = f"{argument}={option.switch[True]}"
+        result.append(argument)
+    return result
 
 
 def options_from(arguments: argparse.Namespace) -> Options:

@@ -28,6 +28,7 @@ from .host import (
     network_path,
     networks,
     options_from,
+    saved_default,
     setting,
     to_float,
     to_samples,
@@ -154,7 +155,7 @@ def _refresh_button(model: Any, task: Any) -> None:
 def _control(name: str) -> Any:
     option = OPTIONS[name]
     component, values = option.control()
-    value = setting(name) if name in IN_SETTINGS else option.default
+    value = setting(name) if name in IN_SETTINGS else saved_default(option)
     return getattr(gr, component)(
         value=value, label=option.label, info=option.help, elem_id=f"extras_gpen_{name}", **values
     )

@@ -125,6 +125,22 @@ def test_values_out_of_range_are_refused(graph: GraphBuilder, parts: Parts, name
         restore(graph, graph.photo(parts.left, "left.png"), **{name: value})
 
 
+@pytest.mark.parametrize(("saved", "method"), [(True, "lab"), (False, "none")])
+def test_matching_colours_may_still_be_yes_or_no(graph: GraphBuilder, parts: Parts, saved: bool, method: str) -> None:
+    """As in graphs in API form from when it was a switch."""
+    photo = graph.photo(parts.left, "left.png")
+    first = restore(graph, photo, weights=MARKER, color_match=saved)
+    second = restore(graph, photo, weights=MARKER, color_match=method)
+    assert np.array_equal(first.images[0], second.images[0])
+    assert np.array_equal(first.after[0], second.after[0])
+
+
+def test_an_unknown_way_to_match_colours_is_refused_in_gpens_words(graph: GraphBuilder, parts: Parts) -> None:
+    """By a check of ours: newer versions of ComfyUI compare the value with the list, which lacks booleans."""
+    with pytest.raises(PromptRefusedError, match="Match colours is 'hue', which is not one of its choices: none, lab"):
+        restore(graph, graph.photo(parts.left, "left.png"), color_match="hue")
+
+
 def test_a_new_file_is_found(comfyui: ComfyUIServer, synthetic_models: dict[str, Path], model_file: Path) -> None:
     assert model_names(comfyui) == [MARKER, PASSTHROUGH]
     comfyui.add_model(

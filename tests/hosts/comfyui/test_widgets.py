@@ -29,7 +29,7 @@ KINDS = {
     "feather": "Float",
     "damage_feather": "Float",
     "strength": "Float",
-    "color_match": "Boolean",
+    "color_match": "Combo",
     "identity_guard": "Float",
     "identity_action": "Combo",
     "upscale": "Float",
