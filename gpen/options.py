@@ -211,6 +211,17 @@ class Options:
         advanced=True,
         switch=("none", "lab"),
     )
+    grain: float = _option(
+        0.0,
+        "Grain",
+        "How much of the grain around a face, of film or a sensor, the restored face gets where it lacks it. 0: none. "
+        "1: as much as the photo has.",
+        "blending",
+        minimum=0.0,
+        maximum=1.0,
+        step=0.05,
+        advanced=True,
+    )
     identity_guard: float = _option(
         0.0,
         "Identity guard",

@@ -152,6 +152,7 @@ RESTORE = register(
             "feather",
             "strength",
             "color_match",
+            "grain",
             "identity_guard",
             "identity_action",
             "upscale",

@@ -32,8 +32,8 @@ def match_colors(method: str, restored: FloatImage, original: FloatImage, mask: 
 
 
 class Canvas(paste.Canvas):
-    def __init__(self, photo: FloatImage) -> None:
-        super().__init__(DevicePhoto(photo, CPU))
+    def __init__(self, photo: FloatImage, **more: Any) -> None:
+        super().__init__(DevicePhoto(photo, CPU), **more)
 
     def add(self, crop: Any, matrix: Matrix, mask: Any, *more: Any) -> None:
         super().add(_tensor(crop), matrix, _tensor(mask), *more)

@@ -225,7 +225,7 @@ def paste(
     check_mask(protect, "what is protected", *photo.shape[:2])
     options = with_mask_chosen(options, has_parser=parser is not None)
     under = DevicePhoto(photo, torch.device(device))
-    processor, canvas = FaceProcessor(under, PhotoInputs()), Canvas(under)
+    processor, canvas = FaceProcessor(under, PhotoInputs()), Canvas(under, grain=options.grain)
     protection = None if protect is None else Protection(protect, canvas.size, under.device)
     for placement, crop in crops:
         check_picture(crop, "crop")

@@ -24,13 +24,14 @@ _NEEDED_PARTS = {
 CHOOSING = ("detection_threshold", "select", "only_faces", "min_face_size")
 """Options for detecting and choosing faces, in the order of the widgets."""
 
-PASTING = ("mask", "feather", "strength", "color_match")
+PASTING = ("mask", "feather", "strength", "color_match", "grain")
 """Options for pasting crops, in the order of the widgets."""
 
 _ORDER = (
     *CHOOSING,
     *("template", "mask", "feather", "damage_feather", "strength", "color_match", "upscale", "max_megapixels"),
     *("identity_guard", "identity_action", "video"),
+    "grain",
 )
 """Saved workflows store the values of widgets by position, so new options go last."""
 

@@ -35,7 +35,7 @@ from .host import (
 )
 
 # The detector and the precision are settings, the host has a limit of its own, and a picture is not a video.
-SHOWN = (("strength", "upscale"), ("mask", "select"), ("only_faces", "detection_threshold"), ("color_match",))
+SHOWN = (("strength", "upscale"), ("mask", "select"), ("only_faces", "detection_threshold"), ("color_match", "grain"))
 FOLDED = ("feather", "damage_feather", "template", "min_face_size", "identity_guard", "identity_action")
 TASK_HELP = "inpaint fills in what is transparent. synthesize makes a face from a segmentation map."
 

@@ -50,7 +50,7 @@ def test_crops_of_any_size(photo: DevicePhoto, resident: bool) -> None:
     ("task", "upscale"), [(FaceProcessor, 1.0), (FaceProcessor, 2.0), (Colorization, 2.0), (Inpainting, 1.0)]
 )
 def test_masks_pasting_and_blending(photo: DevicePhoto, task: type[FaceProcessor], upscale: float) -> None:
-    options = Options(mask="ellipse", upscale=upscale)
+    options = Options(mask="ellipse", upscale=upscale, grain=1)
     damage = np.zeros((300, 400), np.float32)
     damage[140:160, 190:230] = 1
     processor = task(photo, PhotoInputs(damage=damage))

@@ -36,10 +36,10 @@ GUARDING = ["identity_guard", "identity_action"]
 OPTIONS_OF = {
     "GPENLoadModel": ["precision"],
     "GPENLoadFaceDetector": ["detector"],
-    "GPENRestoreFaces": [*CHOOSING, "template", *PASTING, "upscale", "max_megapixels", *GUARDING, "video"],
+    "GPENRestoreFaces": [*CHOOSING, "template", *PASTING, "upscale", "max_megapixels", *GUARDING, "video", "grain"],
     "GPENDetectFaces": [*CHOOSING, "video"],
     "GPENCropFaces": ["template"],
-    "GPENPasteFaces": PASTING,
+    "GPENPasteFaces": [*PASTING, "grain"],
     "GPENConvertCheckpoint": [],
     "GPENColorizeFaces": [*CHOOSING, "template", "mask", "feather", "strength", "upscale", "max_megapixels", "video"],
     "GPENInpaintFaces": [*CHOOSING, "template", "feather", "damage_feather", "strength", "max_megapixels"],

@@ -30,6 +30,7 @@ KINDS = {
     "damage_feather": "Float",
     "strength": "Float",
     "color_match": "Combo",
+    "grain": "Float",
     "identity_guard": "Float",
     "identity_action": "Combo",
     "upscale": "Float",
