@@ -68,3 +68,4 @@ def test_a_workflow_from_earlier_opens_with_its_values(page: ComfyUIPage, tmp_pa
     assert page.widget("GPENRestoreFaces", "max_megapixels") == 50
     assert page.widget("GPENRestoreFaces", "color_match") == "lab"
     assert page.widget("GPENRestoreFaces", "video") is False
+    assert page.widget("GPENRestoreFaces", "grain") == 0
