@@ -23,7 +23,7 @@ from .workers import in_one_thread
 
 _BLOCKS = {32: 224, 16: 48, 8: 16}
 """The size of a block in pixels, and the smallest face that is measured in such blocks; 32 pixels hold all octaves."""
-_MOST_AROUND, _MOST_INSIDE = 400, 150
+_MOST_AROUND, _MOST_INSIDE = 256, 100
 """The most blocks of the photo around, and of the face."""
 _ROUNDING = 1e-4
 """What rounding leaves of a channel that equals another."""
