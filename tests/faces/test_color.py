@@ -74,6 +74,18 @@ def test_a_tint_that_changes_slowly_goes_too(size: int) -> None:
     assert np.abs(in_lab - original)[inside, inside].max() * 255 > 5
 
 
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize(("cycles", "least", "most"), [(2, 0.0, 0.1), (4, 0.0, 0.25), (16, 0.95, 1.01)])
+def test_what_detail_is_depends_on_the_crop_alone(size: int, cycles: int, least: float, most: float) -> None:
+    """Of waves that the network added, this share of the amplitude stays, at so many in the width of the crop."""
+    x = np.arange(size)[None, :, None] * (2 * np.pi * cycles / size)
+    added = np.broadcast_to(0.1 * np.cos(x + 1), (size, size, 3)).astype(np.float32)
+    original = np.full((size, size, 3), 0.5, np.float32)
+    inside = slice(size // 4, -size // 4)
+    left = (match_colors("wavelet", original + added, original, ANYWHERE) - original)[inside, inside]
+    assert least <= left.std() / added[inside, inside].std() <= most
+
+
 @pytest.mark.parametrize(
     ("restored_size", "original_size"), [(512, 256), (256, 512), (96, 512), (640, 512), (1000, 64)]
 )

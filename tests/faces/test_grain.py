@@ -10,6 +10,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from gpen.faces.grain import _factors
 from gpen.faces.mask import SIZE
 from tests.arrays import Canvas, crop_face
 
@@ -294,3 +295,9 @@ def test_a_face_larger_than_the_grain_s_period() -> None:
     canvas.add(crop_face(clean, place, 512), place, disc())
     added = (canvas.blend(1.0)[0] - clean)[450:1050, 450:1050]
     assert deviation(added) == pytest.approx(8, rel=0.05)
+
+
+def test_what_a_face_seems_to_have_below_nothing_is_not_missing() -> None:
+    """Estimates may be negative; where no grain is wanted, none is made."""
+    present = -torch.eye(3).expand(4, 3, 3) * 1e-4
+    assert not _factors(torch.zeros(4, 3, 3), present).any()
