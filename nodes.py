@@ -33,8 +33,9 @@ from .gpen_hosts.comfyui.schema import (
     protect_input,
     region_input,
     schema,
+    switch_problem,
 )
-from .gpen_hosts.comfyui.widgets import CHOOSING, PASTING, old_value_problem, options_from
+from .gpen_hosts.comfyui.widgets import CHOOSING, PASTING, options_from
 from .nodes_tasks import GPENColorizeFaces, GPENInpaintFaces, GPENSegmentationToFace
 
 _log = logging.getLogger(__name__)
@@ -143,8 +144,8 @@ class GPENRestoreFaces(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, color_match: Any) -> bool | str:
-        return old_value_problem("color_match", color_match)
+    def validate_inputs(cls, color_match: Any, input_types: dict[str, str]) -> bool | str:
+        return switch_problem(cls, "color_match", color_match, input_types)
 
     @classmethod
     def fingerprint_inputs(cls, **values: Any) -> Any:
@@ -284,8 +285,8 @@ class GPENPasteFaces(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, color_match: Any) -> bool | str:
-        return old_value_problem("color_match", color_match)
+    def validate_inputs(cls, color_match: Any, input_types: dict[str, str]) -> bool | str:
+        return switch_problem(cls, "color_match", color_match, input_types)
 
     @classmethod
     def fingerprint_inputs(cls, mask: str, **values: Any) -> Any:

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-from ...gpen.errors import OptionError
 from ...gpen.faces.facexlib import facexlib_problem
 from ...gpen.options import OPTIONS, Options
 from ...gpen.tasks import Task
@@ -63,19 +62,6 @@ def widget(name: str) -> tuple[str, dict[str, Any]]:
         limits = {"min": option.minimum, "max": option.maximum, "step": option.step}
         arguments |= {key: option.kind(limit) for key, limit in limits.items() if limit is not None}
     return _KINDS[option.kind], arguments
-
-
-def old_value_problem(name: str, value: object) -> bool | str:
-    """Why an option cannot have a value, or True; for options that were switches, in place of ComfyUI's own check.
-
-    Workflows that were saved before hold booleans, which are not in the list of choices. None: from another node.
-    """
-    try:
-        if value is not None:
-            OPTIONS[name].check(value)
-    except OptionError as error:
-        return str(error)
-    return True
 
 
 def supported(function: Callable[..., Any], **arguments: Any) -> Any:

@@ -135,6 +135,24 @@ def test_matching_colours_may_still_be_yes_or_no(graph: GraphBuilder, parts: Par
     assert np.array_equal(first.after[0], second.after[0])
 
 
+@pytest.mark.parametrize(("saved", "method"), [(True, "lab"), (False, "none")])
+def test_it_may_be_linked_to_a_switch(graph: GraphBuilder, parts: Parts, saved: bool, method: str) -> None:
+    photo = graph.photo(parts.left, "left.png")
+    first = restore(graph, photo, weights=MARKER, color_match=graph.add("PrimitiveBoolean", value=saved))
+    second = restore(graph, photo, weights=MARKER, color_match=method)
+    assert np.array_equal(first.images[0], second.images[0])
+
+
+@pytest.mark.parametrize(("name", "takes"), [("model", "GPEN_MODEL"), ("strength", "FLOAT"), ("mask", "COMBO")])
+def test_links_of_another_type_are_refused(graph: GraphBuilder, parts: Parts, name: str, takes: str) -> None:
+    photo = graph.photo(parts.left, "left.png")
+    node = graph.add("GPENRestoreFaces", image=photo, model=graph.add("GPENLoadModel", model_name=MARKER))
+    graph.graph[node.id]["inputs"][name] = photo[0]
+    graph.show(node)
+    with pytest.raises(PromptRefusedError, match=f"{name} is linked to an output of type IMAGE, and takes {takes}"):
+        graph.run()
+
+
 def test_an_unknown_way_to_match_colours_is_refused_in_gpens_words(graph: GraphBuilder, parts: Parts) -> None:
     """By a check of ours: newer versions of ComfyUI compare the value with the list, which lacks booleans."""
     with pytest.raises(PromptRefusedError, match="Match colours is 'hue', which is not one of its choices: none, lab"):
