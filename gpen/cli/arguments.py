@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,7 @@ def with_values(arguments: Sequence[str]) -> list[str]:
     """
     flags = {"--" + name.replace("_", "-"): option for name, option in OPTIONS.items() if option.switch}
     result: list[str] = []
-    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
+    for argument, following in itertools.pairwise([*arguments, ""]):
         option = flags.get(argument)
         if option is not None and following not in option.choices and "--" not in result:
             argument = f"{argument}={option.switch[True]}"
