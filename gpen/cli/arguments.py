@@ -159,4 +159,5 @@ def _help(option: Option) -> str:
     default = {True: "yes", False: "no", "": "none"}.get(option.default, option.default)
     if option.kind is not bool and isinstance(option.default, int | float):
         default = f"{option.default:g}"
-    return f"{option.help} (default: {default}{span})".replace("%", "%%")
+    alone = f"; without a value: {option.switch[True]}" if option.switch else ""
+    return f"{option.help} (default: {default}{alone}{span})".replace("%", "%%")
