@@ -34,6 +34,7 @@ from .gpen_hosts.comfyui.schema import (
     protect_input,
     region_input,
     schema,
+    switch_problem,
 )
 from .gpen_hosts.comfyui.widgets import CHOOSING, CHOOSING_LATER, PASTING, options_from
 from .nodes_tasks import GPENColorizeFaces, GPENInpaintFaces, GPENSegmentationToFace
@@ -143,6 +144,10 @@ class GPENRestoreFaces(io.ComfyNode):
             is_output_node=True,
             search_aliases=["face restore", "face enhance", "fix faces", "GFPGAN", "CodeFormer", "face detailer"],
         )
+
+    @classmethod
+    def validate_inputs(cls, color_match: Any, input_types: dict[str, str]) -> bool | str:
+        return switch_problem(cls, "color_match", color_match, input_types)
 
     @classmethod
     def fingerprint_inputs(cls, **values: Any) -> Any:
@@ -280,6 +285,10 @@ class GPENPasteFaces(io.ComfyNode):
             ],
             search_aliases=["face paste", "uncrop", "stitch faces"],
         )
+
+    @classmethod
+    def validate_inputs(cls, color_match: Any, input_types: dict[str, str]) -> bool | str:
+        return switch_problem(cls, "color_match", color_match, input_types)
 
     @classmethod
     def fingerprint_inputs(cls, mask: str, **values: Any) -> Any:

@@ -44,6 +44,8 @@ class Option:
     """The valid values, where it is a choice."""
     advanced: bool = False
     """Whether most users never need it."""
+    switch: tuple[str, ...] = ()
+    """The choices that False and True stand for, where it used to be a yes-or-no option."""
 
     @property
     def kind(self) -> type:
@@ -52,6 +54,8 @@ class Option:
 
     def check(self, value: object) -> bool | int | float | str:
         """Return ``value`` as this option's type; OptionError when it is not one of its values."""
+        if self.switch and isinstance(value, bool):
+            value = self.switch[value]
         checked = self._typed(value)
         if self.choices and checked not in self.choices:
             raise OptionError(f"{self.label} is {value!r}, which is not one of its choices: {', '.join(self.choices)}.")
@@ -217,11 +221,26 @@ class Options:
         step=0.01,
         advanced=True,
     )
-    color_match: bool = _option(
-        False,
+    color_match: str = _option(
+        "none",
         "Match colours",
-        "Give the restored face the mean and spread of the original's colours (in Lab, inside the mask).",
+        "Give the restored face the original's colours. none: as the model made them. lab: their mean and spread (in "
+        "Lab, inside the mask). wavelet: all that is wider than about 1/8 of the crop, so tints and shading too; "
+        "detail is the model's.",
         "blending",
+        choices=("none", "lab", "wavelet"),
+        advanced=True,
+        switch=("none", "lab"),
+    )
+    grain: float = _option(
+        0.0,
+        "Grain",
+        "How much of the grain around a face, of film or a sensor, the restored face gets where it lacks it. 0: none. "
+        "1: as much as the photo has.",
+        "blending",
+        minimum=0.0,
+        maximum=1.0,
+        step=0.05,
         advanced=True,
     )
     identity_guard: float = _option(

@@ -163,6 +163,7 @@ RESTORE = register(
             "upscale",
             "video",
             "max_megapixels",
+            "grain",
         ),
         # Most faces in photos are smaller than 512 pixels, where the larger networks take several times as long for
         # detail that is scaled away again; 256 is softer than what most faces already are.

@@ -27,13 +27,13 @@ def crop_face(photo: FloatImage, matrix: Matrix, size: int) -> FloatImage:
     return as_array(align.crop_face(DevicePhoto(photo, CPU), matrix, size))
 
 
-def match_colors(restored: FloatImage, original: FloatImage, mask: FloatImage) -> FloatImage:
-    return as_array(color.match_colors(as_tensor(restored), as_tensor(original), as_tensor(mask)))
+def match_colors(method: str, restored: FloatImage, original: FloatImage, mask: FloatImage) -> FloatImage:
+    return as_array(color.match_colors(method, as_tensor(restored), as_tensor(original), as_tensor(mask)))
 
 
 class Canvas(paste.Canvas):
-    def __init__(self, photo: FloatImage) -> None:
-        super().__init__(DevicePhoto(photo, CPU))
+    def __init__(self, photo: FloatImage, **more: Any) -> None:
+        super().__init__(DevicePhoto(photo, CPU), **more)
 
     def add(self, crop: Any, matrix: Matrix, mask: Any, *more: Any) -> None:
         super().add(_tensor(crop), matrix, _tensor(mask), *more)

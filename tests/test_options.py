@@ -55,7 +55,7 @@ def test_a_value_is_valid_or_refused(name, value):
         assert refusal.endswith(".")
         return
     assert type(checked) is option.kind
-    assert checked == value
+    assert checked == (option.switch[value] if option.switch and isinstance(value, bool) else value)
     assert not option.choices or checked in option.choices
     if option.minimum is not None:
         assert option.minimum <= checked <= option.maximum
@@ -111,6 +111,17 @@ def test_every_option_explains_itself(name):
         # The help explains every choice, except those that are names of models or dtypes.
         assert option.default in option.choices
         assert name in ("detector", "precision") or all(choice in option.help for choice in option.choices)
+
+
+def test_matching_colours_is_still_yes_or_no():
+    assert Options(color_match=True) == Options(color_match="lab")
+    assert Options(color_match=False) == Options(color_match="none") == Options()
+    with pytest.raises(OptionError, match="Match colours is 1, which is not text"):
+        Options(color_match=1)
+    with pytest.raises(OptionError, match=r"Match colours is 'on', .* none, lab, wavelet\.$"):
+        Options(color_match="on")
+    with pytest.raises(OptionError, match="Mask is True, which is not text"):
+        Options(mask=True)
 
 
 def test_options_are_immutable():

@@ -40,7 +40,7 @@ def _add(actions: Actions, task: Task, *, many: bool, in_turn: dict[str, Any]) -
         inputs["damage"] = _file(label, many)
     if task.accepts_aligned:
         inputs["aligned"] = gr.Checkbox(ALIGNED.default, label=ALIGNED.help, visible=False)
-    inputs |= {name: control(OPTIONS[name], visible=False) for name in options}
+    inputs |= {name: _hidden(OPTIONS[name]) for name in options}
     if task.keeps_photo:
         label = "Masks named like their photos, or a zip of them" if many else "White where the photo stays as it is"
         inputs["protect"] = _file(f"{label}; empty: nowhere", many)
@@ -81,6 +81,14 @@ def _add(actions: Actions, task: Task, *, many: bool, in_turn: dict[str, Any]) -
         api_description=f"{task.label}. Returns a file and a sentence about what was done. {texts}",
         **in_turn,
     )
+
+
+def _hidden(option: Option) -> Any:
+    """The component of an option in an endpoint, which also takes what programs sent before it was a choice."""
+    component = control(option, visible=False)
+    if option.switch:
+        component.choices += [("no", False), ("yes", True)]
+    return component
 
 
 def _file(label: str, many: bool = False) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,28 @@ def add_options(parser: argparse.ArgumentParser, names: Sequence[str]) -> None:
             metavar = {int: "N", float: "X", str: "TEXT"}[option.kind]
             if option.choices:
                 metavar = f"{{{','.join(option.choices)}}}"
+            if option.switch:
+                off, on = option.switch
+                group.add_argument(
+                    f"--no{flag[1:]}", action="store_const", const=off, **more | {"help": argparse.SUPPRESS}
+                )
+                more |= {"nargs": "?", "const": on}
             group.add_argument(flag, type=_value(option), metavar=metavar, **more)
+
+
+def with_values(arguments: Sequence[str]) -> list[str]:
+    """The arguments of a command, with the value that an option's flag stands for where none follows it.
+
+    Options that used to be switches may be followed by a photo, which argparse would take for the value.
+    """
+    flags = {"--" + name.replace("_", "-"): option for name, option in OPTIONS.items() if option.switch}
+    result: list[str] = []
+    for argument, following in itertools.pairwise([*arguments, ""]):
+        option = flags.get(argument)
+        if option is not None and following not in option.choices and "--" not in result:
+            argument = f"{argument}={option.switch[True]}"
+        result.append(argument)
+    return result
 
 
 def options_from(arguments: argparse.Namespace) -> Options:
@@ -137,4 +159,5 @@ def _help(option: Option) -> str:
     default = {True: "yes", False: "no", "": "none"}.get(option.default, option.default)
     if option.kind is not bool and isinstance(option.default, int | float):
         default = f"{option.default:g}"
-    return f"{option.help} (default: {default}{span})".replace("%", "%%")
+    alone = f"; without a value: {option.switch[True]}" if option.switch else ""
+    return f"{option.help} (default: {default}{alone}{span})".replace("%", "%%")

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from ..errors import GpenError, OptionError
 from ..threads import let_threads_sleep
+from .arguments import with_values
 from .parser import make_parser
 
 FAILED, MISUSED, INTERRUPTED = 1, 2, 130
@@ -23,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     0: success. 1: something failed, and was reported. 2: bad arguments. 130: interrupted.
     """
     _escape_unprintable()
-    arguments = make_parser().parse_args(argv)
+    arguments = make_parser().parse_args(with_values(sys.argv[1:] if argv is None else argv))
     logging.basicConfig(level=logging.INFO if arguments.verbose else logging.WARNING, format="gpen: %(message)s")
     try:
         code = _run(arguments)

@@ -1,6 +1,8 @@
-"""Colours of a restored face matched to the photo's, in CIE L*a*b*."""
+"""Colours of a restored face matched to the photo's: their statistics in CIE L*a*b*, or their low frequencies."""
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 import torch
@@ -25,11 +27,26 @@ _SLOPE = 3 * _LIMIT**2
 _OFFSET = 4 / 29
 _SMALLEST_SPREAD = 1e-3
 
+WIDEST_DETAIL = 1 / 8
+"""As a fraction of the crop: what is wider, about, is low frequency to method "wavelet"."""
+_FINEST_GRID = 256
+"""The most pixels, along one axis, of the grid that low frequencies are computed on."""
 
-def match_colors(restored: Tensor, original: Tensor, mask: Tensor) -> Tensor:
-    """``restored`` (S, S, 3) with the mean and standard deviation of ``original``'s colours in Lab.
 
-    original: (T, T, 3). mask: a square of any size, weighs the pixels. All [0, 1], on one device.
+def match_colors(method: str, restored: Tensor, original: Tensor, mask: Tensor) -> Tensor:
+    """``restored`` (S, S, 3) with the colours of ``original`` (T, T, 3).
+
+    method: "none", "lab" or "wavelet", which option "color_match" chooses among. mask: a square of any size, weighs the
+    pixels for "lab". All [0, 1], on one device.
+    """
+    if method == "lab":
+        return _with_statistics_of(restored, original, mask)
+    return _with_low_frequencies_of(restored, original) if method == "wavelet" else restored
+
+
+def _with_statistics_of(restored: Tensor, original: Tensor, mask: Tensor) -> Tensor:
+    """``restored`` with the mean and standard deviation of the original's colours in Lab.
+
     Source: Reinhard et al., "Color Transfer between Images", 2001.
     """
     source, target = lab_of_rgb(restored), lab_of_rgb(original)
@@ -37,6 +54,38 @@ def match_colors(restored: Tensor, original: Tensor, mask: Tensor) -> Tensor:
     wanted_mean, wanted_spread = _statistics(target, mask)
     factor = wanted_spread / spread.clamp_min(_SMALLEST_SPREAD)
     return rgb_of_lab((source - mean) * factor + wanted_mean).clamp(0, 1)
+
+
+def _with_low_frequencies_of(restored: Tensor, original: Tensor) -> Tensor:
+    """The original's low frequencies under the restored face's detail.
+
+    Both are parts of an à trous wavelet decomposition with the filter (1, 2, 1) / 4, and what remains of the original
+    after n levels replaces what remains of the restored face. In a crop of 512 pixels that is a blur with a standard
+    deviation of 13 pixels, and in proportion in others. A blur has no detail to lose, so it is computed on a grid of at
+    most 256 pixels.
+    Source: Wang et al., "Exploiting Diffusion Prior for Real-World Image Super-Resolution", 2023 (StableSR), 5 levels.
+    """
+    size = len(restored)
+    grid = min(_FINEST_GRID, size, len(original))
+    shift = _on_grid(original, grid) - _on_grid(restored, grid)
+    for level in range(max(1, round(math.log2(grid * WIDEST_DETAIL)) - 1)):
+        shift = _smoothed(_smoothed(shift, 2**level).mT, 2**level).mT
+    if grid < size:
+        shift = F.interpolate(shift[None], (size, size), mode="bilinear")[0]
+    return (restored + shift.permute(1, 2, 0)).clamp_(0, 1)
+
+
+def _on_grid(picture: Tensor, size: int) -> Tensor:
+    """A square picture (S, S, 3) averaged over the pixels of a grid that is not finer: (3, size, size)."""
+    channels = picture.permute(2, 0, 1)
+    return channels if size == len(picture) else reduced(channels, size, size)
+
+
+def _smoothed(channels: Tensor, step: int) -> Tensor:
+    """(3, H, W) with each row filtered by (1, 2, 1) / 4, whose taps are ``step`` pixels apart."""
+    padded = F.pad(channels[None], (step, step, 0, 0), mode="replicate")[0]
+    width = channels.shape[2]
+    return (padded[..., :width] + padded[..., 2 * step :]).mul_(0.25).add_(channels, alpha=0.5)
 
 
 def lab_of_rgb(rgb: Tensor) -> Tensor:

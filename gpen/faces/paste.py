@@ -14,6 +14,7 @@ from torch import Tensor
 from ..images import tensors
 from ..images.picture import FloatImage
 from ..images.tensors import DevicePhoto, as_array, as_tensor
+from .grain import missing_grain
 from .mask import SIZE as MASK_SIZE
 from .mask import Area
 from .resample import warp, warp_mask
@@ -41,6 +42,8 @@ class _Patch:
     """(h, w): the mask, how much the colours count against the photo's."""
     priority: Tensor | None
     """(h, w): multiplied into how much they count against other faces'."""
+    grain: Tensor | None
+    """(h, w, 3): the grain that the colours lack."""
 
     @property
     def shares(self) -> Tensor:
@@ -51,7 +54,7 @@ class _Patch:
     @property
     def nbytes(self) -> int:
         """Bytes held."""
-        return sum(kept.nbytes for kept in (self.colors, self.weights, self.priority) if kept is not None)
+        return sum(kept.nbytes for kept in (self.colors, self.weights, self.priority, self.grain) if kept is not None)
 
     def overlaps(self, other: _Patch) -> bool:
         """Whether the rectangles share pixels."""
@@ -63,7 +66,8 @@ class _Patch:
     def on_cpu(self) -> _Patch:
         """The same in host memory."""
         priority = None if self.priority is None else self.priority.cpu()
-        return _Patch(self.rows, self.columns, self.colors.cpu(), self.weights.cpu(), priority)
+        grain = None if self.grain is None else self.grain.cpu()
+        return _Patch(self.rows, self.columns, self.colors.cpu(), self.weights.cpu(), priority, grain)
 
 
 class Canvas:
@@ -74,12 +78,14 @@ class Canvas:
     change are copied back. Memory grows with the sum of the rectangles, not with the photo; what :meth:`blend` returns
     comes on top.
 
-    post_blend: applied to the pixels with faces, after blending.
+    post_blend: applied to the pixels with faces, after blending. grain: how much of the photo's grain the faces get,
+    0 to 1.
     """
 
-    def __init__(self, photo: DevicePhoto, post_blend: PostBlend | None = None) -> None:
+    def __init__(self, photo: DevicePhoto, post_blend: PostBlend | None = None, grain: float = 0.0) -> None:
         self._photo = photo
         self._post_blend = post_blend
+        self._grain = grain
         self._patches: list[_Patch] = []
 
     @property
@@ -127,7 +133,10 @@ class Canvas:
         if region_mask is not None:
             weights *= region_mask(rows, columns)
         warped = None if priority is None else warp_mask(priority, mask_to_rectangle, shape)
-        self._patches.append(_Patch(rows, columns, colors, weights, warped))
+        grain = None
+        if self._grain > 0 and mask is not None:
+            grain = missing_grain(self._photo, rows, columns, colors, weights) * self._grain
+        self._patches.append(_Patch(rows, columns, colors, weights, warped, grain))
 
     def blend(self, strength: float, *, in_place: bool = False) -> tuple[FloatImage, FloatImage]:
         """The photo with all faces (H, W, 3), and the mask (H, W) that they were blended with.
@@ -148,12 +157,19 @@ class Canvas:
     def _blended(self, patch: _Patch, strength: float) -> tuple[Tensor, Tensor]:
         """The rectangle of ``patch`` with all faces that overlap it, and the mask there."""
         overlapping = [other for other in self._patches if other.overlaps(patch)]
-        colors, weights = (patch.colors, patch.weights) if len(overlapping) == 1 else _mixed(patch, overlapping)
+        is_alone = len(overlapping) == 1
+        colors, weights = (patch.colors, patch.weights) if is_alone else _mixed(patch, overlapping)
         over = weights * strength
         original = self._photo.part(patch.rows, patch.columns)
         # Contiguous: a factor that is broadcast over three channels takes twice as long on a CPU.
         each = over[..., None].expand(-1, -1, 3).contiguous()
         blended = torch.lerp(original, colors, each)
+        if patch.grain is not None:
+            grain = patch.grain if is_alone else _mixed_grain(patch, overlapping)
+            # Where the original shows through by 1 - x, so does that much of its grain's deviation: what is missing of
+            # its variance is x (2 - x).
+            grain = grain * (over * (2 - over)).sqrt()[..., None]
+            blended = torch.where(each > 0, (blended + grain).clamp_(0, 1), original)
         if self._post_blend is not None:
             blended = torch.where(each > 0, self._post_blend(blended, original), original)
         return blended, over
@@ -205,6 +221,22 @@ def _mixed(patch: _Patch, overlapping: list[_Patch]) -> tuple[Tensor, Tensor]:
     seen = shares > 0
     colors /= torch.where(seen, shares, 1)[..., None]
     return colors, torch.where(seen, weights, 0)
+
+
+def _mixed_grain(patch: _Patch, overlapping: list[_Patch]) -> Tensor:
+    """The grain (h, w, 3) of all faces in the rectangle of ``patch``, mixed as the colours are.
+
+    That of different faces has nothing in common: variances add up, not values.
+    """
+    mixed, squares = torch.zeros_like(patch.colors), torch.zeros_like(patch.weights)
+    for other in overlapping:
+        rows, there_rows = _common(patch.rows, other.rows)
+        columns, there_columns = _common(patch.columns, other.columns)
+        share = other.shares[there_rows, there_columns]
+        if other.grain is not None:
+            mixed[rows, columns] += other.grain[there_rows, there_columns] * share[..., None]
+        squares[rows, columns] += share.square()
+    return mixed / torch.where(squares > 0, squares, 1).sqrt()[..., None]
 
 
 class CropCanvas(Canvas):

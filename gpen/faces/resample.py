@@ -160,8 +160,8 @@ def warp_mask(mask: Tensor, matrix: Matrix, size: tuple[int, int]) -> Tensor:
 
 
 def reduced(mask: Tensor, height: int, width: int) -> Tensor:
-    """A mask (H, W) averaged over the area of each of fewer pixels: (height, width)."""
-    rows, columns = area_weights(mask.shape[0], height, mask.device), area_weights(mask.shape[1], width, mask.device)
+    """A mask (H, W), or several (N, H, W), averaged over the area of each of fewer pixels: (height, width)."""
+    rows, columns = area_weights(mask.shape[-2], height, mask.device), area_weights(mask.shape[-1], width, mask.device)
     with exact_float32(mask.device):
         return rows @ mask @ columns.T
 

@@ -242,7 +242,7 @@ def paste(
     check_mask(protect, "what is protected", *photo.shape[:2])
     options = with_mask_chosen(options, has_parser=parser is not None)
     under = DevicePhoto(photo, torch.device(device))
-    processor, canvas = FaceProcessor(under, PhotoInputs()), Canvas(under)
+    processor, canvas = FaceProcessor(under, PhotoInputs()), Canvas(under, grain=options.grain)
     protection = None if protect is None else Protection(protect, canvas.size, under.device)
     for placement, crop in crops:
         check_picture(crop, "crop")
@@ -253,8 +253,9 @@ def paste(
             )
         pasted = as_tensor(crop).to(under.device)
         mask = processor.mask(pasted, placement, options, parser)
-        if options.color_match:
-            pasted = match_colors(pasted, crop_face(under, placement.matrix, placement.size), mask)
+        if options.color_match != "none":
+            before = crop_face(under, placement.matrix, placement.size)
+            pasted = match_colors(options.color_match, pasted, before, mask)
         to_crop = compose(scaling(crop.shape[0] / placement.size), placement.matrix)
         region_mask = None if protection is None else protection.region_mask(placement.face)
         canvas.add(pasted, to_crop, mask, region_mask, area=processor.mask_area(placement, options))

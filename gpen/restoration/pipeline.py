@@ -302,8 +302,7 @@ class _PhotoRun:
             self._canvas.add(crop, to_crop, None, region_mask)
             return crop, None
         mask = processor.mask(crop, placement, options, self._components.parser)
-        if options.color_match:
-            crop = match_colors(crop, before, mask)
+        crop = match_colors(options.color_match, crop, before, mask)
         decision = None
         if guard is not None:
             decision = guard.judge(before, crop, placement.landmarks, options.strength)

@@ -77,7 +77,8 @@ class FaceProcessor:
         """What the faces are pasted into: the background, or the photo enlarged."""
         photo = self._photo
         under = enlarge(photo.array, options.upscale) if self._background is None else self._background
-        return Canvas(photo if under is photo.array else DevicePhoto(under, photo.device), self.post_blend)
+        under_faces = photo if under is photo.array else DevicePhoto(under, photo.device)
+        return Canvas(under_faces, self.post_blend, options.grain)
 
     def crop_source(self) -> DevicePhoto:
         """The picture (H, W, 3) that crops are taken from."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from comfy_api.latest import io
+from comfy_execution.validation import validate_node_input
 
-from ...gpen.errors import GpenError
-from ...gpen.options import ALIGNED
+from ...gpen.errors import GpenError, OptionError
+from ...gpen.options import ALIGNED, OPTIONS
 from ...gpen.tasks import Task
 from . import host
 from .widgets import option_names, supported, widget
@@ -54,6 +55,24 @@ def model_file_problem(name: str | None) -> bool | str:
         if name is not None:
             host.network_path(name)
     except GpenError as error:
+        return str(error)
+    return True
+
+
+def switch_problem(node: Any, name: str, value: object, received: dict[str, str]) -> bool | str:
+    """Why a node's inputs are wrong, or True; for a node with an option that was a switch before it had choices.
+
+    In place of ComfyUI's own checks: workflows from before hold booleans, or links to nodes that return them. received:
+    the type of each input that is linked. value: the option's, None if that is linked.
+    """
+    declared = {key: kind for group in node.INPUT_TYPES().values() for key, (kind, *_) in group.items()}
+    for key, kind in received.items():
+        if not validate_node_input(kind, declared[key]) and (key, kind) != (name, io.Boolean.io_type):
+            return f"{key} is linked to an output of type {kind}, and takes {declared[key]}. Link another one."
+    try:
+        if value is not None:
+            OPTIONS[name].check(value)
+    except OptionError as error:
         return str(error)
     return True
 

@@ -26,13 +26,14 @@ CHOOSING = ("detection_threshold", "select", "only_faces", "min_face_size")
 CHOOSING_LATER = ("max_face_size", "skip_sharp")
 """More of them, which came after others: saved workflows store the values of widgets by position."""
 
-PASTING = ("mask", "feather", "strength", "color_match")
+PASTING = ("mask", "feather", "strength", "color_match", "grain")
 """Options for pasting crops, in the order of the widgets."""
 
 _ORDER = (
     *CHOOSING,
     *("template", "mask", "feather", "damage_feather", "strength", "color_match", "upscale", "max_megapixels"),
     *("identity_guard", "identity_action", "video"),
+    "grain",
     *CHOOSING_LATER,
 )
 """New options go last."""

@@ -8,7 +8,7 @@ import dataclasses
 import secrets
 import tempfile
 from pathlib import Path
-from typing import Any, Literal, Optional
+from typing import Any, Literal, Optional, Union
 
 import numpy as np
 from fastapi import Depends, FastAPI, HTTPException
@@ -36,6 +36,8 @@ MOST_CHARACTERS = 256 << 20
 
 def _field(option: Option) -> tuple[Any, Any]:
     kind: Any = Literal[option.choices] if option.choices else option.kind
+    if option.switch:
+        kind = Union[kind, bool]  # noqa: UP007 - as Optional below
     about = f"{option.label}. {option.help} Default: the setting, or {option.default!r}."
     return Optional[kind], Field(None, ge=option.minimum, le=option.maximum, description=about)  # noqa: UP045
 

@@ -28,13 +28,14 @@ from .host import (
     network_files,
     networks,
     options_from,
+    saved_default,
     setting,
     to_float,
     to_samples,
 )
 
 # The detector and the precision are settings, the host has a limit of its own, and a picture is not a video.
-SHOWN = (("strength", "upscale"), ("mask", "select"), ("only_faces", "detection_threshold"), ("color_match",))
+SHOWN = (("strength", "upscale"), ("mask", "select"), ("only_faces", "detection_threshold"), ("color_match", "grain"))
 FOLDED = (
     *("feather", "damage_feather", "template", "min_face_size", "identity_guard", "identity_action"),
     *("max_face_size", "skip_sharp"),
@@ -157,7 +158,7 @@ def _refresh_button(model: Any, task: Any) -> None:
 def _control(name: str) -> Any:
     option = OPTIONS[name]
     component, values = option.control()
-    value = setting(name) if name in IN_SETTINGS else option.default
+    value = setting(name) if name in IN_SETTINGS else saved_default(option)
     return getattr(gr, component)(
         value=value, label=option.label, info=option.help, elem_id=f"extras_gpen_{name}", **values
     )

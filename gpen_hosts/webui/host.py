@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
 import logging
 import weakref
 from collections.abc import Callable, Iterator
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 from gpen.errors import GpenError
 from gpen.images.picture import FloatImage
 from gpen.network.memory import memory_estimate
-from gpen.options import OPTIONS, Options
+from gpen.options import OPTIONS, Option, Options
 from gpen.restoration.api import face_source
 from gpen.restoration.components import FURTHER_NETWORK, ComponentCache, ComponentLoader, HostHooks, Needs
 from gpen.restoration.pipeline import Keep, OnProgress, PhotoWork, run_task
@@ -41,6 +42,9 @@ from gpen.wording import count, first_line
 _log = logging.getLogger(__name__)
 
 NAME = "GPEN"
+SCRIPT = "gpen_webui.py"
+"""The file in scripts/, after which the host names what it saves."""
+
 # The host, and guides to it, keep the files of these restorers in the same folders.
 _OTHERS = ("gfpgan", "codeformer", "restoreformer")
 _FOLDERS = ("GPEN", "GFPGAN", "facerestore_models", "facedetection", "facexlib")
@@ -114,6 +118,21 @@ def options_from(values: dict[str, Any]) -> Options:
     settings = {name: setting(name) for name in IN_SETTINGS}
     given = {name: value for name, value in values.items() if name in OPTIONS and value is not None}
     return Options(**(settings | given))
+
+
+def saved_default(option: Option) -> Any:
+    """The default of a control in Extras; of a choice, what the user saved as default while it was a checkbox.
+
+    The host itself drops saved defaults that are not among the choices.
+    """
+    if not option.switch:
+        return option.default
+    try:
+        saved = json.loads(Path(shared.cmd_opts.ui_config_file).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return option.default
+    value = saved.get(f"customscript/{SCRIPT}/extras/{option.label}/value")
+    return option.check(value) if isinstance(value, bool) else option.default
 
 
 def to_float(samples: NDArray[np.uint8]) -> FloatImage:

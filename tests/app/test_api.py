@@ -62,6 +62,16 @@ def test_one_photo(client: Any, upload: Any, portrait: Path, from_command: Calla
     assert Path(result).read_bytes() == expected
 
 
+@pytest.mark.parametrize(("sent", "method"), [(True, "lab"), (False, "none"), ("wavelet", "wavelet")])
+def test_matching_colours_may_still_be_yes_or_no(
+    client: Any, upload: Any, portrait: Path, from_command: Callable[..., bytes], sent: bool | str, method: str
+) -> None:
+    given = {"weights": "small-colours.pth", "color_match": sent}
+    result, _ = client.predict(photo=upload(portrait), **given, api_name="/restore")
+    expected = from_command(portrait, "--model", "small-colours.pth", "--color-match", method)
+    assert Path(result).read_bytes() == expected
+
+
 def test_the_other_tasks(
     client: Any, upload: Any, portrait: Path, from_command: Callable[..., bytes], tmp_path: Path
 ) -> None:

@@ -182,6 +182,34 @@ def test_the_same_command_gives_the_same_bytes(restore, album, tmp_path):
     assert (tmp_path / "1.png").read_bytes() != (tmp_path / "3.png").read_bytes()
 
 
+@pytest.mark.parametrize(
+    ("flags", "method"),
+    [
+        (["--color-match"], "lab"),
+        (["--color-match", "lab"], "lab"),
+        (["--color-match=wavelet"], "wavelet"),
+        (["--color-match", "wavelet"], "wavelet"),
+        (["--color-match", "--no-color-match"], "none"),
+        (["--color-match", "none"], "none"),
+        ([], "none"),
+    ],
+)
+def test_matching_colours_needs_no_value(restore, album, tmp_path, flags, method):
+    """Without one it is lab, as when it was a switch, even where a photo follows."""
+    photo = album.add("a.png")
+    restore(*flags, photo, "-o", tmp_path / "a.png")
+    restore(photo, "-o", tmp_path / "b.png", *flags)
+    restore(photo, "-o", tmp_path / "expected.png", "--color-match", method)
+    made = [(tmp_path / f"{name}.png").read_bytes() for name in ("a", "b", "expected")]
+    assert made[0] == made[1] == made[2]
+
+
+def test_an_unknown_way_to_match_colours_is_refused(gpen, album, tmp_path):
+    run = gpen("restore", album.add("a.png"), "-o", tmp_path / "r.png", "--color-match=hue")
+    assert run.code == 2
+    assert "Match colours is 'hue', which is not one of its choices: none, lab, wavelet." in run.err
+
+
 def test_default_network(gpen, networks, album, tmp_path, assert_restored):
     photo = album.add("a.png")
     shutil.copy(networks / "negative.pth", tmp_path / "GPEN-BFR-512.pth")

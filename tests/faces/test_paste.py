@@ -195,9 +195,9 @@ def test_matching_gives_mean_and_spread_of_the_original_in_lab() -> None:
     inside = np.hypot(*(np.mgrid[:64, :64] - 31.5)) < 30
     before, matched, wanted = (
         cv2.cvtColor(picture, cv2.COLOR_RGB2Lab)[inside]
-        for picture in (restored, match_colors(restored, original, mask), original)
+        for picture in (restored, match_colors("lab", restored, original, mask), original)
     )
     assert np.abs(before.mean(axis=0) - wanted.mean(axis=0)).max() > 5
     assert matched.mean(axis=0) == pytest.approx(wanted.mean(axis=0), abs=0.3)
     assert matched.std(axis=0) == pytest.approx(wanted.std(axis=0), rel=0.05)
-    assert np.abs(match_colors(original, original, mask) - original).max() < 3e-3
+    assert np.abs(match_colors("lab", original, original, mask) - original).max() < 3e-3

@@ -50,7 +50,7 @@ def test_crops_of_any_size(photo: DevicePhoto, resident: bool) -> None:
     ("task", "upscale"), [(FaceProcessor, 1.0), (FaceProcessor, 2.0), (Colorization, 2.0), (Inpainting, 1.0)]
 )
 def test_masks_pasting_and_blending(photo: DevicePhoto, task: type[FaceProcessor], upscale: float) -> None:
-    options = Options(mask="ellipse", upscale=upscale)
+    options = Options(mask="ellipse", upscale=upscale, grain=1)
     damage = np.zeros((300, 400), np.float32)
     damage[140:160, 190:230] = 1
     processor = task(photo, PhotoInputs(damage=damage))
@@ -64,8 +64,10 @@ def test_masks_pasting_and_blending(photo: DevicePhoto, task: type[FaceProcessor
         assert mask.device.type == before.device.type == photo.device.type
         region_mask = processor.region_mask(FACE, options)
         region_mask = Protection(damage, canvas.size, photo.device).region_mask(FACE, region_mask)
-        pasted, area = match_colors(crop, before, mask), processor.mask_area(placement, options)
-        canvas.add(pasted, to_crop, mask, region_mask, processor.priority(placement), area)
+        area = processor.mask_area(placement, options)
+        for method in ("lab", "wavelet"):
+            crop = match_colors(method, crop, before, mask)
+        canvas.add(crop, to_crop, mask, region_mask, processor.priority(placement), area)
     for patch in canvas._patches:
         for part in canvas._blended(patch, 0.5):
             assert part.device.type == photo.device.type

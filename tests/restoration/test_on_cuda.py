@@ -43,8 +43,15 @@ def on_cuda(model: Model, dtype: torch.dtype = torch.float32) -> Model:
 @pytest.mark.usefixtures("exact_float32")
 @pytest.mark.parametrize(
     "options",
-    [Options(), Options(mask="box"), Options(color_match=True), Options(upscale=2), Options(strength=0.4)],
-    ids=["defaults", "box", "colour match", "enlarged", "strength"],
+    [
+        Options(),
+        Options(mask="box"),
+        Options(color_match="lab"),
+        Options(grain=1),
+        Options(upscale=2),
+        Options(strength=0.4),
+    ],
+    ids=["defaults", "box", "colour match", "grain", "enlarged", "strength"],
 )
 def test_a_photo_is_restored_as_on_the_cpu(passthrough: Model, options: Options) -> None:
     photo, face = portrait(1.0)

@@ -51,9 +51,10 @@ def test_solvay_through_marker_weights(solvay: Picture, make_model: Any, yunet: 
         Options(template="ffhq"),
         Options(feather=0.0),
         Options(strength=0.4),
-        Options(color_match=True),
+        Options(color_match="lab"),
+        Options(color_match="wavelet"),
     ],
-    ids=["box", "ffhq", "no feather", "strength", "colour match"],
+    ids=["box", "ffhq", "no feather", "strength", "colours in Lab", "low frequencies"],
 )
 def test_solvay_with_options(solvay: Picture, passthrough: Model, yunet: FaceDetector, options: Options) -> None:
     checks.passed_through(restore(solvay.photo, passthrough, yunet, options), solvay.photo)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
@@ -14,6 +15,7 @@ from gpen.faces.face import Face
 from gpen.faces.select import FaceChoice
 from gpen.images.picture import FloatImage
 from gpen.images.resize import enlarge
+from gpen.network.synthetic import SHARPEN
 from gpen.options import Options
 from gpen.restoration import inference
 from gpen.restoration.api import face_choice, restore
@@ -361,3 +363,28 @@ def test_colour_matching_brings_the_originals_colours_back(photo: FloatImage, ma
     assert after < 0.02
     spread = matched.photo[inside].std(axis=0) / photo[inside].std(axis=0).clip(1e-3)
     assert spread[:2] == pytest.approx([1, 1], abs=0.1)
+
+
+@pytest.mark.parametrize("size", [256, 512])
+def test_low_frequencies_of_the_photo_under_the_networks_detail(
+    photo_with_face: tuple[FloatImage, list[Face]], make_model: Any, size: int
+) -> None:
+    """The network sharpens and tints: its detail stays, its tint goes."""
+    photo, faces = photo_with_face
+    photo = cv2.GaussianBlur(photo, (0, 0), 8) + np.random.default_rng(0).normal(0, 0.03, photo.shape)
+    photo = photo.astype(np.float32)
+    model = make_model(size, kernel=SHARPEN, color_bias=(0.3, 0.1, -0.1))
+    plain, matched = (
+        restore(photo, model, faces, Options(color_match=method)).faces[0] for method in ("none", "wavelet")
+    )
+
+    def low(crop: FloatImage) -> FloatImage:
+        return np.asarray(cv2.GaussianBlur(crop, (0, 0), size / 32), np.float32)
+
+    inside = slice(size // 8, -size // 8)
+    shifts = [np.abs(low(face.after) - low(face.before))[inside, inside].max() * 255 for face in (plain, matched)]
+    assert shifts[0] > 35
+    assert shifts[1] <= 1
+    kept, made = (float(np.square(face.after - low(face.after)).sum()) for face in (matched, plain))
+    assert made > 1.2 * float(np.square(plain.before - low(plain.before)).sum())
+    assert kept >= 0.95 * made

@@ -106,8 +106,8 @@ def test_photos_do_not_wait_in_unlimited_memory(
 
 
 @pytest.mark.usefixtures("each_implementation")
-@pytest.mark.parametrize("color_match", [False, True])
-def test_results_are_those_of_the_cpu(photos: list[FloatImage], model: Counting, color_match: bool) -> None:
+@pytest.mark.parametrize("color_match", ["none", "lab", "wavelet"])
+def test_results_are_those_of_the_cpu(photos: list[FloatImage], model: Counting, color_match: str) -> None:
     options = Options(color_match=color_match)
     (result,) = run_tasks(RESTORE, [work(photos[0], FACES[2])], Components(model=model), options)  # type: ignore[arg-type]
     with pytest.MonkeyPatch.context() as patch:

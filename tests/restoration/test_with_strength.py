@@ -23,7 +23,7 @@ TINT = ((0.9, 0.3, 0.0), (0.1, 0.6, 0.2), (0.0, 0.1, 0.5))
 
 CASES = {
     "restore": ("restore", {}),
-    "restore, upscaled and colour-matched": ("restore", {"upscale": 1.5, "color_match": True}),
+    "restore, upscaled and colour-matched": ("restore", {"upscale": 1.5, "color_match": "lab"}),
     "colorize": ("colorize", {"mask": "box"}),
     "inpaint": ("inpaint", {}),
     "colorize, aligned": ("colorize", {}),

@@ -55,7 +55,8 @@ def test_a_workflow_runs(page: ComfyUIPage, file: Path, parts: Parts, screenshot
     page.window.screenshot(path=screenshots / f"{file.stem}, after a run.png")
 
 
-def test_a_workflow_saved_before_option_video_existed_opens_with_its_values(page: ComfyUIPage, tmp_path: Path) -> None:
+def test_a_workflow_from_earlier_opens_with_its_values(page: ComfyUIPage, tmp_path: Path) -> None:
+    """From when matching colours was a switch, and before option video existed."""
     file = next(file for file in FILES if file.stem == "Restore a portrait")
     workflow = json.loads(file.read_text(encoding="utf-8"))
     (node,) = (node for node in workflow["nodes"] if node["type"] == "GPENRestoreFaces")
@@ -65,4 +66,6 @@ def test_a_workflow_saved_before_option_video_existed_opens_with_its_values(page
     page.drop(older)
     assert page.widget("GPENRestoreFaces", "detection_threshold") == 0.35
     assert page.widget("GPENRestoreFaces", "max_megapixels") == 50
+    assert page.widget("GPENRestoreFaces", "color_match") == "lab"
     assert page.widget("GPENRestoreFaces", "video") is False
+    assert page.widget("GPENRestoreFaces", "grain") == 0

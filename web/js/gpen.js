@@ -6,6 +6,17 @@ import { showKnownOutput, showOutputIn } from "./node_preview.js";
 const VIEWS = { GPENRestoreFaces: createComparison, GPENDetectFaces: createFacePicker };
 const previews = new WeakMap();
 
+// What false and true stand for in workflows from before these widgets had choices.
+const SWITCHES = { color_match: ["none", "lab"] };
+
+function fromSwitches(node) {
+  if (!node.comfyClass?.startsWith("GPEN")) return;
+  for (const widget of node.widgets ?? []) {
+    const choices = SWITCHES[widget.name];
+    if (choices && typeof widget.value === "boolean") widget.value = choices[Number(widget.value)];
+  }
+}
+
 app.registerExtension({
   name: "GPEN.FaceRestore",
   init() {
@@ -19,6 +30,7 @@ app.registerExtension({
     if (view && node.addDOMWidget) previews.set(node, showOutputIn(node, view(node)));
   },
   loadedGraphNode(node) {
+    fromSwitches(node);
     const show = previews.get(node);
     if (show) showKnownOutput(node, show);
   },

@@ -44,12 +44,13 @@ OPTIONS_OF = {
         "max_megapixels",
         *GUARDING,
         "video",
+        "grain",
         "max_face_size",
         "skip_sharp",
     ],
     "GPENDetectFaces": [*CHOOSING, "video", "max_face_size", "skip_sharp"],
     "GPENCropFaces": ["template"],
-    "GPENPasteFaces": PASTING,
+    "GPENPasteFaces": [*PASTING, "grain"],
     "GPENConvertCheckpoint": [],
     "GPENColorizeFaces": [
         *CHOOSING,
@@ -151,6 +152,40 @@ def test_values_out_of_range_are_refused(graph: GraphBuilder, parts: Parts, name
     """By the host or, as unknown choices are on some of its versions, by the node."""
     with pytest.raises(PromptError, match=rf"(?i)\b{name}\b"):
         restore(graph, graph.photo(parts.left, "left.png"), **{name: value})
+
+
+@pytest.mark.parametrize(("saved", "method"), [(True, "lab"), (False, "none")])
+def test_matching_colours_may_still_be_yes_or_no(graph: GraphBuilder, parts: Parts, saved: bool, method: str) -> None:
+    """As in graphs in API form from when it was a switch."""
+    photo = graph.photo(parts.left, "left.png")
+    first = restore(graph, photo, weights=MARKER, color_match=saved)
+    second = restore(graph, photo, weights=MARKER, color_match=method)
+    assert np.array_equal(first.images[0], second.images[0])
+    assert np.array_equal(first.after[0], second.after[0])
+
+
+@pytest.mark.parametrize(("saved", "method"), [(True, "lab"), (False, "none")])
+def test_it_may_be_linked_to_a_switch(graph: GraphBuilder, parts: Parts, saved: bool, method: str) -> None:
+    photo = graph.photo(parts.left, "left.png")
+    first = restore(graph, photo, weights=MARKER, color_match=graph.add("PrimitiveBoolean", value=saved))
+    second = restore(graph, photo, weights=MARKER, color_match=method)
+    assert np.array_equal(first.images[0], second.images[0])
+
+
+@pytest.mark.parametrize(("name", "takes"), [("model", "GPEN_MODEL"), ("strength", "FLOAT"), ("mask", "COMBO")])
+def test_links_of_another_type_are_refused(graph: GraphBuilder, parts: Parts, name: str, takes: str) -> None:
+    photo = graph.photo(parts.left, "left.png")
+    node = graph.add("GPENRestoreFaces", image=photo, model=graph.add("GPENLoadModel", model_name=MARKER))
+    graph.graph[node.id]["inputs"][name] = photo[0]
+    graph.show(node)
+    with pytest.raises(PromptRefusedError, match=f"{name} is linked to an output of type IMAGE, and takes {takes}"):
+        graph.run()
+
+
+def test_an_unknown_way_to_match_colours_is_refused_in_gpens_words(graph: GraphBuilder, parts: Parts) -> None:
+    """By a check of ours: newer versions of ComfyUI compare the value with the list, which lacks booleans."""
+    with pytest.raises(PromptRefusedError, match="Match colours is 'hue', which is not one of its choices: none, lab"):
+        restore(graph, graph.photo(parts.left, "left.png"), color_match="hue")
 
 
 def test_a_new_file_is_found(comfyui: ComfyUIServer, synthetic_models: dict[str, Path], model_file: Path) -> None:

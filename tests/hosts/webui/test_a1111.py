@@ -22,7 +22,7 @@ from gpen.weights.checkpoint import load_model
 from tests.hosts.conftest import Parts
 from tests.hosts.webui.conftest import MakeClient, Reference
 from tests.hosts.webui.host import CHECKOUT, EXTENSION, WebUI
-from tests.hosts.webui.pictures import bytes_of, encoded, restore_faces, run_panel
+from tests.hosts.webui.pictures import bytes_of, decoded, encoded, restore_faces, run_panel
 
 ALLOWED = ("data.pkl", "version")
 """The members that the host accepts in an archive, besides the tensors' data."""
@@ -200,6 +200,15 @@ def test_the_api_under_pydantic_1(a1111: WebUI, make_client: MakeClient, parts: 
     fields = client.get("/openapi.json").json()["components"]["schemas"]["GpenRestoreRequest"]["properties"]
     assert set(fields) == {"image", "task", "model", "damage", "protect", "aligned", *OPTIONS} - {"video"}
     assert fields["strength"]["maximum"] == 1
+
+
+@pytest.mark.parametrize(("sent", "method"), [(True, "lab"), (False, "none"), ("wavelet", "wavelet")])
+def test_matching_colours_may_still_be_yes_or_no(
+    a1111: WebUI, make_client: MakeClient, parts: Parts, reference: Reference, sent: bool | str, method: str
+) -> None:
+    request = {"image": encoded(parts.left), "model": "marker-256.safetensors", "color_match": sent}
+    expected = bytes_of(reference(parts.left, color_match=method).photo)
+    assert np.array_equal(decoded(make_client(a1111).post("/gpen/restore", json=request)), expected)
 
 
 def test_gradio_3_builds_the_components_of_the_settings(a1111: WebUI) -> None:

@@ -39,6 +39,15 @@ def test_restores_with_options_by_name(client: Any, parts: Parts, reference: Ref
     assert response.json()["summary"] == expected.summary == "3 faces restored, 2 skipped."
 
 
+@pytest.mark.parametrize(("sent", "method"), [(True, "lab"), (False, "none"), ("wavelet", "wavelet")])
+def test_matching_colours_may_still_be_yes_or_no(
+    client: Any, parts: Parts, reference: Reference, sent: bool | str, method: str
+) -> None:
+    request = {"image": encoded(parts.left), "model": "marker-256.safetensors", "color_match": sent}
+    result = decoded(client.post("/gpen/restore", json=request))
+    assert np.array_equal(result, bytes_of(reference(parts.left, color_match=method).photo))
+
+
 def test_a_data_url_is_accepted_and_settings_apply(client: Any, forge: WebUI, parts: Parts) -> None:
     forge.opts.gpen_strength = 0.0
     response = client.post("/gpen/restore", json={"image": "data:image/png;base64," + encoded(parts.left)})
@@ -155,7 +164,8 @@ def test_the_host_s_docs_describe_the_routes(client: Any) -> None:
     assert set(fields) == {"image", "task", "model", "damage", "protect", "aligned", *OPTIONS} - {"video"}
     for name, option in [(name, OPTIONS[name]) for name in OPTIONS if name in fields]:
         assert option.help in fields[name]["description"]
-        [kind] = [kind for kind in fields[name]["anyOf"] if kind != {"type": "null"}]
+        kind, *others = [kind for kind in fields[name]["anyOf"] if kind != {"type": "null"}]
+        assert others == ([{"type": "boolean"}] if option.switch else [])
         if option.choices:
             assert kind["enum"] == list(option.choices)
         if option.minimum is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -236,6 +237,29 @@ def test_gradio_builds_every_control_from_the_options(forge: WebUI) -> None:
             assert kind == {bool: "Checkbox", str: "Textbox"}[option.kind]
     ids = [control.elem_id for control in controls.values()]
     assert len(set(ids)) == len(ids)
+
+
+@pytest.mark.parametrize(("saved", "shown"), [(True, "lab"), (False, "none"), ("wavelet", "wavelet")])
+def test_a_default_saved_for_a_checkbox_is_still_the_default(
+    forge: WebUI, tmp_path: Path, saved: bool | str, shown: str
+) -> None:
+    """As the host saves it under Settings, Defaults, and applies it when it starts."""
+    forge.shared.cmd_opts.ui_config_file = str(tmp_path / "ui-config.json")
+    key = "customscript/gpen_webui.py/extras/Match colours/value"
+    (tmp_path / "ui-config.json").write_text(json.dumps({key: saved}), encoding="utf-8")
+    control = panel(forge).controls["color_match"]
+    defaults = importlib.import_module("modules.ui_loadsave").UiLoadsave(forge.shared.cmd_opts.ui_config_file)
+    defaults.add_block(control, "extras")
+    assert list(defaults.component_mapping) == [key]
+    assert control.value == shown
+
+
+@pytest.mark.parametrize(("sent", "method"), [(True, "lab"), (False, "none"), ("wavelet", "wavelet")])
+def test_matching_colours_may_still_be_yes_or_no(
+    forge: WebUI, parts: Parts, reference: Reference, sent: bool | str, method: str
+) -> None:
+    picture = run_panel(forge, Image.fromarray(parts.left), MARKER | {"color_match": sent})
+    assert np.array_equal(np.asarray(picture.image), bytes_of(reference(parts.left, color_match=method).photo))
 
 
 def test_process_accepts_the_values_of_the_controls(forge: WebUI, parts: Parts, reference: Reference) -> None:
