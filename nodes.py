@@ -291,8 +291,9 @@ class GPENPasteFaces(io.ComfyNode):
         return switch_problem(cls, "color_match", color_match, input_types)
 
     @classmethod
-    def fingerprint_inputs(cls, mask: str, **values: Any) -> Any:
-        return host.state_of(host.detector_files()) if mask in ("auto", "parsed") else None
+    def fingerprint_inputs(cls, mask: str, occlusion: str = "none", **values: Any) -> Any:
+        needs_files = mask in ("auto", "parsed") or occlusion != "none"
+        return host.state_of(host.detector_files()) if needs_files else None
 
     @classmethod
     def execute(
@@ -301,9 +302,16 @@ class GPENPasteFaces(io.ComfyNode):
         options = options_from(values)
         if not faces.chosen:
             _log.warning("There is no face to paste: the photos stay as they are.")
-        device, parser = host.output_device(), host.parser_for(options.mask)
+        loader = host.component_loader()
         images, mask = paste_faces(
-            image, crops, faces, options, protect=protect, parser=parser, on_step=host.Progress(), device=device
+            image,
+            crops,
+            faces,
+            options,
+            protect=protect,
+            parser=loader.parser(options.mask),
+            occluder=loader.occluder(options.occlusion),
+            host=host.frame_host(),
         )
         return io.NodeOutput(images, mask)
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .faces.detection.detector import FaceDetector, available_detectors, make_detector
     from .faces.face import Face
     from .faces.identity import IdentityGuard
+    from .faces.occlusion import make_occluder
     from .faces.parsing import make_parser
     from .images import Picture, read_picture, write_picture
     from .network.spec import Spec
@@ -36,6 +37,7 @@ _HOMES = {
     "IdentityGuard": "faces.identity",
     "make_guard": "restoration.components",
     "make_people": "restoration.components",
+    "make_occluder": "faces.occlusion",
     "make_parser": "faces.parsing",
     "Picture": "images",
     "read_picture": "images",
@@ -88,6 +90,7 @@ __all__ = [
     "luma",
     "make_detector",
     "make_guard",
+    "make_occluder",
     "make_parser",
     "make_people",
     "read_picture",

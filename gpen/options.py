@@ -16,6 +16,7 @@ from .errors import OptionError
 from .tasks import RESTORE, Task
 from .weights import catalog
 
+OCCLUDERS = ("none", "auto", *(occluder.name for occluder in catalog.OCCLUDERS))
 DETECTORS = ("auto", *(detector.name for detector in catalog.DETECTORS))
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 
@@ -191,6 +192,15 @@ class Options:
         "face-parsing model that has to be on disk.",
         "mask",
         choices=("auto", "ellipse", "box", "parsed"),
+    )
+    occlusion: str = _option(
+        "none",
+        "Occlusion",
+        "Leave what is in front of a face, such as a hand or a microphone, as it is. none: off. auto: found by the "
+        "newest occlusion model on disk. xseg_3, xseg_2, xseg_1: by this one. They take hair for something else, too.",
+        "mask",
+        choices=OCCLUDERS,
+        advanced=True,
     )
     feather: float = _option(
         0.1,

@@ -164,6 +164,7 @@ RESTORE = register(
             "video",
             "max_megapixels",
             "grain",
+            "occlusion",
         ),
         # Most faces in photos are smaller than 512 pixels, where the larger networks take several times as long for
         # detail that is scaled away again; 256 is softer than what most faces already are.
@@ -181,7 +182,10 @@ COLORIZE = register(
         done="colorized",
         network_does="colorizes faces",
         network_title="face colorization network",
-        options=("precision", *_CHOOSING_FACES, "mask", "feather", "strength", "upscale", "video", "max_megapixels"),
+        options=(
+            *("precision", *_CHOOSING_FACES, "mask", "feather", "strength", "upscale", "video", "max_megapixels"),
+            "occlusion",
+        ),
         accepts_aligned=True,
         adds_color=True,
         networks=("GPEN-Colorization-1024",),

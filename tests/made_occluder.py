@@ -26,10 +26,10 @@ def write_occluder(
     size: Shape = (256, 256, 3),
     weight: float = 200.0,
 ) -> Path:
-    """The mask is 0 where green prevails over red and blue by more than one half, else 1."""
+    """The mask is 0 where there is more green than red and blue together, else 1."""
     tensors = {
         "weight": np.array([weight, -weight, weight], np.float32).reshape(1, 3, 1, 1),
-        "bias": np.array([weight / 2], np.float32),
+        "bias": np.array([weight / 20], np.float32),
     }
     model = write_model(nodes or _NODES, tensors, {"in_face": ("n", *size)}, {"out_mask": ("n", *size[:2], 1)})
     path.write_bytes(model)

@@ -21,7 +21,7 @@ from gpen.images import Picture, write_picture
 from gpen.network.spec import Spec
 from gpen.network.synthetic import synthetic_weights
 from gpen.options import FRAME_OPTIONS, OPTIONS, PRESETS, Options
-from gpen.restoration.components import Needs
+from gpen.restoration.needs import Needs
 from gpen.restoration.processors import PROCESSORS, FaceProcessor
 from gpen.tasks import RESTORE, TASKS, Task, find_task, register, registered, task_of_network
 from gpen.weights.catalog import NETWORKS

@@ -20,7 +20,7 @@ from ..batch.stages import PhotoProcessor
 from ..errors import GpenError, PhotoError
 from ..options import Options, supported
 from ..restoration.api import face_choice, face_source
-from ..restoration.components import Needs
+from ..restoration.needs import Needs
 from ..restoration.result import RestoredFace
 from ..tasks import Task
 from ..wording import count

@@ -17,7 +17,8 @@ from ..device import pick_device
 from ..errors import FilesError, GpenError
 from ..faces.detection.detector import available_detectors
 from ..options import Options
-from ..restoration.components import ComponentLoader, Components, Needs
+from ..restoration.components import ComponentLoader, Components
+from ..restoration.needs import Needs
 from ..tasks import Task
 from ..weights.catalog import Published, find_published
 from ..weights.search import (

@@ -25,8 +25,8 @@ from ..images.picture import FloatImage, from_samples
 from ..images.resize import resize
 from ..options import Options, supported
 from ..restoration.api import face_choice, face_source
-from ..restoration.components import Needs
 from ..restoration.finish import finish
+from ..restoration.needs import Needs
 from ..restoration.pipeline import Keep, OnProgress, PhotoWork, run_task
 from ..restoration.processors import PhotoInputs
 from ..restoration.result import Restoration

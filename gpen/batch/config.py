@@ -14,7 +14,8 @@ from ..images.masks import read_region_mask
 from ..images.picture import FloatImage
 from ..options import Options, supported
 from ..restoration.api import face_choice, face_source
-from ..restoration.components import ComponentLoader, Components, Needs
+from ..restoration.components import ComponentLoader, Components
+from ..restoration.needs import Needs
 from ..restoration.processors import with_mask_chosen
 from ..tasks import Task, find_task
 from ..weights.search import search_folders

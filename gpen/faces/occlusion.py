@@ -27,20 +27,20 @@ SIZE = 256
 """Height and width of the networks' input, in pixels."""
 _LARGEST_FILE = 512 << 20
 _WHAT = "an occlusion model (a picture of 256 x 256 x 3 in, one mask out)"
-_EDGE = 5.0
-"""Standard deviation of the blur that makes the edge soft, in pixels of the mask."""
-_COVERED = 0.75
-"""What is less after the blur counts as covered. Above one half, so that the edge lies wholly outside of what covers
-the face, with room for half a pixel of the network's mask."""
+_EDGE = 10.0
+"""Width of the soft edge around what covers the face, in pixels of the mask."""
+_REACH = 1.5
+"""Pixels of the photo, and of the network's mask, around what covers the face that stay as they are, too: interpolation
+would else mix its outermost pixels with the face's."""
 
 
 class Occluder(Protocol):
     """What tells the covered parts of a face, as :class:`OcclusionModel` does."""
 
-    def visible(self, crop: Tensor) -> Tensor:
+    def visible(self, crop: Tensor, pixel: float = 1.0) -> Tensor:
         """Crop (S, S, 3), RGB, [0, 1], to a mask (512, 512), [0, 1]: 1 where the face is seen, 0 where it is covered.
 
-        The mask is on the crop's device.
+        pixel: the width of one of the photo's pixels in the crop. The mask is on the crop's device.
         """
         ...
 
@@ -56,12 +56,14 @@ class OcclusionModel:
         self._run = open_network(weights, _WHAT, _LARGEST_FILE)
         self._mask(np.full((SIZE, SIZE, 3), 0.5, np.float32))
 
-    def visible(self, crop: Tensor) -> Tensor:
+    def visible(self, crop: Tensor, pixel: float = 1.0) -> Tensor:
         """See :class:`Occluder`. FaceError where the network returns NaN or Inf."""
         mask = self._mask(as_array(resized_square(crop, SIZE).clamp(0, 1)))
         larger = cv2.resize(mask, (MASK_SIZE, MASK_SIZE), interpolation=cv2.INTER_LINEAR)
-        soft = cv2.GaussianBlur(larger, (0, 0), _EDGE)
-        return as_tensor(np.clip((soft - _COVERED) / (1 - _COVERED), 0, 1, dtype=np.float32)).to(crop.device)
+        reach = _REACH * max(pixel * MASK_SIZE / len(crop), MASK_SIZE / SIZE)
+        distance = cv2.distanceTransform((larger > 0.5).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+        rising = np.clip((distance - np.float32(reach)) / np.float32(_EDGE), 0, 1)
+        return as_tensor(rising * rising * (3 - 2 * rising)).to(crop.device)
 
     def _mask(self, picture: FloatImage) -> FloatImage:
         """(256, 256), [0, 1]."""
@@ -73,6 +75,11 @@ class OcclusionModel:
                 f"{self._weights.name} returned NaN or Inf for a face. Get it again, or turn occlusion off."
             )
         return np.asarray(np.clip(mask.reshape(SIZE, SIZE), 0, 1), dtype=np.float32)
+
+
+def make_occluder(name: str = "auto", folders: Sequence[Path] = ()) -> OcclusionModel:
+    """Load an occlusion model. Arguments and errors as for :func:`find_occluder`."""
+    return OcclusionModel(find_occluder(name, folders))
 
 
 def find_occluder(name: str, folders: Sequence[Path] = ()) -> Path:

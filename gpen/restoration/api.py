@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypedDict
 
@@ -16,14 +17,14 @@ from ..faces.paste import Canvas
 from ..faces.protect import Protection
 from ..faces.select import FaceChoice
 from ..faces.source import DetectedFaces, FaceSource, GivenFaces, WholePhoto
-from ..faces.transforms import compose, scaling
+from ..faces.transforms import compose, scaling, shrinking
 from ..images.picture import FloatImage, check_picture
 from ..images.tensors import DevicePhoto, as_tensor
 from ..options import Options, parse_face_numbers, supported
 from ..tasks import RESTORE, Task, find_task
 from ..weights.checkpoint import Model, require_task
 from .components import Components
-from .pipeline import Keep, OnProgress, PhotoWork, check_mask, check_parser, run_task
+from .pipeline import Keep, OnProgress, PhotoWork, check_mask, check_occluder, check_parser, run_task
 from .processors import FaceProcessor, Parser, PhotoInputs, with_mask_chosen
 from .result import Restoration
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from ..faces.identity import IdentityGuard
+    from ..faces.occlusion import Occluder
     from ..faces.people import People
 
 DEFAULTS = Options()
@@ -45,6 +47,8 @@ class TaskArguments(TypedDict, total=False):
     """(H, W); where it is above 0.5 the photo stays as it is, bit for bit, and around it faces fade in."""
     background: FloatImage | None
     """The enlarged photo (H', W', 3) that faces are pasted into; its size replaces option "upscale"."""
+    occluder: Occluder | None
+    """What option "occlusion" needs, as :func:`gpen.make_occluder` returns it."""
     parser: Parser | None
     """What the parsed mask needs, as :func:`gpen.make_parser` returns it; with one, the mask "auto" is parsed."""
     guard: IdentityGuard | None
@@ -180,7 +184,12 @@ def _run(
         ),
         on_progress=arguments.get("on_progress"),
     )
-    components = Components(model=model, parser=arguments.get("parser"), guard=arguments.get("guard"))
+    components = Components(
+        model=model,
+        parser=arguments.get("parser"),
+        occluder=arguments.get("occluder"),
+        guard=arguments.get("guard"),
+    )
     return run_task(task, work, components, options)
 
 
@@ -226,19 +235,21 @@ def paste(
     *,
     protect: FloatImage | None = None,
     parser: Parser | None = None,
+    occluder: Occluder | None = None,
     device: torch.device | str = "cpu",
 ) -> tuple[FloatImage, FloatImage]:
     """Paste crops that were taken from a photo, and changed since: the second half of :func:`restore`.
 
     photo: float32 (H, W, 3), RGB, [0, 1]; it is not changed. crops: each with its placement, for a square of any
     size, and the crop, float32 (S, S, 3), whose size may be another. protect: as in
-    :class:`TaskArguments`. device: where crops are pasted, the parser's.
+    :class:`TaskArguments`, and parser and occluder, too. device: where crops are pasted, the parser's.
     Returns the photo and the mask (H, W), as in :class:`Restoration`.
 
     Raises PhotoError for a crop that is not a square picture, and GpenError as :func:`restore` does.
     """
     check_picture(photo, "photo")
     check_parser(options, parser)
+    check_occluder(options, occluder)
     check_mask(protect, "what is protected", *photo.shape[:2])
     options = with_mask_chosen(options, has_parser=parser is not None)
     under = DevicePhoto(photo, torch.device(device))
@@ -252,10 +263,13 @@ def paste(
                 "pasted where it was taken from."
             )
         pasted = as_tensor(crop).to(under.device)
-        mask = processor.mask(pasted, placement, options, parser)
+        before = functools.partial(crop_face, under, placement.matrix, placement.size)
+        visible = None
+        if occluder is not None and options.occlusion != "none":
+            visible = occluder.visible(before(), 1 / shrinking(placement.matrix))
+        mask = processor.mask(pasted, placement, options, parser, visible)
         if options.color_match != "none":
-            before = crop_face(under, placement.matrix, placement.size)
-            pasted = match_colors(options.color_match, pasted, before, mask)
+            pasted = match_colors(options.color_match, pasted, before(), mask)
         to_crop = compose(scaling(crop.shape[0] / placement.size), placement.matrix)
         region_mask = None if protection is None else protection.region_mask(placement.face)
         canvas.add(pasted, to_crop, mask, region_mask, area=processor.mask_area(placement, options))

@@ -18,6 +18,7 @@ from ..device import pick_dtype, release
 from ..errors import FaceError, FilesError, GpenError, PhotoError
 from ..faces.detection.detector import FaceDetector, find_detector, load_detector
 from ..faces.identity import FaceRecognizer, IdentityGuard, Recognizer, find_recognizer
+from ..faces.occlusion import Occluder, OcclusionModel, find_occluder
 from ..faces.parsing import FaceParser, find_parser
 from ..faces.people import People, people_in
 from ..faces.sface import SFaceRecognizer
@@ -27,6 +28,7 @@ from ..images.picture import FloatImage
 from ..options import Options
 from ..tasks import Task
 from ..weights.checkpoint import Model, inspect, load_model, require_task
+from .needs import Needs
 from .networks import NetworksBySize, title_by_size
 from .processors import Parser
 from .upscaler import Upscaler, check_upscaler, load_upscaler
@@ -50,6 +52,8 @@ class Components:
     """What finds faces; None where they are given, or the photo is one."""
     parser: Parser | None = None
     """What the parsed mask needs; None for other masks. It decides what the mask "auto" is."""
+    occluder: Occluder | None = None
+    """What tells the covered parts of faces; None where that is off."""
     guard: IdentityGuard | None = None
     """What keeps faces the same person's; None where it is off, for whatever reason."""
     guard_problem: str = ""
@@ -68,54 +72,6 @@ class Components:
         """Which network works, or which networks."""
         sizes = () if self.networks is None else self.networks.sizes
         return title_by_size(sizes) if len(sizes) > 1 else self.model.spec.title
-
-
-@dataclass(frozen=True, kw_only=True)
-class Needs:
-    """Which components a run needs, besides its network."""
-
-    detector: str | None = None
-    """The name of the detector, or "auto"; None for none."""
-    mask: str | None = None
-    """The mask: "parsed" needs a parser, "auto" takes one that is there; None where it is not chosen."""
-    guard: bool = False
-    """Whether identities are guarded."""
-    upscaler: Path | None = None
-    """The file of the background model."""
-    damage: Path | None = None
-    """The mask of the damage, or a folder of masks."""
-    protect: Path | None = None
-    """The mask of what is protected, or a folder of masks."""
-    people: tuple[Path, ...] = ()
-    """Photos of the people whose faces are worked on; none for everybody's."""
-
-    @classmethod
-    def of(
-        cls,
-        task: Task,
-        options: Options,
-        *,
-        aligned: bool = False,
-        faces_given: bool = False,
-        upscaler: Path | None = None,
-        damage: Path | None = None,
-        protect: Path | None = None,
-        people: Sequence[Path] = (),
-    ) -> Needs:
-        """What a task needs with these options.
-
-        aligned: each photo is one face. faces_given: faces need not be detected.
-        """
-        faces = not task.is_aligned(aligned)
-        return cls(
-            detector=options.detector if faces and not faces_given else None,
-            mask=options.mask if faces and "mask" in task.options else None,
-            guard=faces and "identity_guard" in task.options and options.identity_guard > 0,
-            upscaler=upscaler if task.accepts_background else None,
-            damage=damage if task.needs_damage_mask else None,
-            protect=protect if task.keeps_photo else None,
-            people=tuple(people) if faces else (),
-        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -206,6 +162,7 @@ class ComponentLoader:
             model=model,
             detector=None if needs.detector is None else self.detector(needs.detector),
             parser=self.parser(needs.mask),
+            occluder=self.occluder(needs.occlusion),
             guard=guard,
             guard_problem=problem,
             upscaler=None if needs.upscaler is None else self.upscaler(needs.upscaler, options.precision),
@@ -229,6 +186,8 @@ class ComponentLoader:
         if needs.detector is not None:
             find_detector(needs.detector, self.folders, str(self.device))
         self.find_parser(needs.mask)
+        if needs.occlusion != "none":
+            find_occluder(needs.occlusion, self.folders)
         if needs.guard:
             self._find_recognizer()
         if needs.people:
@@ -278,6 +237,14 @@ class ComponentLoader:
             if mask == "auto":  # whoever did not ask for a parser may do without
                 raise type(error)(f"{error} Or choose the mask ellipse.") from error
             raise
+
+    def occluder(self, name: str) -> OcclusionModel | None:
+        """The occlusion model of that name, or the one that "auto" chooses; None for "none"."""
+        if name == "none":
+            return None
+        weights = find_occluder(name, self.folders)
+        self._hooks.before_helper()
+        return self._kept("occluder", weights, lambda: OcclusionModel(weights))
 
     def find_parser(self, mask: str | None) -> tuple[str, Path] | None:
         """The name of the face parser for a mask, and the path of its weights, which are not read.

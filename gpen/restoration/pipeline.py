@@ -16,7 +16,7 @@ from ..faces.color import match_colors
 from ..faces.paste import Canvas
 from ..faces.protect import Protection
 from ..faces.source import FaceSource, FoundFace
-from ..faces.transforms import compose, scaling
+from ..faces.transforms import compose, scaling, shrinking
 from ..images.picture import FloatImage, check_picture
 from ..images.tensors import DevicePhoto
 from ..options import Options, supported
@@ -27,6 +27,7 @@ from .result import CachedLayers, FaceCrops, FaceNetwork, Restoration, RestoredF
 
 if TYPE_CHECKING:
     from ..faces.identity import GuardDecision
+    from ..faces.occlusion import Occluder
     from ..weights.checkpoint import Model
     from .components import Components
 
@@ -145,6 +146,7 @@ class _PhotoRun:
         self._mask_shape = ""
         if not task.is_aligned(work.source.whole_photo):
             check_parser(options, components.parser)
+            check_occluder(options, components.occluder)
             self._mask_shape = options.mask if "mask" in task.options else ""
         self._found = work.source.find(photo, work.inputs.region)
         self._canvas = self._processor.canvas(options)
@@ -301,7 +303,11 @@ class _PhotoRun:
         if self.work.source.whole_photo:
             self._canvas.add(crop, to_crop, None, region_mask)
             return crop, None
-        mask = processor.mask(crop, placement, options, self._components.parser)
+        occluder = self._components.occluder
+        visible = None
+        if occluder is not None and options.occlusion != "none":
+            visible = occluder.visible(before, 1 / shrinking(placement.matrix))
+        mask = processor.mask(crop, placement, options, self._components.parser, visible)
         crop = match_colors(options.color_match, crop, before, mask)
         decision = None
         if guard is not None:
@@ -347,6 +353,12 @@ def check_mask(mask: FloatImage | None, what: str, height: int, width: int) -> N
         raise PhotoError(
             f"The mask of {what} is {shape} pixels, the photo {width} x {height}. It has to be as large as the photo."
         )
+
+
+def check_occluder(options: Options, occluder: Occluder | None) -> None:
+    """OptionError where what covers faces is to be left out and nothing tells it."""
+    if options.occlusion != "none" and occluder is None:
+        raise OptionError("Occlusion needs an occlusion model, and there is none. Choose none.")
 
 
 def check_parser(options: Options, parser: Parser | None) -> None:

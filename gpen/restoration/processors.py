@@ -99,11 +99,22 @@ class FaceProcessor:
         """
         return options.mask
 
-    def mask(self, crop: Tensor, placement: Placement, options: Options, parser: Parser | None) -> Tensor:
-        """Where the crop that the network returned counts, as :func:`~gpen.faces.mask.face_mask`."""
+    def mask(
+        self,
+        crop: Tensor,
+        placement: Placement,
+        options: Options,
+        parser: Parser | None,
+        visible: Tensor | None = None,
+    ) -> Tensor:
+        """Where the crop that the network returned counts, as :func:`~gpen.faces.mask.face_mask`.
+
+        visible: of the same size, 0 where something covers the face; None for nowhere.
+        """
         shape = self.mask_shape(options)
         parsed = parser.parse(crop) if shape == "parsed" and parser is not None else None
-        return face_mask(shape, placement.landmarks, options.feather, crop.device, parsed)
+        mask = face_mask(shape, placement.landmarks, options.feather, crop.device, parsed)
+        return mask if visible is None else torch.minimum(mask, visible)
 
     def mask_area(self, placement: Placement, options: Options) -> Area:
         """Rows and columns outside of which the mask is 0."""

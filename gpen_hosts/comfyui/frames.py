@@ -6,8 +6,8 @@ once for the whole batch.
 
 from __future__ import annotations
 
+import functools
 import logging
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -15,12 +15,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...gpen.device import is_out_of_memory
-from ...gpen.errors import FaceError, OutOfMemoryError, PhotoError
+from ...gpen.errors import FaceError
 from ...gpen.faces.align import crop_face, place
 from ...gpen.faces.detection.detector import FaceDetector
 from ...gpen.faces.drawing import draw_faces
 from ...gpen.faces.face import Face
+from ...gpen.faces.occlusion import Occluder
 from ...gpen.faces.people import People
 from ...gpen.faces.select import select_tracked
 from ...gpen.faces.source import ChosenFaces, FaceSource, FoundFace
@@ -28,7 +28,6 @@ from ...gpen.faces.tracking.shot_cuts import Thumbnail, find_cuts, thumbnail
 from ...gpen.faces.tracking.tracks import track_faces, without_tracking
 from ...gpen.faces.traits import FaceTraits
 from ...gpen.images.picture import FloatImage
-from ...gpen.images.resize import resize
 from ...gpen.images.tensors import DevicePhoto, as_array
 from ...gpen.network.spec import Spec
 from ...gpen.options import Options
@@ -40,6 +39,7 @@ from ...gpen.restoration.result import Restoration, RestoredFace
 from ...gpen.tasks import Task
 from ...gpen.wording import count
 from .found_faces import FoundFaces, FrameFace
+from .image_batches import check_not_empty, empty, empty_results, masks_by_frame, photo_of, put
 
 OnStep = Callable[[int, int, FloatImage | None], None]
 """Called with the amount done, the total, and the face just done; raise an exception to stop."""
@@ -87,20 +87,6 @@ class FrameHost:
     """The device of the results."""
 
 
-def photo_of(frame: Tensor) -> FloatImage:
-    """One frame (H, W, C) as a photo: float32 (H, W, 3), RGB. Alpha is dropped, grey becomes RGB.
-
-    PhotoError for another number of channels.
-    """
-    if frame.ndim != 3 or frame.shape[2] not in (1, 3, 4):
-        raise PhotoError(
-            f"An image has the shape {tuple(frame.shape)}; it must be (H, W, C) with 1, 3 or 4 channels. Convert it to "
-            "RGB."
-        )
-    channels = frame[..., :3] if frame.shape[2] > 1 else frame.expand(-1, -1, 3)
-    return np.ascontiguousarray(channels.detach().to("cpu", torch.float32).numpy())
-
-
 def find_faces(
     frames: Tensor,
     detector: FaceDetector,
@@ -114,9 +100,9 @@ def find_faces(
     region: (1 or B, h, w), resized to the frames; only faces whose centre lies where it is above 0.5 are chosen.
     people: whose faces are chosen; None: everybody's. PhotoError for another number of masks, or an empty batch.
     """
-    _check_not_empty(frames)
+    check_not_empty(frames)
     number, height, width = frames.shape[:3]
-    regions = _masks_by_frame(region, number, height, width)
+    regions = masks_by_frame(region, number, height, width)
     found: list[list[Face]] = []
     thumbnails: list[Thumbnail] = []  # for a video only
     traits: list[list[FaceTraits]] = []  # where the choice needs them
@@ -159,7 +145,7 @@ def restore_frames(
 
     Raises GpenError, or a subclass, for everything a user can cause, and what ``host.on_step`` raises.
     """
-    _check_not_empty(frames)
+    check_not_empty(frames)
     total = len(found.chosen) if found is not None else len(frames)
     results = _Results(task, frames, total, components.model.spec, host)
     works = _works(task, frames, found, options, inputs, host, results.add_face)
@@ -179,7 +165,7 @@ def _works(
 ) -> Iterator[PhotoWork]:
     """What is to be done to each frame."""
     scale = found.scale_to(frames) if found is not None else (1.0, 1.0)
-    damages, protects = (_masks_by_frame(masks, *frames.shape[:3]) for masks in (inputs.damage, inputs.protect))
+    damages, protects = (masks_by_frame(masks, *frames.shape[:3]) for masks in (inputs.damage, inputs.protect))
     for index, frame in enumerate(frames):
         chosen = found.of_frame(index) if found is not None else None
         if chosen is None or chosen:
@@ -226,8 +212,8 @@ class _Results:
             _log.warning("Photo %d: %s", index, restoration.note)
         if self._images is None or self._mask is None:
             shape = restoration.photo.shape[:2]
-            self._images, self._mask = _empty_results(len(self._frames), shape, self._has_alpha, self._host.device)
-        _put(self._images, index, restoration.photo, self._frames)
+            self._images, self._mask = empty_results(len(self._frames), shape, self._has_alpha, self._host.device)
+        put(self._images, index, restoration.photo, self._frames)
         self._mask[index] = torch.from_numpy(restoration.mask)
 
     @property
@@ -279,8 +265,8 @@ def paste_faces(
     *,
     protect: Tensor | None = None,
     parser: Parser | None = None,
-    on_step: OnStep | None = None,
-    device: torch.device | str = "cpu",
+    occluder: Occluder | None = None,
+    host: FrameHost = FrameHost(),
 ) -> tuple[Tensor, Tensor]:
     """Paste crops from :func:`crop_faces`, changed since, into the frames.
 
@@ -290,8 +276,9 @@ def paste_faces(
     """
     scale = found.scale_to(frames)
     _check_crops(crops, found)
-    protects = _masks_by_frame(protect, *frames.shape[:3])
-    images, mask = _empty_results(len(frames), frames.shape[1:3], frames.shape[3] == 4, device)
+    protects = masks_by_frame(protect, *frames.shape[:3])
+    images, mask = empty_results(len(frames), frames.shape[1:3], frames.shape[3] == 4, host.device)
+    paste_crops = functools.partial(paste, options=options, parser=parser, occluder=occluder, device=host.device)
     done = 0
     for index in range(found.frames):
         photo, placed = photo_of(frames[index]), []
@@ -299,17 +286,16 @@ def paste_faces(
             assert face.placement is not None
             placed.append((face.placement.in_photo_scaled(*scale), photo_of(crops[done])))
             done += 1
-        result, weights = paste(photo, placed, options, protect=protects(index), parser=parser, device=device)
-        _put(images, index, result, frames)
+        result, weights = paste_crops(photo, placed, protect=protects(index))
+        put(images, index, result, frames)
         mask[index] = torch.from_numpy(weights)
-        if on_step is not None:
-            on_step(index + 1, found.frames, None)
+        host.on_step(index + 1, found.frames, None)
     return images, mask
 
 
 def draw_frames(frames: Tensor, found: FoundFaces, device: torch.device | str = "cpu") -> Tensor:
     """The frames (B, H, W, 3) with a numbered box around each face; grey around those left out."""
-    images = _empty((*frames.shape[:3], 3), device)
+    images = empty((*frames.shape[:3], 3), device)
     for index in range(found.frames):
         chosen, others = (
             [(face.number, face.face) for face in faces if face.frame == index]
@@ -318,30 +304,6 @@ def draw_frames(frames: Tensor, found: FoundFaces, device: torch.device | str = 
         drawing = draw_faces(photo_of(frames[index]), chosen, skipped=others)
         images[index] = torch.from_numpy(drawing.astype(np.float32) / 255)
     return images
-
-
-def _check_not_empty(frames: Tensor) -> None:
-    if not len(frames):
-        raise PhotoError("The batch of photos is empty; it must hold at least one. Connect a photo.")
-
-
-def _masks_by_frame(mask: Tensor | None, number: int, height: int, width: int) -> Callable[[int], FloatImage | None]:
-    """Returns, for a frame's index, its mask at the frame's size; PhotoError for another number of masks."""
-    if mask is None:
-        return lambda index: None
-    masks = mask.detach().to("cpu", torch.float32)
-    masks = masks[None] if masks.ndim == 2 else masks
-    if masks.ndim != 3 or masks.shape[0] not in (1, number):
-        raise PhotoError(
-            f"The mask has the shape {tuple(masks.shape)}; for {count(number, 'photo')} it must hold one mask"
-            f"{'' if number == 1 else f', or {number}'}. Connect {'one' if number == 1 else 'as many'}."
-        )
-
-    def resized(index: int) -> FloatImage:
-        mask = masks[index if len(masks) > 1 else 0][None, None]
-        return np.asarray(torch.nn.functional.interpolate(mask, (height, width), mode="bilinear")[0, 0].numpy())
-
-    return resized
 
 
 def _check_crops(crops: Tensor, found: FoundFaces) -> None:
@@ -360,41 +322,6 @@ def _check_crops(crops: Tensor, found: FoundFaces) -> None:
 
 def _empty_crops(number: int, size: int, device: torch.device | str) -> Tensor:
     """Memory for square crops, at least one; the first is black, and stays so where there is no face."""
-    crops = _empty((max(number, 1), size, size, 3), device)
+    crops = empty((max(number, 1), size, size, 3), device)
     crops[0] = 0
     return crops
-
-
-def _empty(shape: tuple[int, ...], device: torch.device | str) -> Tensor:
-    """An uninitialised tensor; OutOfMemoryError with its size where memory runs out."""
-    try:
-        return torch.empty(shape, dtype=torch.float32, device=device)
-    except Exception as error:
-        if not is_out_of_memory(error):
-            raise
-        raise OutOfMemoryError(
-            f"{count(shape[0], 'photo')} of {shape[2]} x {shape[1]} pixels would take "
-            f"{4 * math.prod(shape) / 1e9:.1f} GB, more than the free memory. Process fewer photos at a time, or "
-            "choose a smaller model or upscale."
-        ) from error
-
-
-def _empty_results(
-    number: int, shape: Sequence[int], has_alpha: bool, device: torch.device | str
-) -> tuple[Tensor, Tensor]:
-    """Memory for all frames at ``shape``, (height, width), and for their masks."""
-    size = (number, *shape)
-    return _empty((*size, 4 if has_alpha else 3), device), _empty(size, device)
-
-
-def _put(images: Tensor, index: int, photo: FloatImage, frames: Tensor) -> None:
-    if photo.shape[:2] != images.shape[1:3]:
-        raise PhotoError(
-            f"Photo {index} would become {photo.shape[1]} x {photo.shape[0]} pixels, the first one is "
-            f"{images.shape[2]} x {images.shape[1]}. All photos of a batch must have one size: use backgrounds of one "
-            "size."
-        )
-    images[index, ..., :3] = torch.from_numpy(photo)
-    if images.shape[3] == 4:
-        alpha = np.ascontiguousarray(frames[index, ..., 3].detach().to("cpu", torch.float32).numpy())
-        images[index, ..., 3] = torch.from_numpy(resize(alpha, (photo.shape[1], photo.shape[0])))

@@ -23,20 +23,21 @@ from torch import Tensor
 from ...gpen.device import dtype_name, pick_dtype
 from ...gpen.errors import FilesError, PhotoError
 from ...gpen.faces.detection.detector import FaceDetector
-from ...gpen.faces.parsing import FaceParser
 from ...gpen.faces.people import People
 from ...gpen.images.picture import FloatImage
 from ...gpen.images.resize import resize
 from ...gpen.network.memory import memory_estimate
 from ...gpen.options import Options
-from ...gpen.restoration.components import ComponentCache, ComponentLoader, Components, HostHooks, Needs
+from ...gpen.restoration.components import ComponentCache, ComponentLoader, Components, HostHooks
+from ...gpen.restoration.needs import Needs
 from ...gpen.tasks import RESTORE, Task
 from ...gpen.weights.catalog import NETWORK_SUFFIXES, ONNX_SUFFIX, find_published, published_by_file_name
 from ...gpen.weights.checkpoint import Model, load_model
 from ...gpen.weights.search import may_be_network, search_folders
 from ...gpen.wording import count
 from .found_faces import FoundFaces
-from .frames import FrameHost, find_faces, photo_of
+from .frames import FrameHost, find_faces
+from .image_batches import photo_of
 
 NETWORKS, DETECTORS = "facerestore_models", "facedetection"
 """Names of model folders, shared with other node packs for faces: many users already have models there."""
@@ -196,19 +197,15 @@ def components_for(task: Task, model: ManagedModel, options: Options, *, aligned
     return component_loader().complete(model.for_run(task), options, needs)
 
 
-def parser_for(mask: str) -> FaceParser | None:
-    """The face parser for a mask; None where it needs none, or is "auto" and no parser can be used."""
-    return component_loader().parser(mask)
-
-
 def detector_of(name: str) -> FaceDetector:
     """The detector of that name, or the one that "auto" chooses, on ComfyUI's device."""
     return component_loader().detector(name)
 
 
-def frame_host(model: ManagedModel) -> FrameHost:
-    """How ComfyUI takes part while frames go through a network: memory, progress, Cancel."""
-    return FrameHost(before_frame=model.load, on_step=Progress(), device=output_device())
+def frame_host(model: ManagedModel | None = None) -> FrameHost:
+    """How ComfyUI takes part while frames are worked on, through a network or not: memory, progress, Cancel."""
+    before_frame = FrameHost.before_frame if model is None else model.load
+    return FrameHost(before_frame=before_frame, on_step=Progress(), device=output_device())
 
 
 def faces_of(

@@ -26,7 +26,7 @@ CHOOSING = ("detection_threshold", "select", "only_faces", "min_face_size")
 CHOOSING_LATER = ("max_face_size", "skip_sharp")
 """More of them, which came after others: saved workflows store the values of widgets by position."""
 
-PASTING = ("mask", "feather", "strength", "color_match", "grain")
+PASTING = ("mask", "feather", "strength", "color_match", "grain", "occlusion")
 """Options for pasting crops, in the order of the widgets."""
 
 _ORDER = (
@@ -35,6 +35,7 @@ _ORDER = (
     *("identity_guard", "identity_action", "video"),
     "grain",
     *CHOOSING_LATER,
+    "occlusion",
 )
 """New options go last."""
 

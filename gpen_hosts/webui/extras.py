@@ -38,7 +38,7 @@ from .host import (
 SHOWN = (("strength", "upscale"), ("mask", "select"), ("only_faces", "detection_threshold"), ("color_match", "grain"))
 FOLDED = (
     *("feather", "damage_feather", "template", "min_face_size", "identity_guard", "identity_action"),
-    *("max_face_size", "skip_sharp"),
+    *("max_face_size", "skip_sharp", "occlusion"),
 )
 TASK_HELP = "inpaint fills in what is transparent. synthesize makes a face from a segmentation map."
 

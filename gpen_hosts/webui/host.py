@@ -22,7 +22,8 @@ from gpen.images.picture import FloatImage
 from gpen.network.memory import memory_estimate
 from gpen.options import OPTIONS, Option, Options
 from gpen.restoration.api import face_source
-from gpen.restoration.components import FURTHER_NETWORK, ComponentCache, ComponentLoader, HostHooks, Needs
+from gpen.restoration.components import FURTHER_NETWORK, ComponentCache, ComponentLoader, HostHooks
+from gpen.restoration.needs import Needs
 from gpen.restoration.pipeline import Keep, OnProgress, PhotoWork, run_task
 from gpen.restoration.processors import PhotoInputs
 from gpen.restoration.result import Restoration, RestoredFace
@@ -212,7 +213,7 @@ class Engine:
                     model.network.to("cpu")
             # Small, and quickly loaded again; or seldom needed.
             further = [kind for kind in self.cache.kinds() if kind.startswith(FURTHER_NETWORK)]
-            self.cache.drop("detector", "parser", "recognizer", *further)
+            self.cache.drop("detector", "parser", "recognizer", "occluder", *further)
 
 
 def _device() -> torch.device:

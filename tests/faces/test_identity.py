@@ -20,7 +20,8 @@ from gpen.faces.transforms import apply
 from gpen.images.tensors import as_tensor
 from gpen.options import Options
 from gpen.restoration.api import restore
-from gpen.restoration.components import ComponentLoader, Needs, make_guard
+from gpen.restoration.components import ComponentLoader, make_guard
+from gpen.restoration.needs import Needs
 from gpen.tasks import TASKS
 from gpen.weights.checkpoint import Model
 from tests import pretended

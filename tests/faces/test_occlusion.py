@@ -27,7 +27,7 @@ def occluder(request, tmp_path, monkeypatch) -> OcclusionModel:
 
 def with_bars(size: int) -> tuple[torch.Tensor, np.ndarray]:
     """A crop across which bars lie, one of them askew, and where they are."""
-    crop = np.random.default_rng(0).uniform(0.3, 0.7, (size, size, 3)).astype(np.float32)
+    crop = np.random.default_rng(0).uniform(0.4, 0.6, (size, size, 3)).astype(np.float32)
     bars = np.zeros((size, size), np.uint8)
     cv2.line(bars, (0, size // 3), (size, size // 2), 1, size // 12)
     cv2.line(bars, (size * 3 // 4, 0), (size * 3 // 4, size), 1, size // 20)

@@ -25,7 +25,8 @@ from gpen.images.picture import FloatImage
 from gpen.network.spec import Spec
 from gpen.network.synthetic import synthetic_weights
 from gpen.options import Options
-from gpen.restoration.components import ComponentLoader, Needs
+from gpen.restoration.components import ComponentLoader
+from gpen.restoration.needs import Needs
 from gpen.tasks import COLORIZE, RESTORE
 from tests.recognizers import FILE, embedding, write_sface
 

@@ -16,7 +16,8 @@ from gpen.network.spec import Spec
 from gpen.network.synthetic import synthetic_weights
 from gpen.options import Options
 from gpen.restoration import components
-from gpen.restoration.components import ComponentCache, ComponentLoader, HostHooks, Needs, make_guard
+from gpen.restoration.components import ComponentCache, ComponentLoader, HostHooks, make_guard
+from gpen.restoration.needs import Needs
 from gpen.tasks import COLORIZE, INPAINT, RESTORE, TASKS
 from gpen.weights.catalog import find_published
 from gpen.weights.search import DETECTORS_VARIABLE, MODELS_VARIABLE

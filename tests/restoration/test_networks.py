@@ -22,7 +22,8 @@ from gpen.network.synthetic import synthetic_weights
 from gpen.options import Options
 from gpen.restoration import inference
 from gpen.restoration.api import face_source
-from gpen.restoration.components import ComponentCache, ComponentLoader, Components, HostHooks, Needs
+from gpen.restoration.components import ComponentCache, ComponentLoader, Components, HostHooks
+from gpen.restoration.needs import Needs
 from gpen.restoration.networks import NetworksBySize
 from gpen.restoration.pipeline import PhotoWork, run_task, run_tasks
 from gpen.restoration.processors import PhotoInputs

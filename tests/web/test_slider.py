@@ -138,7 +138,7 @@ def test_a_reloaded_page_has_its_images_after_the_next_run(restored: ComfyUIPage
     restored.window.wait_for_function("(type) => app.graph.nodes.some((node) => node.type === type)", arg=TYPE)
     restored.settle()
     assert restored.window.locator(".gpen-preview").count() == 0
-    assert restored.node(TYPE, "node.widgets.length") == 15
+    assert restored.node(TYPE, "node.widgets.length") == 18
     # Nothing has to run again, but the images still come back.
     restored.run_to_end()
     restored.window.wait_for_selector(".gpen-works .gpen-comparison")

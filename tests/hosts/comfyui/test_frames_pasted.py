@@ -18,6 +18,7 @@ OptionError = from_checkout("gpen.errors").OptionError
 Options = from_checkout("gpen.options").Options
 TEMPLATES = from_checkout("gpen.faces.align").TEMPLATES
 crop_faces = from_checkout("gpen_hosts.comfyui.frames").crop_faces
+FrameHost = from_checkout("gpen_hosts.comfyui.frames").FrameHost
 paste_faces = from_checkout("gpen_hosts.comfyui.frames").paste_faces
 
 COLORS = torch.tensor([(1.0, 0, 0), (0, 1.0, 0), (0, 0, 1.0)])
@@ -203,7 +204,7 @@ def test_pasting_reports_progress_and_can_be_stopped() -> None:
         if len(steps) == 5:
             raise StoppedError
 
-    paste_faces(batch, crops, placed, Options(), on_step=on_step)
+    paste_faces(batch, crops, placed, Options(), host=FrameHost(on_step=on_step))
     assert steps == [(1, 3, None), (2, 3, None), (3, 3, None)]
     with pytest.raises(StoppedError):
         paste_faces(batch, crops, placed, Options(), on_step=on_step)

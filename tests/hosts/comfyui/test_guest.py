@@ -47,10 +47,11 @@ OPTIONS_OF = {
         "grain",
         "max_face_size",
         "skip_sharp",
+        "occlusion",
     ],
     "GPENDetectFaces": [*CHOOSING, "video", "max_face_size", "skip_sharp"],
     "GPENCropFaces": ["template"],
-    "GPENPasteFaces": [*PASTING, "grain"],
+    "GPENPasteFaces": [*PASTING, "grain", "occlusion"],
     "GPENConvertCheckpoint": [],
     "GPENColorizeFaces": [
         *CHOOSING,
@@ -62,6 +63,7 @@ OPTIONS_OF = {
         "max_megapixels",
         "video",
         "max_face_size",
+        "occlusion",
     ],
     "GPENInpaintFaces": [
         *CHOOSING,

@@ -33,6 +33,7 @@ KINDS = {
     "strength": "Float",
     "color_match": "Combo",
     "grain": "Float",
+    "occlusion": "Combo",
     "identity_guard": "Float",
     "identity_action": "Combo",
     "upscale": "Float",
