@@ -207,7 +207,7 @@ def test_pasting_reports_progress_and_can_be_stopped() -> None:
     paste_faces(batch, crops, placed, Options(), host=FrameHost(on_step=on_step))
     assert steps == [(1, 3, None), (2, 3, None), (3, 3, None)]
     with pytest.raises(StoppedError):
-        paste_faces(batch, crops, placed, Options(), on_step=on_step)
+        paste_faces(batch, crops, placed, Options(), host=FrameHost(on_step=on_step))
     assert steps[3:] == [(1, 3, None), (2, 3, None)]
 
 

@@ -15,6 +15,7 @@ from tests.hosts.comfyui.expected import are_crops, colored, enlarged, faces_in
 from tests.hosts.comfyui.graphs import MARKER, GraphBuilder, restore
 from tests.hosts.comfyui.server import PromptFailedError
 from tests.hosts.conftest import Parts
+from tests.made_occluder import COVER, write_occluder
 
 
 def mask_input(graph: GraphBuilder, mask: NDArray[np.bool_], name: str) -> Any:
@@ -123,6 +124,35 @@ def test_regions_that_do_not_match_are_refused(graph: GraphBuilder, parts: Parts
     masks = graph.add("ImageToMask", image=graph.add("RepeatImageBatch", image=left, amount=2), channel="red")
     with pytest.raises(PromptFailedError, match=r"for 3 photos it must hold one mask, or 3\."):
         restore(graph, graph.add("RepeatImageBatch", image=left, amount=3), region=masks)
+
+
+def test_what_covers_faces_stays_as_it_is(
+    graph: GraphBuilder, parts: Parts, detector_weights: Path, tmp_path: Path
+) -> None:
+    """A bar across each face, of the colour that the made occlusion model knows."""
+    photo, covered = parts.left.copy(), np.zeros(parts.left.shape[:2], bool)
+    for face in faces_in(parts.left, detector_weights):
+        x, y = np.rint(face.landmarks[2]).astype(int)
+        covered[y : y + 4, x - 20 : x + 20] = True
+    photo[covered] = np.rint(np.array(COVER) * 255)
+
+    def restored(occlusion: str) -> NDArray[np.float64]:
+        again = GraphBuilder(graph.server)
+        detector = again.add("GPENLoadFaceDetector", detector="yunet")
+        faces = again.add("GPENDetectFaces", image=again.photo(parts.left, "left.png"), detector=detector)
+        options = {"weights": MARKER, "faces": faces, "mask": "box", "occlusion": occlusion}
+        return restore(again, again.photo(photo, "covered.png"), **options).images[0]
+
+    with pytest.raises(PromptFailedError, match=r"(?s)^Occlusion needs a model .*gpen download xseg_3"):
+        restored("auto")
+    file = graph.server.add_model("facedetection/xseg_1.onnx", write_occluder(tmp_path / "xseg_1.onnx"))
+    try:
+        free, kept = restored("none"), restored("auto")
+    finally:
+        file.unlink()
+    assert (np.abs(free - photo).max(axis=2) > 5)[covered].mean() > 0.9
+    assert np.array_equal(kept[covered], photo[covered])
+    assert (np.abs(kept - photo).max(axis=2) > 5).sum() > 1000
 
 
 def test_a_person_cannot_be_recognised_without_a_model(graph: GraphBuilder, parts: Parts) -> None:
