@@ -24,7 +24,7 @@ def restored(page: ComfyUIPage, graph: GraphBuilder, parts: Parts) -> ComfyUIPag
     model = graph.add("GPENLoadModel", model_name=MARKER)
     graph.show(graph.add(TYPE, image=photo, model=model, detector=detector))
     page.load(graph.graph)
-    page.resize(TYPE, 460)
+    page.resize(TYPE, 460, top=110, scale=0.8)
     page.forget_results()
     page.run_to_end()
     page.window.wait_for_selector(".gpen-works .gpen-comparison")
@@ -93,7 +93,7 @@ def test_arrow_keys_move_the_divider(restored: ComfyUIPage) -> None:
     assert restored.node(TYPE, "[...node.pos]") == position
 
 
-@pytest.mark.parametrize(("width", "height"), [(260, None), (460, None), (900, 1000)])
+@pytest.mark.parametrize(("width", "height"), [(260, None), (460, None), (900, 1100)])
 def test_the_photo_keeps_its_aspect_ratio(
     restored: ComfyUIPage, width: int, height: int | None, screenshots: Path
 ) -> None:
@@ -145,6 +145,7 @@ def test_a_reloaded_page_has_its_images_after_the_next_run(restored: ComfyUIPage
 
 
 def test_the_newer_renderer_has_one_preview_too(restored: ComfyUIPage, screenshots: Path) -> None:
+    restored.resize(TYPE, 460)
     restored.set("Comfy.VueNodes.Enabled", True)
     selector = f'.lg-node[data-node-id="{restored.node(TYPE, "node.id")}"]'
     node = restored.window.locator(selector)
