@@ -40,6 +40,7 @@ FOLDED = (
     *("feather", "damage_feather", "template", "min_face_size", "identity_guard", "identity_action"),
     *("max_face_size", "skip_sharp", "occlusion"),
 )
+PROTECT_HELP = "A mask as large as the pictures, white where they stay as they are."
 TASK_HELP = "inpaint fills in what is transparent. synthesize makes a face from a segmentation map."
 
 
@@ -79,7 +80,10 @@ class GpenPostprocessing(scripts_postprocessing.ScriptPostprocessing):
                 aligned = gr.Checkbox(
                     ALIGNED.default, label=ALIGNED.label, info=ALIGNED.help, elem_id="extras_gpen_aligned"
                 )
-        return {"enable": enable, "task": task, "model": model, **controls, "aligned": aligned}
+                protect = gr.Image(
+                    label=f"Protect: {PROTECT_HELP}", type="pil", image_mode="L", elem_id="extras_gpen_protect"
+                )
+        return {"enable": enable, "task": task, "model": model, **controls, "aligned": aligned, "protect": protect}
 
     def process(
         self,
@@ -88,6 +92,7 @@ class GpenPostprocessing(scripts_postprocessing.ScriptPostprocessing):
         task: str | None = None,
         model: str | None = None,
         aligned: bool | None = None,
+        protect: Image.Image | None = None,
         **values: Any,
     ) -> None:
         """Do the task to ``pp.image``. The host's API passes None for every argument that was not sent.
@@ -103,6 +108,7 @@ class GpenPostprocessing(scripts_postprocessing.ScriptPostprocessing):
                 networks=network_files(model or default_model(row), row),
                 options=options_from(values),
                 damage=_transparent(pp.image) if row.needs_damage_mask else None,
+                protect=None if protect is None else to_float(np.asarray(protect.convert("L"))),
                 aligned=bool(aligned),
             )
             result = engine.run(np.asarray(pp.image.convert("RGB")), request)

@@ -213,7 +213,7 @@ def test_gradio_builds_every_control_from_the_options(forge: WebUI) -> None:
     forge.opts.gpen_strength = 0.75
     controls = panel(forge).controls
     options = [name for name in controls if name in OPTIONS]
-    assert list(controls) == ["enable", "task", "model", *options, "aligned"]
+    assert list(controls) == ["enable", "task", "model", *options, "aligned", "protect"]
     assert [value for _, value in controls["task"].choices] == list(TASKS)
     assert controls["task"].value == "restore"
     assert controls["aligned"].value is False
@@ -275,3 +275,18 @@ def test_the_panel_comes_between_restorers_and_upscalers_of_the_host(forge: WebU
     orders = {data.script_class.name: data.script_class.order for data in forge.scripts.postprocessing_scripts_data}
     assert orders["GFPGAN"] < orders["GPEN"] < orders["CodeFormer"]
     assert [data.path for data in forge.scripts.postprocessing_scripts_data if EXTENSION in data.path]
+
+
+def test_protected_pixels_stay_as_they_are(forge: WebUI, parts: Parts, reference: Reference) -> None:
+    mask = np.zeros(parts.left.shape[:2], np.uint8)
+    mask[:, :150] = 255
+    picture = run_panel(forge, Image.fromarray(parts.left), MARKER | {"protect": Image.fromarray(mask)})
+    result, free = np.asarray(picture.image), bytes_of(reference(parts.left).photo)
+    assert np.array_equal(result[:, :150], parts.left[:, :150])
+    assert not np.array_equal(free[:, :150], parts.left[:, :150])
+    assert np.array_equal(result[:, 170:], free[:, 170:])
+    assert not np.array_equal(free[:, 170:], parts.left[:, 170:])
+
+    picture = run_panel(forge, Image.fromarray(parts.left), MARKER | {"protect": Image.fromarray(mask[1:])})
+    assert np.array_equal(np.asarray(picture.image), parts.left)
+    assert "The mask of what is protected is 301 x 256 pixels" in str(known_facts(picture))
