@@ -12,6 +12,7 @@ from . import pillow
 from .exif import clean_exif, upright
 from .picture import Picture, Samples, from_samples
 from .sniff import HEAD, check_size, damaged, picture_format
+from .srgb import in_srgb
 from .tiff import read_tiff
 
 READABLE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".tif", ".tiff", ".bmp", ".gif"})
@@ -24,7 +25,8 @@ OnSize = Callable[[int, int], None]
 def read_picture(path: Path, max_megapixels: float, on_size: OnSize | None = None) -> Picture:
     """Read a PNG, JPEG, WebP, TIFF, BMP or GIF file, whatever its suffix, and rotate it upright.
 
-    CMYK becomes sRGB, palettes become RGB, a transparent colour becomes alpha. Raises PhotoError if the file is
+    The photo is converted from its profile to sRGB; :func:`~gpen.images.write_picture` converts back. CMYK becomes sRGB
+    for good, palettes become RGB, a transparent colour becomes alpha. Raises PhotoError if the file is
     missing, damaged, or of another kind, and, before it is decoded, if it has more than ``max_megapixels``.
     """
     path = Path(path)
@@ -37,7 +39,7 @@ def read_picture(path: Path, max_megapixels: float, on_size: OnSize | None = Non
     try:
         data, kind = _bytes_of(path, max_megapixels)
         with pillow.own_settings():
-            return _decoded(data, kind, path, check)
+            return in_srgb(_decoded(data, kind, path, check), path)
     except PhotoError:
         raise
     except MemoryError:
