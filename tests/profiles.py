@@ -53,9 +53,9 @@ def profile(space: bytes, tags: dict[bytes, bytes], connection: bytes = b"XYZ ")
     return head.ljust(128, b"\0") + index + bodies
 
 
-def rgb_profile(name: str, curve: bytes | None = None) -> bytes:
-    """The profile of one of SPACES, or with another curve."""
-    primaries, gamma, white = SPACES[name]
+def matrix(name: str) -> NDArray[np.float64]:
+    """(3, 3): light of the primaries of one of SPACES to XYZ of D50."""
+    primaries, _, white = SPACES[name]
 
     def light(x: float, y: float) -> NDArray[np.float64]:
         return np.array([x / y, 1, (1 - x - y) / y])
@@ -64,9 +64,14 @@ def rgb_profile(name: str, curve: bytes | None = None) -> bytes:
     columns = columns * np.linalg.solve(columns, light(*white))
     cones = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]])
     scale = (cones @ (0.9642, 1, 0.8249)) / (cones @ light(*white))
-    columns = np.linalg.inv(cones) @ np.diag(scale) @ cones @ columns
-    tags = {name: xyz(column) for name, column in zip((b"rXYZ", b"gXYZ", b"bXYZ"), columns.T, strict=True)}
-    return profile(b"RGB ", tags | dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), curve or gamma_curve(gamma)))
+    return np.asarray(np.linalg.inv(cones) @ np.diag(scale) @ cones @ columns)
+
+
+def rgb_profile(name: str, curve: bytes | None = None) -> bytes:
+    """The profile of one of SPACES, or with another curve."""
+    tags = {name: xyz(column) for name, column in zip((b"rXYZ", b"gXYZ", b"bXYZ"), matrix(name).T, strict=True)}
+    curve = curve or gamma_curve(SPACES[name][1])
+    return profile(b"RGB ", tags | dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), curve))
 
 
 def grey_profile(gamma: float) -> bytes:
@@ -89,3 +94,38 @@ def converted(samples: Samples, source: bytes, target: bytes) -> Samples:
 def srgb_curve(light: Samples) -> Samples:
     """Linear light as sRGB, both [0, 1]."""
     return np.where(light <= 0.0031308, light * 12.92, 1.055 * np.maximum(light, 0.0031308) ** (1 / 2.4) - 0.055)
+
+
+def light_of_srgb(colors: Samples) -> Samples:
+    """The inverse of :func:`srgb_curve`."""
+    return np.where(colors <= 0.04045, colors / 12.92, ((np.maximum(colors, 0.04045) + 0.055) / 1.055) ** 2.4)
+
+
+_SRGB_TO_XYZ = np.array([(0.43607, 0.38515, 0.14307), (0.22249, 0.71687, 0.06061), (0.01392, 0.09708, 0.71410)])
+
+
+def from_srgb(colors: Samples, name: str) -> Samples:
+    """sRGB (..., 3), [0, 1], in one of SPACES."""
+    light = light_of_srgb(colors) @ (np.linalg.inv(matrix(name)) @ _SRGB_TO_XYZ).T
+    return np.asarray(np.clip(light, 0, 1) ** (1 / _exponent(name)))
+
+
+def seen(colors: Samples, name: str) -> Samples:
+    """Colours of one of SPACES (..., 3), [0, 1], as XYZ of D50."""
+    return np.asarray(colors ** _exponent(name) @ matrix(name).T)
+
+
+def seen_srgb(colors: Samples) -> Samples:
+    """sRGB (..., 3), [0, 1], as XYZ of D50."""
+    return np.asarray(light_of_srgb(colors) @ _SRGB_TO_XYZ.T)
+
+
+def lab(light: Samples) -> Samples:
+    """CIE L*a*b* of XYZ, both of D50."""
+    x, y, z = np.moveaxis(light / (0.9642, 1, 0.8249), -1, 0)
+    x, y, z = (np.where(v > 216 / 24389, np.cbrt(v), (24389 / 27 * v + 16) / 116) for v in (x, y, z))
+    return np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], axis=-1)
+
+
+def _exponent(name: str) -> float:
+    return round(SPACES[name][1] * 256) / 256

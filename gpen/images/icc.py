@@ -146,16 +146,16 @@ def _tags(icc: bytes) -> dict[bytes, memoryview]:
 
 def _xyz(tags: dict[bytes, memoryview], name: bytes) -> NDArray[np.float64]:
     data = tags.get(name, _NO_TAG)
-    if data[:4] != b"XYZ ":
+    if bytes(data[:4]) != b"XYZ ":
         raise ValueError("is damaged")
     return np.array(struct.unpack_from(">3i", data, 8)) / 65536
 
 
 def _curve(tags: dict[bytes, memoryview], name: bytes) -> Curve:
     data, device = tags.get(name, _NO_TAG), np.linspace(0, 1, _NODES)
-    if data[:4] == b"para":
+    if bytes(data[:4]) == b"para":
         curve = _parametric(data, device)
-    elif data[:4] == b"curv":
+    elif bytes(data[:4]) == b"curv":
         (count,) = struct.unpack_from(">I", data, 8)
         if count > _NODES:
             raise ValueError("is damaged")

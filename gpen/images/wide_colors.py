@@ -23,17 +23,21 @@ def with_wide_colors(picture: Picture, result: FloatImage, mask: FloatImage, *, 
     conversion = color_conversion(picture.icc)
     if conversion is None or picture.stored is None:
         return result
-    if result.shape == picture.photo.shape and not new_background:
+    # Not picture.photo: the result may have been written into it.
+    wide = conversion.to_srgb(picture.stored)
+    photo = np.clip(wide, 0, 1)
+    keeps_background = result.shape == photo.shape and not new_background
+    if keeps_background:
         # The photo's own bits, though a host may have rounded them.
-        result = np.where(mask[..., None] > 0, result, picture.photo)
-    beyond = conversion.to_srgb(picture.stored) - picture.photo
+        result = np.where(mask[..., None] > 0, result, photo)
+    beyond = wide - photo
     if not beyond.any():
         return result
     size = (result.shape[1], result.shape[0])
     # Resizing clips to [0, 1].
     wide = resize(np.maximum(beyond, 0), size) - resize(np.maximum(-beyond, 0), size)
     wide *= 1 - mask[..., None]
-    if result.shape == picture.photo.shape and not new_background:
+    if keeps_background:
         wide[mask == 0] = 0  # these keep their samples
     return result + wide
 
