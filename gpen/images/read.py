@@ -11,6 +11,7 @@ from ..errors import PhotoError
 from . import pillow
 from .exif import clean_exif, upright
 from .picture import Picture, Samples, from_samples
+from .png_color import color_profile
 from .sniff import HEAD, check_size, damaged, picture_format
 from .srgb import in_srgb
 from .tiff import read_tiff
@@ -88,6 +89,8 @@ def _decoded(data: bytes, kind: str, path: Path, check: OnSize) -> Picture:
         samples, converted = pillow.decode(image, data, path)
         exif, orientation = clean_exif(image.info.get("exif"))
         icc = None if converted else image.info.get("icc_profile")
+        if kind == "PNG":
+            icc = color_profile(data, icc, path)
         return _picture(samples, orientation, kind, icc, exif, image.info.get("dpi"))
 
 
