@@ -37,14 +37,14 @@ _log = logging.getLogger(__name__)
 def color_profile(data: bytes, icc: bytes | None, path: Path) -> bytes | None:
     """The ICC profile of a PNG file: the one embedded, ``icc``, or one made of what other chunks state; else None.
 
-    A chunk that states nothing possible is ignored, as is cICP for high dynamic range, whose light no profile holds; the
-    log says so. path: names the file there.
+    A chunk that states nothing possible is ignored, as is cICP for high dynamic range, whose light no profile holds.
+    The log says so; path: names the file there.
     """
     chunks, grey = _chunks(data), data[25] in (0, 4)
     if chunks.get(b"cICP", b"")[1:2] in _HDR:
         _log.warning(
-            "The colours of %s are coded for high dynamic range, and are taken for sRGB. Convert the photo to sRGB with "
-            "an image editor if its faces come out in wrong colours.",
+            "The colours of %s are coded for high dynamic range, and are taken for sRGB. Convert the photo to sRGB "
+            "with an image editor if its faces come out in wrong colours.",
             path,
         )
     coded = _coded(chunks.get(b"cICP", b""), grey)
