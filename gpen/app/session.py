@@ -70,8 +70,9 @@ class PhotoSession:
     @property
     def nbytes(self) -> int:
         """Roughly how many bytes of memory it holds."""
-        made, alpha = self.restoration, self.picture.alpha
-        held = self.picture.photo.nbytes + self.shown.nbytes + (alpha.nbytes if alpha is not None else 0)
+        made, picture = self.restoration, self.picture
+        parts = (picture.photo, picture.alpha, picture.stored, self.shown)
+        held = sum(part.nbytes for part in parts if part is not None)
         if made is not None:
             held += made.photo.nbytes + made.mask.nbytes + (made.layers.nbytes if made.layers is not None else 0)
         return held

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import PhotoError
+from .icc import ColorConversion, color_conversion
 
 FloatImage = npt.NDArray[np.float32]
 """A photo or crop (H, W, 3), RGB, [0, 1], or a mask (H, W), [0, 1]."""
@@ -16,6 +17,7 @@ Samples = npt.NDArray[Any]
 """uint8 or uint16 (H, W, channels): grey, grey + alpha, RGB or RGBA."""
 
 _BLOCK = 1 << 18  # samples converted at a time: few enough for the temporaries to stay in the cache of a core
+_NOT_FINITE = "it holds NaN or Inf"
 BT601_LUMA = np.array([0.299, 0.587, 0.114])
 """Weights of red, green and blue in the luma of ITU-R BT.601; their sum is 1, so greys are unchanged."""
 
@@ -25,7 +27,7 @@ class Picture:
     """A photo from a file, or for a file; upright."""
 
     photo: FloatImage
-    """float32 (H, W, 3), RGB, [0, 1]."""
+    """float32 (H, W, 3), sRGB, [0, 1], whatever the profile."""
     alpha: FloatImage | None = None
     """float32 (H, W), [0, 1], not premultiplied."""
     bits: int = 8
@@ -33,13 +35,16 @@ class Picture:
     grey: bool = False
     """Whether the file has one colour channel, and is written back with one."""
     icc: bytes | None = None
-    """The ICC colour profile of the photo."""
+    """The ICC colour profile of the file. One that cannot be used counts as sRGB's."""
     exif: bytes | None = None
     """A bare EXIF block, which starts with II or MM; its orientation is 1."""
     format: str = ""
     """PNG, JPEG, WEBP, TIFF, BMP or GIF; empty unless it came from a file."""
     dpi: tuple[float, float] | None = None
     """Pixels per inch, horizontally and vertically."""
+    stored: Samples | None = None
+    """The samples (H, W, 1 or 3) of the file, if its profile is not sRGB's: pixels of ``photo`` that stay as they were
+    read are written with these."""
 
     def __post_init__(self) -> None:
         if self.photo.ndim != 3 or self.photo.shape[2] != 3 or 0 in self.photo.shape:
@@ -74,7 +79,7 @@ def from_samples(samples: Samples) -> Picture:
 
 
 def to_samples(picture: Picture, *, bits: int, grey: bool, alpha: bool) -> Samples:
-    """The picture's uint8 or uint16 samples (H, W, channels), rounded and clipped.
+    """The picture's uint8 or uint16 samples (H, W, channels) in the space of its profile, rounded and clipped.
 
     Raises ValueError if it holds NaN or Inf.
     """
@@ -82,19 +87,43 @@ def to_samples(picture: Picture, *, bits: int, grey: bool, alpha: bool) -> Sampl
     height, width = picture.photo.shape[:2]
     colours = 1 if grey else 3
     samples = np.empty((height, width, colours + alpha), np.uint16 if bits == 16 else np.uint8)
+    conversion = color_conversion(picture.icc)
     rows = max(1, _BLOCK // (3 * width))
     for start in range(0, height, rows):
         block = slice(start, start + rows)
         colour: npt.NDArray[Any] = picture.photo[block]
-        if grey:
-            # Not as a matrix product: NumPy's BLAS would wake threads of its own, beside PyTorch's.
-            red, green, blue = (colour[..., channel] * weight for channel, weight in enumerate(BT601_LUMA))
-            colour = (red + green + blue)[..., None]
+        if conversion is not None:
+            colour = _in_space(picture, conversion, block)
+        if grey and colour.shape[2] == 3:
+            colour = _luma(colour)
         samples[block, :, :colours] = _rounded(colour, top)
         if alpha:
             assert picture.alpha is not None
             samples[block, :, colours] = _rounded(picture.alpha[block], top)
     return samples
+
+
+def _in_space(picture: Picture, conversion: ColorConversion, block: slice) -> FloatImage:
+    """Some rows in the space of the picture's profile, (h, W, 1 or 3), [0, 1]."""
+    photo, stored = picture.photo[block], picture.stored
+    if not np.isfinite(photo).all():
+        raise ValueError(_NOT_FINITE)
+    colors = np.asarray(_luma(photo), np.float32) if conversion.is_grey else photo
+    if stored is None or stored.shape[:2] != picture.photo.shape[:2]:
+        return conversion.from_srgb(colors)
+    was = conversion.to_srgb(stored[block])
+    changed = (photo != np.clip(was, 0, 1, out=was)).any(axis=2)
+    own = stored[block] / np.float32(np.iinfo(stored.dtype).max)
+    result = np.broadcast_to(own, colors.shape).astype(np.float32)
+    result[changed] = conversion.from_srgb(colors[changed])
+    return result
+
+
+def _luma(colour: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """(H, W, 3) to (H, W, 1)."""
+    # Not as a matrix product: NumPy's BLAS would wake threads of its own, beside PyTorch's.
+    red, green, blue = (colour[..., channel] * weight for channel, weight in enumerate(BT601_LUMA))
+    return np.asarray((red + green + blue)[..., None])
 
 
 def check_picture(picture: FloatImage, what: str) -> None:
@@ -114,7 +143,7 @@ def check_picture(picture: FloatImage, what: str) -> None:
 
 def _rounded(values: npt.NDArray[Any], top: int) -> npt.NDArray[np.floating[Any]]:
     if not np.isfinite(values).all():
-        raise ValueError("it holds NaN or Inf")
+        raise ValueError(_NOT_FINITE)
     # Clipped first: a float beyond the range of the integer type would wrap.
     whole: npt.NDArray[np.floating[Any]] = np.clip(values, 0, 1)
     whole *= top

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 # Black-point compensation: without it, the shadows of a print profile become flat grey.
 _BLACK_POINT = 0x2000
-# No precalculated table: for grey it is coarse, and off by ten levels on steep parts of the profile's curve.
-_EXACT = 0x0100
 _RELATIVE = 1
 _NOT_PIXELS = {
     "I": "32-bit integers",
@@ -115,13 +113,13 @@ def _from_cmyk(image: Image) -> Image:
     icc = image.info.get("icc_profile")
     if icc is not None and profile_space(icc) == b"CMYK":
         try:
-            return to_srgb(image, icc)
+            return _to_srgb(image, icc)
         except Exception:  # a broken profile; the picture can be read without it
             pass
     return image.convert("RGB")
 
 
-def to_srgb(image: Image, icc: bytes) -> Image:
+def _to_srgb(image: Image, icc: bytes) -> Image:
     """Convert from the image's colour profile to 8-bit sRGB. Raises PyCMSError if that fails."""
     from PIL import ImageCms
 
@@ -131,7 +129,7 @@ def to_srgb(image: Image, icc: bytes) -> Image:
         ImageCms.createProfile("sRGB"),
         renderingIntent=_RELATIVE,  # type: ignore[arg-type]
         outputMode="RGB",
-        flags=_BLACK_POINT | (_EXACT if image.mode == "L" else 0),  # type: ignore[arg-type]
+        flags=_BLACK_POINT,  # type: ignore[arg-type]
     )
     assert converted is not None
     return converted

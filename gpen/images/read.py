@@ -11,7 +11,9 @@ from ..errors import PhotoError
 from . import pillow
 from .exif import clean_exif, upright
 from .picture import Picture, Samples, from_samples
+from .png_color import color_profile
 from .sniff import HEAD, check_size, damaged, picture_format
+from .srgb import in_srgb
 from .tiff import read_tiff
 
 READABLE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".tif", ".tiff", ".bmp", ".gif"})
@@ -24,7 +26,8 @@ OnSize = Callable[[int, int], None]
 def read_picture(path: Path, max_megapixels: float, on_size: OnSize | None = None) -> Picture:
     """Read a PNG, JPEG, WebP, TIFF, BMP or GIF file, whatever its suffix, and rotate it upright.
 
-    CMYK becomes sRGB, palettes become RGB, a transparent colour becomes alpha. Raises PhotoError if the file is
+    The photo is converted from its profile to sRGB; :func:`~gpen.images.write_picture` converts back. CMYK becomes sRGB
+    for good, palettes become RGB, a transparent colour becomes alpha. Raises PhotoError if the file is
     missing, damaged, or of another kind, and, before it is decoded, if it has more than ``max_megapixels``.
     """
     path = Path(path)
@@ -37,7 +40,7 @@ def read_picture(path: Path, max_megapixels: float, on_size: OnSize | None = Non
     try:
         data, kind = _bytes_of(path, max_megapixels)
         with pillow.own_settings():
-            return _decoded(data, kind, path, check)
+            return in_srgb(_decoded(data, kind, path, check), path)
     except PhotoError:
         raise
     except MemoryError:
@@ -86,6 +89,8 @@ def _decoded(data: bytes, kind: str, path: Path, check: OnSize) -> Picture:
         samples, converted = pillow.decode(image, data, path)
         exif, orientation = clean_exif(image.info.get("exif"))
         icc = None if converted else image.info.get("icc_profile")
+        if kind == "PNG":
+            icc = color_profile(data, icc, path)
         return _picture(samples, orientation, kind, icc, exif, image.info.get("dpi"))
 
 

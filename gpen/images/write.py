@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import io
 import logging
@@ -36,6 +37,7 @@ def can_write(suffix: str) -> bool:
 def write_picture(path: Path, picture: Picture, *, quality: int | None = None) -> None:
     """Write a picture in the format of the path's suffix, with its profile, EXIF block and resolution.
 
+    Its photo, which is in sRGB, is converted to the profile; pixels that are as they were read keep their samples.
     PNG and TIFF are lossless and keep 16 bits, grey and alpha. JPEG has 8 bits, no alpha and full chroma resolution;
     WebP has 8 bits, RGB and alpha. quality: of these two, 1 to 100, by default 95; WebP is lossless at 100. Values are
     clipped to [0, 1].
@@ -49,6 +51,7 @@ def write_picture(path: Path, picture: Picture, *, quality: int | None = None) -
         raise PhotoError(f"{path} cannot be written: pictures are written as {_NAMES}. Change its suffix.")
     if quality is not None and not 1 <= quality <= 100:
         raise PhotoError(f"The quality is {quality}; it has to lie between 1 and 100.")
+    picture = _with_fitting_profile(picture, kind)
     samples = _samples(path, picture, kind)
     try:
         exif = sized_exif(picture.exif, picture.width, picture.height)
@@ -62,6 +65,13 @@ def write_picture(path: Path, picture: Picture, *, quality: int | None = None) -
         raise PhotoError(f"{path} cannot be written: too little memory to encode it. {_FREE_MEMORY}") from None
     except ValueError as error:
         raise PhotoError(f"{path} cannot be written: {str(error).rstrip('.')}.") from error
+
+
+def _with_fitting_profile(picture: Picture, kind: str) -> Picture:
+    """The picture without a profile of greys where it is written in colour, as WebP always is."""
+    if pillow.profile_space(picture.icc) != b"GRAY" or (picture.grey and kind != "WEBP"):
+        return picture
+    return dataclasses.replace(picture, icc=None, stored=None)
 
 
 def _samples(path: Path, picture: Picture, kind: str) -> Samples:
@@ -108,8 +118,6 @@ def _with_pillow(samples: Samples, picture: Picture, kind: str, exif: bytes | No
 
     icc, dpi = picture.icc, picture.dpi
     image = Image.fromarray(samples[..., 0] if samples.shape[2] == 1 else samples)
-    if kind == "WEBP" and icc and pillow.profile_space(icc) == b"GRAY":
-        image, icc = _grey_to_srgb(image, icc), None
     options: dict[str, Any] = {"icc_profile": icc} if icc else {}
     if kind == "JPEG" and exif and len(exif) > _LONGEST_EXIF:
         _log.warning("The EXIF block has %d bytes, more than JPEG allows, and is dropped.", len(exif))
@@ -125,17 +133,6 @@ def _with_pillow(samples: Samples, picture: Picture, kind: str, exif: bytes | No
     packed = io.BytesIO()
     image.save(packed, kind, **options)
     return packed.getvalue()
-
-
-def _grey_to_srgb(image: Any, icc: bytes) -> Any:
-    """Convert a grey picture to sRGB: WebP has no grey, so a grey profile would be invalid."""
-    from PIL import Image
-
-    converted = pillow.to_srgb(image.getchannel(0), icc)
-    if image.mode == "RGBA":
-        converted.putalpha(image.getchannel(3))
-    assert isinstance(converted, Image.Image)
-    return converted
 
 
 def _why(path: Path, error: OSError) -> str:

@@ -12,6 +12,7 @@ from ..errors import PhotoError
 from ..images import Picture, write_picture
 from ..images.picture import FloatImage
 from ..images.resize import resize
+from ..images.wide_colors import in_color, with_wide_colors
 from ..tasks import Task
 from .result import Restoration
 
@@ -56,7 +57,9 @@ def finish(task: Task, picture: Picture, restoration: Restoration) -> FinishedPh
         # The input's profile, metadata and alpha do not apply to a new picture.
         return FinishedPhoto(Picture(restoration.photo), None, is_unchanged=False)
     same_size = restoration.photo.shape == picture.photo.shape
-    result = dataclasses.replace(picture, photo=restoration.photo, alpha=None)
+    new_background = restoration.has_background
+    photo = with_wide_colors(picture, restoration.photo, restoration.mask, new_background=new_background)
+    result = dataclasses.replace(picture, photo=photo, alpha=None)
     if task.adds_color and picture.grey and restoration.faces:
-        result = dataclasses.replace(result, grey=False, icc=None)  # the profile is for greyscale
+        result = in_color(result)
     return FinishedPhoto(result, picture.alpha, is_unchanged=same_size and not restoration.changed)

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from gpen.app.engine import Engine, ModelLocator
 from gpen.app.session import (
@@ -31,6 +32,7 @@ from gpen.restoration import components
 from gpen.restoration.result import Restoration
 from gpen.tasks import RESTORE, TASKS
 from tests.app.conftest import YUNET
+from tests.profiles import SRGB, converted, rgb_profile
 from tests.recognizers import write_sface
 
 
@@ -100,6 +102,42 @@ def test_the_least_recently_used_session_is_evicted(make_session: Callable[..., 
     assert not large.folder.exists()
     with pytest.raises(GpenError, match="drop one first"):
         cache.get(None)
+
+
+@pytest.fixture
+def wide(portrait: Path, tmp_path: Path) -> Path:
+    """The portrait in ProPhoto."""
+    with Image.open(portrait) as image:
+        samples = np.asarray(image.convert("RGB"))
+    wide = Image.fromarray(converted(samples, SRGB, rgb_profile("ProPhoto")))
+    wide.save(tmp_path / "wide.png", icc_profile=rgb_profile("ProPhoto"))
+    return tmp_path / "wide.png"
+
+
+def test_the_page_shows_srgb_and_downloads_keep_the_profile(
+    engine: Engine, session: PhotoSession, wide: Path, tmp_path: Path
+) -> None:
+    other = open_photo(wide, tmp_path, 200)
+    find(engine, session, Options())
+    find(engine, other, Options())
+    assert len(other.faces) == len(session.faces)
+    assert np.abs(other.shown.astype(int) - session.shown).mean() < 1
+    assert other.nbytes - session.nbytes == session.picture.photo.size  # the samples of the file
+    other.faces, other.found_with = session.faces, session.found_with
+    shown = []
+    for each in (session, other):
+        restore(engine, each)
+        shown.append([read_picture(file, 10) for file in before_and_after(each)])
+    for one, two in zip(*shown, strict=True):
+        assert two.icc is None
+        assert np.abs(one.photo - two.photo).mean() * 255 < 2
+    restoration = other.restoration
+    assert restoration is not None
+    with Image.open(wide) as before, Image.open(write_result(other)) as after:
+        assert after.info["icc_profile"] == rgb_profile("ProPhoto")
+        kept = restoration.mask == 0
+        assert np.array_equal(np.asarray(after)[kept], np.asarray(before)[kept])
+        assert (np.asarray(after) != np.asarray(before)).any()
 
 
 def test_the_number_of_sessions_is_bounded(make_session: Callable[..., PhotoSession]) -> None:
