@@ -20,6 +20,8 @@ SPACES: dict[str, tuple[tuple[tuple[float, float], ...], float, tuple[float, flo
 """Primaries, exponent and white of wide spaces."""
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 Samples = NDArray[Any]
+# As numbers: older versions of Pillow, as in Forge, have no names for these.
+_RELATIVE, _NO_TABLES = 1, 0x0100
 
 
 def gamma_curve(gamma: float) -> bytes:
@@ -84,9 +86,9 @@ def converted(samples: Samples, source: bytes, target: bytes) -> Samples:
         Image.fromarray(samples),
         ImageCms.ImageCmsProfile(io.BytesIO(source)),
         ImageCms.ImageCmsProfile(io.BytesIO(target)),
-        renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
+        renderingIntent=_RELATIVE,
         outputMode="RGB",
-        flags=ImageCms.Flags.NOOPTIMIZE,
+        flags=_NO_TABLES,
     )
     return np.asarray(found)
 
