@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,9 @@ from .picture import Picture, Samples, from_samples
 from .sniff import HEAD, check_size, damaged, picture_format
 from .tiff import read_tiff
 
-READABLE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".tif", ".tiff", ".bmp", ".gif"})
+READABLE_SUFFIXES = frozenset(
+    {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".webp", ".tif", ".tiff", ".bmp", ".gif"}
+)
 _SPARE = 1 << 28  # bytes that a file may have beyond the most that its pixels could need
 
 OnSize = Callable[[int, int], None]
@@ -63,6 +66,10 @@ def _bytes_of(path: Path, max_megapixels: float) -> tuple[bytes, str]:
         what = "is a folder, not a picture" if path.is_dir() else "may not be read by this user"
         raise PhotoError(f"{path} {what}. Name a file that can be opened.") from None
     except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise PhotoError(
+                f"{path} is a link that leads back to itself. Name the picture it should lead to."
+            ) from None
         raise PhotoError(f"{path} cannot be read: {error.strerror or error}. Check the disk it is on.") from error
     except ValueError as error:  # a name with a zero byte
         raise PhotoError(f"{str(path)!r} cannot be the name of a file: {error}. Check the name.") from error
