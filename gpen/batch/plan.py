@@ -71,10 +71,10 @@ def find_photos(inputs: Sequence[str], leave_out: Path | None = None) -> tuple[l
             problems.append(Problem(text, f"{error.strerror or error}."))
             continue
         if Path(text).is_dir():
-            unreadable = [photo for photo in matches if photo.path.suffix.lower() in UNREADABLE_SUFFIXES]
+            unreadable = [photo.path for photo in matches if photo.path.suffix.lower() in UNREADABLE_SUFFIXES]
             matches = [photo for photo in matches if photo.path.suffix.lower() in READABLE_SUFFIXES]
             if unreadable:
-                problems.append(Problem(text, _left_out(unreadable), is_notice=bool(matches)))
+                problems.append(Problem(text, left_out(unreadable), is_notice=bool(matches)))
             elif not matches:
                 problems.append(Problem(text, "There is no picture in this folder."))
         elif not matches:
@@ -224,12 +224,13 @@ def _fixed_part(pattern: Path) -> Path:
     return base
 
 
-def _left_out(photos: Sequence[PhotoFile]) -> str:
-    kinds = Counter(UNREADABLE_SUFFIXES[photo.path.suffix.lower()] for photo in photos)
+def left_out(pictures: Sequence[Path]) -> str:
+    """A sentence about pictures of a kind that cannot be read."""
+    kinds = Counter(UNREADABLE_SUFFIXES[path.suffix.lower()] for path in pictures)
     names = ", ".join(f"{number} {kind}" for kind, number in sorted(kinds.items()))
-    what = "picture in this folder is" if len(photos) == 1 else "pictures in this folder are"
+    what = "picture is" if len(pictures) == 1 else "pictures are"
     return (
-        f"{len(photos)} {what} of a kind that cannot be read ({names}), and left out. Convert to JPEG, PNG or TIFF, "
+        f"{len(pictures)} {what} of a kind that cannot be read ({names}), and left out. Convert to JPEG, PNG or TIFF, "
         "and use the results."
     )
 

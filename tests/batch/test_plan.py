@@ -174,7 +174,7 @@ def test_pictures_that_cannot_be_read_are_counted(tmp_path):
     made(tmp_path / "only", "IMG_2.HEIC")
     photos, (problem,) = find_photos([str(tmp_path / "only")])
     assert photos == []
-    assert "1 picture in this folder is of a kind that cannot be read (1 HEIC)" in problem.why
+    assert "1 picture is of a kind that cannot be read (1 HEIC)" in problem.why
     assert not problem.is_notice
 
 

@@ -31,7 +31,7 @@ def test_a_folder_of_which_a_part_can_be_read(restore, album, tmp_path, files_in
         (album.folder / name).write_bytes(HEIC)
     run = restore(album.folder, "-o", tmp_path / "out")
     assert run.code == 0
-    assert f"{album.folder}: 3 pictures in this folder are of a kind that cannot be read (1 AVIF, 2 HEIC)" in run.err
+    assert f"{album.folder}: 3 pictures are of a kind that cannot be read (1 AVIF, 2 HEIC)" in run.err
     assert files_in(tmp_path / "out") == ["IMG_1.jpg"]
     (album.folder / "IMG_1.jpg").unlink()
     run = restore(album.folder, "-o", tmp_path / "none")
