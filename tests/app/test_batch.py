@@ -73,7 +73,7 @@ LANGUAGES = {
         "\u8868\u7d19.png",
         "\u304a\u3070\u3042\u3061\u3083\u3093\u30bd\u30d5\u30a1.jpg",
     ],
-    "cp437": ["Gro\u00dfm\u00fctter/sch\u00f6n.jpg", "\u00e9t\u00e9.png", "Espa\u00f1a.jpg"],
+    "cp437": ["Gro\u00dfm\u00fctter/sch\u00f6n.jpg", "\u00e9t\u00e9.png", "Espa\u00f1a.jpg", "sch\u00f6n.jpg"],
     "cp1252": ["Gro\u00dfm\u00fctter/sch\u00f6n.jpg", "\u00e9t\u00e9.png", "\u00c5ngstr\u00f6m.jpg"],
     "utf-8": ["\u5b66/\u00fc.jpg", "\u00e9t\u00e9.png"],
 }

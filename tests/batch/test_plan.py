@@ -198,6 +198,12 @@ def test_the_name_of_a_file_does_not_become_a_folder(folder, tmp_path, out):
     assert job.target == tmp_path / out / "a.png"
 
 
+def test_a_picture_that_cannot_be_written_is_no_folder_for_several(folder, tmp_path):
+    for out in ("o.heic", "o.gif"):
+        with pytest.raises(PhotoError, match="cannot be written as"):
+            plan([str(folder)], tmp_path / out)
+
+
 def test_folders_may_have_dots_in_their_names(folder, tmp_path):
     (job,), _ = plan([str(folder / "a.png")], tmp_path / "Album 12.5.2020")
     assert job.target == tmp_path / "Album 12.5.2020" / "a.png"
