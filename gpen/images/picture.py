@@ -40,6 +40,8 @@ class Picture:
     """PNG, JPEG, WEBP, TIFF, BMP or GIF; empty unless it came from a file."""
     dpi: tuple[float, float] | None = None
     """Pixels per inch, horizontally and vertically."""
+    lossless_webp: bool = False
+    """Whether it came from a WebP file without loss; written as WebP, it is one again."""
 
     def __post_init__(self) -> None:
         if self.photo.ndim != 3 or self.photo.shape[2] != 3 or 0 in self.photo.shape:
