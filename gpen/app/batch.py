@@ -94,10 +94,12 @@ def run_batch(
             if masks:
                 gather(masks, into, request.most_bytes)
         with named(photos, damage, protect):
-            jobs, _ = plan([str(photos)], results)
+            jobs, problems = plan([str(photos)], results)
+        notices = [problem.why for problem in problems if problem.is_notice]
         if not jobs:
             raise PhotoError(
-                "There is no picture in the upload. Names that begin with a dot are ignored: rename such files."
+                "There is no picture in the upload that can be read. Names that begin with a dot are ignored: rename "
+                f"such files. {problems[0].why}"
             )
         processor = _processor(
             engine, request, damage if request.damage else None, protect if request.protect else None
@@ -112,7 +114,7 @@ def run_batch(
         on_progress(1, "zipping")
         output = folder / f"gpen_{task.done}.zip"
         _write_zip(output, results, report)
-    return BatchOutput(output, _summary(len(jobs), statuses, task.done, stopped))
+    return BatchOutput(output, " ".join([_summary(len(jobs), statuses, task.done, stopped), *notices]))
 
 
 def _processor(engine: Engine, request: BatchRequest, damage: Path | None, protect: Path | None) -> PhotoProcessor:

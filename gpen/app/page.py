@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import functools
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import gradio as gr
 
-from ..images import READABLE_SUFFIXES
+from ..batch.plan import left_out
+from ..images import READABLE_SUFFIXES, UNREADABLE_SUFFIXES
 from ..options import ALIGNED, OPTIONS, PRESETS
 from ..tasks import RESTORE, TASKS, find_task
 from .actions import CONTROLS, SHOWN, Actions
 from .api import add_endpoints, control
 from .texts import licence_text, show_errors
+from .uploads import is_picture
 
 CHOOSING = ("detector", "detection_threshold", "select", "min_face_size", "max_face_size", "skip_sharp")
 """Options that decide which faces are ticked at first."""
@@ -315,5 +317,10 @@ def _for_task(name: str) -> list[Any]:
 
 def _with_pictures(files: list[str] | None, folder: list[str] | None) -> list[str]:
     """The files, and the pictures among those of a folder."""
-    pictures = [file for file in folder or () if Path(file).suffix.lower() in READABLE_SUFFIXES]
+    # Only names are known here, not the folders that the files were in.
+    found = [file for file in map(Path, folder or ()) if is_picture(PurePath(file.name))]
+    unreadable = [file for file in found if file.suffix.lower() in UNREADABLE_SUFFIXES]
+    if unreadable:
+        gr.Warning(left_out(unreadable))
+    pictures = [str(file) for file in found if file not in unreadable]
     return [*(files or ()), *pictures]

@@ -20,6 +20,7 @@ from ..faces.drawing import Drawing, draw_faces
 from ..faces.face import Face
 from ..faces.select import FaceChoice
 from ..faces.source import FaceSource, GivenFaces
+from ..filenames import fitting
 from ..images import Picture, can_write, read_picture, write_picture
 from ..images.picture import FloatImage, from_samples
 from ..images.resize import resize
@@ -284,7 +285,8 @@ def write_result(session: PhotoSession) -> Path:
     folder = session.folder / "result"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
-    target = folder / f"{session.path.stem}_{restoration.done}{suffix}"
+    end = f"_{restoration.done}{suffix}"
+    target = folder / (fitting(session.path.stem, end) + end)
     with named(target):
         finish(session.task, session.picture, restoration).write(target, session.path)
     return target

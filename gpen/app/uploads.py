@@ -9,12 +9,14 @@ import stat
 import zipfile
 import zlib
 from collections.abc import Sequence
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path, PurePath, PureWindowsPath
 
 from ..errors import PhotoError
-from ..images import READABLE_SUFFIXES
+from ..filenames import is_clutter, is_hidden
+from ..images import READABLE_SUFFIXES, UNREADABLE_SUFFIXES
 from ..weights.zip_directory import read_zip_end
 from .session import named
+from .zip_names import names_of
 
 MOST_FILES = 2000
 """The most pictures of one batch."""
@@ -28,10 +30,12 @@ _MOST_OF_DIRECTORY = 8 << 20
 
 def gather(uploads: Sequence[Path], folder: Path, most_bytes: int) -> None:
     """Copy uploaded pictures, and those in uploaded zips, into a folder; the folders of a zip are kept.
+    Pictures of a kind that cannot be read are copied too, so that they can be counted.
 
-    most_bytes: the limit for all pictures in total, unpacked. Files in a zip that are not pictures by their names are
-    left out. PhotoError, before anything is unpacked, for a zip with a path outside its own folder, a password, or
-    more files or bytes than allowed; and during unpacking for one with more bytes than it claims.
+    most_bytes: the limit for all pictures in total, unpacked. Files in a zip that are not pictures by their names, and
+    what systems keep beside pictures, are left out. PhotoError, before anything is unpacked, for a zip with a path
+    outside its own folder, a password, or more files or bytes than allowed; and during unpacking for one with more
+    bytes than it claims.
     """
     left = most_bytes
     for upload in uploads:
@@ -62,15 +66,16 @@ def unpack(archive: Path, folder: Path, most_bytes: int) -> int:
     try:
         _check_directory(archive)
         with zipfile.ZipFile(archive) as file:
-            entries = [_checked(archive, entry) for entry in file.infolist() if not entry.is_dir()]
-            wanted = [entry for entry in entries if _is_picture(entry.filename)]
+            named_entries = list(zip(names_of(file.infolist()), file.infolist(), strict=True))
+            files = [(_checked(archive, name, entry), entry) for name, entry in named_entries if name[-1:] != "/"]
+            wanted = [(path, entry) for path, entry in files if is_picture(path)]
             if len(wanted) > MOST_FILES:
                 raise _too_many(len(wanted))
-            if sum(entry.file_size for entry in wanted) > most_bytes:
+            if sum(entry.file_size for _, entry in wanted) > most_bytes:
                 raise _too_large(most_bytes)
             written = 0
-            for entry in wanted:
-                target = _free(folder / PurePosixPath(entry.filename))
+            for path, entry in wanted:
+                target = _free(folder / path)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 with file.open(entry) as source, target.open("xb") as out:
                     while chunk := source.read(_CHUNK):
@@ -102,24 +107,23 @@ def _check_directory(archive: Path) -> None:
         )
 
 
-def _checked(archive: Path, entry: zipfile.ZipInfo) -> zipfile.ZipInfo:
-    """Return the entry; PhotoError unless it is a plain file inside the archive's own folder."""
-    name = entry.filename
-    path = PureWindowsPath(name)  # understands both kinds of separators
+def is_picture(path: PurePath) -> bool:
+    """Whether a file counts, by its path in a folder: as a photo, or as a picture that cannot be read."""
+    suffix = path.suffix.lower()
+    is_left_out = is_hidden(path.parts) or is_clutter(path.parts)
+    return (suffix in READABLE_SUFFIXES or suffix in UNREADABLE_SUFFIXES) and not is_left_out
+
+
+def _checked(archive: Path, name: str, entry: zipfile.ZipInfo) -> PurePath:
+    """The path of an entry of this name; PhotoError unless it is a plain file inside the archive's own folder."""
+    path = PureWindowsPath(name)  # knows more ways out of a folder than others
     if path.anchor or ".." in path.parts or not path.parts:
         raise PhotoError(f"{archive} contains {name!r}, a path outside its own folder. Create the zip again.")
     if stat.S_ISLNK(entry.external_attr >> 16):
         raise PhotoError(f"{archive} contains a link, {name!r}. Create the zip again, from the pictures themselves.")
     if entry.flag_bits & 1:
         raise PhotoError(f"{archive} is protected by a password. Create the zip again, without one.")
-    return entry
-
-
-def _is_picture(name: str) -> bool:
-    path = PurePosixPath(name)
-    # Skip hidden files, as in a folder, and the companions that macOS adds.
-    hidden = any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
-    return path.suffix.lower() in READABLE_SUFFIXES and not hidden
+    return PurePath(*path.parts)
 
 
 def _free(path: Path) -> Path:

@@ -3,21 +3,34 @@
 from __future__ import annotations
 
 import glob
+import itertools
 import os
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from ..errors import PhotoError
-from ..images import READABLE_SUFFIXES, can_write
-
-Problem = tuple[str, str]
-"""An input as the user typed it, and why it cannot be used."""
+from ..filenames import fitting, folded, is_clutter, is_hidden, real_path
+from ..images import READABLE_SUFFIXES, UNREADABLE_SUFFIXES, can_write
 
 _WILDCARDS = frozenset("*?[")
 _EXTRA = re.compile(r"_(compare|faces|face\d+_(before|after))$")
+_LIKE_A_FILE = re.compile(r"\.[A-Za-z][A-Za-z0-9]{1,4}")  # a suffix; not that of a folder such as "Album 12.5.2020"
+_LONGEST_END = "_face0000_before.png"  # of the names of further files
+
+
+@dataclass(frozen=True)
+class Problem:
+    """An input that cannot be used, or not whole."""
+
+    text: str
+    """The input as the user typed it, or the photo."""
+    why: str
+    """A sentence."""
+    is_notice: bool = False
+    """Whether the rest of the input is used all the same."""
 
 
 @dataclass(frozen=True)
@@ -45,8 +58,9 @@ class Job:
 def find_photos(inputs: Sequence[str], leave_out: Path | None = None) -> tuple[list[PhotoFile], list[Problem]]:
     """Expand files, folders (recursively) and glob patterns into photos, each file once.
 
-    Hidden files and folders inside a folder are skipped. leave_out: a folder to skip as well, if it lies inside an
-    input folder or one that a pattern searches.
+    Inside a folder, hidden files and folders are skipped, and those in which systems keep thumbnails or deleted files;
+    pictures of a kind that cannot be read are counted in a problem. leave_out: a folder to skip as well, if it lies
+    inside an input folder or one that a pattern searches.
     """
     found: dict[Path, PhotoFile] = {}
     problems = []
@@ -54,11 +68,17 @@ def find_photos(inputs: Sequence[str], leave_out: Path | None = None) -> tuple[l
         try:
             matches = list(_matches(text, leave_out))
         except OSError as error:  # a name that is too long, say
-            problems.append((text, f"{error.strerror or error}."))
+            problems.append(Problem(text, f"{error.strerror or error}."))
             continue
-        if not matches:
-            what = "There is no picture in this folder" if Path(text).is_dir() else "No file matches"
-            problems.append((text, f"{what}."))
+        if Path(text).is_dir():
+            unreadable = [photo.path for photo in matches if photo.path.suffix.lower() in UNREADABLE_SUFFIXES]
+            matches = [photo for photo in matches if photo.path.suffix.lower() in READABLE_SUFFIXES]
+            if unreadable:
+                problems.append(Problem(text, left_out(unreadable), is_notice=bool(matches)))
+            elif not matches:
+                problems.append(Problem(text, "There is no picture in this folder."))
+        elif not matches:
+            problems.append(Problem(text, "No file matches."))
         for photo in matches:
             found.setdefault(Path(os.path.abspath(photo.path)), photo)  # noqa: PTH100 - keeps links
     return list(found.values()), problems
@@ -68,57 +88,102 @@ def plan(inputs: Sequence[str], out: Path) -> tuple[list[Job], list[Problem]]:
     """Choose the file that each photo's result is written to.
 
     out: the output folder, in which the tree of each input folder and pattern is kept; or, for a single photo, the
-    result itself if the name ends like a picture's. Formats that cannot be written become PNG. PhotoError if ``out`` is
-    neither, or if a result would replace a photo or another result.
+    result itself if the name ends like a picture's. Formats that cannot be written become PNG. If results of photos in
+    one folder would have the same name, or names that differ only in case, further ones get another: that of a.bmp
+    beside a.png is a_bmp.png. Photos of different folders whose results would have one name are a problem, and left
+    out. PhotoError if ``out`` is neither, or if a result would replace a photo.
     """
     photos, problems = find_photos(inputs, leave_out=out)
     if _is_result(inputs, out, len(photos)):
         targets = [out for _ in photos]
     else:
-        targets = [out / _writable(PurePath(photo.name)) for photo in photos]
+        targets = _distinct(photos, [out / _writable(PurePath(photo.name)) for photo in photos])
     check_targets(photos, targets)
+    photos, targets, clashes = _without_clashes(photos, targets)
     jobs = [Job(*job) for job in zip(photos, targets, labels(targets), strict=True)]
-    return jobs, problems
+    return jobs, problems + clashes
 
 
 def check_targets(photos: Sequence[PhotoFile], targets: Sequence[Path]) -> None:
-    """PhotoError if a target would replace one of the photos, or another target."""
-    sources = {photo.path.resolve() for photo in photos}
-    taken: dict[str, PhotoFile] = {}
+    """PhotoError if a target would replace one of the photos."""
+    sources = {real_path(photo.path) for photo in photos}
     for photo, target in zip(photos, targets, strict=True):
-        if target.resolve() in sources:
+        if real_path(target) in sources:
             raise PhotoError(
                 f"The result of {photo.path} would replace {target}, one of the input photos. Choose another output "
                 "folder."
             )
-        first = taken.setdefault(_key(target), photo)
-        if first is not photo:
-            raise PhotoError(
-                f"{first.path} and {photo.path} would both be written to {target}. Process them separately into "
-                "different folders, or give the folder that contains both."
+
+
+def _distinct(photos: Sequence[PhotoFile], targets: list[Path]) -> list[Path]:
+    """The targets, with other names where photos of one folder would have the same."""
+    result = list(targets)
+    taken = {_key(target) for target in targets}
+    first: set[tuple[str, Path]] = set()
+    # Whatever keeps its suffix keeps its name.
+    order = sorted(range(len(photos)), key=lambda i: photos[i].path.suffix != targets[i].suffix)
+    for index in order:
+        photo, target = photos[index], targets[index]
+        slot = _key(target), photo.path.parent
+        if slot in first:
+            result[index] = next(path for path in _alternatives(photo, target) if _key(path) not in taken)
+            taken.add(_key(result[index]))
+        first.add(slot)
+    return result
+
+
+def _alternatives(photo: PhotoFile, target: Path) -> Iterator[Path]:
+    ends: Iterator[str] = map(str, itertools.count(2))
+    if photo.path.suffix != target.suffix:
+        ends = itertools.chain([photo.path.suffix[1:]], ends)
+    for end in ends:
+        yield target.with_name(fitting(f"{target.stem}_{end}", target.suffix) + target.suffix)
+
+
+def _without_clashes(
+    photos: Sequence[PhotoFile], targets: Sequence[Path]
+) -> tuple[list[PhotoFile], list[Path], list[Problem]]:
+    """The photos and targets without those that several photos would be written to, and a problem for each of these."""
+    rivals: dict[str, list[PhotoFile]] = defaultdict(list)
+    for photo, target in zip(photos, targets, strict=True):
+        rivals[_key(target)].append(photo)
+    kept = [(photo, target) for photo, target in zip(photos, targets, strict=True) if len(rivals[_key(target)]) == 1]
+    problems = []
+    for same in rivals.values():
+        if len(same) > 1:
+            target = targets[photos.index(same[0])]
+            names = f"{', '.join(str(photo.path) for photo in same[:-1])} and {same[-1].path}"
+            why = (
+                f"{names} would {'both' if len(same) == 2 else 'all'} be written to {target}, and were left out. "
+                "Process them separately into different folders, or give the folder that contains both."
             )
+            problems.append(Problem(str(same[0].path), why))
+    return [photo for photo, _ in kept], [target for _, target in kept], problems
 
 
 def labels(paths: Sequence[Path]) -> list[str]:
-    """A prefix for the names of further files beside each path: its stem, or more where stems are ambiguous."""
+    """A prefix for the names of further files beside each path: its stem, or more where stems are ambiguous.
+
+    It is short enough for the longest of these names.
+    """
     stems = Counter(_key(path.with_suffix("")) for path in paths)
     # Beside a.png and a_compare.png, the comparison of the first may not be called a_compare.png.
     taken = {_key(path.with_name(_EXTRA.sub("", path.stem) or "_")) for path in paths if _EXTRA.search(path.stem)}
     result = []
     for path in paths:
-        label, key = path.stem, _key(path.with_suffix(""))
+        label, key = fitting(path.stem, _LONGEST_END), _key(path.with_suffix(""))
         if stems[key] > 1 or key in taken:
-            label = path.name.replace(".", "_")
+            label = fitting(path.name.replace(".", "_"), _LONGEST_END)
             while (key := _key(path.with_name(label))) in taken or key in stems:
-                label += "_"
+                label = fitting(label + "_", _LONGEST_END)
             taken.add(key)
         result.append(label)
     return result
 
 
 def _key(path: Path) -> str:
-    """Equal for paths that may be the same file: many file systems ignore case."""
-    return str(path).casefold()
+    """Equal for paths that may be the same file."""
+    return folded(str(path))
 
 
 def _matches(text: str, leave_out: Path | None) -> Iterator[PhotoFile]:
@@ -126,32 +191,48 @@ def _matches(text: str, leave_out: Path | None) -> Iterator[PhotoFile]:
     if path.is_dir():
         for found in _outside(leave_out, path, path.rglob("*")):
             parts = PurePath(found.name).parts
-            # Hidden files are not photos: macOS keeps metadata in ._photo.jpg, file managers thumbnails.
-            if found.path.suffix.lower() in READABLE_SUFFIXES and not any(p.startswith(".") for p in parts):
+            if not is_hidden(parts) and not is_clutter(parts):
                 yield found
     elif path.is_file() or not _WILDCARDS.intersection(text):
         # A file given by name is taken whatever its suffix; if it is missing, reading it says so.
         yield PhotoFile(path, path.name)
     else:
-        names = glob.glob(text, recursive=True)  # noqa: PTH207 - patterns may be absolute
-        yield from _outside(leave_out, _fixed_part(path), map(Path, names))
+        base = _fixed_part(path)
+        names = glob.glob(str(path.relative_to(base)), root_dir=base, recursive=True)  # noqa: PTH207 - Path has no root
+        matches = _outside(leave_out, base, (base / name for name in names))
+        yield from (photo for photo in matches if not is_clutter(PurePath(photo.name).parts))
 
 
 def _outside(folder: Path | None, base: Path, paths: Iterable[Path]) -> Iterator[PhotoFile]:
-    """The files among ``paths``, without those in ``folder`` if that lies inside ``base``."""
-    skipped = folder.resolve() if folder is not None else None
-    if skipped is not None and base.resolve() not in skipped.parents:
+    """The files among ``paths``, without those in ``folder`` if that lies inside ``base``; broken links count."""
+    skipped = real_path(folder) if folder is not None else None
+    if skipped is not None and real_path(base) not in skipped.parents:
         skipped = None
     for path in sorted(paths):
-        if path.is_file() and (skipped is None or skipped not in path.resolve().parents):
+        is_file = path.is_file() or (path.is_symlink() and not path.exists())
+        if is_file and (skipped is None or skipped not in real_path(path).parents):
             yield PhotoFile(path, path.relative_to(base).as_posix())
 
 
 def _fixed_part(pattern: Path) -> Path:
-    """The leading folders of a pattern, up to its first wildcard."""
-    while _WILDCARDS.intersection(str(pattern)):
-        pattern = pattern.parent
-    return pattern
+    """The leading folders of a pattern, up to its first wildcard; the name of a folder that exists holds none."""
+    base = Path(pattern.anchor)
+    for part in pattern.relative_to(base).parts[:-1]:
+        if _WILDCARDS.intersection(part) and not (base / part).is_dir():
+            break
+        base /= part
+    return base
+
+
+def left_out(pictures: Sequence[Path]) -> str:
+    """A sentence about pictures of a kind that cannot be read."""
+    kinds = Counter(UNREADABLE_SUFFIXES[path.suffix.lower()] for path in pictures)
+    names = ", ".join(f"{number} {kind}" for kind, number in sorted(kinds.items()))
+    what = "picture is" if len(pictures) == 1 else "pictures are"
+    return (
+        f"{len(pictures)} {what} of a kind that cannot be read ({names}), and left out. Convert to JPEG, PNG or TIFF, "
+        "and use the results."
+    )
 
 
 def _writable(name: PurePath) -> PurePath:
@@ -170,6 +251,11 @@ def _is_result(inputs: Sequence[str], out: Path, photos: int) -> bool:
         return True
     if out.exists():
         raise PhotoError(f"{out} is a file, but not a picture. Give an output folder, or the name of a picture.")
-    if out.suffix.lower() in READABLE_SUFFIXES:
+    if out.suffix.lower() in READABLE_SUFFIXES | UNREADABLE_SUFFIXES.keys():
         raise PhotoError(f"Pictures cannot be written as {out.suffix}. Choose .png, .jpg, .webp or .tif.")
+    if _LIKE_A_FILE.fullmatch(out.suffix) and photos == 1 and not any(Path(text).is_dir() for text in inputs):
+        raise PhotoError(
+            f"{out} is no folder, and pictures cannot be written as {out.suffix}. Choose .png, .jpg, .webp or .tif, or "
+            "create a folder of that name first."
+        )
     return False

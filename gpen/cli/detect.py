@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..atomic import make_folder
-from ..batch.plan import PhotoFile, check_targets, find_photos, labels
+from ..batch.plan import PhotoFile, Problem, check_targets, find_photos, labels
 from ..device import pick_device
 from ..errors import FaceError, GpenError
 from ..faces.detection.detector import FaceDetector, make_detector
@@ -46,12 +46,12 @@ def run(arguments: argparse.Namespace) -> int:
             picture, faces = _detect_in(photo, detector, options, drawing)
             found.append(PhotoFaces(name, picture.width, picture.height, tuple(faces)))
         except GpenError as error:
-            problems.append((str(photo.path), str(error)))
+            problems.append(Problem(str(photo.path), str(error)))
     if json is not None:
         write_faces(json, found)
         print(f"The faces are in {json}.")
     print_problems(problems)
-    return 1 if problems else 0
+    return 1 if any(not problem.is_notice for problem in problems) else 0
 
 
 def _drawings(photos: Sequence[PhotoFile], folder: Path) -> Sequence[Path | None]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ..batch.plan import Job
 from ..errors import PhotoError
+from ..filenames import real_path
 
 
 def check_output_file(
@@ -18,7 +19,7 @@ def check_output_file(
     existing file may be replaced; None to allow it if the file has the suffix.
     """
     for other in given:
-        if other is not None and path.resolve() == other.resolve():
+        if other is not None and real_path(path) == real_path(other):
             raise PhotoError(f"The {what} would replace {other}. Choose another file.")
     if path.is_dir():
         raise PhotoError(f"{path} is a folder. Choose a file for the {what}.")
@@ -32,9 +33,9 @@ def check_results_spare(given: Path | None, what: str, jobs: Sequence[Job]) -> N
     """PhotoError if a result would replace ``given``, a picture such as the region, or be written into that folder."""
     if given is None:
         return
-    path = given.resolve()
+    path = real_path(given)
     for job in jobs:
-        target = job.target.resolve()
+        target = real_path(job.target)
         if target == path or (path.is_dir() and path in target.parents):
             raise PhotoError(
                 f"{job.target} would be written to {given}, where the {what} is. Choose another output folder."

@@ -125,5 +125,6 @@ def frame_progress(frames: int) -> Any:
 
 def print_problems(problems: Sequence[Problem]) -> None:
     """Print the inputs that could not be used, and why."""
-    for text, why in problems:
-        print(f"gpen: {why if text in why else f'{text}: {why}'}", file=sys.stderr)
+    for problem in problems:
+        named = problem.why if problem.text in problem.why else f"{problem.text}: {problem.why}"
+        print(f"gpen: {named}", file=sys.stderr)

@@ -17,6 +17,7 @@ from ..batch.video import TrackedFaces, in_order, track_video
 from ..device import pick_device
 from ..errors import OptionError
 from ..faces.face import Face
+from ..filenames import real_path
 from ..images import Picture
 from ..options import PRESETS, Options, parse_face_numbers
 from ..tasks import find_task
@@ -47,7 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
     tally = _process(engine, jobs, arguments.report, config.task.done)
     print_problems(problems)
     print(f"{count(len(jobs), 'photo')}: {tally}.")
-    return 1 if problems or tally.statuses[Status.FAILED] else 0
+    return 1 if any(not problem.is_notice for problem in problems) or tally.statuses[Status.FAILED] else 0
 
 
 def _check(arguments: argparse.Namespace, options: Options) -> None:
@@ -70,7 +71,7 @@ def _plan(arguments: argparse.Namespace, video: bool) -> tuple[list[Job], list[P
     for masks in (damage, protect):
         if masks is not None:
             # A folder of masks may lie inside the folder of photos.
-            jobs = [job for job in jobs if masks.resolve() not in job.photo.path.resolve().parents]
+            jobs = [job for job in jobs if real_path(masks) not in real_path(job.photo.path).parents]
     check_results_spare(damage, "damage mask", jobs)
     check_results_spare(protect, "protection mask", jobs)
     check_results_spare(arguments.region, "region", jobs)

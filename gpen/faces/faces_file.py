@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -23,6 +23,7 @@ import numpy as np
 
 from ..atomic import write_text
 from ..errors import FaceError
+from ..filenames import folded
 from .face import Face
 
 FORMAT = "gpen-faces"
@@ -82,8 +83,8 @@ class FacesFromFile:
         """The faces of the photo with this path and size, sorted from left to right.
 
         The entry with the same path wins, then the one that shares the most trailing parts of it, at least the file
-        name, then the only entry in the file. Raises FaceError if no entry or several match, or if the entry states
-        another size.
+        name, then the only entry in the file. If no entry has the name, one in other case or other Unicode composition
+        counts as the same. Raises FaceError if no entry or several match, or if the entry states another size.
         """
         entry = self._entry(str(photo))
         if (entry.width, entry.height) != (width, height):
@@ -94,11 +95,7 @@ class FacesFromFile:
         return sorted(entry.faces, key=lambda face: face.center)
 
     def _entry(self, photo: str) -> PhotoFaces:
-        wanted = _parts(photo)
-        agreeing = [_common_end(_parts(entry.path), wanted) for entry in self.entries]
-        same = [entry for entry in self.entries if _parts(entry.path) == wanted]
-        most = max(agreeing, default=0)
-        fitting = same or [entry for entry, n in zip(self.entries, agreeing, strict=True) if 0 < n == most]
+        fitting = self._fitting(photo, str) or self._fitting(photo, folded)
         fitting = fitting or (self.entries if len(self.entries) == 1 else [])
         if len(fitting) == 1:
             return fitting[0]
@@ -110,6 +107,15 @@ class FacesFromFile:
         raise FaceError(
             f"{self.path} has no entry for {photo} among its {len(self.entries)}. Detect the photo's faces too."
         )
+
+    def _fitting(self, photo: str, form: Callable[[str], str]) -> list[PhotoFaces]:
+        """The entries whose path in this form fits the photo's best."""
+        wanted = _parts(form(photo))
+        paths = [_parts(form(entry.path)) for entry in self.entries]
+        agreeing = [_common_end(path, wanted) for path in paths]
+        most = max(agreeing, default=0)
+        same = [entry for entry, path in zip(self.entries, paths, strict=True) if path == wanted]
+        return same or [entry for entry, n in zip(self.entries, agreeing, strict=True) if 0 < n == most]
 
 
 class _Location:

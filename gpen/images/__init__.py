@@ -2,10 +2,12 @@
 
 from .picture import Picture
 from .read import READABLE_SUFFIXES, OnSize, read_picture
+from .sniff import UNREADABLE_SUFFIXES
 from .write import WRITABLE_SUFFIXES, can_write, write_picture
 
 __all__ = [
     "READABLE_SUFFIXES",
+    "UNREADABLE_SUFFIXES",
     "WRITABLE_SUFFIXES",
     "OnSize",
     "Picture",

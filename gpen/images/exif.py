@@ -7,6 +7,7 @@ changed here, and Pillow writes a block only for TIFF files, which have no maker
 from __future__ import annotations
 
 import logging
+import re
 import struct
 
 import numpy as np
@@ -17,6 +18,8 @@ ORIENTATION, EXIF_POINTER, GPS_POINTER = 274, 34665, 34853
 _INTEROP_POINTER, _PAGE_SIZE, _EXIF_SIZE = 40965, (256, 257), (40962, 40963)
 _PREFIX = b"Exif\0\0"
 _NUMBERS = {1: "B", 3: "H", 4: "I"}
+_SIZES = {3: 2, 4: 4, 5: 8, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8}  # bytes per number, by type; 1 for all others
+_XMP_ORIENTATION = re.compile(r"\btiff:Orientation(?:\s*=\s*[\"']|>)\s*([1-8])\b")
 # Tags of a TIFF page that describe the photo, not its pixel layout: description, maker, model, software, date, artist,
 # host, rating, copyright, the strings of Windows.
 _DESCRIPTIVE = (270, 271, 272, 305, 306, 315, 316, 18246, 18249, 33432, *range(40091, 40096))
@@ -69,21 +72,65 @@ class Directory:
         return int(struct.unpack_from(self.order + letter, self.data, position)[0])
 
 
-def clean_exif(block: bytes | None) -> tuple[bytes | None, int]:
-    """The bare block with its orientation set to 1, and its original orientation, 1 to 8.
+def clean_exif(block: bytes | None, xmp: bytes | str | None = None) -> tuple[bytes | None, int]:
+    """The bare block with its orientation set to 1, and the photo's orientation, 1 to 8.
 
-    The thumbnail is unlinked: it shows the photo before rotation and restoration. An unreadable block gives None and 1.
+    xmp: an XMP packet, whose orientation counts if the block states none. The thumbnail is unlinked: it shows the photo
+    before rotation and restoration. A block that is cut short is kept as far as it goes; an unreadable one gives None.
     """
     while block and block.startswith(_PREFIX):
         block = block[len(_PREFIX) :]
     try:
-        directory = Directory(bytearray(block or b""))
+        directory = Directory(_repaired(bytearray(block or b"")))
     except struct.error:
-        return None, 1
-    orientation = directory.get(ORIENTATION)
+        return None, _xmp_orientation(xmp)
+    orientation = directory.get(ORIENTATION) if ORIENTATION in directory.entries else _xmp_orientation(xmp)
     directory.set(ORIENTATION, 1)
     directory.data[directory.link : directory.link + 4] = bytes(4)
     return bytes(directory.data), orientation if orientation in range(1, 9) else 1
+
+
+def _xmp_orientation(xmp: bytes | str | None) -> int:
+    text = xmp.decode("latin-1") if isinstance(xmp, bytes) else xmp or ""
+    found = _XMP_ORIENTATION.search(text)
+    return int(found[1]) if found else 1
+
+
+def _repaired(data: bytearray) -> bytearray:
+    """The block without tags whose values are missing at its end. Raises struct.error if nothing can be read."""
+    order = "<" if data[:2] == b"II" else ">"
+    if bytes(data[:4]) not in (b"II*\0", b"MM\0*"):
+        raise struct.error("no header")
+    (first,) = struct.unpack_from(order + "I", data, 4)
+    (stated,) = struct.unpack_from(order + "H", data, first)
+    if not _repair(data, order, first, (EXIF_POINTER, GPS_POINTER)) and stated:
+        raise struct.error("no tags")
+    return data
+
+
+def _repair(data: bytearray, order: str, at: int, pointers: tuple[int, ...]) -> int:
+    """Repair a directory in place; returns the number of its tags, or raises struct.error if it lies outside."""
+    (count,) = struct.unpack_from(order + "H", data, at)
+    end = len(data)
+    whole = [data[entry : entry + 12] for entry in range(at + 2, min(at + 2 + 12 * count, end - 11), 12)]
+    kept = [entry for entry in whole if _is_complete(data, order, entry, pointers)]
+    if len(kept) < count or at + 2 + 12 * count + 4 > end:
+        # The pointer to the next directory follows the last tag; it may be missing too.
+        table = struct.pack(order + "H", len(kept)) + b"".join(kept) + bytes(4)
+        data[at : at + len(table)] = table
+    return len(kept)
+
+
+def _is_complete(data: bytearray, order: str, entry: bytearray, pointers: tuple[int, ...]) -> bool:
+    """Whether a tag's value is in the block; the directories that it may point to are repaired."""
+    tag, kind, count, value = struct.unpack(order + "HHII", entry)
+    if tag in pointers:
+        try:
+            return _repair(data, order, value, ()) > 0
+        except struct.error:
+            return False
+    size = _SIZES.get(kind, 1) * count
+    return bool(size <= 4 or value + size <= len(data))
 
 
 def sized_exif(block: bytes | None, width: int, height: int) -> bytes | None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from pathlib import Path, PurePath
 
 import numpy as np
 
 from ..errors import PhotoError
+from ..filenames import folded
 from .picture import FloatImage
 from .read import READABLE_SUFFIXES, read_picture
 
@@ -20,7 +22,8 @@ class PhotoMasks:
     """Masks of one kind: pictures of the photos' size, white where a photo is damaged, for example.
 
     path: one mask for all photos, or a folder that holds a mask for each photo, of the same name with any picture
-    suffix. what: such as "damage mask". Raises PhotoError if it does not exist.
+    suffix; if there is none, a name in other case or other Unicode composition counts as the same. what: such as
+    "damage mask". Raises PhotoError if it does not exist.
     """
 
     def __init__(self, path: Path, what: str, max_megapixels: float) -> None:
@@ -59,11 +62,25 @@ class PhotoMasks:
     def _in_folder(self, name: str) -> Path:
         stem = self._path / PurePath(name).with_suffix("")
         same = [stem.with_name(stem.name + suffix) for suffix in sorted(READABLE_SUFFIXES)]
-        found = [path for path in (self._path / name, *same) if path.is_file()]
-        if not found:
+        found = next((path for path in (self._path / name, *same) if path.is_file()), None)
+        found = found or self._by_folded_stem.get(_folded_stem(name))
+        if found is None:
             expected = PurePath(name).with_suffix(".png")
             raise PhotoError(
                 f"There is no {self._what} for this photo in {self._path}; it would be called {expected}. Add it to "
                 "the folder: a black picture marks nothing."
             )
-        return found[0]
+        return found
+
+    @cached_property
+    def _by_folded_stem(self) -> dict[str, Path]:
+        paths = sorted(self._path.rglob("*"), reverse=True)  # the first of several wins
+        return {
+            _folded_stem(path.relative_to(self._path).as_posix()): path
+            for path in paths
+            if path.suffix.lower() in READABLE_SUFFIXES and path.is_file()
+        }
+
+
+def _folded_stem(name: str) -> str:
+    return folded(PurePath(name).with_suffix("").as_posix())

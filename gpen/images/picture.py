@@ -45,6 +45,8 @@ class Picture:
     stored: Samples | None = None
     """The samples (H, W, 1 or 3) of the file, if its profile is not sRGB's: pixels of ``photo`` that stay as they were
     read are written with these."""
+    lossless_webp: bool = False
+    """Whether it came from a WebP file without loss; written as WebP, it is one again."""
 
     def __post_init__(self) -> None:
         if self.photo.ndim != 3 or self.photo.shape[2] != 3 or 0 in self.photo.shape:

@@ -54,6 +54,35 @@ def decode_16(data: bytes) -> Samples:
     return samples[..., {0: [0], 2: [2, 1, 0], 4: [0, -1], 6: [2, 1, 0, 3]}[data[25]]]
 
 
+def without_damaged_notes(data: bytes) -> tuple[bytes, list[str]]:
+    """The file without chunks that only describe the picture and whose checksum is wrong, and the names of those.
+
+    A chunk that decides about pixels stays, so that decoding it fails.
+    """
+    kept, dropped, position = [data[:8]], [], 8
+    while position + 12 <= len(data):
+        (size,) = struct.unpack_from(">I", data, position)
+        kind, end = data[position + 4 : position + 8], position + 12 + size
+        # A small first letter means that the chunk may be ignored; a transparent colour may not.
+        if kind[0] & 32 and kind != b"tRNS" and end <= len(data):
+            (stated,) = struct.unpack_from(">I", data, end - 4)
+            if zlib.crc32(memoryview(data)[position + 4 : end - 4]) != stated:
+                dropped.append(kind.decode("latin-1"))
+                position = end
+                continue
+        kept.append(data[position:end])
+        position = end
+    return (b"".join([*kept, data[position:]]), dropped) if dropped else (data, [])
+
+
+def raw_profile(text: str) -> bytes | None:
+    """The content of a "Raw profile type …" text, in which ImageMagick stores metadata; None if it is damaged."""
+    try:
+        return bytes.fromhex("".join(text.split("\n")[3:]))
+    except ValueError:
+        return None
+
+
 def encode_png(samples: Samples, icc: bytes | None, exif: bytes | None, dpi: tuple[float, float] | None) -> bytes:
     """Encode uint8 or uint16 samples (H, W, 1 to 4 channels).
 

@@ -3,21 +3,33 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
+import logging
 import struct
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..errors import PhotoError
-from . import pillow
+from . import jpeg, pillow
 from .exif import clean_exif, upright
 from .picture import Picture, Samples, from_samples
+from .png import raw_profile, without_damaged_notes
 from .png_color import color_profile
-from .sniff import HEAD, check_size, damaged, picture_format
+from .sniff import HEAD, check_size, damaged, picture_format, unsupported
 from .srgb import in_srgb
 from .tiff import read_tiff
 
-READABLE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".tif", ".tiff", ".bmp", ".gif"})
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+READABLE_SUFFIXES = frozenset(
+    {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".webp", ".tif", ".tiff", ".bmp", ".gif"}
+)
+_RESOLUTION, _RESOLUTION_UNIT = 282, 296  # tags of EXIF
 _SPARE = 1 << 28  # bytes that a file may have beyond the most that its pixels could need
+
+_log = logging.getLogger(__name__)
 
 OnSize = Callable[[int, int], None]
 """Called with the width and height that the file states, before its pixels are allocated; maybe twice."""
@@ -66,6 +78,10 @@ def _bytes_of(path: Path, max_megapixels: float) -> tuple[bytes, str]:
         what = "is a folder, not a picture" if path.is_dir() else "may not be read by this user"
         raise PhotoError(f"{path} {what}. Name a file that can be opened.") from None
     except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise PhotoError(
+                f"{path} is a link that leads back to itself. Name the picture it should lead to."
+            ) from None
         raise PhotoError(f"{path} cannot be read: {error.strerror or error}. Check the disk it is on.") from error
     except ValueError as error:  # a name with a zero byte
         raise PhotoError(f"{str(path)!r} cannot be the name of a file: {error}. Check the name.") from error
@@ -84,14 +100,43 @@ def _decoded(data: bytes, kind: str, path: Path, check: OnSize) -> Picture:
         return _picture(tiff.samples, tiff.orientation, kind, tiff.icc, exif, tiff.dpi)
     if kind == "WEBP":  # Pillow allocates the whole picture when it opens it
         check(*_webp_size(data))
+    if kind == "PNG":
+        data, dropped = without_damaged_notes(data)
+        if dropped:
+            _log.warning("%s: damaged information in it is left out: %s.", path, ", ".join(dropped))
+    if kind == "JPEG" and (what := jpeg.unusual_kind(data)):
+        raise unsupported(path, what)
+    try:
+        return _with_pillow(data, kind, path, check)
+    except OSError:
+        whole = jpeg.with_end(data) if kind == "JPEG" else None
+        if whole is None:
+            raise
+    _log.warning("%s lacks the mark at its end; all of its pixels are there.", path)
+    return _with_pillow(whole, kind, path, check)
+
+
+def _with_pillow(data: bytes, kind: str, path: Path, check: OnSize) -> Picture:
     with pillow.open_image(data, kind) as image:
         check(image.width, image.height)
         samples, converted = pillow.decode(image, data, path)
-        exif, orientation = clean_exif(image.info.get("exif"))
-        icc = None if converted else image.info.get("icc_profile")
+        info = image.info
+        block = info.get("exif") or raw_profile(info.get("Raw profile type exif", ""))
+        exif, orientation = clean_exif(block, info.get("xmp") or info.get("XML:com.adobe.xmp"))
+        icc = None if converted else info.get("icc_profile")
         if kind == "PNG":
             icc = color_profile(data, icc, path)
-        return _picture(samples, orientation, kind, icc, exif, image.info.get("dpi"))
+        dpi = info.get("dpi") if kind != "JPEG" or _states_dpi(image) else None
+        picture = _picture(samples, orientation, kind, icc, exif, dpi)
+        return dataclasses.replace(picture, lossless_webp=kind == "WEBP" and _is_lossless_webp(data))
+
+
+def _states_dpi(image: Image) -> bool:
+    """Whether a JPEG file states a resolution; Pillow makes one up for files with EXIF."""
+    if image.info.get("jfif_unit") in (1, 2):
+        return True
+    exif = image.getexif()
+    return _RESOLUTION in exif and _RESOLUTION_UNIT in exif
 
 
 def _picture(
@@ -112,6 +157,16 @@ def _picture(
         dpi = (dpi[1], dpi[0])
     picture = from_samples(upright(samples, orientation))
     return dataclasses.replace(picture, icc=icc if fits else None, exif=exif, format=kind, dpi=dpi)
+
+
+def _is_lossless_webp(data: bytes) -> bool:
+    position = 12
+    while position + 8 <= len(data):
+        kind, size = struct.unpack_from("<4sI", data, position)
+        if kind in (b"VP8L", b"VP8 "):
+            return bool(kind == b"VP8L")
+        position += 8 + size + size % 2
+    return False
 
 
 def _webp_size(data: bytes) -> tuple[int, int]:

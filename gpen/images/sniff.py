@@ -10,6 +10,24 @@ HEAD = 512
 """How many bytes :func:`picture_format` needs."""
 _ASK = "Save it as PNG, JPEG, WebP or TIFF with an image editor and use that file."
 
+_RAW = "camera raw"
+UNREADABLE_SUFFIXES = {
+    **dict.fromkeys((".heic", ".heif", ".hif"), "HEIC"),
+    **dict.fromkeys((".avif", ".avifs"), "AVIF"),
+    **dict.fromkeys((".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx"), "JPEG 2000"),
+    ".jxl": "JPEG XL",
+    ".jxr": "JPEG XR",
+    ".exr": "OpenEXR",
+    ".psd": "Photoshop",
+    ".xcf": "GIMP",
+    **dict.fromkeys((".pbm", ".pgm", ".pnm", ".ppm"), "PNM"),
+    ".tga": "TGA",
+    ".pcx": "PCX",
+    **dict.fromkeys((".3fr", ".arw", ".cr2", ".cr3", ".crw", ".dng", ".erf", ".nef", ".nrw"), _RAW),
+    **dict.fromkeys((".orf", ".pef", ".raf", ".raw", ".rw2", ".rwl", ".sr2", ".srw", ".x3f"), _RAW),
+}
+"""The kinds of pictures that are recognised in a folder, but cannot be read, by suffix in lower case."""
+
 # Offset, the bytes there, what such a file is, and what to do.
 _FOREIGN: tuple[tuple[int, bytes, str, str], ...] = (
     (

@@ -39,8 +39,8 @@ def write_picture(path: Path, picture: Picture, *, quality: int | None = None) -
 
     Its photo, which is in sRGB, is converted to the profile; pixels that are as they were read keep their samples.
     PNG and TIFF are lossless and keep 16 bits, grey and alpha. JPEG has 8 bits, no alpha and full chroma resolution;
-    WebP has 8 bits, RGB and alpha. quality: of these two, 1 to 100, by default 95; WebP is lossless at 100. Values are
-    clipped to [0, 1].
+    WebP has 8 bits, RGB and alpha. quality: of these two, 1 to 100, by default 95; WebP is lossless at 100,
+    and by default if the picture came from such a file. Values are clipped to [0, 1].
 
     The file appears whole, or an existing one stays. Raises PhotoError if the suffix is none of these, if the picture
     holds NaN or Inf or does not fit the format, or if the file cannot be written.
@@ -56,7 +56,8 @@ def write_picture(path: Path, picture: Picture, *, quality: int | None = None) -
     try:
         exif = sized_exif(picture.exif, picture.width, picture.height)
         with pillow.own_settings():
-            packed = encode(samples, picture, kind, exif, quality or _QUALITY)
+            default = 100 if picture.lossless_webp and kind == "WEBP" else _QUALITY
+            packed = encode(samples, picture, kind, exif, quality or default)
         with atomic_path(path) as temporary, temporary.open("xb") as file:
             file.write(packed)
     except OSError as error:

@@ -6,6 +6,7 @@ import json
 import stat
 import struct
 import zipfile
+import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -45,9 +46,66 @@ def names(folder: Path) -> list[str]:
 
 def test_a_zip_keeps_its_folders_and_only_pictures(tmp_path: Path, picture: bytes) -> None:
     files = {"a.png": b"", "deep/er/b.JPG": b"", "notes.txt": b"", ".hidden.png": b"", "__MACOSX/deep/._b.JPG": b""}
+    files |= {"@eaDir/a.png/SYNOPHOTO_THUMB_M.jpg": b"", "#recycle/c.png": b""}
     archive = make_zip(tmp_path / "a.zip", dict.fromkeys(files, picture))
     gather([archive], tmp_path / "out", MOST)
     assert names(tmp_path / "out") == ["a.png", "deep/er/b.JPG"]
+
+
+def written_as(path: Path, names: dict[str, bytes], content: bytes, extra: bytes = b"") -> Path:
+    """A zip in which these bytes stand for the names, and nothing is said about their encoding."""
+    entries = {zipfile.ZipInfo(stand_in): content for stand_in in names}
+    for entry in entries:
+        assert len(entry.filename) == len(names[entry.filename])
+        entry.extra = extra
+    data = make_zip(path, dict(entries)).read_bytes()
+    for stand_in, name in names.items():
+        assert data.count(stand_in.encode()) == 2
+        data = data.replace(stand_in.encode(), name)
+    path.write_bytes(data)
+    return path
+
+
+LANGUAGES = {
+    "gbk": ["\u7167\u7247/\u5976\u5976\u7237\u7237.jpg", "1985\u5e74\u6625\u8282.jpg", "\u5317\u4eac.png"],
+    "cp932": [
+        "\u5199\u771f/\u5bb6\u65cf\u65c5\u884c.jpg",
+        "\u8868\u7d19.png",
+        "\u304a\u3070\u3042\u3061\u3083\u3093\u30bd\u30d5\u30a1.jpg",
+    ],
+    "cp437": ["Gro\u00dfm\u00fctter/sch\u00f6n.jpg", "\u00e9t\u00e9.png", "Espa\u00f1a.jpg", "sch\u00f6n.jpg"],
+    "cp1252": ["Gro\u00dfm\u00fctter/sch\u00f6n.jpg", "\u00e9t\u00e9.png", "\u00c5ngstr\u00f6m.jpg"],
+    "utf-8": ["\u5b66/\u00fc.jpg", "\u00e9t\u00e9.png"],
+}
+
+
+@pytest.mark.parametrize("encoding", LANGUAGES)
+def test_names_in_the_encoding_of_a_country(tmp_path: Path, picture: bytes, encoding: str) -> None:
+    for number, wanted in enumerate([LANGUAGES[encoding], *([name] for name in LANGUAGES[encoding])]):
+        stored = {f"{index}" * len(name.encode(encoding)): name.encode(encoding) for index, name in enumerate(wanted)}
+        gather([written_as(tmp_path / "a.zip", stored, picture)], tmp_path / str(number), MOST)
+        assert names(tmp_path / str(number)) == sorted(wanted)
+
+
+def test_backslashes_separate_folders(tmp_path: Path, picture: bytes) -> None:
+    # In Shift-JIS, the second byte of this character is a backslash.
+    stored = {
+        "album_1931_a.jpg": b"album\\1931\\a.jpg",
+        "album_1931.jpg_": b"album\\1931.jpg\\",
+        "xx_yyyy.jpg": "\u8868\\\u8868\u7d19.jpg".encode("cp932"),
+    }
+    gather([written_as(tmp_path / "a.zip", stored, picture)], tmp_path / "out", MOST)
+    assert names(tmp_path / "out") == ["album/1931/a.jpg", "\u8868/\u8868\u7d19.jpg"]
+
+
+def test_the_second_name_in_utf_8_counts_if_it_belongs_to_the_first(tmp_path: Path, picture: bytes) -> None:
+    name = "\u0424\u043e\u0442\u043e/\u0431.jpg"  # of which no encoding is guessed
+    for crc, expected in ((zlib.crc32(b"????/?.jpg"), [name]), (1, [])):
+        body = struct.pack("<BI", 1, crc) + name.encode()
+        extra = struct.pack("<HHI", 0x9999, 4, 7) + struct.pack("<HH", 0x7075, len(body)) + body
+        archive = written_as(tmp_path / "a.zip", {"abcd/e.jpg": b"????/?.jpg"}, picture, extra)
+        gather([archive], tmp_path / str(crc), MOST)
+        assert [found for found in names(tmp_path / str(crc)) if found == name] == expected
 
 
 def test_pictures_of_the_same_name_do_not_replace_one_another(tmp_path: Path, picture: bytes) -> None:
@@ -210,6 +268,16 @@ def test_results_keep_their_folders_and_the_report_names_no_local_path(
     assert [entry["path"] for entry in report] == ["broken.jpg", "x/one.png", "x/y/two.png"]
     assert str(tmp_path) not in text
     assert list(out.iterdir()) == [batch.path]
+
+
+def test_pictures_that_cannot_be_read_are_counted(batch_of: RunBatch, portrait: Path, tmp_path: Path) -> None:
+    files = {"x/one.png": portrait.read_bytes(), "x/two.HEIC": b"?", "three.avif": b"?", "@eaDir/x.heic": b"?"}
+    batch = batch_of(make_zip(tmp_path / "a.zip", dict(files)))
+    assert batch.summary.startswith(
+        "1 photo: 1 restored. 2 pictures are of a kind that cannot be read (1 AVIF, 1 HEIC)"
+    )
+    with pytest.raises(PhotoError, match=r"1 picture is of a kind that cannot be read \(1 HEIC\)"):
+        batch_of(make_zip(tmp_path / "b.zip", {"x/two.HEIC": b"?"}))
 
 
 def test_a_stop_keeps_what_is_finished(batch_of: RunBatch, portrait: Path, tmp_path: Path) -> None:

@@ -323,6 +323,15 @@ def test_photos_are_matched_by_path_then_by_name(tmp_path):
     assert entry_of(source, "1.png") == 3
 
 
+def test_a_name_in_other_case_or_composition_is_the_same_unless_the_very_name_is_there(tmp_path):
+    source = faces_file(tmp_path / "faces.json", "x/Mu\u0308ller.JPG", "x/b.png", "y/B.png")
+    assert entry_of(source, "x/M\u00fcller.jpg") == 0
+    assert entry_of(source, "/photos/X/B.PNG") == 1
+    assert entry_of(source, "z/B.png") == 2
+    with pytest.raises(FaceError, match="2 entries that may be"):
+        entry_of(source, "z/B.PNG")
+
+
 def test_a_name_that_matches_twice_is_refused(tmp_path):
     source = faces_file(tmp_path / "f.json", "a/1.png", "b/1.png")
     with pytest.raises(FaceError, match=r"2 entries that may be c/1.png: a/1.png, b/1.png"):

@@ -1,0 +1,43 @@
+"""Which file of a folder is the mask of a photo."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gpen.errors import PhotoError
+from gpen.images import Picture, write_picture
+from gpen.images.masks import PhotoMasks
+
+
+def masks(folder: Path, **levels: float) -> PhotoMasks:
+    """A folder of masks, each of one level of grey."""
+    for name, level in levels.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_picture(path, Picture(np.full((2, 3, 3), level, np.float32)))
+    return PhotoMasks(folder, "damage mask", 1)
+
+
+def level(found: PhotoMasks, name: str) -> float:
+    return round(float(found.of(name).mean()), 1)
+
+
+def test_case_and_composition_do_not_matter(tmp_path: Path) -> None:
+    found = masks(tmp_path / "m", **{"IMG_1.PNG": 0.2, "Mu\u0308ller/e\u0301.png": 0.4, "stra\u00dfe.tif": 0.6})
+    assert level(found, "img_1.jpg") == 0.2
+    assert level(found, "M\u00fcller/\u00e9.JPG") == 0.4
+    assert level(found, "STRASSE.jpg") == 0.6
+    with pytest.raises(PhotoError, match="There is no damage mask for this photo"):
+        found.of("IMG_2.jpg")
+    with pytest.raises(PhotoError, match="There is no damage mask for this photo"):
+        found.of("deep/IMG_1.png")
+
+
+def test_the_very_name_wins(tmp_path: Path) -> None:
+    found = masks(tmp_path / "m", **{"A.png": 0.2, "a.png": 0.4, "a.tif": 0.6})
+    if len(list((tmp_path / "m").iterdir())) < 3:
+        pytest.skip("such names are the same here")
+    assert [level(found, name) for name in ("a.jpg", "A.jpg", "a.tif")] == [0.4, 0.2, 0.6]
