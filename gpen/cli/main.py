@@ -8,6 +8,7 @@ import io
 import logging
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 
 from ..errors import GpenError, OptionError
@@ -26,6 +27,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     _escape_unprintable()
     arguments = make_parser().parse_args(with_values(sys.argv[1:] if argv is None else argv))
     logging.basicConfig(level=logging.INFO if arguments.verbose else logging.WARNING, format="gpen: %(message)s")
+    # What is wrong with a picture is said in our own words, or does not matter.
+    warnings.filterwarnings("ignore", module=r"PIL\.")
     try:
         code = _run(arguments)
         sys.stdout.flush()

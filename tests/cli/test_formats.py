@@ -112,3 +112,14 @@ def test_a_larger_picture_than_allowed_is_refused(restore, album, tmp_path, file
     assert run.code == 1
     assert "0.1" in run.err
     assert files_in(tmp_path / "out") == []
+
+
+def test_a_library_does_not_speak_to_the_user(restore, album, tmp_path, recwarn):
+    """Pillow warns about EXIF that is cut short; it is read as far as it goes."""
+    photo = album.add("a.jpg")
+    exif = Image.Exif()
+    exif[0x010E] = "a description that is missing"
+    Image.open(photo).save(photo, exif=exif.tobytes()[:-20])
+    run = restore(photo, "-o", tmp_path / "out")
+    assert (run.code, run.err) == (0, "")
+    assert [str(warning.message) for warning in recwarn] == []
