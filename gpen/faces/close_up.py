@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
-import torch
 from torch import Tensor
 
-from ..images import tensors
-from ..images.tensors import DevicePhoto, as_array, as_tensor
+from ..images.tensors import DevicePhoto
 from .align import check_reach, crop_face, crop_matrix
+from .detection.pyramid import reduced
 from .face import Face
 from .resample import needed_part, warp
 from .transforms import Matrix, compose, scaling, translation
@@ -39,16 +37,6 @@ def close_up(photo: DevicePhoto, face: Face) -> Tensor:
         return crop_face(photo, matrix, SIZE)
     check_reach(photo, matrix, SIZE)
     rows, columns = needed_part(photo.shape, matrix, (SIZE, SIZE))
-    reduced = _averaged(photo.part(rows, columns), factor)
+    averaged = reduced(photo.part(rows, columns), factor)
     to_photo = compose(translation(columns.start, rows.start), scaling(factor))
-    return warp(reduced, compose(matrix, to_photo), (SIZE, SIZE)).clamp_(0, 1)
-
-
-def _averaged(picture: Tensor, factor: int) -> Tensor:
-    """The mean of each block of ``factor`` x ``factor`` pixels of a picture (H, W, 3), without a rest at the edges."""
-    height, width = (side // factor for side in picture.shape[:2])
-    whole = picture[: height * factor, : width * factor]
-    if tensors.on_cpu(whole):
-        averaged = cv2.resize(as_array(whole), (width, height), interpolation=cv2.INTER_AREA)
-        return as_tensor(np.asarray(averaged, np.float32))
-    return torch.nn.functional.avg_pool2d(whole.permute(2, 0, 1)[None], factor)[0].permute(1, 2, 0)
+    return warp(averaged, compose(matrix, to_photo), (SIZE, SIZE)).clamp_(0, 1)

@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..errors import FaceError, FilesError
+from ..errors import FaceError
 from ..images.tensors import as_array
 from ..weights.catalog import find_published
+from ..weights.limited import read_limited
 from .align import similarity
 from .identity import SIZE, TEMPLATE
 from .resample import warp
@@ -61,13 +62,7 @@ def _samples(face: Tensor) -> NDArray[np.uint8]:
 def _published_bytes(path: Path) -> bytes:
     published = find_published("sface")
     assert published.size is not None
-    try:
-        with path.open("rb") as file:
-            content = file.read(published.size + 1)
-    except OSError as error:
-        raise FilesError(
-            f"The recogniser's file {path} cannot be read: {error.strerror}. Check the file, or get it again."
-        ) from error
+    content = read_limited(path, published.size, "The recogniser's file ")
     if hashlib.sha256(content).hexdigest() != published.sha256:
         raise FaceError(
             f"{path} is not the published file of the face recogniser SFace: its SHA256 is another one. It may be a "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypedDict
 
@@ -17,7 +16,7 @@ from ..faces.paste import Canvas
 from ..faces.protect import Protection
 from ..faces.select import FaceChoice
 from ..faces.source import DetectedFaces, FaceSource, GivenFaces, WholePhoto
-from ..faces.transforms import compose, scaling, shrinking
+from ..faces.transforms import compose, scaling
 from ..images.picture import FloatImage, check_picture
 from ..images.tensors import DevicePhoto, as_tensor
 from ..options import Options, parse_face_numbers, supported
@@ -263,13 +262,12 @@ def paste(
                 "pasted where it was taken from."
             )
         pasted = as_tensor(crop).to(under.device)
-        before = functools.partial(crop_face, under, placement.matrix, placement.size)
-        visible = None
-        if occluder is not None and options.occlusion != "none":
-            visible = occluder.visible(before(), 1 / shrinking(placement.matrix))
+        before = pasted  # stands for the crop where nothing looks at it
+        if options.color_match != "none" or options.occlusion != "none":
+            before = crop_face(under, placement.matrix, placement.size)
+        visible = processor.visible(before, placement, options, occluder)
         mask = processor.mask(pasted, placement, options, parser, visible)
-        if options.color_match != "none":
-            pasted = match_colors(options.color_match, pasted, before(), mask)
+        pasted = match_colors(options.color_match, pasted, before, mask)
         to_crop = compose(scaling(crop.shape[0] / placement.size), placement.matrix)
         region_mask = None if protection is None else protection.region_mask(placement.face)
         canvas.add(pasted, to_crop, mask, region_mask, area=processor.mask_area(placement, options))

@@ -16,7 +16,7 @@ from ..faces.color import match_colors
 from ..faces.paste import Canvas
 from ..faces.protect import Protection
 from ..faces.source import FaceSource, FoundFace
-from ..faces.transforms import compose, scaling, shrinking
+from ..faces.transforms import compose, scaling
 from ..images.picture import FloatImage, check_picture
 from ..images.tensors import DevicePhoto
 from ..options import Options, supported
@@ -303,10 +303,7 @@ class _PhotoRun:
         if self.work.source.whole_photo:
             self._canvas.add(crop, to_crop, None, region_mask)
             return crop, None
-        occluder = self._components.occluder
-        visible = None
-        if occluder is not None and options.occlusion != "none":
-            visible = occluder.visible(before, 1 / shrinking(placement.matrix))
+        visible = processor.visible(before, placement, options, self._components.occluder)
         mask = processor.mask(crop, placement, options, self._components.parser, visible)
         crop = match_colors(options.color_match, crop, before, mask)
         decision = None

@@ -17,9 +17,10 @@ from ..faces.align import Placement, crop_face
 from ..faces.face import Face
 from ..faces.mask import SIZE as MASK_SIZE
 from ..faces.mask import Area, face_mask, mask_area
+from ..faces.occlusion import Occluder
 from ..faces.paste import Canvas, CropCanvas, PostBlend, RegionMask
 from ..faces.protect import edge_width, soft_edge
-from ..faces.transforms import apply, corners, invert
+from ..faces.transforms import apply, corners, invert, shrinking
 from ..images.picture import BT601_LUMA, FloatImage
 from ..images.resize import enlarge
 from ..images.tensors import DevicePhoto, as_tensor
@@ -99,6 +100,14 @@ class FaceProcessor:
         """
         return options.mask
 
+    def visible(
+        self, before: Tensor, placement: Placement, options: Options, occluder: Occluder | None
+    ) -> Tensor | None:
+        """Where nothing covers the face in the crop that the network was given; None where that does not matter."""
+        if occluder is None or options.occlusion == "none":
+            return None
+        return occluder.visible(before, 1 / shrinking(placement.matrix))
+
     def mask(
         self,
         crop: Tensor,
@@ -109,7 +118,7 @@ class FaceProcessor:
     ) -> Tensor:
         """Where the crop that the network returned counts, as :func:`~gpen.faces.mask.face_mask`.
 
-        visible: of the same size, 0 where something covers the face; None for nowhere.
+        visible: as :meth:`visible` returns it.
         """
         shape = self.mask_shape(options)
         parsed = parser.parse(crop) if shape == "parsed" and parser is not None else None

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from ...weights.onnx.constants import Node
-from ...weights.onnx.runtime import onnx_runtime
+from ...weights.onnx.runtime import cpu_session
 from ...weights.onnx.writer import write_model
 from ...wording import first_line
 from .yunet_network import HEAD_CHANNELS, YuNetNetwork
@@ -27,12 +27,8 @@ _log = logging.getLogger(__name__)
 def in_onnx_runtime(network: YuNetNetwork) -> Callable[[Tensor], list[Tensor]] | None:
     """What computes the same as the network, on the CPU; None if ONNX Runtime is not there or does not work."""
     try:
-        runtime = onnx_runtime()
-        options = runtime.SessionOptions()
         # The calls are shared among threads instead: of a megapixel, two threads took 20 ms, and one 27 ms.
-        options.intra_op_num_threads = 1
-        options.log_severity_level = 3  # errors
-        session = runtime.InferenceSession(_model(network), options, providers=["CPUExecutionProvider"])
+        session = cpu_session(_model(network), threads=1)
     except Exception as error:  # a broken installation fails in many ways
         _log.info("YuNet runs in PyTorch, not in ONNX Runtime (%s).", first_line(error))
         return None

@@ -13,8 +13,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ...errors import FaceError, FilesError
+from ...errors import FaceError
 from ...weights.catalog import find_published
+from ...weights.limited import read_limited
 from ...weights.onnx.constants import Node
 from ...weights.onnx.wire import StoredGraph, WireError, read_graph
 from .yunet_network import HEAD_PARTS, NECK_UNITS, STRIDES, YuNetNetwork
@@ -28,13 +29,7 @@ def load_yunet(path: Path) -> YuNetNetwork:
 
     Raises FilesError if the file cannot be read, FaceError if it is not YuNet.
     """
-    try:
-        with path.open("rb") as file:
-            content = file.read(_LARGEST_FILE + 1)
-    except OSError as error:
-        raise FilesError(
-            f"The detector file {path} cannot be read: {error.strerror}. Check the file, or get it again."
-        ) from error
+    content = read_limited(path, _LARGEST_FILE, "The detector file ")
     try:
         if len(content) > _LARGEST_FILE:
             raise WireError("it is larger than 4 MB")

@@ -10,16 +10,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ...errors import FaceError, FilesError
+from ...errors import FaceError
 from ...wording import first_line
-from .runtime import onnx_runtime
+from ..limited import read_limited
+from .runtime import cpu_session, onnx_runtime
 from .wire import WireError, read_graph
 
 _log = logging.getLogger(__name__)
@@ -49,13 +49,7 @@ def open_network(path: Path, what: str, largest: int) -> Run:
     what: the network is said to be, such as "an occlusion model". largest: file, in bytes. Raises FilesError if the
     file cannot be read, FaceError if it is not such a network or contains what is not allowed.
     """
-    try:
-        with path.open("rb") as file:
-            content = file.read(largest + 1)
-    except OSError as error:
-        raise FilesError(
-            f"{path} cannot be read: {error.strerror or error}. Check the file, or get it again."
-        ) from error
+    content = read_limited(path, largest, "")
     try:
         if len(content) > largest:
             raise WireError(f"it is larger than {largest >> 20} MB")
@@ -89,16 +83,11 @@ def _guarded(path: Path, what: str, run: Run) -> Run:
 def _in_onnx_runtime(content: bytes) -> Run | None:
     """None where ONNX Runtime is not there or does not import."""
     try:
-        runtime: Any = onnx_runtime()
+        onnx_runtime()
     except ImportError as error:
         _log.info("OpenCV runs the network, not ONNX Runtime (%s).", first_line(error))
         return None
-    options = runtime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
-    options.log_severity_level = 3  # errors
-    # Threads that spin while they wait would take the cores from PyTorch's.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    session = runtime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    session = cpu_session(content, torch.get_num_threads())
     inputs = session.get_inputs()
     if len(inputs) != 1:
         raise WireError(f"it has {len(inputs)} inputs")
