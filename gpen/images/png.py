@@ -54,25 +54,34 @@ def decode_16(data: bytes) -> Samples:
     return samples[..., {0: [0], 2: [2, 1, 0], 4: [0, -1], 6: [2, 1, 0, 3]}[data[25]]]
 
 
+def chunks(data: bytes) -> Iterator[tuple[bytes, slice]]:
+    """The kind of each chunk of a file, and where it lies, with its length and its checksum of 4 bytes each.
+
+    The last one of a file that is cut short may end beyond it.
+    """
+    position = 8
+    while position + 12 <= len(data):
+        size, kind = struct.unpack_from(">I4s", data, position)
+        yield kind, slice(position, position + 12 + size)
+        position += 12 + size
+
+
 def without_damaged_notes(data: bytes) -> tuple[bytes, list[str]]:
     """The file without chunks that only describe the picture and whose checksum is wrong, and the names of those.
 
     A chunk that decides about pixels stays, so that decoding it fails.
     """
-    kept, dropped, position = [data[:8]], [], 8
-    while position + 12 <= len(data):
-        (size,) = struct.unpack_from(">I", data, position)
-        kind, end = data[position + 4 : position + 8], position + 12 + size
+    kept, dropped, end = [data[:8]], [], 8
+    for kind, place in chunks(data):
+        end = place.stop
         # A small first letter means that the chunk may be ignored; a transparent colour may not.
         if kind[0] & 32 and kind != b"tRNS" and end <= len(data):
             (stated,) = struct.unpack_from(">I", data, end - 4)
-            if zlib.crc32(memoryview(data)[position + 4 : end - 4]) != stated:
+            if zlib.crc32(memoryview(data)[place.start + 4 : end - 4]) != stated:
                 dropped.append(kind.decode("latin-1"))
-                position = end
                 continue
-        kept.append(data[position:end])
-        position = end
-    return (b"".join([*kept, data[position:]]), dropped) if dropped else (data, [])
+        kept.append(data[place])
+    return (b"".join([*kept, data[end:]]), dropped) if dropped else (data, [])
 
 
 def raw_profile(text: str) -> bytes | None:

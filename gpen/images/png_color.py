@@ -10,6 +10,7 @@ import struct
 from pathlib import Path
 
 from .icc_made import SRGB_CHROMATICITIES, SRGB_CURVE, Chromaticities, grey_profile, rgb_profile, srgb_profile
+from .png import chunks
 
 _D65 = (0.3127, 0.3290)
 _PRIMARIES: dict[int, Chromaticities] = {
@@ -40,21 +41,21 @@ def color_profile(data: bytes, icc: bytes | None, path: Path) -> bytes | None:
     A chunk that states nothing possible is ignored, as is cICP for high dynamic range, whose light no profile holds.
     The log says so; path: names the file there.
     """
-    chunks, grey = _chunks(data), data[25] in (0, 4)
-    if chunks.get(b"cICP", b"")[1:2] in _HDR:
+    stated, grey = _before_pixels(data), data[25] in (0, 4)
+    if stated.get(b"cICP", b"")[1:2] in _HDR:
         _log.warning(
             "The colours of %s are coded for high dynamic range, and are taken for sRGB. Convert the photo to sRGB "
             "with an image editor if its faces come out in wrong colours.",
             path,
         )
-    coded = _coded(chunks.get(b"cICP", b""), grey)
+    coded = _coded(stated.get(b"cICP", b""), grey)
     if coded or icc:
         return coded or icc
-    if b"sRGB" in chunks:
+    if b"sRGB" in stated:
         return _made(SRGB_CHROMATICITIES, SRGB_CURVE, grey)
     try:
-        gamma = struct.unpack(">I", chunks[b"gAMA"])[0] / 100000 if b"gAMA" in chunks else 0
-        points = struct.unpack(">8I", chunks[b"cHRM"]) if b"cHRM" in chunks and not grey else ()
+        gamma = struct.unpack(">I", stated[b"gAMA"])[0] / 100000 if b"gAMA" in stated else 0
+        points = struct.unpack(">8I", stated[b"cHRM"]) if b"cHRM" in stated and not grey else ()
     except struct.error:
         return None
     curve = (1 / gamma,) if _SMALLEST_GAMMA <= gamma <= _LARGEST_GAMMA else SRGB_CURVE
@@ -81,14 +82,11 @@ def _made(primaries: Chromaticities, curve: tuple[float, ...], grey: bool) -> by
         return None
 
 
-def _chunks(data: bytes) -> dict[bytes, bytes]:
-    """The chunks before the pixels, by kind; of two of a kind, the first."""
+def _before_pixels(data: bytes) -> dict[bytes, bytes]:
+    """The contents of the chunks before the pixels, by kind; of two of a kind, the first."""
     found: dict[bytes, bytes] = {}
-    position = 8
-    while position + 8 <= len(data):
-        size, kind = struct.unpack_from(">I4s", data, position)
+    for kind, place in chunks(data):
         if kind == b"IDAT":
             break
-        found.setdefault(kind, data[position + 8 : position + 8 + size])
-        position += 12 + size
+        found.setdefault(kind, data[place.start + 8 : place.stop - 4])
     return found
