@@ -73,20 +73,30 @@ class RepeatedCalls:
         """The recording that was used last, if any."""
         return next((one.replay for one in reversed(self._recordings.values())), None)
 
+    def replayed(self, x: Tensor, state: Hashable) -> Tensor | None:
+        """The result for x from a recording, if there is one for its kind and this state, as :meth:`run` takes it."""
+        kind = _kind(x, state)
+        with self._lock:
+            recording = self._recordings.get(kind)
+            if recording is None:
+                return None
+            self._clock += 1
+            recording.used = self._clock
+            self._recordings.move_to_end(kind)
+            return recording.replay(x)
+
     def run(self, call: Call, x: Tensor, state: Hashable, record: Callable[[Call, Tensor], Call | None]) -> Tensor:
         """The result of ``call(x)``, from a recording if there is one.
 
         state: what a recording depends on, besides the input's shape, dtype and device. record: makes a recording;
         returns None when there is too little free memory for one.
         """
-        kind = (x.shape, x.dtype, x.device, state)
+        out = self.replayed(x, state)
+        if out is not None:
+            return out
+        kind = _kind(x, state)
         with self._lock:
             self._clock += 1
-            recording = self._recordings.get(kind)
-            if recording is not None:
-                recording.used = self._clock
-                self._recordings.move_to_end(kind)
-                return recording.replay(x)
             out = self._called(call, x)
             before = self._seen.pop(kind, None)
             if before is not None and not self._given_up and self._make_room(x.numel(), before):
@@ -146,6 +156,10 @@ class RepeatedCalls:
             self._given_up = True
         elif replay is not None:
             self._recordings[kind] = _Recording(replay, x.numel(), self._clock)
+
+
+def _kind(x: Tensor, state: Hashable) -> Hashable:
+    return x.shape, x.dtype, x.device, state
 
 
 class GraphMemory:
