@@ -50,16 +50,24 @@ class RepeatedCalls:
         """The current recording, if any."""
         return None if self._recorded is None else self._recorded[1]
 
+    def replayed(self, x: Tensor, state: Hashable) -> Tensor | None:
+        """The result for x from the recording, if there is one for its kind and this state, as :meth:`run` takes it."""
+        with self._lock:
+            if self._recorded is None or self._recorded[0] != _kind(x, state):
+                return None
+            return self._recorded[1](x)
+
     def run(self, call: Call, x: Tensor, state: Hashable, record: Callable[[Call, Tensor], Call | None]) -> Tensor:
         """The result of ``call(x)``, from a recording if there is one.
 
         state: what a recording depends on, besides the input's shape, dtype and device. record: makes a recording;
         returns None when there is too little free memory for one.
         """
-        kind = (x.shape, x.dtype, x.device, state)
+        out = self.replayed(x, state)
+        if out is not None:
+            return out
+        kind = _kind(x, state)
         with self._lock:
-            if self._recorded is not None and self._recorded[0] == kind:
-                return self._recorded[1](x)
             out = self._called(call, x)
             if kind == self._last and not self._given_up:
                 self._recorded = None
@@ -97,6 +105,10 @@ class RepeatedCalls:
             self._given_up = True
         elif recorded is not None:
             self._recorded = (kind, recorded)
+
+
+def _kind(x: Tensor, state: Hashable) -> Hashable:
+    return x.shape, x.dtype, x.device, state
 
 
 class CudaGraph:
