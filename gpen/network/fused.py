@@ -32,6 +32,12 @@ ELEMENTS = 2048
 """Of a map that a program computes at a time."""
 _ROWS = 4
 """That a program filters at a time, where there are enough pixels to keep a GPU busy."""
+_UNIMPORTANT = (
+    "x_rows", "x_columns", "row", "height", "width", "below_rows", "below_columns", "rgb_row",
+    *(f"{picture}_{dimension}" for picture in ("r", "b") for dimension in "nchw"),
+)  # fmt: skip
+"""What is the same code for every value: Triton would compile a kernel for values of 1, for multiples of 16, and for
+others."""
 MANY_PIXELS = 64 * 64
 """Of a map that is filtered several rows at a time."""
 
@@ -128,9 +134,7 @@ def _enlarged(  # type: ignore[no-untyped-def]  # noqa: PLR0913 - addresses and 
     return total
 
 
-@triton.jit(
-    do_not_specialize=["x_rows", "x_columns", "row", "below_rows", "below_columns", "rgb_row", "height", "width"]
-)  # type: ignore[untyped-decorator]
+@triton.jit(do_not_specialize=_UNIMPORTANT)  # type: ignore[untyped-decorator]
 def _finish_kernel(  # type: ignore[no-untyped-def]  # noqa: PLR0913, C901 - one pass; the branches are compiled away
     x, x_n, x_h, x_w, x_rows, x_columns, row, taps, after, after_n, head_bias, tail_bias, factor,
     encoded, e_n, e_c, e_h, e_w, encoder_weight, encoder_bias, out, o_n, o_h, o_w,
