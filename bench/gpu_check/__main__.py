@@ -35,7 +35,7 @@ PARTS = (
     Part("tests", "the tests marked cuda", 75, marked_tests.measure),
     Part("clean", "what waits for the device", 30, clean.measure),
     Part("onnx", "ONNX Runtime", 45, onnx_runtime.measure),
-    Part("fused", "the optional fused kernels", 60, fused.measure),
+    Part("fused", "with and without the fused kernels", 60, fused.measure),
     Part("ladder", "out of memory", 45, memory.ladder),
     Part("flat", "1,000 photos", 45, memory.flat),
     Part("sizes", "all sizes and precisions", 120, network.everything),

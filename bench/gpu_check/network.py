@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import tempfile
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
-from ..measure import PUBLISHED_SIZES, picture
+from ..measure import PUBLISHED_SIZES, picture, seconds
 from .device import Device
 from .part import Figure, Setting
 from .subjects import dtypes, random_model, spec_for, weights_of
@@ -31,12 +33,24 @@ MOST_PIXELS = 4 * 2048**2
 
 
 def targets(setting: Setting) -> Iterator[Figure]:
-    """512 and 2048 in the precision of "auto", each beside its bare convolutions."""
+    """512 and 2048 in the precision of "auto", each beside its bare convolutions, after a first call of 512."""
     name, dtype = next(iter(dtypes(setting).items()))
+    yield _first_call(name, dtype, setting)
     for size in (512, 2048):
         model = random_model(size, setting, dtype)
         yield from alone(f"{size}/{name}", model, setting)
         yield _bare(f"{size}/{name}", size, dtype, setting)
+
+
+def _first_call(name: str, dtype: torch.dtype, setting: Setting) -> Figure:
+    """What a machine waits for once: Triton compiles, and keeps, the fused kernels."""
+    import torch
+
+    with tempfile.TemporaryDirectory() as folder, mock.patch.dict(os.environ, {"TRITON_CACHE_DIR": folder}):
+        model = random_model(512, setting, dtype)
+        x = torch.from_numpy(picture(model.spec.in_size)).to(setting.device)
+        taken = seconds(lambda: model(x), setting.device)
+    return Figure(f"512/{name}/first call", taken, "s", "with nothing compiled before")
 
 
 def everything(setting: Setting) -> Iterator[Figure]:

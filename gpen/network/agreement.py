@@ -12,6 +12,8 @@ SMALL = Spec(16, 32, 2, 1 / 4)
 """With an encoder's map at some levels only, and more channels than a program computes at a time."""
 BOUNDS = {torch.float32: 1e-4, torch.float16: 2e-2, torch.bfloat16: 1e-1}
 """Of the largest difference, relative to the largest value. The fused kernels round less often."""
+_TF32_BOUND = 2e-3
+"""The same where convolutions may round what they read to ten bits, as PyTorch lets them on CUDA."""
 
 
 def small_network(device: torch.device, dtype: torch.dtype) -> GPEN:
@@ -34,4 +36,5 @@ def difference(device: torch.device, dtype: torch.dtype, batch: int = 1) -> tupl
         with using_fused(fused):
             results.append(network.forward_together(x).float())
     plain, other = results
-    return float((plain - other).abs().max() / plain.abs().max()), BOUNDS[dtype]
+    bound = _TF32_BOUND if device.type == "cuda" and dtype == torch.float32 else BOUNDS[dtype]
+    return float((plain - other).abs().max() / plain.abs().max()), bound

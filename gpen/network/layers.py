@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from . import fir, joined
 from .derived import Deriving
-from .fusion import Encoded, FromPicture
+from .fusion import Encoded, FromPicture, kernels_for
 
 LEAKY_SLOPE = 0.2
 LEAKY_GAIN = math.sqrt(2)
@@ -190,15 +190,17 @@ class EncoderDown(Deriving, nn.Sequential):
             wanted = (2 * start, 2 * stop + 1)
             first, last = fir.rows_to_blur(*wanted, size, self.BLUR_PADDING)
             x = above(first, last)
-            if not isinstance(x, FromPicture) and joined.pays(x, *conv.weight.shape[1::-1]):
+            fused = kernels_for(bias)
+            if fused is not None:
+                row, height = wanted[0] - self.BLUR_PADDING - first, wanted[1] - wanted[0]
+                x = fused.filter_rows(x, filters, self.BLUR_PADDING, row=row, height=height)
+                return cast("Tensor", fused.activate(F.conv2d(x, conv.weight, stride=2), bias))
+            assert isinstance(x, Tensor)
+            if joined.pays(x, *conv.weight.shape[1::-1]):
                 weight = self.derive("joined", (*self.buffers(), conv.weight), self._joined)
                 x = joined.down(x, weight, bias, height=size, rows=(start, stop))
                 return F.leaky_relu_(x, LEAKY_SLOPE)
-            if isinstance(x, FromPicture):
-                row = wanted[0] - self.BLUR_PADDING - first
-                x = x.filtered(filters, self.BLUR_PADDING, row=row, height=wanted[1] - wanted[0])
-            else:
-                x = fir.blur(x, filters, self.BLUR_PADDING, first=first, height=size, rows=wanted)
+            x = fir.blur(x, filters, self.BLUR_PADDING, first=first, height=size, rows=wanted)
             return F.leaky_relu_(F.conv2d(x, conv.weight, bias, stride=2), LEAKY_SLOPE)
 
         half = size // 2

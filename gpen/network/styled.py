@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from . import fir, joined, winograd
 from .derived import Deriving
-from .fusion import Encoded, kernels_for
+from .fusion import Encoded, Enlarged, kernels_for
 from .layers import LEAKY_GAIN, LEAKY_SLOPE, Bias, Kernel, empty_map, parameter
 from .styles import KERNEL_SIZE, Modulated, ModulatedWeight
 
@@ -137,7 +137,11 @@ class AddToRGB(NamedTuple):
     weight: Tensor
     """(N, 3, in)."""
     rgb: Tensor
-    """(N, 3, H, W)."""
+    """(N, 3, H, W); nothing yet where fused kernels enlarge the picture below as well."""
+    below: Tensor
+    """(N, 3, H' / 2, W / 2): the whole picture of the level below."""
+    row: int
+    """Of the whole picture of this level, where ``rgb`` starts."""
 
     def add(self, x: Tensor) -> None:
         """Add the convolution of (N, in, H, W)."""
@@ -186,7 +190,7 @@ class StyledConv(Deriving):
         scaled, fused = self._scaled(), kernels_for(x)
         if fused is not None:
             generated = self.conv.convolve(x, modulated, None)
-            target = (to_rgb.rgb, to_rgb.weight)
+            target = (to_rgb.rgb, to_rgb.weight, to_rgb.layer.enlarged(to_rgb.below, to_rgb.row))
             fused.finish(generated, scaled, encoded, modulated.after, out, to_rgb=target)
         elif out is not None:
             self.convolve(x, modulated, encoded, out)
@@ -289,10 +293,21 @@ class ToRGB(Deriving):
             self.upsample = Kernel(gain=4.0)
 
     def enlarge(self, rgb: Tensor) -> Tensor:
-        """The picture of the level below (N, 3, H, W) at twice the height and width, to :meth:`add` to."""
+        """The picture of the level below (N, 3, H, W) at twice the height and width, to :meth:`add` to.
+
+        Nothing yet where fused kernels do that together with adding.
+        """
+        if kernels_for(rgb) is not None:
+            return empty_map(rgb, 3, 2 * rgb.shape[2], 2 * rgb.shape[3])
+        return fir.upsample(rgb, self._filter(), None if _adds_slowly(rgb) else self.bias.flatten())
+
+    def enlarged(self, below: Tensor, row: int) -> Enlarged:
+        """The same, from ``row``, for fused kernels."""
+        return Enlarged(below, self._filter(), self.bias.flatten(), row)
+
+    def _filter(self) -> Tensor:
         kernel = self.upsample.kernel
-        weight = self.derive("filter", (kernel,), lambda: fir.upsample_weight(kernel, 3))
-        return fir.upsample(rgb, weight, None if _adds_slowly(rgb) else self.bias.flatten())
+        return self.derive("filter", (kernel,), lambda: fir.upsample_weight(kernel, 3))
 
     def add(self, x: Tensor, weight: Tensor, rgb: Tensor, *, with_bias: bool = True) -> None:
         """Add the convolution of (N, in, H, W) to ``rgb`` (N, 3, H, W), in place; weight: (N, 3, in)."""

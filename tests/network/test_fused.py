@@ -8,6 +8,7 @@ import logging
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 needs_triton = pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="Triton is not installed here")
 
 # Of one face in float16: kernels and MB.
-LIMITS = {256: (123, 186), 512: (135, 1183), 1024: (150, 2196), 2048: (165, 4295)}
+LIMITS = {256: (117, 194), 512: (128, 1245), 1024: (142, 2309), 2048: (156, 4479)}
 
 INTERPRET = """
 import json, torch
@@ -30,6 +31,7 @@ from gpen.network.agreement import difference, small_network
 from gpen.network.fusion import using_fused
 
 fused.ELEMENTS = 1 << 15  # the interpreter takes as long for a large block as for a small one
+fused.MANY_PIXELS = 32 * 32  # maps of both kinds
 cpu = torch.device("cpu")
 found = {f"{dtype} {batch}": difference(cpu, dtype, batch)
          for dtype, batch in ((torch.float32, 1), (torch.float32, 2), (torch.float16, 1))}
@@ -69,7 +71,8 @@ def test_kernels_and_bytes(size: int) -> None:
 
 
 @pytest.fixture
-def decided():
+def decided(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     fusion._work.cache_clear()
     yield
     fusion._work.cache_clear()
@@ -85,15 +88,39 @@ def on_cuda(dtype: torch.dtype = torch.float16) -> torch.Tensor:
     return Tensor()  # type: ignore[return-value]
 
 
+@needs_triton
 @pytest.mark.usefixtures("decided")
-def test_they_are_off_unless_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_they_are_used_on_nvidia_gpus_unless_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(agreement, "difference", lambda device, dtype: (0.0, 1.0))
+    monkeypatch.setattr(torch.version, "hip", None)
     monkeypatch.delenv(SWITCH, raising=False)
+    assert kernels_for(on_cuda()) is not None
+    assert kernels_for(torch.empty(1)) is None
+    monkeypatch.setenv(SWITCH, "0")
+    assert kernels_for(on_cuda()) is None
+    monkeypatch.setattr(torch.version, "hip", "6.0")
+    monkeypatch.delenv(SWITCH)
     assert kernels_for(on_cuda()) is None
     monkeypatch.setenv(SWITCH, "1")
-    assert kernels_for(torch.empty(1)) is None
-    if importlib.util.find_spec("triton"):
-        assert kernels_for(on_cuda()) is not None
+    assert kernels_for(on_cuda()) is not None
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert kernels_for(on_cuda()) is None
+
+
+@pytest.mark.usefixtures("decided")
+@pytest.mark.parametrize(("switch", "level"), [(None, "INFO"), ("1", "WARNING")])
+def test_without_triton_the_log_says_so_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, switch: str | None, level: str
+) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    monkeypatch.delenv(SWITCH, raising=False)
+    if switch:
+        monkeypatch.setenv(SWITCH, switch)
+    with caplog.at_level(logging.INFO):
+        assert [kernels_for(on_cuda()) for _ in range(3)] == [None] * 3
+    (record,) = caplog.records
+    assert record.levelname == level
+    assert "Triton is not installed" in record.message
 
 
 @pytest.mark.usefixtures("decided")
