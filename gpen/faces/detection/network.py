@@ -91,8 +91,10 @@ def batched(pictures: Sequence[Tensor], multiple: int = 1) -> Tensor:
     right, below = padding(width, multiple), padding(height, multiple)
     if not on_cpu(pictures[0]):
         together = pictures[0][None] if len(pictures) == 1 else torch.stack(list(pictures))
+        if right or below:
+            together = F.pad(together, (0, 0, 0, right, 0, below))
         # The layout in which convolutions are fastest is that of the pictures.
-        return F.pad(together, (0, 0, 0, right, 0, below)).permute(0, 3, 1, 2)
+        return together.permute(0, 3, 1, 2)
     batch = pictures[0].new_empty((len(pictures), 3, height + below, width + right))
     batch[:, :, height:] = 0
     batch[:, :, :, width:] = 0

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ...device import exact_float32
+from ...device import without_autocast
 from ...images.tensors import on_cpu
 from ..workers import in_threads
 from .copies import on_host
@@ -81,35 +81,31 @@ class YuNet:
         On a CPU no more than do, elsewhere a fixed number, so that nothing waits for the device.
         """
         if on_cpu(pictures[0]):
-            cells = self._cells(batched(pictures, _GRID))
-            return _best(cells, int((cells[..., 0] >= threshold).sum(dim=1).max()))
-        batch = batched(self._recorded.filled(pictures), _GRID)
-        return self._recorded.run(lambda batch: _best(self._cells(batch), _TOP_K), batch)
+            return self._best(batched(pictures, _GRID), threshold)
+        return self._recorded.run(self._best, batched(self._recorded.filled(pictures), _GRID))
 
-    def _cells(self, batch: Tensor) -> Tensor:
-        with exact_float32(batch.device):
-            return _scored(self._maps(batch))
+    def _best(self, batch: Tensor, threshold: float = 0.0) -> Tensor:
+        with without_autocast(batch.device):
+            return _best(self._maps(batch), threshold)
 
 
-def _scored(maps: Sequence[Tensor]) -> Tensor:
-    """Maps (N, 16, h, w) as the cells of all levels (N, cells, 16).
+def _best(maps: Sequence[Tensor], threshold: float = 0.0) -> Tensor:
+    """Of maps (N, 16, h, w) of all levels the cells with the best scores, unordered: (N, k, 16).
 
-    Of a cell: its score, its number, then bbox and kps of :data:`gpen.faces.detection.yunet_network.HEAD_PARTS`.
+    Of a cell: its score, its number, then bbox and kps of :data:`gpen.faces.detection.yunet_network.HEAD_PARTS`. There
+    are as many as OpenCV takes or, with a threshold, as of some picture reach it.
     """
     cells = torch.cat([m.permute(0, 2, 3, 1).reshape(len(m), -1, HEAD_CHANNELS) for m in maps], dim=1)
     certain = cells[..., :2].sigmoid()
-    torch.mul(certain[..., 0], certain[..., 1], out=cells[..., 0]).sqrt_()
-    cells[..., 1] = torch.arange(cells.shape[1], dtype=cells.dtype, device=cells.device)
+    scores = (certain[..., 0] * certain[..., 1]).sqrt_()
+    most = int((scores >= threshold).sum(dim=1).max()) if threshold else _TOP_K
+    if min(most, _TOP_K) < cells.shape[1]:
+        scores, numbers = scores.topk(min(most, _TOP_K), dim=1, sorted=False)
+        cells = cells.gather(1, numbers[..., None].expand(-1, -1, HEAD_CHANNELS))
+    else:
+        numbers = torch.arange(cells.shape[1], device=cells.device)
+    cells[..., 0], cells[..., 1] = scores, numbers
     return cells
-
-
-def _best(cells: Tensor, most: int) -> Tensor:
-    """Of the cells (N, cells, 16) of each picture those with the best scores, ``most`` or OpenCV's limit, unordered."""
-    most = min(most, _TOP_K)
-    if cells.shape[1] <= most:
-        return cells
-    best = cells[..., 0].topk(most, dim=1).indices
-    return cells.gather(1, best[..., None].expand(-1, -1, HEAD_CHANNELS))
 
 
 def _decoded(cells: NDArray[np.float32], height: int, width: int) -> Detections:

@@ -3,7 +3,8 @@
 Between a pointwise and a depthwise convolution there is no activation, and after every activation comes a pointwise
 convolution, at most past a maximum or a sum. So the bias b of a depthwise convolution need not be added:
 relu(y + b) = max(y, -b) + b, and what is missing is the same for every pixel, which the bias of the next pointwise
-convolution makes up for. A pointwise convolution is a matrix product of the pixels, to which cuBLAS adds the bias.
+convolution makes up for. A pointwise convolution is a matrix product of the pixels, to which cuBLAS adds the bias;
+unlike cuDNN, it does not round to TensorFloat-32 unless the host asks for that, which changes scores by up to 0.003.
 """
 
 from __future__ import annotations
