@@ -16,6 +16,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from bench.gpu_check.device import Device
 from bench.kernels import count, pretended_device
 from gpen.faces.detection import copies, network, pyramid, recorded, retinaface, yunet
 from gpen.faces.detection.detector import NetworkDetector
@@ -148,9 +149,13 @@ def test_all_levels_of_a_photo_of_12_megapixels_are_searched_before_anything_is_
 
 def test_the_turned_photos_are_searched_together(pretended: YuNet) -> None:
     photo = Pyramid(torch.empty(500, 375, 3, device="cuda"))
-    turned = [photo.rotated(degrees)[0] for degrees in (90, 180, 270)]
-    found = fetched(lambda: find_at_every_size(pretended, turned, 0.7))
-    assert sorted(len(one) for one in found) == [1, 1, 2, 2]
+
+    def search() -> list[torch.Tensor]:
+        turned = [photo.rotated(degrees)[0] for degrees in (90, 180, 270)]
+        return fetched(lambda: find_at_every_size(pretended, turned, 0.7))
+
+    assert sorted(len(one) for one in search()) == [1, 1, 2, 2]
+    assert kernels(search) == 287
 
 
 def test_the_views_of_faces_take_one_small_copy_to_the_device(pretended: YuNet) -> None:
@@ -283,3 +288,23 @@ def test_on_a_gpu_recordings_return_what_calls_return() -> None:
             assert torch.equal(two, three)
     assert calls._repeated.recording is not None
     assert not calls._repeated._given_up
+
+
+@pytest.mark.cuda
+def test_on_a_gpu_a_search_waits_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(yunet, "load_yunet", lambda path: random_network())
+    detector = YuNet(Path(WEIGHTS), "cuda")
+    photo = Pyramid(torch.rand(900, 1200, 3, device="cuda"))
+    squares = [np.array([[scale, 0.0, 7.0], [0.0, scale, 5.0]]) for scale in (1.0, 4.0, 1.0)]
+
+    def look() -> list[torch.Tensor]:
+        return list(photo.parts(squares, 160, "border"))
+
+    def search() -> None:
+        detector.find([photo.level(1), photo.level(2), *look()], 0.5)
+
+    for _ in range(4):  # plain calls, recordings, replays
+        search()
+    device = Device("cuda")
+    assert device.synchronizations(look) == 0
+    assert device.synchronizations(search) <= 1
