@@ -7,6 +7,7 @@ a graph launches them all at once.
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import os
 import threading
@@ -50,12 +51,16 @@ class RepeatedCalls:
 
     most: how many recordings there are at most. most_elements: how many elements their inputs have together at most.
     Where there is no room, a new recording replaces those that were used longest ago, but none that was used since the
-    call before of the new kind. what: names the network in messages.
+    call before of the new kind. payback: how many replays save the time that a recording takes; after the first
+    ``most``, another is made only when there were so many for it. what: names the network in messages.
     """
 
-    def __init__(self, most: int = 1, most_elements: int | None = None, what: str = "network") -> None:
-        self._most, self._most_elements, self._what = most, most_elements, what
+    def __init__(
+        self, most: int = 1, most_elements: int | None = None, *, payback: int = 0, what: str = "network"
+    ) -> None:
+        self._most, self._most_elements, self._payback, self._what = most, most_elements, payback, what
         self._clock = 0
+        self._made = self._replays = 0
         self._seen: OrderedDict[Hashable, int] = OrderedDict()
         """The kinds that were called and not recorded, and when, the latest last."""
         self._recordings: OrderedDict[Hashable, _Recording] = OrderedDict()
@@ -64,9 +69,10 @@ class RepeatedCalls:
         # A recording has one input buffer: two threads would get each other's results.
         self._lock = threading.Lock()
 
-    def __reduce__(self) -> tuple[type[RepeatedCalls], tuple[Any, ...]]:
+    def __reduce__(self) -> tuple[Callable[..., RepeatedCalls], tuple[int, int | None]]:
         # A copy of the network has other weights.
-        return RepeatedCalls, (self._most, self._most_elements, self._what)
+        made = functools.partial(RepeatedCalls, payback=self._payback, what=self._what)
+        return made, (self._most, self._most_elements)
 
     @property
     def recording(self) -> Call | None:
@@ -81,6 +87,7 @@ class RepeatedCalls:
             if recording is None:
                 return None
             self._clock += 1
+            self._replays += 1
             recording.used = self._clock
             self._recordings.move_to_end(kind)
             return recording.replay(x)
@@ -123,9 +130,11 @@ class RepeatedCalls:
         return call(x)
 
     def _make_room(self, elements: int, since: int) -> bool:
-        """Whether there is room for one more; discards what was not used since then."""
+        """Whether there may be one more; discards what was not used since then."""
         most = self._most_elements
         if most is not None and elements > most:
+            return False
+        if self._made >= self._most and self._replays < self._payback * (self._made - self._most + 1):
             return False
         while len(self._recordings) >= self._most or (most is not None and self._elements() + elements > most):
             kind, oldest = next(iter(self._recordings.items()))
@@ -156,6 +165,7 @@ class RepeatedCalls:
             self._given_up = True
         elif replay is not None:
             self._recordings[kind] = _Recording(replay, x.numel(), self._clock)
+            self._made += 1
 
 
 def _kind(x: Tensor, state: Hashable) -> Hashable:

@@ -96,61 +96,6 @@ def test_another_shape_that_repeats_replaces_the_recording(run, network, recorde
     assert (recorder.recorded, recorder.replayed) == (2, 3)
 
 
-def double(x):
-    return x * 2
-
-
-def run_kinds(repeated, recorder, kinds):
-    """Calls with inputs of so many elements."""
-    for number in kinds:
-        x = torch.full((number,), float(number))
-        assert torch.equal(repeated.run(double, x, None, recorder), 2 * x)
-
-
-def test_several_kinds_are_recorded_at_their_second_call(recorder):
-    repeated = RepeatedCalls(most=3)
-    run_kinds(repeated, recorder, [1, 2, 3])
-    assert recorder.recorded == 0
-    run_kinds(repeated, recorder, [1, 2, 3])
-    assert (recorder.recorded, recorder.replayed) == (3, 3)  # each was compared once
-    run_kinds(repeated, recorder, [3, 1, 2])
-    assert (recorder.recorded, recorder.replayed) == (3, 6)
-
-
-def test_new_kinds_replace_those_that_are_not_used_any_more(recorder):
-    repeated = RepeatedCalls(most=2)
-    run_kinds(repeated, recorder, [1, 2, 1, 2])
-    run_kinds(repeated, recorder, [3, 2, 3])
-    assert recorder.recorded == 3
-    run_kinds(repeated, recorder, [2, 3])
-    assert (recorder.recorded, recorder.replayed) == (3, 6)
-
-
-@pytest.mark.parametrize(("most", "elements"), [(2, None), (8, 5)])
-def test_more_kinds_than_there_is_room_for_do_not_replace_one_another_for_ever(recorder, most, elements):
-    repeated = RepeatedCalls(most, elements)
-    run_kinds(repeated, recorder, [1, 2, 4] * 5)
-    made = recorder.recorded
-    run_kinds(repeated, recorder, [1, 2, 4] * 5)
-    assert recorder.recorded == made <= 2
-
-
-def test_the_elements_of_all_recordings_are_bounded(recorder):
-    repeated = RepeatedCalls(8, 10)
-    run_kinds(repeated, recorder, [4, 6, 4, 6])
-    assert recorder.recorded == 2
-    run_kinds(repeated, recorder, [11, 11, 11])
-    assert recorder.recorded == 2
-    run_kinds(repeated, recorder, [5, 5, 5, 6])  # in place of 4
-    assert (recorder.recorded, recorder.replayed) == (3, 4)
-
-
-def test_a_kind_that_is_replaced_is_not_recorded_again_at_once(recorder):
-    repeated = RepeatedCalls()
-    run_kinds(repeated, recorder, [1, 1, 2, 2, 1, 2, 1, 2, 1, 2])
-    assert recorder.recorded == 2
-
-
 def scaled_kernels(network):
     network.generator.convs[0].conv.weight[:, :2].mul_(3)
 

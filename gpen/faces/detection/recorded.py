@@ -15,6 +15,8 @@ _MOST_PIXELS = 1 << 23
 """Of the inputs of all recordings together; 100 MB."""
 _LARGEST = 1 << 20
 """Pixels of the largest input that is recorded: with more, the device takes longer than the launches."""
+_PAYBACK = 64
+"""Replays that save as much time as a recording takes: photos of many sizes shall not be recorded for ever."""
 _BYTES_PER_PIXEL = 256
 """What a call takes at most, for each pixel of its input: RetinaFace ResNet-50; YuNet takes a quarter of it."""
 
@@ -27,7 +29,7 @@ class RecordedCalls:
 
     def __init__(self, device: str) -> None:
         self._is_cuda = torch.device(device).type == "cuda"
-        self._repeated = RepeatedCalls(_MOST, 3 * _MOST_PIXELS, "face detector")
+        self._repeated = RepeatedCalls(_MOST, 3 * _MOST_PIXELS, payback=_PAYBACK, what="face detector")
         self._memory = GraphMemory()
 
     def filled(self, pictures: Sequence[Tensor]) -> list[Tensor]:
