@@ -114,6 +114,11 @@ class RepeatedCalls:
                     self._seen.popitem(last=False)
             return out
 
+    def called(self, call: Call, x: Tensor) -> Tensor:
+        """The result of ``call(x)``, which is not to be recorded. If it fails, it is repeated without recordings."""
+        with self._lock:
+            return self._called(call, x)
+
     def forget(self) -> None:
         """Discard the recordings and free their memory."""
         self._seen.clear()

@@ -246,6 +246,24 @@ def test_large_calls_are_not_recorded(as_on_a_gpu: Recorder) -> None:
     assert (as_on_a_gpu.recorded, as_on_a_gpu.replayed) == (0, 0)
 
 
+def test_a_large_call_that_fails_is_repeated_without_recordings(as_on_a_gpu: Recorder) -> None:
+    """They may hold the memory that was missing."""
+    calls = RecordedCalls("cuda")
+    small = torch.zeros(1, 3, 64, 64)
+    for _ in range(2):
+        calls.run(lambda batch: batch * 2, small)
+
+    def short_of_memory(batch: torch.Tensor) -> torch.Tensor:
+        if calls._repeated.recording is not None:
+            raise RuntimeError("CUDA out of memory")
+        return batch * 2
+
+    assert calls._repeated.recording is not None
+    large = torch.ones(1, 3, 1024, 1056)
+    assert torch.equal(calls.run(short_of_memory, large), 2 * large)
+    assert calls._repeated.recording is None
+
+
 # On a GPU
 
 
