@@ -2,8 +2,8 @@
 
 "repeated" is what a user gets from the third face on: a CUDA graph, where one can be recorded; "call" is one with
 GPEN_CUDA_GRAPH=0. Both are taken with PyTorch's defaults, and wait for each result. "queued" is "repeated" without
-waiting, as the bare convolutions are timed: it is what the GPU takes. For the bare convolutions and the published code's
-plain path cuDNN tries its kernels first; how the network fares then is a figure of its own.
+waiting, as the bare convolutions are timed: it is what the GPU takes. For the bare convolutions and the published
+code's plain path cuDNN tries its kernels first; how the network fares then is a figure of its own.
 """
 
 from __future__ import annotations
