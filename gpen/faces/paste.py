@@ -13,7 +13,8 @@ from torch import Tensor
 
 from ..images import tensors
 from ..images.picture import FloatImage
-from ..images.tensors import DevicePhoto, as_array, as_tensor
+from ..images.staging import on_host, to_host
+from ..images.tensors import DevicePhoto, as_array, as_tensor, copy_picture
 from .grain import missing_grain
 from .mask import SIZE as MASK_SIZE
 from .mask import Area
@@ -65,9 +66,11 @@ class _Patch:
 
     def on_cpu(self) -> _Patch:
         """The same in host memory."""
-        priority = None if self.priority is None else self.priority.cpu()
-        grain = None if self.grain is None else self.grain.cpu()
-        return _Patch(self.rows, self.columns, self.colors.cpu(), self.weights.cpu(), priority, grain)
+        given = [kept for kept in (self.priority, self.grain) if kept is not None]
+        colors, weights, *others = on_host([self.colors, self.weights, *given])
+        priority = None if self.priority is None else others.pop(0)
+        grain = None if self.grain is None else others.pop(0)
+        return _Patch(self.rows, self.columns, colors, weights, priority, grain)
 
 
 class Canvas:
@@ -142,16 +145,20 @@ class Canvas:
         """The photo with all faces (H, W, 3), and the mask (H, W) that they were blended with.
 
         Pixels where the mask is 0 are the photo's, bit for bit. strength: 0 to 1, multiplied into the mask. in_place:
-        write into the photo instead of a copy.
+        write into the photo instead of a copy, unless it is read-only or flipped.
         """
         # All before the first is written: rectangles may overlap, and the photo may be written to.
         blended = [(patch.rows, patch.columns, *self._blended(patch, strength)) for patch in self._patches]
-        result = self._photo.array if in_place else self._photo.array.copy()
+        photo = self._photo.array
+        in_place = in_place and photo.flags.writeable and min(photo.strides) > 0
+        result = photo if in_place else np.empty(photo.shape, np.float32)
         # Zeroed pages that are never touched cost no memory.
-        mask = np.zeros(self._photo.shape[:2], np.float32)
+        mask = np.zeros(photo.shape[:2], np.float32)
+        there, mask_there = as_tensor(result), as_tensor(mask)
+        copies = []
         for rows, columns, colors, over in blended:
-            as_tensor(result)[rows, columns] = colors.cpu()
-            as_tensor(mask)[rows, columns] = over.cpu()
+            copies += [(colors, there[rows, columns]), (over, mask_there[rows, columns])]
+        to_host(copies, meanwhile=lambda: None if in_place else copy_picture(photo, result))
         return result, mask
 
     def _blended(self, patch: _Patch, strength: float) -> tuple[Tensor, Tensor]:

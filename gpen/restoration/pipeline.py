@@ -17,8 +17,8 @@ from ..faces.paste import Canvas
 from ..faces.protect import Protection
 from ..faces.source import FaceSource, FoundFace
 from ..faces.transforms import compose, scaling
-from ..images.picture import FloatImage, check_picture
-from ..images.tensors import DevicePhoto
+from ..images.picture import FloatImage
+from ..images.tensors import DevicePhoto, check_picture
 from ..options import Options, supported
 from ..tasks import Task
 from .inference import CropBatchers

@@ -23,7 +23,8 @@ from ..faces.protect import edge_width, soft_edge
 from ..faces.transforms import apply, corners, invert, shrinking
 from ..images.picture import BT601_LUMA, FloatImage
 from ..images.resize import enlarge
-from ..images.tensors import DevicePhoto, as_tensor
+from ..images.staging import to_device
+from ..images.tensors import DevicePhoto, as_tensor, copy_picture
 from ..options import Options
 
 _PREFERENCE = 8
@@ -195,7 +196,8 @@ class Inpainting(FaceProcessor):
 
     def crop_source(self) -> DevicePhoto:
         """The photo with the damage painted white, as the network was trained."""
-        painted: FloatImage = self._photo.array.copy()
+        painted: FloatImage = np.empty(self._photo.shape, np.float32)
+        copy_picture(self._photo.array, painted)
         painted[self._damaged] = 1
         return DevicePhoto(painted, self._photo.device)
 
@@ -222,7 +224,7 @@ class Inpainting(FaceProcessor):
         width = edge_width(face, options.damage_feather)
 
         def mask(rows: slice, columns: slice) -> Tensor:
-            return as_tensor(soft_edge(lambda *part: damaged[part], width, rows, columns)).to(device)
+            return to_device(as_tensor(soft_edge(lambda *part: damaged[part], width, rows, columns)), device)
 
         return mask
 
