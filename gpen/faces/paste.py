@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..images import tensors
+from ..images.copying import PictureCopy
 from ..images.picture import FloatImage
 from ..images.staging import on_host, to_host
-from ..images.tensors import DevicePhoto, as_array, as_tensor, copy_picture
+from ..images.tensors import DevicePhoto, as_array, as_tensor
 from .grain import missing_grain
 from .mask import SIZE as MASK_SIZE
 from .mask import Area
@@ -90,6 +91,8 @@ class Canvas:
         self._post_blend = post_blend
         self._grain = grain
         self._patches: list[_Patch] = []
+        self._under: PictureCopy | None = None
+        """A copy of the photo for the next result, if there is one already."""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -100,6 +103,11 @@ class Canvas:
     def nbytes(self) -> int:
         """Bytes of the photo and the collected faces."""
         return self._photo.array.nbytes + sum(patch.nbytes for patch in self._patches)
+
+    def prepare(self) -> None:
+        """Begin what :meth:`blend` is going to need unless it is in place, for as long as a GPU is what works."""
+        if self._under is None and self._photo.device.type != "cpu":
+            self._under = PictureCopy(self._photo.array)
 
     def on_cpu(self) -> Canvas:
         """The same canvas with its faces in host memory, where they may wait without taking a GPU's."""
@@ -149,16 +157,19 @@ class Canvas:
         """
         # All before the first is written: rectangles may overlap, and the photo may be written to.
         blended = [(patch.rows, patch.columns, *self._blended(patch, strength)) for patch in self._patches]
+        under, self._under = self._under, None
         photo = self._photo.array
-        in_place = in_place and photo.flags.writeable and min(photo.strides) > 0
-        result = photo if in_place else np.empty(photo.shape, np.float32)
+        result = photo
+        if not (in_place and photo.flags.writeable and min(photo.strides) > 0):
+            under = under or PictureCopy(photo)
+            result = under.picture
         # Zeroed pages that are never touched cost no memory.
         mask = np.zeros(photo.shape[:2], np.float32)
         there, mask_there = as_tensor(result), as_tensor(mask)
         copies = []
         for rows, columns, colors, over in blended:
             copies += [(colors, there[rows, columns]), (over, mask_there[rows, columns])]
-        to_host(copies, meanwhile=lambda: None if in_place else copy_picture(photo, result))
+        to_host(copies, meanwhile=lambda: None if under is None else under.wait())
         return result, mask
 
     def _blended(self, patch: _Patch, strength: float) -> tuple[Tensor, Tensor]:
@@ -252,6 +263,9 @@ class CropCanvas(Canvas):
     def __init__(self, photo: DevicePhoto) -> None:
         super().__init__(photo)
         self._crop: Tensor | None = None
+
+    def prepare(self) -> None:
+        """Nothing: the photo is no part of the result."""
 
     def add(
         self,

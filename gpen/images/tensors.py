@@ -31,11 +31,6 @@ def as_array(picture: Tensor) -> FloatImage:
     return np.asarray(picture.detach().cpu().numpy(), dtype=np.float32)
 
 
-def copy_picture(picture: FloatImage, into: FloatImage) -> None:
-    """Copy a picture into an array of its shape, with all of PyTorch's threads."""
-    as_tensor(into).copy_(as_tensor(picture))
-
-
 def check_picture(picture: FloatImage, what: str) -> None:
     """Raise PhotoError unless ``picture`` is float32 (H, W, 3), with values from about 0 to 1.
 

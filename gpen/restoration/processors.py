@@ -24,7 +24,7 @@ from ..faces.transforms import apply, corners, invert, shrinking
 from ..images.picture import BT601_LUMA, FloatImage
 from ..images.resize import enlarge
 from ..images.staging import to_device
-from ..images.tensors import DevicePhoto, as_tensor, copy_picture
+from ..images.tensors import DevicePhoto, as_tensor
 from ..options import Options
 
 _PREFERENCE = 8
@@ -196,8 +196,7 @@ class Inpainting(FaceProcessor):
 
     def crop_source(self) -> DevicePhoto:
         """The photo with the damage painted white, as the network was trained."""
-        painted: FloatImage = np.empty(self._photo.shape, np.float32)
-        copy_picture(self._photo.array, painted)
+        painted: FloatImage = self._photo.array.copy()
         painted[self._damaged] = 1
         return DevicePhoto(painted, self._photo.device)
 

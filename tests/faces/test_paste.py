@@ -200,6 +200,28 @@ def test_a_photo_that_cannot_be_written_to_is_copied(photo: Photo, kind: str) ->
     assert np.array_equal(*results)
 
 
+def test_a_prepared_copy_becomes_one_result(photo: Photo) -> None:
+    canvas, plain = Canvas(photo.copy()), Canvas(photo)
+    for one in (canvas, plain):
+        one.add(flat((1, 0, 0)), at(80, 60, 64, 60), disc())
+    expected = plain.blend(1.0)[0]
+    canvas.prepare()
+    assert canvas._under is None  # the CPU has other work
+    canvas._photo.device = torch.device("cuda")
+    canvas.prepare()
+    assert canvas._under is not None
+    prepared = canvas._under.picture
+    canvas.prepare()
+    first, second = canvas.blend(1.0)[0], canvas.blend(1.0)[0]
+    assert first is prepared
+    assert second is not prepared
+    assert np.array_equal(first, expected)
+    assert np.array_equal(second, expected)
+    canvas.prepare()
+    assert canvas.blend(1.0, in_place=True)[0] is canvas._photo.array
+    assert np.array_equal(canvas._photo.array, expected)
+
+
 def test_matching_gives_mean_and_spread_of_the_original_in_lab() -> None:
     rng = np.random.default_rng(1)
     original = np.clip(rng.normal((0.6, 0.45, 0.35), 0.05, (64, 64, 3)), 0, 1).astype(np.float32)
