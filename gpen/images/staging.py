@@ -39,7 +39,7 @@ def to_device(picture: Tensor, device: torch.device) -> Tensor:
     rings = _rings_of(device)
     if rings is not None and picture.dtype == torch.float32:
         copy = torch.empty(picture.shape, dtype=torch.float32, device=device)
-        if rings[0].upload(picture, copy):
+        if _has_memory(copy) and rings[0].upload(picture, copy):
             return copy
     return picture.contiguous().to(device)
 
@@ -51,7 +51,11 @@ def to_host(copies: Sequence[Copy], meanwhile: Callable[[], object] = lambda: No
     anything is written, while the device still works.
     """
     rings = _rings_of(copies[0][0].device) if copies else None
-    if rings is None or not rings[1].download(copies, meanwhile):
+    if (
+        rings is None
+        or not all(_has_memory(source) for source, _ in copies)
+        or not rings[1].download(copies, meanwhile)
+    ):
         meanwhile()
         for source, target in copies:
             target.copy_(source)
@@ -246,6 +250,11 @@ def _rings_of(device: torch.device) -> tuple[Ring, Ring] | None:
         return None
     with _making:
         return _made_rings(torch.cuda.current_device() if device.index is None else device.index)
+
+
+def _has_memory(tensor: Tensor) -> bool:
+    """Whether it is not one of PyTorch's tensors without values, which stand for others."""
+    return type(tensor) is Tensor
 
 
 @functools.cache

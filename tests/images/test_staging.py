@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from gpen.faces.transforms import translation
 from gpen.images import staging
@@ -20,6 +21,7 @@ from gpen.images.staging import CudaLink, Ring, on_host, to_device, to_host
 from gpen.images.tensors import DevicePhoto, as_tensor
 from tests.arrays import Canvas
 
+CUDA = torch.device("cuda")
 NUMEL = 100
 """Of a buffer in these tests: four rows of the pictures and a bit."""
 
@@ -230,15 +232,24 @@ def test_blending_writes_the_same_through_buffers(monkeypatch: pytest.MonkeyPatc
     assert "wait" in link.events
 
 
+def test_pretended_tensors_are_left_to_pytorch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even where there is a GPU, whose buffers would become pretended ones."""
+    link = LateLink()
+    monkeypatch.setattr(staging, "_rings_of", lambda _: (Ring(link), Ring(link)))
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        there = to_device(torch.from_numpy(picture(29, 7, 3)), CUDA)
+        (back,) = on_host([there])
+    assert there.device.type == "cuda"
+    assert back.device.type == "cpu"
+    assert link.buffers == 3
+
+
 def test_on_the_cpu_nothing_is_copied() -> None:
     mask, photo = torch.rand(4, 5), torch.rand(5, 6, 3)[:, ::2]
     assert to_device(photo, torch.device("cpu")) is photo
     kept = on_host([mask, photo])
     assert kept[0] is mask
     assert kept[1] is photo
-
-
-CUDA = torch.device("cuda")
 
 
 @pytest.fixture
