@@ -13,7 +13,7 @@ from .picture import FloatImage
 from .staging import to_device
 
 _SAMPLES = 1 << 21
-"""Looked at in one piece: where a picture is not contiguous, PyTorch copies that many."""
+"""Of a picture that is not contiguous, looked at in one piece: PyTorch copies them."""
 
 
 def as_tensor(picture: FloatImage) -> Tensor:
@@ -40,7 +40,7 @@ def check_picture(picture: FloatImage, what: str) -> None:
         raise PhotoError(
             f"The {what} is {picture.dtype} of the shape {picture.shape}; it has to be float32 (H, W, 3), RGB, 0 to 1."
         )
-    rows = max(1, _SAMPLES // (3 * picture.shape[1]))
+    rows = picture.shape[0] if picture.flags.c_contiguous else max(1, _SAMPLES // (3 * picture.shape[1]))
     parts = (as_tensor(picture[start : start + rows]) for start in range(0, picture.shape[0], rows))
     low, high = (float(value) for value in torch.stack([torch.stack(part.aminmax()) for part in parts]).aminmax())
     # Resizing overshoots 0 and 1 a little; 0 to 255, or NaN, is a mistake.

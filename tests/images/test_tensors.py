@@ -11,7 +11,7 @@ from gpen.images.tensors import check_picture
 
 
 def large() -> FloatImage:
-    """More than is looked at in one piece."""
+    """Where it is not contiguous, more than is looked at in one piece."""
     return np.full((1200, 901, 3), 0.5, np.float32)
 
 
