@@ -13,7 +13,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -26,26 +26,27 @@ _making = threading.Lock()
 _log = logging.getLogger(__name__)
 
 Copy = tuple[Tensor, Tensor]
-"""What is copied, and where to: float32, of one shape. Only what is in host memory may have any strides."""
+"""What is copied, and where to: float32 (H, ...), of one shape. Only what is in host memory may have any strides."""
 
 
 def to_device(picture: Tensor, device: torch.device) -> Tensor:
-    """A picture in host memory, float32 of any shape, on a device; on the CPU, and from a device, as ``Tensor.to``.
+    """A picture in host memory, float32 (H, ...), on a device; on the CPU, and from a device, as ``Tensor.to``.
 
-    It may be changed afterwards, whether or not the device has its copy by then.
+    It may be changed afterwards, whether or not the device has its copy by then. What the device is given to do in
+    PyTorch's current stream comes after the copy.
     """
     if picture.device.type != "cpu" or device.type == "cpu":
         return picture.to(device)
     rings = _rings_of(device)
     if rings is not None and picture.dtype == torch.float32:
         copy = torch.empty(picture.shape, dtype=torch.float32, device=device)
-        if _has_memory(copy) and rings[0].upload(picture, copy):
+        if _has_memory(copy) and rings.up.upload(picture, copy):
             return copy
     return picture.contiguous().to(device)
 
 
 def to_host(copies: Sequence[Copy], meanwhile: Callable[[], object] = lambda: None) -> None:
-    """Copy pictures, float32 of any shapes, from one device, or on the CPU, into others in host memory, in this order.
+    """Copy pictures, float32 (H, ...), from one device, or on the CPU, into others in host memory, in this order.
 
     The device is waited for once, unless the pictures do not fit into the buffers together. meanwhile: is called before
     anything is written, while the device still works.
@@ -54,7 +55,7 @@ def to_host(copies: Sequence[Copy], meanwhile: Callable[[], object] = lambda: No
     if (
         rings is None
         or not all(_has_memory(source) for source, _ in copies)
-        or not rings[1].download(copies, meanwhile)
+        or not rings.down.download(copies, meanwhile)
     ):
         meanwhile()
         for source, target in copies:
@@ -62,7 +63,7 @@ def to_host(copies: Sequence[Copy], meanwhile: Callable[[], object] = lambda: No
 
 
 def on_host(pictures: Sequence[Tensor]) -> list[Tensor]:
-    """Float32 pictures of one device in host memory; the device is waited for once. On the CPU they are the same."""
+    """Pictures of one device, float32 (H, ...), in host memory; the device is waited for once. On the CPU they are the same."""
     if all(picture.device.type == "cpu" for picture in pictures):
         return list(pictures)
     copies = [(picture, torch.empty(picture.shape, dtype=torch.float32, device="cpu")) for picture in pictures]
@@ -244,8 +245,15 @@ class CudaLink:
         return event
 
 
-def _rings_of(device: torch.device) -> tuple[Ring, Ring] | None:
-    """To a device and from it; None where it is not one of CUDA."""
+class Rings(NamedTuple):
+    """To a device and from it."""
+
+    up: Ring
+    down: Ring
+
+
+def _rings_of(device: torch.device) -> Rings | None:
+    """Those of a CUDA device, for the whole process; None for another device."""
     if device.type != "cuda" or not torch.cuda.is_available():
         return None
     with _making:
@@ -258,6 +266,6 @@ def _has_memory(tensor: Tensor) -> bool:
 
 
 @functools.cache
-def _made_rings(index: int) -> tuple[Ring, Ring]:
+def _made_rings(index: int) -> Rings:
     link = CudaLink(torch.device("cuda", index))
-    return Ring(link), Ring(link)
+    return Rings(Ring(link), Ring(link))

@@ -17,7 +17,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from gpen.faces.transforms import translation
 from gpen.images import staging
 from gpen.images.picture import FloatImage
-from gpen.images.staging import CudaLink, Ring, on_host, to_device, to_host
+from gpen.images.staging import CudaLink, Ring, Rings, on_host, to_device, to_host
 from gpen.images.tensors import DevicePhoto, as_tensor
 from tests.arrays import Canvas
 
@@ -226,7 +226,7 @@ def test_blending_writes_the_same_through_buffers(monkeypatch: pytest.MonkeyPatc
 
     expected = blended()
     link = LateLink()
-    monkeypatch.setattr(staging, "_rings_of", lambda _: (Ring(LateLink(0)), Ring(link, numel=256)))
+    monkeypatch.setattr(staging, "_rings_of", lambda _: Rings(Ring(LateLink(0)), Ring(link, numel=256)))
     for found, wanted in zip(blended(), expected, strict=True):
         assert np.array_equal(found, wanted)
     assert "wait" in link.events
@@ -235,7 +235,7 @@ def test_blending_writes_the_same_through_buffers(monkeypatch: pytest.MonkeyPatc
 def test_pretended_tensors_are_left_to_pytorch(monkeypatch: pytest.MonkeyPatch) -> None:
     """Even where there is a GPU, whose buffers would become pretended ones."""
     link = LateLink()
-    monkeypatch.setattr(staging, "_rings_of", lambda _: (Ring(link), Ring(link)))
+    monkeypatch.setattr(staging, "_rings_of", lambda _: Rings(Ring(link), Ring(link)))
     with FakeTensorMode(allow_non_fake_inputs=True):
         there = to_device(torch.from_numpy(picture(29, 7, 3)), CUDA)
         (back,) = on_host([there])
@@ -299,7 +299,7 @@ def test_on_a_gpu_large_pictures_of_several_threads_do_not_mix() -> None:
 def test_on_a_gpu_no_memory_to_pin_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(CudaLink, "pinned", lambda *_: None)
     link = CudaLink(torch.device("cuda", torch.cuda.current_device()))
-    monkeypatch.setattr(staging, "_rings_of", lambda _: (Ring(link), Ring(link)))
+    monkeypatch.setattr(staging, "_rings_of", lambda _: Rings(Ring(link), Ring(link)))
     given = picture(1200, 1001, 3)
     (found,) = on_host([DevicePhoto(given[:, ::-1], CUDA).whole()])
     assert np.array_equal(found.numpy(), given[:, ::-1])
