@@ -63,7 +63,7 @@ def to_host(copies: Sequence[Copy], meanwhile: Callable[[], object] = lambda: No
 
 
 def on_host(pictures: Sequence[Tensor]) -> list[Tensor]:
-    """Pictures of one device, float32 (H, ...), in host memory; the device is waited for once. On the CPU they are the same."""
+    """Pictures of one device, float32 (H, ...), in host memory, as :func:`to_host`; those on the CPU themselves."""
     if all(picture.device.type == "cpu" for picture in pictures):
         return list(pictures)
     copies = [(picture, torch.empty(picture.shape, dtype=torch.float32, device="cpu")) for picture in pictures]
