@@ -1,8 +1,9 @@
 """Milliseconds of the network: each size and precision, as calls and as a CUDA graph, beside other ways to run it.
 
-"repeated" is what a user gets from the third face on, a CUDA graph where one can be recorded; "call" is one with
-GPEN_CUDA_GRAPH=0. Both are taken with PyTorch's defaults. For the bare convolutions and the published code's plain path
-cuDNN tries its kernels first; how the network fares then is a figure of its own.
+"repeated" is what a user gets from the third face on: a CUDA graph, where one can be recorded; "call" is one with
+GPEN_CUDA_GRAPH=0. Both are taken with PyTorch's defaults, and wait for each result. "queued" is "repeated" without
+waiting, as the bare convolutions are timed: it is what the GPU takes. For the bare convolutions and the published
+code's plain path cuDNN tries its kernels first; how the network fares then is a figure of its own.
 """
 
 from __future__ import annotations
@@ -80,14 +81,21 @@ def alone(name: str, model: Model, setting: Setting) -> Iterator[Figure]:
         with device.benchmarked():
             yield Figure(f"{name}/call, cuDNN tries", device.milliseconds(lambda: model(x), calls))
     with _graphs(True):
-        yield _repeated(f"{name}/repeated", model, x, setting)
+        yield from _repeated(name, model, x, setting)
 
 
-def _repeated(name: str, model: Model, x: torch.Tensor, setting: Setting) -> Figure:
+def _repeated(name: str, model: Model, x: torch.Tensor, setting: Setting) -> Iterator[Figure]:
     for _ in range(RECORDING_CALLS):
         model(x)
     note = "no graph was recorded" if model.network.repeated_calls.recording is None else "replays of a CUDA graph"
-    return Figure(name, Device(setting.device).milliseconds(lambda: model(x), setting.calls(CALLS)), note=note)
+    device, calls = Device(setting.device), setting.calls(CALLS)
+    yield Figure(f"{name}/repeated", device.milliseconds(lambda: model(x), calls), note=note)
+
+    def queue() -> None:
+        for _ in range(calls):
+            model(x)
+
+    yield Figure(f"{name}/queued", device.milliseconds(queue, 3, warm=1) / calls)
 
 
 def _bare(name: str, size: int, dtype: torch.dtype, setting: Setting) -> Figure:

@@ -62,6 +62,8 @@ def _around(name: str, face: OneFace, setting: Setting) -> Iterator[Figure]:
     """The steps with the photo on the device already; blending includes copying the changed rectangle back."""
     import torch
 
+    from gpen.images.staging import to_device
+
     device, calls = Device(setting.device), setting.calls(CALLS)
     face.photo.whole()
     crop = face.crop()
@@ -74,7 +76,8 @@ def _around(name: str, face: OneFace, setting: Setting) -> Iterator[Figure]:
         "mask": lambda: face.mask(crop),
         "add to the canvas": lambda: face.add(crop, mask),
         "blend and copy back": lambda: face.blend(canvas),
-        "photo to the device": lambda: pixels.to(setting.device),
+        "blend into a copy": lambda: canvas.blend(1.0),
+        "photo to the device": lambda: to_device(pixels, torch.device(setting.device)),
     }
     for step, call in steps.items():
         yield Figure(f"around/{name}/{step}", device.milliseconds(call, calls))

@@ -17,8 +17,8 @@ from ..faces.drawing import Drawing, NumberedFace, draw_faces, grid
 from ..faces.face import Face
 from ..faces.source import FaceSource
 from ..faces.transforms import Matrix, apply
-from ..images.picture import FloatImage, check_picture
-from ..images.tensors import DevicePhoto, as_array
+from ..images.picture import FloatImage
+from ..images.tensors import DevicePhoto, as_array, check_picture
 from ..options import Options
 from ..restoration.api import DEFAULTS, paste
 from ..restoration.processors import Parser

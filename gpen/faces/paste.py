@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..images import tensors
+from ..images.copying import PictureCopy
 from ..images.picture import FloatImage
+from ..images.staging import on_host, to_host
 from ..images.tensors import DevicePhoto, as_array, as_tensor
 from .grain import missing_grain
 from .mask import SIZE as MASK_SIZE
@@ -65,9 +67,11 @@ class _Patch:
 
     def on_cpu(self) -> _Patch:
         """The same in host memory."""
-        priority = None if self.priority is None else self.priority.cpu()
-        grain = None if self.grain is None else self.grain.cpu()
-        return _Patch(self.rows, self.columns, self.colors.cpu(), self.weights.cpu(), priority, grain)
+        given = [kept for kept in (self.priority, self.grain) if kept is not None]
+        colors, weights, *others = on_host([self.colors, self.weights, *given])
+        priority = None if self.priority is None else others.pop(0)
+        grain = None if self.grain is None else others.pop(0)
+        return _Patch(self.rows, self.columns, colors, weights, priority, grain)
 
 
 class Canvas:
@@ -87,6 +91,8 @@ class Canvas:
         self._post_blend = post_blend
         self._grain = grain
         self._patches: list[_Patch] = []
+        self._under: PictureCopy | None = None
+        """A copy of the photo for the next result, if there is one already."""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -97,6 +103,11 @@ class Canvas:
     def nbytes(self) -> int:
         """Bytes of the photo and the collected faces."""
         return self._photo.array.nbytes + sum(patch.nbytes for patch in self._patches)
+
+    def prepare(self) -> None:
+        """Begin what :meth:`blend` is going to need unless it is in place, for as long as a GPU is what works."""
+        if self._under is None and self._photo.device.type != "cpu":
+            self._under = PictureCopy(self._photo.array)
 
     def on_cpu(self) -> Canvas:
         """The same canvas with its faces in host memory, where they may wait without taking a GPU's."""
@@ -142,16 +153,23 @@ class Canvas:
         """The photo with all faces (H, W, 3), and the mask (H, W) that they were blended with.
 
         Pixels where the mask is 0 are the photo's, bit for bit. strength: 0 to 1, multiplied into the mask. in_place:
-        write into the photo instead of a copy.
+        write into the photo instead of a copy, unless it is read-only or flipped.
         """
         # All before the first is written: rectangles may overlap, and the photo may be written to.
         blended = [(patch.rows, patch.columns, *self._blended(patch, strength)) for patch in self._patches]
-        result = self._photo.array if in_place else self._photo.array.copy()
+        under, self._under = self._under, None
+        photo = self._photo.array
+        result = photo
+        if not (in_place and photo.flags.writeable and min(photo.strides) > 0):
+            under = under or PictureCopy(photo)
+            result = under.picture
         # Zeroed pages that are never touched cost no memory.
-        mask = np.zeros(self._photo.shape[:2], np.float32)
+        mask = np.zeros(photo.shape[:2], np.float32)
+        there, mask_there = as_tensor(result), as_tensor(mask)
+        copies = []
         for rows, columns, colors, over in blended:
-            as_tensor(result)[rows, columns] = colors.cpu()
-            as_tensor(mask)[rows, columns] = over.cpu()
+            copies += [(colors, there[rows, columns]), (over, mask_there[rows, columns])]
+        to_host(copies, meanwhile=lambda: None if under is None else under.wait())
         return result, mask
 
     def _blended(self, patch: _Patch, strength: float) -> tuple[Tensor, Tensor]:
@@ -245,6 +263,9 @@ class CropCanvas(Canvas):
     def __init__(self, photo: DevicePhoto) -> None:
         super().__init__(photo)
         self._crop: Tensor | None = None
+
+    def prepare(self) -> None:
+        """Nothing: the photo is no part of the result."""
 
     def add(
         self,

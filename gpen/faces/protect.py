@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..images.picture import FloatImage
+from ..images.staging import to_device
 from ..images.tensors import as_tensor
 from .face import Face
 from .mask import FACE_HEIGHT
@@ -82,7 +83,7 @@ class Protection:
             if near_rows.start < near_rows.stop and near_columns.start < near_columns.stop:
                 edge = soft_edge(self._marked, width, near_rows, near_columns)
                 here = mask[_shifted(near_rows, -rows.start), _shifted(near_columns, -columns.start)]
-                here *= as_tensor(1 - edge).to(self._device)
+                here *= to_device(as_tensor(1 - edge), self._device)
             return mask
 
         return allowed

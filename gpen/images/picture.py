@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import PhotoError
 from .icc import ColorConversion, color_conversion
 
 FloatImage = npt.NDArray[np.float32]
@@ -126,21 +125,6 @@ def _luma(colour: npt.NDArray[Any]) -> npt.NDArray[Any]:
     # Not as a matrix product: NumPy's BLAS would wake threads of its own, beside PyTorch's.
     red, green, blue = (colour[..., channel] * weight for channel, weight in enumerate(BT601_LUMA))
     return np.asarray((red + green + blue)[..., None])
-
-
-def check_picture(picture: FloatImage, what: str) -> None:
-    """Raise PhotoError unless ``picture`` is float32 (H, W, 3), with values from about 0 to 1.
-
-    what: names it in the error.
-    """
-    if picture.dtype != np.float32 or picture.ndim != 3 or picture.shape[2] != 3 or 0 in picture.shape:
-        raise PhotoError(
-            f"The {what} is {picture.dtype} of the shape {picture.shape}; it has to be float32 (H, W, 3), RGB, 0 to 1."
-        )
-    low, high = float(picture.min()), float(picture.max())
-    # Resizing overshoots 0 and 1 a little; 0 to 255, or NaN, is a mistake.
-    if not (low >= -1 and high <= 2):
-        raise PhotoError(f"The {what}'s values go from {low:g} to {high:g}; they have to lie between 0 and 1.")
 
 
 def _rounded(values: npt.NDArray[Any], top: int) -> npt.NDArray[np.floating[Any]]:

@@ -8,7 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..errors import PhotoError
 from .picture import FloatImage
+from .staging import to_device
+
+_SAMPLES = 1 << 21
+"""Of a picture that is not contiguous, looked at in one piece: PyTorch copies them."""
 
 
 def as_tensor(picture: FloatImage) -> Tensor:
@@ -24,6 +29,23 @@ def as_tensor(picture: FloatImage) -> Tensor:
 def as_array(picture: Tensor) -> FloatImage:
     """The picture in host memory; shares memory with a tensor on the CPU."""
     return np.asarray(picture.detach().cpu().numpy(), dtype=np.float32)
+
+
+def check_picture(picture: FloatImage, what: str) -> None:
+    """Raise PhotoError unless ``picture`` is float32 (H, W, 3), with values from about 0 to 1.
+
+    what: names it in the error.
+    """
+    if picture.dtype != np.float32 or picture.ndim != 3 or picture.shape[2] != 3 or 0 in picture.shape:
+        raise PhotoError(
+            f"The {what} is {picture.dtype} of the shape {picture.shape}; it has to be float32 (H, W, 3), RGB, 0 to 1."
+        )
+    rows = picture.shape[0] if picture.flags.c_contiguous else max(1, _SAMPLES // (3 * picture.shape[1]))
+    parts = (as_tensor(picture[start : start + rows]) for start in range(0, picture.shape[0], rows))
+    low, high = (float(value) for value in torch.stack([torch.stack(part.aminmax()) for part in parts]).aminmax())
+    # Resizing overshoots 0 and 1 a little; 0 to 255, or NaN, is a mistake.
+    if not (low >= -1 and high <= 2):
+        raise PhotoError(f"The {what}'s values go from {low:g} to {high:g}; they have to lie between 0 and 1.")
 
 
 def on_cpu(picture: Tensor) -> bool:
@@ -63,10 +85,10 @@ class DevicePhoto:
         """Some rows and columns, on the device. Not to be written to."""
         if self._whole is not None:
             return self._whole[rows, columns]
-        return as_tensor(np.ascontiguousarray(self.array[rows, columns])).to(self.device)
+        return to_device(as_tensor(self.array[rows, columns]), self.device)
 
     def whole(self) -> Tensor:
         """All of it, on the device: copied once, after which parts are views of it. Not to be written to."""
         if self._whole is None:
-            self._whole = as_tensor(self.array).to(self.device)
+            self._whole = to_device(as_tensor(self.array), self.device)
         return self._whole

@@ -244,7 +244,8 @@ def finish(
     picture (N, 3, H, W) to write the result's convolution to, the convolution's weight (N, 3, 2 C), and what is added.
     """
     taps, row = filtered or (None, 0)
-    parts = [] if encoded is None else list(encoded) if isinstance(encoded, FromPicture) else [encoded]
+    x = _channels_last(x)
+    parts = [] if encoded is None else list(encoded) if isinstance(encoded, FromPicture) else [_channels_last(encoded)]
     rgb, others, rgb_row = None, [], 0
     if to_rgb is not None:
         rgb, weight, (below, rgb_taps, bias, rgb_row) = to_rgb
@@ -263,15 +264,22 @@ def filter_rows(x: Encoded, taps: Tensor, padding: int, *, row: int, height: int
         pixels, weight, bias = x
         x = empty_map(pixels, len(bias), *pixels.shape[2:])
         getattr(torch.ops, _NAMESPACE).of_picture(pixels, weight, bias, x)
+    x = _channels_last(x)
     out = empty_map(x, x.shape[1], height, x.shape[3] + 2 * padding - TAPS + 1)
     getattr(torch.ops, _NAMESPACE).filter(x, taps, row, padding, out)
     return out
 
 
 def activate(x: Tensor, bias: Tensor) -> Tensor:
-    """Add a bias (C,) to (N, C, H, W), then the leaky ReLU, in place."""
+    """Add a bias (C,) to (N, C, H, W), then the leaky ReLU, in place where channels are last."""
+    x = _channels_last(x)
     getattr(torch.ops, _NAMESPACE).activate(x, bias)
     return x
+
+
+def _channels_last(x: Tensor) -> Tensor:
+    """x, or a copy if it has another memory layout: as convolutions return where weights cannot be laid out."""
+    return x if x.stride(1) == 1 else x.contiguous(memory_format=torch.channels_last)
 
 
 def _finish(  # noqa: PLR0913 - what the operator is given

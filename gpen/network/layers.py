@@ -200,7 +200,10 @@ class EncoderDown(Deriving, nn.Sequential):
                 weight = self.derive("joined", (*self.buffers(), conv.weight), self._joined)
                 x = joined.down(x, weight, bias, height=size, rows=(start, stop))
                 return F.leaky_relu_(x, LEAKY_SLOPE)
-            x = fir.blur(x, filters, self.BLUR_PADDING, first=first, height=size, rows=wanted)
+            weight = filters
+            if fir.is_faster_wide(x):
+                weight = self.derive("wide filter", tuple(self.buffers()), lambda: fir.wide(filters))
+            x = fir.blur(x, weight, self.BLUR_PADDING, first=first, height=size, rows=wanted, spare=True)
             return F.leaky_relu_(F.conv2d(x, conv.weight, bias, stride=2), LEAKY_SLOPE)
 
         half = size // 2

@@ -85,7 +85,10 @@ class _ModulatedConv(ModulatedWeight, Deriving):
     def filters(self) -> Tensor:
         """The weight of the filter, for :func:`fir.blur`."""
         kernel = self.blur.kernel
-        return self.derive("filter", (kernel,), lambda: fir.blur_weight(kernel, self.out_channels))
+        filters = self.derive("filter", (kernel,), lambda: fir.blur_weight(kernel, self.out_channels))
+        if fir.is_faster_wide(kernel) and kernels_for(kernel) is None:
+            return self.derive("wide filter", (kernel,), lambda: fir.wide(filters))
+        return filters
 
     def _joined(self) -> Tensor:
         return joined.up_weight(self.weight[0], self.blur.kernel)

@@ -17,8 +17,9 @@ from ..faces.protect import Protection
 from ..faces.select import FaceChoice
 from ..faces.source import DetectedFaces, FaceSource, GivenFaces, WholePhoto
 from ..faces.transforms import compose, scaling
-from ..images.picture import FloatImage, check_picture
-from ..images.tensors import DevicePhoto, as_tensor
+from ..images.picture import FloatImage
+from ..images.staging import to_device
+from ..images.tensors import DevicePhoto, as_tensor, check_picture
 from ..options import Options, parse_face_numbers, supported
 from ..tasks import RESTORE, Task, find_task
 from ..weights.checkpoint import Model, require_task
@@ -261,7 +262,7 @@ def paste(
                 f"A crop is {crop.shape[1]} x {crop.shape[0]} pixels; it has to stay a square, of any size, to be "
                 "pasted where it was taken from."
             )
-        pasted = as_tensor(crop).to(under.device)
+        pasted = to_device(as_tensor(crop), under.device)
         before = pasted  # stands for the crop where nothing looks at it
         if options.color_match != "none" or options.occlusion != "none":
             before = crop_face(under, placement.matrix, placement.size)

@@ -17,8 +17,8 @@ from ..faces.paste import Canvas
 from ..faces.protect import Protection
 from ..faces.source import FaceSource, FoundFace
 from ..faces.transforms import compose, scaling
-from ..images.picture import FloatImage, check_picture
-from ..images.tensors import DevicePhoto
+from ..images.picture import FloatImage
+from ..images.tensors import DevicePhoto, check_picture
 from ..options import Options, supported
 from ..tasks import Task
 from .inference import CropBatchers
@@ -102,6 +102,7 @@ def run_tasks(
     for work in works:
         begun.append(_PhotoRun(task, work, components, options))
         for waiting, crop in begun[-1].crops():
+            begun[0].prepare()
             _paste_all(batchers.add(waiting.model, waiting, crop))
             if sum(run.bytes_ready for run in begun) > _MOST_WAITING:
                 _paste_all(batchers.flush())
@@ -151,6 +152,9 @@ class _PhotoRun:
         self._found = work.source.find(photo, work.inputs.region)
         self._canvas = self._processor.canvas(options)
         width, height = self._canvas.size
+        # What no crop was kept of, and what is not asked for again, may be written to.
+        is_new = work.inputs.background is None and (height, width) != work.photo.shape[:2]
+        self._in_place = not work.keep.layers and (not work.keep.photo or is_new)
         protect = work.inputs.protect
         self._protection = None if protect is None else Protection(protect, (width, height), photo.device)
         self._to_photo = scaling(photo.shape[1] / width, photo.shape[0] / height)
@@ -229,6 +233,11 @@ class _PhotoRun:
             self._restored.append(replace(face, crops=kept))
         self._stopped = self._report(self._chosen.index(found) + 1, face)
 
+    def prepare(self) -> None:
+        """Begin what the result needs, while the network's device is busy."""
+        if not self._in_place:
+            self._canvas.prepare()
+
     def result(self) -> Restoration:
         """The outcome, once the photo is complete."""
         work, options, canvas = self.work, self._options, self._canvas
@@ -236,11 +245,9 @@ class _PhotoRun:
         for face in self._chosen:
             if face.number not in done:
                 self._skipped.setdefault(face.number, "stopped before this face")
-        keep, background = work.keep, work.inputs.background
-        # What no crop was kept of, and what is not asked for again, may be written to.
-        is_new = background is None and canvas.size != (work.photo.shape[1], work.photo.shape[0])
-        result, mask = canvas.blend(options.strength, in_place=not keep.layers and (not keep.photo or is_new))
-        layers = keep.layers and "strength" in self._task.options
+        background = work.inputs.background
+        result, mask = canvas.blend(options.strength, in_place=self._in_place)
+        layers = work.keep.layers and "strength" in self._task.options
         return Restoration(
             result,
             mask,

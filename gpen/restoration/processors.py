@@ -23,6 +23,7 @@ from ..faces.protect import edge_width, soft_edge
 from ..faces.transforms import apply, corners, invert, shrinking
 from ..images.picture import BT601_LUMA, FloatImage
 from ..images.resize import enlarge
+from ..images.staging import to_device
 from ..images.tensors import DevicePhoto, as_tensor
 from ..options import Options
 
@@ -222,7 +223,7 @@ class Inpainting(FaceProcessor):
         width = edge_width(face, options.damage_feather)
 
         def mask(rows: slice, columns: slice) -> Tensor:
-            return as_tensor(soft_edge(lambda *part: damaged[part], width, rows, columns)).to(device)
+            return to_device(as_tensor(soft_edge(lambda *part: damaged[part], width, rows, columns)), device)
 
         return mask
 

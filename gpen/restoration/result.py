@@ -11,6 +11,7 @@ from torch import Tensor
 from ..faces.face import Face
 from ..faces.transforms import Matrix
 from ..images.picture import FloatImage
+from ..images.staging import on_host
 from ..images.tensors import as_array
 from ..wording import count
 
@@ -26,7 +27,7 @@ class FaceCrops:
 
     def on_cpu(self) -> FaceCrops:
         """The same in host memory."""
-        return FaceCrops(self.before.cpu(), self.after.cpu())
+        return FaceCrops(*on_host([self.before, self.after]))
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,9 @@ from torch import Tensor
 
 from ..device import finite_output, is_out_of_memory, release
 from ..errors import CheckpointError, GpenError, OutOfMemoryError, PhotoError
-from ..images.picture import FloatImage, check_picture
+from ..images.picture import FloatImage
 from ..images.resize import resize
+from ..images.tensors import check_picture
 from ..options import Options
 from ..weights.headers import Header, read_header
 from ..weights.spandrel import Role, import_spandrel, kind_of, load_descriptor, refuse_code, repeatable

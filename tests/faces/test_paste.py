@@ -187,6 +187,41 @@ def test_blending_into_the_photo_itself_is_the_same(photo: Photo, strength: floa
     assert np.array_equal(results[0][1], results[1][1])
 
 
+@pytest.mark.parametrize("kind", ["read-only", "flipped"])
+def test_a_photo_that_cannot_be_written_to_is_copied(photo: Photo, kind: str) -> None:
+    given = photo.copy() if kind == "read-only" else photo[:, ::-1].copy()[:, ::-1]
+    given.flags.writeable = kind != "read-only"
+    results = []
+    for under, in_place in ((photo, False), (given, True)):
+        canvas = Canvas(under)
+        canvas.add(flat((1, 0, 0)), at(80, 60, 64, 60), disc())
+        results.append(canvas.blend(1.0, in_place=in_place)[0])
+    assert np.array_equal(given, photo)
+    assert np.array_equal(*results)
+
+
+def test_a_prepared_copy_becomes_one_result(photo: Photo) -> None:
+    canvas, plain = Canvas(photo.copy()), Canvas(photo)
+    for one in (canvas, plain):
+        one.add(flat((1, 0, 0)), at(80, 60, 64, 60), disc())
+    expected = plain.blend(1.0)[0]
+    canvas.prepare()
+    assert canvas._under is None  # the CPU has other work
+    canvas._photo.device = torch.device("cuda")
+    canvas.prepare()
+    assert canvas._under is not None
+    prepared = canvas._under.picture
+    canvas.prepare()
+    first, second = canvas.blend(1.0)[0], canvas.blend(1.0)[0]
+    assert first is prepared
+    assert second is not prepared
+    assert np.array_equal(first, expected)
+    assert np.array_equal(second, expected)
+    canvas.prepare()
+    assert canvas.blend(1.0, in_place=True)[0] is canvas._photo.array
+    assert np.array_equal(canvas._photo.array, expected)
+
+
 def test_matching_gives_mean_and_spread_of_the_original_in_lab() -> None:
     rng = np.random.default_rng(1)
     original = np.clip(rng.normal((0.6, 0.45, 0.35), 0.05, (64, 64, 3)), 0, 1).astype(np.float32)

@@ -27,7 +27,7 @@ LIMITS = {256: (117, 194), 512: (128, 1245), 1024: (142, 2309), 2048: (156, 4479
 INTERPRET = """
 import json, torch
 from gpen.network import fused
-from gpen.network.agreement import difference, small_network
+from gpen.network.agreement import _difference, difference, small_network
 from gpen.network.fusion import using_fused
 
 fused.ELEMENTS = 1 << 15  # the interpreter takes as long for a large block as for a small one
@@ -43,6 +43,9 @@ with using_fused(True):
         network.strip_bytes = strip_bytes
         error = (network.forward_together(x) - whole).abs().max() / whole.abs().max()
         found[f"strips of {strip_bytes}"] = float(error), 1e-5
+# Weights that were made in inference mode keep their memory layout, whatever a convolution reads.
+with torch.inference_mode():
+    found["weights of inference mode"] = _difference(cpu, torch.float32, 1)
 print(json.dumps(found))
 """
 
@@ -54,7 +57,7 @@ def test_in_the_interpreter_they_agree_with_the_plain_operations() -> None:
         [sys.executable, "-c", INTERPRET], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
     )
     found = json.loads(done.stdout)
-    assert len(found) == 5
+    assert len(found) == 6
     for name, (error, bound) in found.items():
         # Half precisions round at other places; none means that the fused kernels did not run.
         assert 0 < error <= bound, name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,12 +11,13 @@ import pytest
 import torch
 
 from gpen.faces.face import Face
+from gpen.faces.paste import Canvas
 from gpen.images.picture import FloatImage
 from gpen.options import Options
 from gpen.restoration import inference, pipeline
 from gpen.restoration.api import face_source
 from gpen.restoration.components import Components
-from gpen.restoration.pipeline import OnProgress, PhotoWork, run_task, run_tasks
+from gpen.restoration.pipeline import Keep, OnProgress, PhotoWork, run_task, run_tasks
 from gpen.restoration.result import Restoration, RestoredFace
 from gpen.tasks import RESTORE
 from tests.restoration import checks
@@ -94,6 +96,31 @@ def test_on_a_cpu_each_photo_is_finished_before_the_next_begins(photos: list[Flo
 
     for number, _ in enumerate(run_tasks(RESTORE, works(), Components(model=model), OPTIONS)):  # type: ignore[arg-type]
         assert begun == list(range(number + 1))
+
+
+@pytest.mark.parametrize("in_place", [False, True])
+def test_the_next_result_is_prepared_before_the_network_is_called(
+    photos: list[FloatImage], model: Counting, monkeypatch: pytest.MonkeyPatch, in_place: bool
+) -> None:
+    monkeypatch.setattr(inference, "faces_per_call", lambda model: 2)
+    events: list[str] = []
+    restore_crops = inference.restore_crops
+
+    def prepare(canvas: Canvas) -> None:
+        (number,) = [number for number, photo in enumerate(photos) if photo is canvas._photo.array]
+        events.append(f"photo {number}")
+
+    def network(*arguments: Any) -> Any:
+        events.append("network")
+        return restore_crops(*arguments)
+
+    monkeypatch.setattr(Canvas, "prepare", prepare)
+    monkeypatch.setattr(inference, "restore_crops", network)
+    keep = Keep(photo=not in_place)
+    run([replace(work(photo, faces), keep=keep) for photo, faces in zip(photos, FACES, strict=True)], model)
+    events = [event for event, before in zip(events, ["", *events], strict=False) if event != before]
+    prepared = ["photo 0", "network", "photo 0", "network", "photo 3", "network"]
+    assert events == (["network"] if in_place else prepared)
 
 
 def test_photos_do_not_wait_in_unlimited_memory(

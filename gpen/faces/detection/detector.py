@@ -14,6 +14,7 @@ from torch import Tensor
 from ...device import is_out_of_memory
 from ...errors import FaceError, GpenError, OptionError, OutOfMemoryError
 from ...images.picture import FloatImage
+from ...images.staging import to_device
 from ...images.tensors import as_tensor
 from ...weights.catalog import find_published
 from ...weights.search import find_files, require_file, search_folders
@@ -67,7 +68,8 @@ class NetworkDetector:
             raise FaceError(f"The photo has the shape {tuple(photo.shape)}; it must be (H, W, 3). Pass an RGB photo.")
         height, width = photo.shape[:2]
         with reporting_memory(self._network.device, width, height), torch.inference_mode():
-            on_device = (photo if isinstance(photo, Tensor) else as_tensor(photo)).to(self._network.device)
+            pixels = photo if isinstance(photo, Tensor) else as_tensor(photo)
+            on_device = to_device(pixels, torch.device(self._network.device))
             scales = Scales.of(width, height)
             if scales.enlargement > 1:
                 on_device = enlarged(reduced(on_device, 1)[None], scales.enlargement)[0]
