@@ -14,9 +14,9 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ...images.staging import to_device
 from ...images.tensors import as_array, on_cpu
 from ..workers import in_one_thread, in_threads
-from .copies import to_device
 
 Affine = NDArray[np.float64]
 """2 x 3: maps coordinates of pixel edges."""

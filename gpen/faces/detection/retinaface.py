@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from ...device import without_autocast
+from ...images.staging import on_host
 from ..facexlib import facexlib_module, load_weights
 from ..workers import in_one_thread
-from .copies import on_host
 from .network import Detections, batched, calls, in_order
 from .recorded import RecordedCalls
 

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ...device import without_autocast
+from ...images.staging import on_host
 from ...images.tensors import on_cpu
 from ..workers import in_threads
-from .copies import on_host
 from .network import Detections, batched, calls, in_order, none_found, padding
 from .recorded import RecordedCalls
 from .yunet_folded import FoldedYuNet

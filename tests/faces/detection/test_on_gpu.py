@@ -18,7 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from bench.gpu_check.device import Device
 from bench.kernels import count, pretended_device
-from gpen.faces.detection import copies, network, pyramid, recorded, retinaface, yunet
+from gpen.faces.detection import network, pyramid, recorded, retinaface, yunet
 from gpen.faces.detection.detector import NetworkDetector
 from gpen.faces.detection.multiscale import find_at_every_size
 from gpen.faces.detection.pyramid import Pyramid
@@ -170,15 +170,6 @@ def test_the_views_of_faces_take_one_small_copy_to_the_device(pretended: YuNet) 
     assert found.shape == (12, 525, 16)
     assert transfers.number == 1
     assert kernels(look) == 80
-
-
-def test_results_come_to_the_host_in_one_copy() -> None:
-    with pretended_device():
-        tensors = [torch.empty(shape, device="cuda") for shape in ((2, 5, 16), (1, 7, 16))]
-        with _Transfers() as transfers:
-            found = copies.on_host(tensors)
-        assert [(tuple(one.shape), one.device.type) for one in found] == [((2, 5, 16), "cpu"), ((1, 7, 16), "cpu")]
-        assert transfers.number == 1
 
 
 # The results
