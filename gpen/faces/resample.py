@@ -17,7 +17,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
@@ -181,7 +180,7 @@ class _Resampling:
         allowed = _SAMPLES_ELSEWHERE // (channels * image.element_size())
         tiles = list(self._tiles((slice(0, height), slice(0, width)), position, allowed))
         indices = [tile.mirrored(image.shape) for tile in tiles]
-        computed: list[NDArray[Any]] = [self._low_pass.weights()]
+        computed: list[NDArray[np.float32] | NDArray[np.int32]] = [self._low_pass.weights()]
         for tile, mirrored in zip(tiles, indices, strict=True):
             computed += [index for index in mirrored if index is not None]
             computed += _grid_lines(tile.matrix, tile.size, tile.samples)
@@ -302,8 +301,8 @@ def _grid_lines(matrix: Matrix, size: tuple[int, int], samples: Sequence[int]) -
     matrix: maps samples to pixels of the result. size: (width, height) of the result. samples: their rows and columns.
     A position is the sum of both, (x, y) in grid_sample's coordinates: the first sample is at -1, the last at 1.
     """
-    factors = 2 / np.maximum(np.array([samples[1], samples[0]]) - 1, 1)
-    by_x, by_y, start = (invert(matrix) * factors[:, None]).T
+    scale_x, scale_y = (2 / max(number - 1, 1) for number in (samples[1], samples[0]))
+    by_x, by_y, start = (invert(matrix) * [[scale_x], [scale_y]]).T
     rows = np.arange(size[1])[:, None, None] * by_y
     columns = np.arange(size[0])[None, :, None] * by_x + (start - 1)
     return [rows.astype(np.float32), columns.astype(np.float32)]

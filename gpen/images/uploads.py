@@ -1,4 +1,4 @@
-"""Arrays that the host computes, brought to the network's device without waiting for it."""
+"""Small arrays that the host computes, brought to the network's device without waiting for it."""
 
 from __future__ import annotations
 
@@ -12,20 +12,22 @@ from torch import Tensor
 
 
 def uploaded(values: NDArray[Any], device: torch.device) -> Tensor:
-    """An array on a device; on the CPU it shares the array's memory. The caller does not change the array any more."""
+    """An array on a device. On the CPU it shares the array's memory, which is not to be changed any more."""
     host = torch.from_numpy(values)
     if device.type != "cuda":
         return host.to(device)
-    # From pageable memory CUDA copies only once the device has done all that it was given before.
+    # CUDA would copy ordinary memory only when it has done all that it was given before. PyTorch reuses pinned memory
+    # that it is done with.
     pinned = torch.empty(host.shape, dtype=host.dtype, pin_memory=True)
     return pinned.copy_(host).to(device, non_blocking=True)
 
 
-def uploaded_together(arrays: Sequence[NDArray[Any]], device: torch.device) -> list[Tensor]:
-    """Arrays of float32 or int32 on a device, brought there by one copy."""
-    words = np.concatenate([array.ravel().view(np.int32) for array in arrays])
-    parts = uploaded(words, device).split([array.size for array in arrays])
-    return [
-        (part.view(torch.float32) if array.dtype == np.float32 else part).view(array.shape)
-        for part, array in zip(parts, arrays, strict=True)
-    ]
+def uploaded_together(arrays: Sequence[NDArray[np.float32] | NDArray[np.int32]], device: torch.device) -> list[Tensor]:
+    """Arrays on a device, brought there by one copy."""
+    words = uploaded(np.concatenate([array.ravel().view(np.float32) for array in arrays]), device)
+    there, start = [], 0
+    for array in arrays:
+        part = words[start : start + array.size]
+        there.append((part if array.dtype == np.float32 else part.view(torch.int32)).view(array.shape))
+        start += array.size
+    return there

@@ -11,6 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from torch import Tensor
 
+from gpen.faces import resample
 from gpen.faces.low_pass import LowPass
 from gpen.faces.transforms import compose, invert, scaling
 from tests.arrays import warp, warp_mask
@@ -111,6 +112,17 @@ def test_the_cost_follows_the_result_not_the_photo(monkeypatch: pytest.MonkeyPat
     warp(np.zeros((4000, 6000, 3), np.float32), np.array([[1, 0, -3000], [0, 1, -2000]], float), (64, 64))
     assert seen
     assert max(map(max, seen)) < 300  # three samples per pixel, in whole blocks
+
+
+@pytest.mark.parametrize("angle", [0.0, 0.7])
+def test_tiles_do_not_show(monkeypatch: pytest.MonkeyPatch, angle: float) -> None:
+    image = np.random.default_rng(2).random((220, 180, 3), dtype=np.float32)
+    turn = 1.4 * np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+    matrix = np.hstack([turn, [[40.3], [-20.1]]])
+    whole = warp(image, matrix, (300, 200))
+    monkeypatch.setattr(resample, "_SAMPLES_ELSEWHERE", 1 << 20)
+    monkeypatch.setattr(resample, "_TILE_ON_CPU", 70)
+    assert np.abs(warp(image, matrix, (300, 200)) - whole).max() <= 2e-4
 
 
 def test_at_the_border_the_photo_is_mirrored() -> None:
