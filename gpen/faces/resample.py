@@ -48,9 +48,10 @@ MASK_OVERSAMPLING = 2.0
 _BILINEAR, _ZEROS = 0, 0  # PyTorch's codes for the interpolation and for what lies beyond the samples
 _TILE_ON_CPU = 256
 """Edge of a tile of the result, in pixels: its samples take a few megabytes."""
-_SAMPLES_ELSEWHERE = 1 << 30
-"""Bytes of samples that exist at once on other devices: a crop of 2048 from a photo of its resolution takes 0.75 GB of
-them, less than the network in float16; one of 512 a sixteenth."""
+_SAMPLES_ELSEWHERE = 900 << 20
+"""Bytes of samples that exist at once on other devices. An upright crop of 2048 from a photo of its resolution takes
+0.75 GB, one of 512 a sixteenth; the networks take 1.25 and 0.21 GB in float16. With pictures and positions it is up to
+a third more (tests/faces/test_cost.py)."""
 _SMALLEST_TILE_ELSEWHERE = 64
 
 
@@ -186,15 +187,18 @@ class _Resampling:
             computed += _grid_lines(tile.matrix, tile.size, tile.samples)
         there = iter(uploaded_together(computed, image.device))
         weights = next(there)
-        for tile, mirrored in zip(tiles, indices, strict=True):
+
+        def resampled(tile: _Tile, mirrored: Sequence[NDArray[np.int32] | None]) -> Tensor:
             part = _part(image, tile, [None if index is None else next(there) for index in mirrored])
-            grid = next(there) + next(there)
             samples = self._samples(part, tile, weights, _Scratch()).transpose(0, 1)
+            return _interpolated(samples, next(there) + next(there))
+
+        for tile, mirrored in zip(tiles, indices, strict=True):
             here = out[tile.rows, tile.columns]
             if clipped:
-                torch.clamp(_interpolated(samples, grid), 0, 1, out=here)
+                torch.clamp(resampled(tile, mirrored), 0, 1, out=here)
             else:
-                here.copy_(_interpolated(samples, grid))
+                here.copy_(resampled(tile, mirrored))
 
     def _samples(self, part: Tensor, tile: _Tile, weights: Tensor, scratch: _Scratch) -> Tensor:
         """The samples (columns, rows, C) of a tile. part: its pixels of the source."""

@@ -16,9 +16,12 @@ def uploaded(values: NDArray[Any], device: torch.device) -> Tensor:
     host = torch.from_numpy(values)
     if device.type != "cuda":
         return host.to(device)
-    # CUDA would copy ordinary memory only when it has done all that it was given before. PyTorch reuses pinned memory
-    # that it is done with.
-    pinned = torch.empty(host.shape, dtype=host.dtype, pin_memory=True)
+    # CUDA would copy ordinary memory only when it has done all that it was given before. PyTorch keeps pinned memory,
+    # and reuses it once it was copied.
+    try:
+        pinned = torch.empty(host.shape, dtype=host.dtype, device="cpu", pin_memory=True)
+    except RuntimeError:  # such as a container's limit
+        return host.to(device)
     return pinned.copy_(host).to(device, non_blocking=True)
 
 

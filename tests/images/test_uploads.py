@@ -37,6 +37,16 @@ def test_what_is_uploaded_while_the_device_is_busy_is_what_was_given() -> None:
         assert bool((there == number).all())
 
 
+def test_where_no_memory_can_be_pinned_the_device_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise RuntimeError("CUDA error: out of memory")
+
+    with pretended.cuda():
+        monkeypatch.setattr(torch, "empty", refuse)
+        there = uploaded(ARRAYS[1], torch.device("cuda"))
+    assert (there.device.type, there.dtype, len(there)) == ("cuda", torch.int32, len(ARRAYS[1]))
+
+
 def test_several_take_one_copy_that_does_not_wait() -> None:
     with pretended.cuda(), pretended.stays_on_the_device():
         counted = count(lambda: uploaded_together(ARRAYS, torch.device("cuda")))
