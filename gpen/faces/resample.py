@@ -33,8 +33,7 @@ from .low_pass import BLOCK, LowPass, Scratch
 from .transforms import Matrix, apply, compose, corners, invert, scaling, shrinking, translation
 from .workers import shared_workers
 
-Area = tuple[slice, slice]
-"""Rows and columns of a result."""
+_Area = tuple[slice, slice]  # rows and columns of the result
 
 OVERSAMPLING = 3
 """Samples per pixel of the coarser grid."""
@@ -164,7 +163,7 @@ class _Resampling:
         weights = torch.from_numpy(self._low_pass.weights())
         free: list[_Scratch] = []
 
-        def fill(area: Area) -> None:
+        def fill(area: _Area) -> None:
             tile = self._tile(area, position)
             indices = [None if index is None else torch.from_numpy(index) for index in tile.mirrored(image.shape)]
             scratch = free.pop() if free else _Scratch()
@@ -208,7 +207,7 @@ class _Resampling:
         samples = _exchanged(samples, scratch.of_columns)
         return self._low_pass.filter(samples, weights, scratch.of_both, tile.horizontal)
 
-    def _tiles(self, area: Area, position: tuple[int, int], allowed: int) -> Iterator[_Tile]:
+    def _tiles(self, area: _Area, position: tuple[int, int], allowed: int) -> Iterator[_Tile]:
         """An area of the result in tiles of at most so many values, unless they are small."""
         tile = self._tile(area, position)
         if tile.values <= allowed or max(tile.size) <= _SMALLEST_TILE_ELSEWHERE:
@@ -220,7 +219,7 @@ class _Resampling:
         for half in (slice(start, middle), slice(middle, stop)):
             yield from self._tiles((half, area[1]) if longer == 0 else (area[0], half), position, allowed)
 
-    def _tile(self, area: Area, position: tuple[int, int]) -> _Tile:
+    def _tile(self, area: _Area, position: tuple[int, int]) -> _Tile:
         rows, columns = area
         low_pass = self._low_pass
         (left, right), (top, bottom) = self._blocks(rows, columns)
@@ -261,7 +260,9 @@ def warp_mask(mask: Tensor, matrix: Matrix, size: tuple[int, int]) -> Tensor:
 
 def reduced(mask: Tensor, height: int, width: int) -> Tensor:
     """A mask (H, W), or several (N, H, W), averaged over the area of each of fewer pixels: (height, width)."""
-    rows, columns = area_weights(mask.shape[-2], height, mask.device), area_weights(mask.shape[-1], width, mask.device)
+    rows = columns = area_weights(mask.shape[-2], height, mask.device)
+    if (mask.shape[-1], width) != (mask.shape[-2], height):
+        columns = area_weights(mask.shape[-1], width, mask.device)
     with exact_float32(mask.device):
         return rows @ mask @ columns.T
 
@@ -329,7 +330,7 @@ def _mirrored(start: int, stop: int, length: int) -> NDArray[np.int32] | None:
     return mirrored.astype(np.int32)
 
 
-def _squares(width: int, height: int, edge: int) -> Iterator[Area]:
+def _squares(width: int, height: int, edge: int) -> Iterator[_Area]:
     for top in range(0, height, edge):
         for left in range(0, width, edge):
             yield slice(top, min(height, top + edge)), slice(left, min(width, left + edge))
