@@ -9,8 +9,9 @@ of photos, detector weights and references is looked for in ./shared and ../shar
 of networks are random numbers: nothing is downloaded.
 
 Parts run in order of value, each in a process of its own and for a share of the time, so that a run that is cut off
-has the figures that matter most. The JSON file is written again after each part. The exit status is 1 if a part
-failed, was cut off or did not run; targets that are not met are reported, not failures.
+has the figures that matter most. The JSON file is written again after each part; what it holds of other parts, measured
+on the same GPU at the same commit, stays there. The exit status is 1 if a part failed, was cut off or did not run;
+targets that are not met are reported, not failures.
 """
 
 from __future__ import annotations
@@ -20,13 +21,14 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from ..machine import now, revision, versions
 from ..worker import ROOT
 from . import clean, fused, marked_tests, memory, network, onnx_runtime, parity, photo
 from .device import gpu_name
 from .part import Outcome, Part, Setting, run
-from .results import RESULTS, as_json, save, table
+from .results import RESULTS, as_json, earlier, save, table
 
 PARTS = (
     Part("network", "the network at 512 and 2048", 75, network.targets),
@@ -59,6 +61,11 @@ def check(parts: Sequence[Part], setting: Setting, path: Path | None, most_secon
         | versions("torch", "numpy", "onnxruntime-gpu", "triton")
     }
     outcomes: dict[str, Outcome] = {}
+    before = {} if path is None else earlier(path, about)
+
+    def results() -> dict[str, Any]:
+        return as_json(outcomes, about, before)
+
     for part in parts:
         left = most_seconds - (time.monotonic() - start)
         if left <= 0:
@@ -67,8 +74,8 @@ def check(parts: Sequence[Part], setting: Setting, path: Path | None, most_secon
             outcomes[part.name] = run(part, setting, min(part.seconds, left))
         print(f"{part.name}: {outcomes[part.name].status} in {outcomes[part.name].seconds:.0f} s", flush=True)
         if path is not None:
-            save(path, as_json(outcomes, about))
-    print(f"\n{table(as_json(outcomes, about), tuple(parts))}")
+            save(path, results())
+    print(f"\n{table(results(), tuple(parts))}")
     return all(outcome.status == "done" for outcome in outcomes.values())
 
 

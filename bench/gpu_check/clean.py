@@ -1,6 +1,7 @@
 """Whether everything around the network stays on the device, and how often it makes the CPU wait for it.
 
-Every copy between host and device counts as a wait, also that of a matrix of six numbers.
+Every copy between ordinary memory and the device counts as a wait, also that of a matrix of six numbers. One from
+pinned memory, which the device makes when it comes to it, does not.
 """
 
 from __future__ import annotations

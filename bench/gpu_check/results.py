@@ -118,18 +118,25 @@ def other_gpu(name: str) -> str:
     return "" if any(known in name for known in FOR_GPUS) else f"targets are for {' and '.join(FOR_GPUS)}, not {name}"
 
 
-def as_json(outcomes: Mapping[str, Outcome], about: Mapping[str, Any]) -> dict[str, Any]:
-    """What the JSON file holds: about the run, what became of each part, the figures by name, and the targets."""
-    figures = {
+def as_json(
+    outcomes: Mapping[str, Outcome], about: Mapping[str, Any], before: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """What the JSON file holds: about the run, what became of each part, the figures by name, and the targets.
+
+    before: what :func:`earlier` returned.
+    """
+    before = before or {"parts": {}, "figures": {}}
+    outcomes = {name: one for name, one in outcomes.items() if one.status != "not run" or name not in before["parts"]}
+    figures = {name: figure for name, figure in before["figures"].items() if figure.get("part") not in outcomes} | {
         figure.name: {
             key: value
-            for key, value in dataclasses.asdict(figure).items()
+            for key, value in ({"part": part} | dataclasses.asdict(figure)).items()
             if key != "name" and value not in ("", None, {})
         }
-        for outcome in outcomes.values()
+        for part, outcome in outcomes.items()
         for figure in outcome.figures
     }
-    parts = {
+    parts = before["parts"] | {
         name: {"status": outcome.status, "seconds": round(outcome.seconds, 1), "error": outcome.error}
         for name, outcome in outcomes.items()
     }
@@ -139,6 +146,18 @@ def as_json(outcomes: Mapping[str, Outcome], about: Mapping[str, Any]) -> dict[s
         said = other_gpu(about["about"]["gpu"]) if value is not None else ""
         targets[target.name] = {"most": target.most, "value": value, "verdict": said or verdict(target, value)}
     return {**about, "parts": parts, "targets": targets, "figures": figures}
+
+
+def earlier(path: Path, about: Mapping[str, Any]) -> dict[str, Any]:
+    """What the file holds of an earlier run on the same GPU, at the same commit and with the same packages."""
+    if not path.exists():
+        return {}
+    before: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+
+    def of(run: Mapping[str, Any]) -> dict[str, Any]:
+        return {key: value for key, value in run["about"].items() if key != "measured"}
+
+    return before if of(before) == of(about) and not about["about"]["commit"].endswith("+") else {}
 
 
 def save(path: Path, results: Mapping[str, Any]) -> None:

@@ -11,8 +11,8 @@ from torch import Tensor
 from ..errors import FaceError
 from ..images.tensors import DevicePhoto
 from .face import Face
-from .resample import needed_part, warp
-from .transforms import Matrix, apply, compose, corners, invert, scaling, translation
+from .resample import warp_photo
+from .transforms import Matrix, apply, compose, corners, invert, scaling
 
 TEMPLATES: dict[str, NDArray[np.float64]] = {
     # From the published GPEN code; the same for every size.
@@ -96,9 +96,7 @@ def crop_face(photo: DevicePhoto, matrix: Matrix, size: int) -> Tensor:
     FaceError as :func:`check_reach`.
     """
     check_reach(photo, matrix, size)
-    rows, columns = needed_part(photo.shape, matrix, (size, size))
-    offset = translation(columns.start, rows.start)
-    return warp(photo.part(rows, columns), compose(matrix, offset), (size, size)).clamp_(0, 1)
+    return warp_photo(photo, matrix, (size, size))
 
 
 def check_reach(photo: DevicePhoto, matrix: Matrix, size: int) -> None:

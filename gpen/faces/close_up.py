@@ -39,4 +39,4 @@ def close_up(photo: DevicePhoto, face: Face) -> Tensor:
     rows, columns = needed_part(photo.shape, matrix, (SIZE, SIZE))
     averaged = reduced(photo.part(rows, columns), factor)
     to_photo = compose(translation(columns.start, rows.start), scaling(factor))
-    return warp(averaged, compose(matrix, to_photo), (SIZE, SIZE)).clamp_(0, 1)
+    return warp(averaged, compose(matrix, to_photo), (SIZE, SIZE), clipped=True)

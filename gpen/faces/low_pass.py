@@ -55,13 +55,12 @@ class LowPass:
     ``start`` is negative. As ``pixels`` is an integer, all blocks have the same weights.
 
     coarse: pixels of the picture per pixel of the coarser grid, at least 1. oversampling: at least so many samples per
-    pixel of that grid. device: of the pictures.
+    pixel of that grid.
     """
 
-    def __init__(self, coarse: float, oversampling: int, device: torch.device) -> None:
+    def __init__(self, coarse: float, oversampling: int) -> None:
         self._coarse = coarse
         self._oversampling = oversampling
-        self._device = device
         self.pixels = math.floor(coarse * BLOCK / oversampling)
         """Pixels per block."""
         self.step = self.pixels / BLOCK
@@ -69,27 +68,27 @@ class LowPass:
         self.start = math.ceil(first - HALF_WIDTH * coarse)
         self.taps = math.floor(last + HALF_WIDTH * coarse) + 1 - self.start
 
-    @functools.cached_property
-    def _weights(self) -> Tensor:
-        """(BLOCK, taps)."""
+    def weights(self) -> NDArray[np.float32]:
+        """What :meth:`filter` multiplies by, (BLOCK, taps)."""
         positions = (np.arange(BLOCK) + 0.5) * self.step - 0.5
         pixels = self.start + np.arange(self.taps)
         weights = _kernel((pixels - positions[:, None]) / self._coarse, self._oversampling)
         weights /= weights.sum(axis=1, keepdims=True)
-        return torch.from_numpy(weights.astype(np.float32)).to(self._device)
+        return weights.astype(np.float32)
 
     def span(self, first: int, last: int) -> tuple[int, int]:
         """The pixels, from the first up to but not including the last, that blocks ``first`` to ``last`` depend on."""
         return self.start + first * self.pixels, self.start + (last - 1) * self.pixels + self.taps
 
-    def filter(self, x: Tensor, scratch: Scratch, blocks: int) -> Tensor:
+    def filter(self, x: Tensor, weights: Tensor, scratch: Scratch, blocks: int) -> Tensor:
         """Filter the first axis of (pixels, N, C): the samples of some blocks, (samples, N, C).
 
-        x: the pixels of :meth:`span`. scratch: where the result is, on a CPU.
+        x: the pixels of :meth:`span`. weights: those of :meth:`weights`, on the device of ``x``. scratch: where the
+        result is, on a CPU.
         """
         out = scratch.like(x, blocks * BLOCK, *x.shape[1:])
         pixels = x.flatten(1).unfold(0, self.taps, self.pixels).mT
-        torch.bmm(self._weights.expand(blocks, -1, -1), pixels, out=out.view(blocks, BLOCK, -1))
+        torch.bmm(weights.expand(blocks, -1, -1), pixels, out=out.view(blocks, BLOCK, -1))
         return out
 
 

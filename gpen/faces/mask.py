@@ -6,6 +6,7 @@ which is estimated as 2.8 times the distance from the eyes to the mouth.
 
 from __future__ import annotations
 
+import functools
 import math
 
 import numpy as np
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from ..device import exact_float32
 from ..errors import OptionError
+from ..images.uploads import uploaded, uploaded_together
 from .workers import in_one_thread
 
 SIZE = 512
@@ -54,9 +56,20 @@ def face_mask(
         raise OptionError(
             f"The mask is {shape!r}; it must be ellipse, box, or, with a face parser, parsed. Choose one of these."
         )
-    mask = torch.zeros((SIZE, SIZE), device=device)
-    in_one_thread(device, lambda: _fill(mask, shape, landmarks, feather, parsed))
-    return mask
+    ellipse = _Ellipse(landmarks)
+    width = max(feather, SMALLEST_FEATHER) * FACE_HEIGHT * ellipse.unit
+    edge = _edge()
+
+    def make() -> Tensor:
+        with exact_float32(device):
+            if shape == "ellipse":
+                return ellipse.mask(width, edge, device)
+            if shape == "parsed" and parsed is not None:
+                return _parsed(parsed, width, edge, device)
+            # As both rise with the distance to the nearest side, so does their product.
+            return _nearest(uploaded(_rising_from_border(MARGIN * SIZE, width) * edge, device))
+
+    return in_one_thread(device, make)
 
 
 def mask_area(shape: str, landmarks: NDArray[np.float64]) -> Area:
@@ -65,19 +78,6 @@ def mask_area(shape: str, landmarks: NDArray[np.float64]) -> Area:
         return _Ellipse(landmarks).area
     first = math.floor(MARGIN * SIZE) + 1 if shape == "box" else 1
     return slice(first, SIZE - first), slice(first, SIZE - first)
-
-
-def _fill(mask: Tensor, shape: str, landmarks: NDArray[np.float64], feather: float, parsed: Tensor | None) -> None:
-    ellipse, device = _Ellipse(landmarks), mask.device
-    width = max(feather, SMALLEST_FEATHER) * FACE_HEIGHT * ellipse.unit
-    if shape == "ellipse":
-        ellipse.draw(mask, width)
-    elif shape == "parsed" and parsed is not None:
-        mask.copy_(_parsed(parsed, width, device))
-    else:
-        mask.copy_(_rising_from_border(MARGIN * SIZE, width, device))
-    # No mask may end abruptly at the border of the crop.
-    mask *= _rising_from_border(0, MARGIN * SIZE, device)
 
 
 class _Ellipse:
@@ -99,18 +99,33 @@ class _Ellipse:
         )
         """The rows and columns that it reaches."""
 
-    def draw(self, mask: Tensor, width: float) -> None:
-        """Into a mask of zeros: 0 at the ellipse, rising to 1 over ``width`` pixels inward."""
-        semi_x, semi_y = self._semi_x, self._semi_y
+    def mask(self, width: float, edge: NDArray[np.float32], device: torch.device) -> Tensor:
+        """0 at the ellipse, rising to 1 over ``width`` pixels inward, times ``edge`` (SIZE) along both axes."""
         rows, columns = self.area
-        steps = torch.arange(SIZE, dtype=torch.float32, device=mask.device)
-        x, y = steps[columns] - self._center_x, (steps[rows] - self._center_y)[:, None]
-        across = (x * (self._down_y / semi_x) - y * (self._down_x / semi_x)).square_()
-        along = (x * (self._down_x / semi_y) + y * (self._down_y / semi_y)).square_()
-        radius = (across + along).sqrt_().clamp_min_(1e-6)
-        # The distance to the ellipse, to first order: (1 - r) / |gradient of r|; the gradient is this root over r.
-        root = across.div_(semi_x**2).add_(along.div_(semi_y**2)).sqrt_().clamp_min_(1e-9)
-        mask[rows, columns] = _smoothstep((1 - radius).mul_(radius).div_(root.mul_(width)))
+        by_row, by_column, near = uploaded_together([*self._squares(width), edge], device)
+        height, mask = rows.stop - rows.start, torch.zeros((SIZE, SIZE), device=device)
+        # Rounding may lead below 0 near the centre, where the quotient would be undefined.
+        squares = (by_row @ by_column).clamp_min_(1e-12)
+        roots = squares.sqrt()
+        # The distance to the ellipse, to first order: (1 - r) / |gradient of r|.
+        inward = torch.sub(roots[:height], squares[:height]).div_(roots[height:])
+        torch.mul(_smoothstep(inward), torch.minimum(near[rows, None], near[columns]), out=mask[rows, columns])
+        return mask
+
+    def _squares(self, width: float) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Two matrices whose product is r² in the rows of the area, and below it (width r |gradient of r|)².
+
+        r is 0 at the centre and 1 at the ellipse. Both are quadratic in x, with coefficients that depend on y.
+        """
+        rows, columns = self.area
+        x = np.arange(columns.start, columns.stop) - self._center_x
+        y = np.arange(rows.start, rows.stop) - self._center_y
+        across = np.array([self._down_x**2, -2 * self._down_x * self._down_y, self._down_y**2]) / self._semi_x**2
+        along = np.array([self._down_y**2, 2 * self._down_x * self._down_y, self._down_x**2]) / self._semi_y**2
+        steeper = across * (width / self._semi_x) ** 2 + along * (width / self._semi_y) ** 2
+        # Coefficients of y², x y and x².
+        by_row = np.stack([across + along, steeper])[:, None] * np.vander(y, 3)
+        return by_row.reshape(-1, 3).astype(np.float32), np.vander(x, 3, increasing=True).T.astype(np.float32)
 
 
 def _within(center: float, reach: float) -> slice:
@@ -119,46 +134,58 @@ def _within(center: float, reach: float) -> slice:
     return slice(start, max(min(math.floor(center + reach) + 1, SIZE), start))
 
 
-def _parsed(parsed: Tensor, width: float, device: torch.device) -> Tensor:
-    inside = _steps_to_border(device) >= MARGIN * SIZE
+def _parsed(parsed: Tensor, width: float, edge: NDArray[np.float32], device: torch.device) -> Tensor:
+    inside = (_steps_to_border() >= MARGIN * SIZE).astype(np.float32)
     # A step blurred by a Gaussian rises from 2 % to 98 % over four standard deviations.
-    blur = _gaussian_blur(width / 4, device)
-    with exact_float32(device):
-        return (blur @ torch.where(inside & inside[:, None], parsed, 0) @ blur.T).clamp(0, 1)
+    weights, within, near = uploaded_together([_gaussian(width / 4), inside, edge], device)
+    windows = weights.unfold(0, SIZE, 1)
+    # The end pixels, which are their own mirror images, are not inside.
+    blur = (windows[:SIZE].flip(0) + windows[SIZE - 1 :]).mul_(within)
+    return (blur @ parsed @ blur.T).clamp_(0, 1).mul_(_nearest(near))
 
 
-def _gaussian_blur(sigma: float, device: torch.device) -> Tensor:
-    """The matrix (SIZE, SIZE) that blurs a line of pixels, mirrored at its ends around the end pixels.
+def _gaussian(sigma: float) -> NDArray[np.float32]:
+    """How much a pixel weighs in the blur of another one, 1 - SIZE to 2 (SIZE - 1) pixels from it: (3 SIZE - 2).
 
-    Cut off at four standard deviations, like OpenCV's filter for float32.
+    A line is mirrored at its ends around the end pixels. Cut off at four standard deviations, like OpenCV's filter for
+    float32.
     """
     reach = round(4 * sigma)
     total = float(np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2).sum())
     # The line and its mirror image alternate with this period, and so do the weights of both.
     period = 2 * (SIZE - 1)
-    distances = torch.arange(1 - SIZE, period + 1, dtype=torch.float32, device=device)
-    weights = torch.zeros_like(distances)
+    distances = np.arange(1 - SIZE, period + 1, dtype=np.float64)
+    weights = np.zeros_like(distances)
     for shift in range(-math.ceil(reach / period) - 1, math.ceil(reach / period) + 1):
         shifted = distances + shift * period
-        weights += torch.where(shifted.abs() <= reach, torch.exp(-0.5 * (shifted / sigma).square()) / total, 0)
-    line = weights[: period + 1].unfold(0, SIZE, 1).flip(0)
-    mirrored = weights[SIZE - 1 :].unfold(0, SIZE, 1).clone()
-    mirrored[:, 0] = mirrored[:, -1] = 0  # the end pixels are their own mirror images
-    return line + mirrored
+        weights += np.where(np.abs(shifted) <= reach, np.exp(-0.5 * (shifted / sigma) ** 2) / total, 0)
+    return weights.astype(np.float32)
 
 
-def _rising_from_border(start: float, width: float, device: torch.device) -> Tensor:
-    """0 within ``start`` pixels of the crop's nearest side, rising to 1 over the next ``width`` pixels."""
-    rising = _smoothstep((_steps_to_border(device) - start) / width)
+def _nearest(rising: Tensor) -> Tensor:
+    """What rises (SIZE) from both ends of a line, in a square from its nearest side: (SIZE, SIZE)."""
     return torch.minimum(rising, rising[:, None])
 
 
-def _steps_to_border(device: torch.device) -> Tensor:
-    """The distance of each row or column to the nearer end; 0 for the outermost ones."""
-    steps = torch.arange(SIZE, dtype=torch.float32, device=device)
-    return torch.minimum(steps, SIZE - 1 - steps)
+def _rising_from_border(start: float, width: float) -> NDArray[np.float32]:
+    """0 within ``start`` pixels of the ends of a line (SIZE), rising to 1 over the next ``width`` pixels."""
+    x = np.clip((_steps_to_border() - start) / width, 0, 1)
+    rising: NDArray[np.float64] = x * x * (3 - 2 * x)
+    return rising.astype(np.float32)
+
+
+@functools.cache
+def _edge() -> NDArray[np.float32]:
+    """What every mask is multiplied by along both axes, so that none ends abruptly at the border of the crop."""
+    return _rising_from_border(0, MARGIN * SIZE)
+
+
+def _steps_to_border() -> NDArray[np.float64]:
+    """The distance of each pixel of a line to the nearer end; 0 for the outermost ones."""
+    steps = np.arange(SIZE, dtype=np.float64)
+    return np.asarray(np.minimum(steps, SIZE - 1 - steps))
 
 
 def _smoothstep(x: Tensor) -> Tensor:
-    x = x.clamp(0, 1)
-    return (3 - 2 * x).mul_(x).mul_(x)
+    x = x.clamp_(0, 1)
+    return torch.rsub(x, 3, alpha=2).mul_(x).mul_(x)  # 3 - 2x

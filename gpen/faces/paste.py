@@ -139,7 +139,7 @@ class Canvas:
         shape = (columns.stop - columns.start, rows.stop - rows.start)
         to_rectangle = compose(translation(-columns.start, -rows.start), to_canvas)
         mask_to_rectangle = compose(to_rectangle, mask_to_crop)
-        colors = warp(crop, to_rectangle, shape).clamp_(0, 1)
+        colors = warp(crop, to_rectangle, shape, clipped=True)
         weights = colors.new_ones(shape[::-1]) if mask is None else warp_mask(mask, mask_to_rectangle, shape)
         if region_mask is not None:
             weights *= region_mask(rows, columns)

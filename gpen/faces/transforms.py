@@ -27,7 +27,9 @@ def translation(x: float, y: float) -> Matrix:
 
 def compose(second: Matrix, first: Matrix) -> Matrix:
     """The matrix that applies ``first`` and then ``second``."""
-    return np.asarray(second @ np.vstack([first, [0, 0, 1]]))
+    both = second[:, :2] @ first
+    both[:, 2] += second[:, 2]
+    return np.asarray(both)
 
 
 def invert(matrix: Matrix) -> Matrix:

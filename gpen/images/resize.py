@@ -10,6 +10,7 @@ from torch import Tensor
 
 from . import tensors
 from .picture import FloatImage
+from .uploads import uploaded
 
 
 def enlarge(photo: FloatImage, factor: float) -> FloatImage:
@@ -52,4 +53,4 @@ def area_weights(length: int, new_length: int, device: torch.device) -> Tensor:
     pixels = np.arange(length)
     covered = np.minimum(edges[1:, None], pixels + 1) - np.maximum(edges[:-1, None], pixels)
     weights = np.clip(covered, 0, None) * (new_length / length)
-    return torch.from_numpy(weights.astype(np.float32)).to(device)
+    return uploaded(weights.astype(np.float32), device)

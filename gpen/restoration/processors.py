@@ -25,6 +25,7 @@ from ..images.picture import BT601_LUMA, FloatImage
 from ..images.resize import enlarge
 from ..images.staging import to_device
 from ..images.tensors import DevicePhoto, as_tensor
+from ..images.uploads import uploaded
 from ..options import Options
 
 _PREFERENCE = 8
@@ -233,7 +234,7 @@ class Inpainting(FaceProcessor):
         middle, unit = (eyes + mouth) / 2 * MASK_SIZE, float(np.linalg.norm(mouth - eyes)) * MASK_SIZE
         steps = np.arange(MASK_SIZE)
         squared = ((steps - middle[0]) ** 2 + ((steps - middle[1]) ** 2)[:, None]) / unit**2
-        return as_tensor(((1 + squared) ** -float(_PREFERENCE)).astype(np.float32)).to(self._photo.device)
+        return uploaded(((1 + squared) ** -float(_PREFERENCE)).astype(np.float32), self._photo.device)
 
     def note(self, mask: FloatImage, options: Options) -> str:
         """How much of the damage is still there."""

@@ -83,6 +83,23 @@ def test_parts_for_which_no_time_is_left_are_recorded(tmp_path: Path) -> None:
     assert json.loads(path.read_text())["parts"]["late"]["status"] == "not run"
 
 
+def test_parts_that_were_measured_before_stay_in_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "gpu.json"
+    monkeypatch.setattr(gpu_check, "revision", lambda: "0123456789")
+    one, two = Part("one", "works", 60, two_figures), Part("two", "fails", 60, fails_late)
+    gpu_check.check([one, two], QUICK, path)
+    gpu_check.check([two], QUICK, path, most_seconds=0)
+    written = json.loads(path.read_text())
+    assert [part["status"] for part in written["parts"].values()] == ["done", "failed"]
+    gpu_check.check([Part("two", "works now", 60, two_figures)], QUICK, path)
+    written = json.loads(path.read_text())
+    assert [part["status"] for part in written["parts"].values()] == ["done", "done"]
+    assert set(written["figures"]) == {"one", "other"}
+    monkeypatch.setattr(gpu_check, "revision", lambda: "9876543210")
+    gpu_check.check([two], QUICK, path)
+    assert list(json.loads(path.read_text())["parts"]) == ["two"]
+
+
 def test_targets_are_taken_from_figures_that_the_parts_yield() -> None:
     figures = {
         "512/float16/repeated": {"value": 2.0},

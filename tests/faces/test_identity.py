@@ -250,9 +250,9 @@ def test_aligning_and_embedding_stay_on_the_device(monkeypatch):
     with pretended.cuda():
         recognizer = FaceRecognizer(Path("unread.pth"), "cuda")
         crop = torch.zeros(512, 512, 3, device="cuda")
-        face = recognizer.align(crop, LANDMARKS * 512 - 0.5)
-        assert face.shape == (112, 112, 3)
         with pretended.stays_on_the_device():
+            face = recognizer.align(crop, LANDMARKS * 512 - 0.5)
+            assert face.shape == (112, 112, 3)
             assert recognizer.embed([face, face]).size == 0
 
 

@@ -138,7 +138,7 @@ def test_a_face_beside_the_crop_leaves_the_mask_empty() -> None:
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_masks_are_made_on_the_device(shape: str) -> None:
-    """On a pretended CUDA device: nothing is copied to or from the host, or waits for it."""
+    """On a pretended CUDA device, without waiting for it."""
     with pretended.cuda():
         device = torch.device("cuda")
         parsed = torch.zeros((SIZE, SIZE), device=device)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from torch import Tensor
 
 from gpen.faces import resample
+from gpen.faces.low_pass import LowPass
 from gpen.faces.transforms import compose, invert, scaling
 from tests.arrays import warp, warp_mask
 
@@ -98,13 +101,28 @@ def test_only_the_needed_part_is_touched_and_the_result_is_the_same() -> None:
 
 def test_the_cost_follows_the_result_not_the_photo(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[tuple[int, ...]] = []
-    real = resample._interpolate
-    monkeypatch.setattr(
-        resample, "_interpolate", lambda samples, *more: seen.append(samples.shape) or real(samples, *more)
-    )
+
+    def spy(self: LowPass, *given: Any) -> Tensor:
+        samples = real(self, *given)
+        seen.append(samples.shape)
+        return samples
+
+    real = LowPass.filter
+    monkeypatch.setattr(LowPass, "filter", spy)
     warp(np.zeros((4000, 6000, 3), np.float32), np.array([[1, 0, -3000], [0, 1, -2000]], float), (64, 64))
     assert seen
-    assert max(seen[0]) < 300  # three samples per pixel, in whole blocks
+    assert max(map(max, seen)) < 300  # three samples per pixel, in whole blocks
+
+
+@pytest.mark.parametrize("angle", [0.0, 0.7])
+def test_tiles_do_not_show(monkeypatch: pytest.MonkeyPatch, angle: float) -> None:
+    image = np.random.default_rng(2).random((220, 180, 3), dtype=np.float32)
+    turn = 1.4 * np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+    matrix = np.hstack([turn, [[40.3], [-20.1]]])
+    whole = warp(image, matrix, (300, 200))
+    monkeypatch.setattr(resample, "_SAMPLES_ELSEWHERE", 1 << 20)
+    monkeypatch.setattr(resample, "_TILE_ON_CPU", 70)
+    assert np.abs(warp(image, matrix, (300, 200)) - whole).max() <= 2e-4
 
 
 def test_at_the_border_the_photo_is_mirrored() -> None:
