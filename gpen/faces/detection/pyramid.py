@@ -14,8 +14,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ...images.staging import to_device
 from ...images.tensors import as_array, on_cpu
+from ...images.uploads import uploaded
 from ..workers import in_one_thread, in_threads
 
 Affine = NDArray[np.float64]
@@ -153,7 +153,7 @@ def sampled(image: Tensor, to_image: Sequence[Affine], size: tuple[int, int], be
     # grid_sample counts from -1 to 1 between the edges of the image.
     spans = np.array([[2 / image.shape[1]], [2 / image.shape[0]]])
     matrices = np.stack([matrix * spans for matrix in to_image]) - [[0, 0, 1], [0, 0, 1]]
-    affine = to_device(torch.as_tensor(matrices, dtype=torch.float32), device)[..., None]
+    affine = uploaded(matrices.astype(np.float32), device)[..., None]
     x = torch.arange(0.5, width, device=device, dtype=torch.float32)
     y = torch.arange(0.5, height, device=device, dtype=torch.float32)
     along_x, along_y = affine[:, :, 0] * x, affine[:, :, 1] * y + affine[:, :, 2]
