@@ -18,6 +18,7 @@ from gpen.network.cuda_graph import SWITCH, RepeatedCalls, can_record
 from gpen.network.derived import weights_state
 from gpen.network.gpen import GPEN
 from gpen.network.spec import Spec
+from tests.recorder import Recorder
 
 SPEC = Spec(64, 64, 1, 0.125)
 
@@ -33,50 +34,6 @@ def random_network(spec: Spec = SPEC) -> GPEN:
 
 def pictures(seed: int, number: int = 1, size: int = SPEC.in_size) -> torch.Tensor:
     return torch.rand((number, 3, size, size), generator=torch.Generator().manual_seed(seed)) * 2 - 1
-
-
-class Tape(TorchDispatchMode):
-    """Records operations with the tensors that they read and wrote, as a CUDA graph does with addresses."""
-
-    def __init__(self):
-        super().__init__()
-        self.steps = []
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        out = func(*args, **(kwargs or {}))
-        self.steps.append((func, args, kwargs or {}, out))
-        return out
-
-    def replay(self):
-        for func, args, kwargs, out in self.steps:
-            again = func(*args, **kwargs)
-            for new, old in zip(tree_leaves(again), tree_leaves(out), strict=True):
-                # Views and results of in-place operations are already updated.
-                if isinstance(new, torch.Tensor) and new.data_ptr() != old.data_ptr():
-                    old.copy_(new)
-
-
-class Recorder:
-    """Records on a tape, and counts recordings and replays."""
-
-    def __init__(self):
-        self.recorded = self.replayed = 0
-
-    def __call__(self, call, x):
-        with torch.inference_mode(False), torch.no_grad():
-            at, tape = x.clone(), Tape()
-            call(at)
-            with tape:
-                out = call(at)
-        self.recorded += 1
-
-        def replay(x):
-            self.replayed += 1
-            at.copy_(x)
-            tape.replay()
-            return out.clone()
-
-        return replay
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ faces: most of a large photo's pixels are never given to the network.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -88,19 +88,26 @@ class _Seen:
         return _Seen(self.rows[good], self.widths[good])
 
 
-def find_at_every_size(network: DetectorNetwork, photo: Pyramid, threshold: float) -> Detections:
-    """The faces of a photo, each once, best first, with boxes clipped to the photo.
+def find_at_every_size(network: DetectorNetwork, photos: Sequence[Pyramid], threshold: float) -> list[Detections]:
+    """The faces of each photo, each once, best first, with boxes clipped to the photo.
 
-    The levels of the pyramid, 1/2, 1/4, … of the finest one, down to SMALLEST_LEVEL pixels, reveal faces up to the
+    The levels of a pyramid, 1/2, 1/4, … of the finest one, down to SMALLEST_LEVEL pixels, reveal faces up to the
     whole picture. Levels larger than a tile are searched in overlapping tiles, so that no picture is larger than
     TILE × TILE pixels (a fifth more per side if the level just fits).
     """
+    suspicion = min(network.suspicion, threshold) if any(photo.detail for photo in photos) else threshold
+    return [
+        _faces(network, photo, levels, threshold)
+        for photo, levels in zip(photos, _on_levels(network, photos, suspicion), strict=True)
+    ]
+
+
+def _faces(network: DetectorNetwork, photo: Pyramid, levels: list[_Seen], threshold: float) -> Detections:
+    """levels: what the levels show, the finest first, down to scores that a look in detail may raise."""
     detail = photo.detail
-    suspicion = min(network.suspicion, threshold) if detail else threshold
-    finest, *coarser = _on_levels(network, photo, suspicion)
-    seen = [part.scoring(threshold) for part in (finest, *coarser)]
+    seen = [part.scoring(threshold) for part in levels]
     if detail:
-        seen.append(_in_detail(network, photo, _small(finest, photo, detail, threshold), detail, threshold))
+        seen.append(_in_detail(network, photo, _small(levels[0], photo, detail, threshold), detail, threshold))
     rows, widths = np.concatenate([part.rows for part in seen]), np.concatenate([part.widths for part in seen])
     good = sane(rows, photo.width, photo.height)
     rows, widths = rows[good], widths[good]
@@ -108,17 +115,27 @@ def find_at_every_size(network: DetectorNetwork, photo: Pyramid, threshold: floa
     return merged(rows, widths)
 
 
-def _on_levels(network: DetectorNetwork, photo: Pyramid, threshold: float) -> list[_Seen]:
-    """What the levels show, the finest first."""
+def _on_levels(network: DetectorNetwork, photos: Sequence[Pyramid], threshold: float) -> list[list[_Seen]]:
+    """For each photo what its levels show, the finest first; all of them are searched together."""
+    levels = [_levels(photo) for photo in photos]
+    parts = [[tiles(level) for level in of_photo.values()] for of_photo in levels]
+    shown = [tile for of_photo in parts for of_level in of_photo for tile in of_level.values()]
+    found = iter(network.find(shown, threshold))
+    return [
+        [
+            _on_level(level, factor, [(corner, tile, next(found)) for corner, tile in of_level.items()])
+            for (factor, level), of_level in zip(of_photo.items(), divided, strict=True)
+        ]
+        for of_photo, divided in zip(levels, parts, strict=True)
+    ]
+
+
+def _levels(photo: Pyramid) -> dict[int, Tensor]:
+    """The levels that are searched, by their factors, the finest first."""
     factors = [photo.reduction]
     while max(photo.level(factors[-1]).shape[:2]) > SMALLEST_LEVEL:
         factors.append(factors[-1] * LEVEL_STEP)
-    parts = [tiles(photo.level(factor)) for factor in factors]
-    found = iter(network.find([tile for level in parts for tile in level.values()], threshold))
-    return [
-        _on_level(photo.level(factor), factor, [(corner, tile, next(found)) for corner, tile in level.items()])
-        for factor, level in zip(factors, parts, strict=True)
-    ]
+    return {factor: photo.level(factor) for factor in factors}
 
 
 def _on_level(level: Tensor, factor: int, found: Iterable[tuple[tuple[int, int], Tensor, Detections]]) -> _Seen:

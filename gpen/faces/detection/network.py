@@ -7,6 +7,8 @@ from typing import Protocol
 
 import cv2
 import numpy as np
+import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -86,14 +88,22 @@ def batched(pictures: Sequence[Tensor], multiple: int = 1) -> Tensor:
     multiple: zeros are added at the bottom and on the right until height and width are multiples of this.
     """
     height, width = pictures[0].shape[:2]
-    batch = pictures[0].new_empty((len(pictures), 3, height + -height % multiple, width + -width % multiple))
+    right, below = padding(width, multiple), padding(height, multiple)
+    if not on_cpu(pictures[0]):
+        together = pictures[0][None] if len(pictures) == 1 else torch.stack(list(pictures))
+        if right or below:
+            together = F.pad(together, (0, 0, 0, right, 0, below))
+        # The layout in which convolutions are fastest is that of the pictures.
+        return together.permute(0, 3, 1, 2)
+    batch = pictures[0].new_empty((len(pictures), 3, height + below, width + right))
     batch[:, :, height:] = 0
     batch[:, :, :, width:] = 0
     for planes, picture in zip(batch, pictures, strict=True):
-        shown = planes[:, :height, :width]
-        if on_cpu(picture):
-            # Several times as fast as a copy of the transposed picture.
-            cv2.split(as_array(picture), list(as_array(shown)))
-        else:
-            shown.copy_(picture.permute(2, 0, 1))
+        # Several times as fast as a copy of the transposed picture.
+        cv2.split(as_array(picture), list(as_array(planes[:, :height, :width])))
     return batch
+
+
+def padding(length: int, multiple: int) -> int:
+    """By how much a length has to grow to be a multiple."""
+    return -length % multiple

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ...images.tensors import as_array, on_cpu
+from ...images.uploads import uploaded
 from ..workers import in_one_thread, in_threads
 
 Affine = NDArray[np.float64]
@@ -66,7 +67,7 @@ class Pyramid:
         by_factor: dict[int, list[int]] = {}
         for number, matrix in enumerate(to_photo):
             by_factor.setdefault(self._factor(scale_of(matrix)), []).append(number)
-        found = []
+        found: dict[int, Tensor] = {}
         for factor, numbers in by_factor.items():
             if factor < self.reduction:
                 matrices = [_after(self._to_photo, to_photo[number]) for number in numbers]
@@ -74,11 +75,11 @@ class Pyramid:
             else:
                 source = self.level(factor)
                 matrices = [to_photo[number] / factor for number in numbers]
-            found.append(sampled(source, matrices, (side, side), beyond))
-        if len(found) == 1:
-            return found[0]
-        order = np.argsort([number for numbers in by_factor.values() for number in numbers])
-        return torch.cat(found).index_select(0, torch.from_numpy(order).to(self._photo.device))
+            squares = sampled(source, matrices, (side, side), beyond)
+            if len(by_factor) == 1:
+                return squares
+            found.update(zip(numbers, squares, strict=True))
+        return torch.stack([found[number] for number in range(len(found))])
 
     def from_level(self, factor: int) -> Pyramid:
         """The same photo, of which nothing finer than :meth:`level` ``factor`` is searched, nor anything in detail."""
@@ -152,9 +153,9 @@ def sampled(image: Tensor, to_image: Sequence[Affine], size: tuple[int, int], be
     # grid_sample counts from -1 to 1 between the edges of the image.
     spans = np.array([[2 / image.shape[1]], [2 / image.shape[0]]])
     matrices = np.stack([matrix * spans for matrix in to_image]) - [[0, 0, 1], [0, 0, 1]]
-    affine = torch.as_tensor(matrices, dtype=torch.float32).to(device)[..., None]
-    x = torch.arange(width, device=device, dtype=torch.float32) + 0.5
-    y = torch.arange(height, device=device, dtype=torch.float32) + 0.5
+    affine = uploaded(matrices.astype(np.float32), device)[..., None]
+    x = torch.arange(0.5, width, device=device, dtype=torch.float32)
+    y = torch.arange(0.5, height, device=device, dtype=torch.float32)
     along_x, along_y = affine[:, :, 0] * x, affine[:, :, 1] * y + affine[:, :, 2]
     out = image.new_empty(len(matrices), height, width, 3)
 

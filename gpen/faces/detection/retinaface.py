@@ -14,9 +14,11 @@ import torch
 from torch import Tensor
 
 from ...device import without_autocast
+from ...images.staging import on_host
 from ..facexlib import facexlib_module, load_weights
 from ..workers import in_one_thread
 from .network import Detections, batched, calls, in_order
+from .recorded import RecordedCalls
 
 NETWORKS = {
     "retinaface_resnet50": ("resnet50", "RetinaFace ResNet-50"),
@@ -50,33 +52,44 @@ class RetinaFace:
         load_weights(network, weights, what)
         self.network = network.to(device)
         """The network, on the device."""
+        self._mean = torch.tensor(_MEAN_BGR).view(1, 3, 1, 1).to(device)
+        self._recorded = RecordedCalls(device)
 
     def find(self, pictures: Sequence[Tensor], threshold: float) -> list[Detections]:
         """See :class:`gpen.faces.detection.network.DetectorNetwork`."""
-        together = calls(pictures)
-        found = []
-        for numbers in together:
-            shown = [pictures[number] for number in numbers]
-            found.append(self._find(in_one_thread(shown[0].device, functools.partial(batched, shown)), threshold))
-        return in_order(together, found)
-
-    def _find(self, batch: Tensor, threshold: float) -> list[Detections]:
         from torchvision.ops import nms
 
-        height, width = batch.shape[2:]
-        batch = batch.flip(1) * 255
-        batch = batch - torch.tensor(_MEAN_BGR, device=batch.device).view(1, 3, 1, 1)
-        with torch.inference_mode(), without_autocast(batch.device):
+        together = calls(pictures)
+        started = [self._candidates([pictures[number] for number in numbers]) for numbers in together]
+        results = []
+        for numbers, candidates in zip(together, on_host(started), strict=True):
+            height, width = pictures[numbers[0]].shape[:2]
+            anchors = _anchors(self.network.cfg, height, width)
+            # Behind them come those of pictures that only fill a batch.
+            each = candidates[: len(numbers)]
+            results.append(
+                [self._rows(faces[faces[:, 0] >= threshold], anchors, (width, height), nms) for faces in each]
+            )
+        return in_order(together, results)
+
+    def _candidates(self, pictures: Sequence[Tensor]) -> Tensor:
+        """The best candidates of pictures of one size, a fixed number, so that nothing waits for the device."""
+        shown = self._recorded.filled(pictures)
+        batch = in_one_thread(shown[0].device, functools.partial(batched, shown))
+        with torch.inference_mode():
+            return self._recorded.run(self._best, batch)
+
+    def _best(self, batch: Tensor) -> Tensor:
+        """(N, k, 16): for each candidate, best first, its score, box, landmarks and the number of its anchor."""
+        # facexlib's weights are laid out for planes.
+        batch = batch.flip(1).contiguous() * 255 - self._mean
+        with without_autocast(batch.device):
             boxes, scores, landmarks = (part.float() for part in self.network(batch))
-            # A fixed number of candidates, so that nothing waits for the device.
             scores, best = scores[..., 1].topk(min(_MAX_CANDIDATES, scores.shape[1]), dim=1)
-            found = torch.cat([scores[..., None], _at(best, boxes), _at(best, landmarks), best[..., None].float()], 2)
-            found = found.cpu()
-        anchors = _anchors(self.network.cfg, height, width)
-        return [self._rows(faces[faces[:, 0] >= threshold], anchors, (width, height), nms) for faces in found]
+            return torch.cat([scores[..., None], _at(best, boxes), _at(best, landmarks), best[..., None].float()], 2)
 
     def _rows(self, faces: Tensor, anchors: Tensor, size: tuple[int, int], nms: Any) -> Detections:
-        """faces: (n, 16), for each candidate, best first, its score, box, landmarks and the number of its anchor."""
+        """faces: (n, 16), as :meth:`_best` returns them."""
         scores, boxes, landmarks = faces[:, :1], faces[:, 1:5], faces[:, 5:15]
         anchors = anchors[faces[:, 15].long()]
         variance = self.network.cfg["variance"]
@@ -98,7 +111,7 @@ def _anchors(config: dict[str, Any], height: int, width: int) -> Tensor:
     return _cached_anchors(levels, height, width)
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=32)
 def _cached_anchors(levels: tuple[tuple[int, tuple[int, ...]], ...], height: int, width: int) -> Tensor:
     parts = []
     for step, sizes in levels:

@@ -47,7 +47,7 @@ def find_at_every_angle(network: DetectorNetwork, photo: Pyramid, threshold: flo
     turn: False to search the photo once, as it is.
     """
     if not turn:
-        return find_at_every_size(network, photo, threshold)
+        return find_at_every_size(network, [photo], threshold)[0]
     rows, tilt = _most_faces(network, photo, threshold)
     return np.concatenate([rows, _lying(network, photo, rows, tilt, threshold)]) if len(rows) else rows
 
@@ -73,12 +73,9 @@ def _lying(network: DetectorNetwork, photo: Pyramid, rows: Detections, tilt: int
     while max(photo.level(factor).shape[:2]) > _LONGEST_TURNED:
         factor *= 2
     coarse = photo.from_level(factor)
-    found = []
-    for degrees in (0, 90, 180, 270):
-        if degrees != tilt:
-            turned, back = coarse.rotated(degrees)
-            found.append(mapped(find_at_every_size(network, turned, threshold), back))
-    others = np.concatenate(found)
+    turned = [coarse.rotated(degrees) for degrees in (0, 90, 180, 270) if degrees != tilt]
+    found = find_at_every_size(network, [pyramid for pyramid, _ in turned], threshold)
+    others = np.concatenate([mapped(rows, back) for rows, (_, back) in zip(found, turned, strict=True)])
     others = others[apart_from(others, rows)]
     others = merged(others, (others[:, 2] - others[:, 0]) / factor)
     checks = look_at_every_angle(network, photo, others, threshold)
@@ -98,7 +95,7 @@ def _scan_rotated(network: DetectorNetwork, photo: Pyramid, threshold: float, ti
 
 
 def _scan(network: DetectorNetwork, photo: Pyramid, threshold: float) -> _Scan:
-    rows = find_at_every_size(network, photo, threshold)
+    (rows,) = find_at_every_size(network, [photo], threshold)
     large = np.argsort(-np.prod(rows[:, 2:4] - rows[:, 0:2], axis=1), kind="stable")[:_ALWAYS_CHECKED]
     doubtful = [i for i, row in enumerate(rows) if i in large or certainty(row) < _BEYOND_DOUBT]
     checks = dict(zip(doubtful, look_at_every_angle(network, photo, rows[doubtful], threshold), strict=True))

@@ -109,12 +109,12 @@ def look_at_every_angle(
 
 def certainty(row: Detections) -> float:
     """How certain a detection is of an upright face, 0 to 1."""
-    return float(row[4]) * _fit(row)
+    return _certainty(row, _fit(row))
 
 
 def evidence(row: Detections) -> float:
     """The evidence for an upright face. RetinaFace scores lying faces 0.99 and upright ones 0.999, hence the log."""
-    return float(-np.log(1 - min(row[4], 1 - 1e-6))) * _fit(row)
+    return _evidence(row, _fit(row))
 
 
 def mapped(rows: Detections, matrix: Affine) -> Detections:
@@ -149,9 +149,10 @@ def _look(
 
 
 def _view(square: Affine, shown: Sequence[Detections], angle: float) -> _View:
-    best = max(shown, key=evidence)
+    weighed = [(_evidence(row, fit), fit, row) for row in shown for fit in [_fit(row)]]
+    most, fit, best = max(weighed, key=lambda one: one[0])
     tilt = angle + float(np.degrees(np.angle(_along(best))))
-    return _View(mapped(best[None], square)[0], tilt, certainty(best), evidence(best))
+    return _View(mapped(best[None], square)[0], tilt, _certainty(best, fit), most)
 
 
 def _square_around(row: Detections, tilt: float) -> Affine:
@@ -169,6 +170,14 @@ def _central(rows: Detections) -> list[Detections]:
     off = np.abs((rows[:, 0:2] + rows[:, 2:4]) / 2 - _SIDE / 2).max(axis=1)
     wide = rows[:, 2] - rows[:, 0]
     return list(rows[(off < 0.15 * _SIDE) & (wide > 0.2 * _SIDE)])
+
+
+def _certainty(row: Detections, fit: float) -> float:
+    return float(row[4]) * fit
+
+
+def _evidence(row: Detections, fit: float) -> float:
+    return float(-np.log(1 - min(row[4], 1 - 1e-6))) * fit
 
 
 def _fit(row: Detections) -> float:

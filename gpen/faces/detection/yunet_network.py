@@ -20,7 +20,7 @@ NECK_UNITS = (6, 8, 10)
 
 _BACKBONE = ((16, 16), (16, 16), (16, 32), (32, 32), (32, 64), *[(64, 64)] * 6)
 """Channels into and out of each unit."""
-_HALVED_BEFORE = (1, 5, 7, 9)
+HALVED_BEFORE = (1, 5, 7, 9)
 """The units whose input is reduced to half its height and width."""
 _WIDTH = 64
 
@@ -58,7 +58,7 @@ class YuNetNetwork(nn.Module):
         x = self.relu(self.stem(x))
         kept = []
         for number, unit in enumerate(self.backbone):
-            if number in _HALVED_BEFORE:
+            if number in HALVED_BEFORE:
                 x = self.halve(x)
             x = self.relu(unit(x))
             if number in NECK_UNITS:

@@ -182,7 +182,7 @@ class Given:
 
 
 def found_in(found: np.ndarray, side: int = 1400) -> np.ndarray:
-    return find_at_every_size(Given(found, side), Pyramid(torch.zeros(side, side, 3), 1), 0.5)
+    return find_at_every_size(Given(found, side), [Pyramid(torch.zeros(side, side, 3), 1)], 0.5)[0]
 
 
 def short(found: np.ndarray) -> list[tuple[float, ...]]:

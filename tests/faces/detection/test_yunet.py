@@ -13,12 +13,10 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from torch._subclasses.fake_tensor import FakeTensorMode
 
 from gpen.errors import FaceError
 from gpen.faces.detection.detector import find_detector
-from gpen.faces.detection.yunet import YuNet, _decoded, _grid
-from gpen.faces.detection.yunet_network import YuNetNetwork
+from gpen.faces.detection.yunet import YuNet
 
 FIXED = "face_detection_yunet_2023mar.onnx"
 DYNAMIC = "face_detection_yunet_2026may.onnx"
@@ -110,19 +108,6 @@ def test_without_a_working_onnx_runtime_pytorch_is_used(monkeypatch, caplog, det
         network = YuNet(detector_weights / FIXED)
     assert network._maps is network.network
     assert "YuNet runs in PyTorch, not in ONNX Runtime (" in caplog.text
-
-
-def test_nothing_waits_for_the_device_before_the_one_transfer():
-    """On a pretended device, mixing it with the CPU raises, and so does asking for a value."""
-    _grid.cache_clear()
-    with FakeTensorMode():
-        with torch.device("cuda"):
-            network = YuNetNetwork()
-        maps = network(torch.empty(3, 3, 320, 640, device="cuda"))
-        rows = _decoded(maps, 320, 640, 0.5)
-    _grid.cache_clear()
-    assert rows.shape == (3, 4200, 15)
-    assert rows.device.type == "cuda"
 
 
 @pytest.fixture(scope="module")
