@@ -31,7 +31,6 @@ from gpen.network.agreement import _difference, difference, small_network
 from gpen.network.fusion import using_fused
 
 fused.ELEMENTS = 1 << 15  # the interpreter takes as long for a large block as for a small one
-fused.MANY_PIXELS = 32 * 32  # maps of both kinds
 cpu = torch.device("cpu")
 found = {f"{dtype} {batch}": difference(cpu, dtype, batch)
          for dtype, batch in ((torch.float32, 1), (torch.float32, 2), (torch.float16, 1))}
@@ -61,6 +60,46 @@ def test_in_the_interpreter_they_agree_with_the_plain_operations() -> None:
     for name, (error, bound) in found.items():
         # Half precisions round at other places; none means that the fused kernels did not run.
         assert 0 < error <= bound, name
+
+
+FINISH = {"has_after": False, "has_encoded": True, "from_picture": False, "stored": True, "in_rgb": False}
+VARIANTS = [
+    ("finish_kernel", FINISH | {"filtered": True, "count": 4, "block": 16, "at_once": 64}),
+    ("finish_kernel", FINISH | {"filtered": True, "from_picture": True, "count": 4, "block": 64, "at_once": 16}),
+    (
+        "finish_kernel",
+        FINISH | {"filtered": False, "has_after": True, "in_rgb": True, "count": 1, "block": 4, "at_once": 512},
+    ),
+    ("filter_kernel", {"count": 4, "block": 16, "at_once": 64}),
+    ("filter_kernel", {"count": 1, "block": 32, "at_once": 64}),
+    ("picture_kernel", {"block": 128, "at_once": 16}),
+    ("activate_kernel", {"block": 32, "at_once": 64}),
+]
+
+
+@needs_triton
+@pytest.mark.parametrize(("name", "constants"), VARIANTS)
+def test_they_compile_for_a_gpu(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, constants: dict[str, int]
+) -> None:
+    import triton
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource
+
+    from gpen.network import fused_kernels
+
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
+    kernel = getattr(fused_kernels, name)
+    # Strides and sizes are integers; what is left is tensors.
+    numbers = {"rows", "columns", "row", "padding", "channels", "height", "width", "pixels", *"nchw"}
+    signature = {
+        one: "constexpr" if one in constants else "i32" if one.split("_")[-1] in numbers else "*fp16"
+        for one in kernel.arg_names
+    }
+    places = {(kernel.arg_names.index(one),): value for one, value in constants.items()}
+    source = ASTSource(fn=kernel, signature=signature, constexprs=places)
+    compiled = triton.compile(source, target=GPUTarget("cuda", 80, 32))
+    assert compiled.asm["cubin"]
 
 
 @needs_triton
