@@ -98,6 +98,7 @@ def _work(device: torch.device, dtype: torch.dtype) -> bool:
     if importlib.util.find_spec("triton") is None:
         _log.log(level, "Triton is not installed: the network takes more time on %s without its fused kernels.", device)
         return False
+    _log.info("Triton compiles the network's kernels for %s in the first call ever, which takes some seconds.", device)
     try:
         found, bound = difference(device, dtype)
     except Exception as error:
