@@ -1,5 +1,11 @@
 """Errors for users: each says what was found, what was expected, and what to do."""
 
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
 
 class GpenError(Exception):
     """Anything that a user can cause. Its text is shown to the user as it stands."""
@@ -33,3 +39,15 @@ class OptionError(GpenError):
 
 class OutOfMemoryError(GpenError):
     """The device has too little memory, even with everything that saves memory."""
+
+
+@contextmanager
+def named(*paths: Path) -> Iterator[None]:
+    """Name uploaded files in errors without the temporary folder that they are in."""
+    try:
+        yield
+    except GpenError as error:
+        text = str(error)
+        for path in paths:
+            text = text.replace(str(path), path.name)
+        raise type(error)(text) from error

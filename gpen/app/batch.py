@@ -17,7 +17,7 @@ from ..batch.plan import Job, plan
 from ..batch.prefetch import PrefetchPipeline, worker_count
 from ..batch.report import PhotoResult, Status
 from ..batch.stages import PhotoProcessor
-from ..errors import GpenError, PhotoError
+from ..errors import GpenError, PhotoError, named
 from ..options import Options, supported
 from ..restoration.api import face_choice, face_source
 from ..restoration.needs import Needs
@@ -25,7 +25,6 @@ from ..restoration.result import RestoredFace
 from ..tasks import Task
 from ..wording import count
 from .engine import Engine
-from .session import named
 from .uploads import gather
 
 REPORT = "report.json"

@@ -8,14 +8,13 @@ import tempfile
 import threading
 import uuid
 from collections import OrderedDict
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from ..errors import FaceError, GpenError
+from ..errors import FaceError, GpenError, named
 from ..faces.drawing import Drawing, draw_faces
 from ..faces.face import Face
 from ..faces.select import FaceChoice
@@ -154,18 +153,6 @@ class SessionCache:
 
     def __len__(self) -> int:
         return len(self._sessions)
-
-
-@contextmanager
-def named(*paths: Path) -> Iterator[None]:
-    """Name uploaded files in errors without the temporary folder that they are in."""
-    try:
-        yield
-    except GpenError as error:
-        text = str(error)
-        for path in paths:
-            text = text.replace(str(path), path.name)
-        raise type(error)(text) from error
 
 
 def open_photo(path: Path, folder: Path, max_megapixels: float) -> PhotoSession:

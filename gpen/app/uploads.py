@@ -11,11 +11,10 @@ import zlib
 from collections.abc import Sequence
 from pathlib import Path, PurePath, PureWindowsPath
 
-from ..errors import PhotoError
+from ..errors import PhotoError, named
 from ..filenames import is_clutter, is_hidden
 from ..images import READABLE_SUFFIXES, UNREADABLE_SUFFIXES
 from ..weights.zip_directory import read_zip_end
-from .session import named
 from .zip_names import names_of
 
 MOST_FILES = 2000

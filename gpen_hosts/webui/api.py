@@ -7,6 +7,7 @@ import binascii
 import dataclasses
 import secrets
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, Optional, Union
 
@@ -64,6 +65,10 @@ RestoreRequest: Any = create_model(
         Optional[str],  # noqa: UP045
         Field(None, description="A mask in base64, as large as the image, white where it stays as it is."),
     ),
+    person=(
+        list[str],
+        Field([], description="Photos in base64 of the people whose faces are worked on; none: everybody's."),
+    ),
     aligned=(bool, Field(ALIGNED.default, description=f"To colorize or inpaint: {ALIGNED.label}. {ALIGNED.help}")),
     **{name: _field(option) for name, option in OPTIONS.items() if name not in FRAME_OPTIONS},
 )
@@ -104,7 +109,8 @@ def list_models() -> Any:
 def restore_picture(request: RestoreRequest) -> Any:
     """Restore the faces of a picture, or do another task to it."""
     values: dict[str, Any] = vars(request)
-    if max(len(values[name] or "") for name in ("image", *_MASKS)) > MOST_CHARACTERS:
+    pictures = [*(values[name] or "" for name in ("image", *_MASKS)), *values["person"]]
+    if max(map(len, pictures)) > MOST_CHARACTERS:
         raise HTTPException(413, f"A picture is larger than {MOST_CHARACTERS >> 20} MB in base64. Send a smaller one.")
     with tempfile.TemporaryDirectory() as name:
         source, target = Path(name) / "image", Path(name) / "restored.png"
@@ -117,6 +123,7 @@ def restore_picture(request: RestoreRequest) -> Any:
                 task=task,
                 networks=_networks(values["model"], task),
                 options=options,
+                people=tuple(_people(values["person"], Path(name))),
                 aligned=values["aligned"],
                 **{mask: _mask(values[mask], mask, Path(name), options) for mask in _MASKS},
             )
@@ -138,6 +145,14 @@ def _mask(text: str | None, name: str, folder: Path, options: Options) -> FloatI
     file = folder / name
     file.write_bytes(_decoded(text, _MASKS[name]))
     return PhotoMasks(file, f"{name} mask", options.max_megapixels).of(name)
+
+
+def _people(texts: list[str], folder: Path) -> Iterator[Path]:
+    """Files in a folder with the photos of people in a request."""
+    for number, text in enumerate(texts, start=1):
+        file = folder / f"person {number}"
+        file.write_bytes(_decoded(text, f"Photo {number} of a person"))
+        yield file
 
 
 def _networks(name: str | None, task: Task) -> NetworkFiles:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -40,6 +41,7 @@ FOLDED = (
     *("feather", "damage_feather", "template", "min_face_size", "identity_guard", "identity_action"),
     *("max_face_size", "skip_sharp", "occlusion"),
 )
+PERSON_HELP = "A photo of the only person whose faces are worked on, if not everybody's."
 PROTECT_HELP = "A mask as large as the pictures, white where they stay as they are."
 TASK_HELP = "inpaint fills in what is transparent. synthesize makes a face from a segmentation map."
 
@@ -80,10 +82,12 @@ class GpenPostprocessing(scripts_postprocessing.ScriptPostprocessing):
                 aligned = gr.Checkbox(
                     ALIGNED.default, label=ALIGNED.label, info=ALIGNED.help, elem_id="extras_gpen_aligned"
                 )
+                person = gr.Image(label=f"Person: {PERSON_HELP}", type="filepath", elem_id="extras_gpen_person")
                 protect = gr.Image(
                     label=f"Protect: {PROTECT_HELP}", type="pil", image_mode="L", elem_id="extras_gpen_protect"
                 )
-        return {"enable": enable, "task": task, "model": model, **controls, "aligned": aligned, "protect": protect}
+        further = {"aligned": aligned, "person": person, "protect": protect}
+        return {"enable": enable, "task": task, "model": model, **controls, **further}
 
     def process(
         self,
@@ -92,6 +96,7 @@ class GpenPostprocessing(scripts_postprocessing.ScriptPostprocessing):
         task: str | None = None,
         model: str | None = None,
         aligned: bool | None = None,
+        person: str | None = None,
         protect: Image.Image | None = None,
         **values: Any,
     ) -> None:
@@ -109,6 +114,7 @@ class GpenPostprocessing(scripts_postprocessing.ScriptPostprocessing):
                 options=options_from(values),
                 damage=_transparent(pp.image) if row.needs_damage_mask else None,
                 protect=None if protect is None else to_float(np.asarray(protect.convert("L"))),
+                people=(Path(person),) if person else (),
                 aligned=bool(aligned),
             )
             result = engine.run(np.asarray(pp.image.convert("RGB")), request)

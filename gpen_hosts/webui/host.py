@@ -17,11 +17,11 @@ import torch
 from modules import devices, paths, shared
 from numpy.typing import NDArray
 
-from gpen.errors import GpenError
+from gpen.errors import GpenError, named
 from gpen.images.picture import FloatImage
 from gpen.network.memory import memory_estimate
-from gpen.options import OPTIONS, Option, Options
-from gpen.restoration.api import face_source
+from gpen.options import OPTIONS, Option, Options, supported
+from gpen.restoration.api import face_choice, face_source
 from gpen.restoration.components import FURTHER_NETWORK, ComponentCache, ComponentLoader, HostHooks
 from gpen.restoration.needs import Needs
 from gpen.restoration.pipeline import Keep, OnProgress, PhotoWork, run_task
@@ -160,6 +160,8 @@ class PictureRequest:
     """(H, W), above 0.5 where the picture is damaged; for inpainting."""
     protect: FloatImage | None = None
     """(H, W), above 0.5 where the picture stays as it is; ignored for tasks that make a new one."""
+    people: tuple[Path, ...] = ()
+    """Photos of the people whose faces are worked on; none for everybody's."""
     aligned: bool = False
     """Whether the whole picture is one aligned face; ignored for tasks that do not accept that."""
 
@@ -185,14 +187,21 @@ class Engine:
         loader = ComponentLoader(folders(), device, cache=self.cache, hooks=hooks)
         try:
             with _progress() as on_progress:
-                needs = Needs.of(task, options, aligned=aligned)
+                needs = Needs.of(task, options, aligned=aligned, people=request.people)
                 networks = request.networks
-                components = loader.load(task, networks.first, options, needs, networks.others)
+                with named(*request.people):
+                    components = loader.load(task, networks.first, options, needs, networks.others)
                 with torch.inference_mode(False):
                     components.model.network.to(device)
                 work = PhotoWork(
                     photo=to_float(image),
-                    source=face_source(task, options, components.detector, aligned=aligned),
+                    source=face_source(
+                        task,
+                        options,
+                        components.detector,
+                        aligned=aligned,
+                        choice=face_choice(supported(options, task), components.people),
+                    ),
                     inputs=PhotoInputs(damage=request.damage, protect=request.protect if task.keeps_photo else None),
                     keep=Keep(crops=False),
                     on_progress=on_progress,

@@ -108,6 +108,7 @@ def test_without_a_face_the_picture_is_unchanged(client: Any, parts: Parts) -> N
         ({"protect": "not base64!"}, 422, "The mask of what is protected is not base64"),
         ({"protect": "aGVsbG8="}, 422, "The mask of what is protected is not a picture"),
         ({"protect": encoded(np.zeros((9, 8), np.uint8))}, 422, "The mask of what is protected is 8 x 9 pixels"),
+        ({"person": ["not base64!"]}, 422, "Photo 1 of a person is not base64"),
         ({"model": "nothing.pth"}, 404, "'nothing.pth'. GET /gpen/models lists"),
         ({"model": "/etc/hostname"}, 404, "GET /gpen/models lists"),
         ({"detector": "retinaface_resnet50"}, 404, "is not on this computer"),
@@ -183,7 +184,7 @@ def test_the_host_s_docs_describe_the_routes(client: Any) -> None:
     assert "Restore the faces" in described["paths"]["/gpen/restore"]["post"]["description"]
     assert "get" in described["paths"]["/gpen/models"]
     fields = described["components"]["schemas"]["GpenRestoreRequest"]["properties"]
-    assert set(fields) == {"image", "task", "model", "damage", "protect", "aligned", *OPTIONS} - {"video"}
+    assert set(fields) == {"image", "task", "model", "damage", "protect", "person", "aligned", *OPTIONS} - {"video"}
     for name, option in [(name, OPTIONS[name]) for name in OPTIONS if name in fields]:
         assert option.help in fields[name]["description"]
         kind, *others = [kind for kind in fields[name]["anyOf"] if kind != {"type": "null"}]

@@ -213,7 +213,7 @@ def test_gradio_builds_every_control_from_the_options(forge: WebUI) -> None:
     forge.opts.gpen_strength = 0.75
     controls = panel(forge).controls
     options = [name for name in controls if name in OPTIONS]
-    assert list(controls) == ["enable", "task", "model", *options, "aligned", "protect"]
+    assert list(controls) == ["enable", "task", "model", *options, "aligned", "person", "protect"]
     assert [value for _, value in controls["task"].choices] == list(TASKS)
     assert controls["task"].value == "restore"
     assert controls["aligned"].value is False
@@ -290,3 +290,46 @@ def test_protected_pixels_stay_as_they_are(forge: WebUI, parts: Parts, reference
     picture = run_panel(forge, Image.fromarray(parts.left), MARKER | {"protect": Image.fromarray(mask[1:])})
     assert np.array_equal(np.asarray(picture.image), parts.left)
     assert "The mask of what is protected is 301 x 256 pixels" in str(known_facts(picture))
+
+
+class Colours:
+    """A recogniser for which a person is where the colours of a face are."""
+
+    same_person = 0.95
+
+    def align(self, crop: Any, landmarks: Any) -> Any:
+        return crop
+
+    def embed(self, faces: list[Any]) -> Any:
+        side = len(faces[0]) // 8
+        cells = np.stack([np.asarray(face).reshape(8, side, 8, side, 3).mean(axis=(1, 3)).ravel() for face in faces])
+        cells -= cells.mean(axis=1, keepdims=True)
+        return cells / np.linalg.norm(cells, axis=1, keepdims=True)
+
+
+def test_only_the_face_of_a_person_is_restored(
+    forge: WebUI, parts: Parts, reference: Reference, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    components = importlib.import_module("gpen.restoration.components")
+    monkeypatch.setattr(components, "find_recognizer", lambda folders: ("sface", tmp_path))
+    monkeypatch.setattr(components, "SFaceRecognizer", lambda weights: Colours())
+    wanted = reference(parts.left).faces[1]
+    x0, y0, x1, y1 = (round(value) for value in wanted.face.box)
+    margin = x1 - x0
+    person = parts.left[max(0, y0 - margin) : y1 + margin, max(0, x0 - margin) : x1 + margin]
+    file = tmp_path / "person.png"
+    Image.fromarray(person).save(file)
+    picture = run_panel(forge, Image.fromarray(parts.left), MARKER | {"person": str(file)})
+    expected = reference(parts.left, only_faces=str(wanted.number))
+    assert known_facts(picture)["Postprocess GPEN faces"] == 1
+    assert np.array_equal(np.asarray(picture.image), bytes_of(expected.photo))
+
+
+def test_a_person_without_a_recogniser_is_an_error(
+    forge: WebUI, parts: Parts, tmp_path: Path
+) -> None:
+    file = tmp_path / "person.png"
+    Image.fromarray(parts.left).save(file)
+    picture = run_panel(forge, Image.fromarray(parts.left), MARKER | {"person": str(file)})
+    assert np.array_equal(np.asarray(picture.image), parts.left)
+    assert "is not on this computer" in picture.info["Postprocess GPEN error"]
