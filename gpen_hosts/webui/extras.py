@@ -107,6 +107,8 @@ class GpenPostprocessing(scripts_postprocessing.ScriptPostprocessing):
         if not enable:
             return
         try:
+            if pp.image is None:  # in SD.Next's Process tab
+                raise PhotoError("GPEN works on pictures here; restore videos with the command gpen restore.")
             row = find_task(task or RESTORE.name)
             request = PictureRequest(
                 task=row,

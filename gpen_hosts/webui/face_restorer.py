@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,9 @@ try:
     from modules.face_restoration import FaceRestoration
 except ImportError:  # newer versions of SD.Next, which need only the methods
     FaceRestoration = object
+
+
+_log = logging.getLogger(__name__)
 
 
 class GpenFaceRestorer(FaceRestoration):
@@ -56,10 +60,13 @@ class GpenFaceRestorer(FaceRestoration):
 
 def register_restorer() -> None:
     """Add the restorer to the host's list, once: Reload UI runs scripts again without clearing the list."""
-    for restorers in (getattr(shared, "face_restorers", None), getattr(shared, "detailers", None)):
+    lists = [getattr(shared, name, None) for name in ("face_restorers", "detailers")]
+    for restorers in lists:
         if restorers is not None:
             restorers[:] = [restorer for restorer in restorers if restorer.name() != NAME]
             restorers.append(GpenFaceRestorer())
+    if lists == [None, None]:  # SD.Next since July 2026
+        _log.info("This WebUI has no face restorers to choose from: GPEN is where pictures are processed afterwards.")
 
 
 class RememberJob(scripts.Script):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import importlib
 import json
 import logging
 import weakref
@@ -228,19 +229,28 @@ class Engine:
 def _device() -> torch.device:
     # Forge accepts the flag and ignores it.
     on_cpu = {"gpen", "all"}.intersection(getattr(shared.cmd_opts, "use_cpu", None) or ())
-    return torch.device("cpu" if on_cpu else devices.get_device_for("gpen"))
+    if on_cpu:
+        return torch.device("cpu")
+    # SD.Next has one device for all.
+    choose = getattr(devices, "get_device_for", None)
+    return torch.device(devices.device if choose is None else choose("gpen"))
 
 
 def make_room(path: Path, device: torch.device, dtype: torch.dtype) -> None:
-    """Have Forge's memory manager unload other models where the network in this file needs their memory."""
-    try:
-        from backend import memory_management
-    except ImportError:  # only Forge has it
-        return
-    if device.type != "cpu":
+    """Have the host's memory manager unload other models where the network in this file needs their memory."""
+    manager = _memory_manager()
+    if manager is not None and device.type != "cpu":
         info = inspect(path)
         weights = info.parameters * torch.empty((), dtype=dtype).element_size()
-        memory_management.free_memory(weights + memory_estimate(info.spec, dtype), device)
+        manager.free_memory(weights + memory_estimate(info.spec, dtype), device)
+
+
+def _memory_manager() -> Any:
+    """That of Forge or of reForge; None in other hosts."""
+    for name in ("backend.memory_management", "ldm_patched.modules.model_management"):
+        with contextlib.suppress(ImportError):
+            return importlib.import_module(name)
+    return None
 
 
 @contextlib.contextmanager

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import sys
+import types
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,13 @@ def test_use_cpu_gpen_takes_effect_though_the_host_ignores_it(
     assert not np.array_equal(restore_faces(forge, parts.left), parts.left)
 
 
+def test_a_host_with_one_device_for_all(forge: WebUI, parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As SD.Next is since July 2025."""
+    monkeypatch.delattr(forge.devices, "get_device_for")
+    monkeypatch.setattr(forge.devices, "device", torch.device("cpu"))
+    assert not np.array_equal(restore_faces(forge, parts.left), parts.left)
+
+
 @pytest.mark.parametrize("flag", ["no_half", "all_in_fp32"])
 def test_flags_for_float32_override_the_setting(
     forge: WebUI, parts: Parts, caplog: pytest.LogCaptureFixture, flag: str
@@ -39,12 +48,17 @@ def test_flags_for_float32_override_the_setting(
     assert not np.array_equal(restore_faces(forge, parts.left), parts.left)
 
 
-def test_forge_s_memory_manager_makes_room(
-    forge: WebUI, synthetic_models: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("host", ["Forge", "reForge"])
+def test_the_host_s_memory_manager_makes_room(
+    forge: WebUI, synthetic_models: dict[str, Path], monkeypatch: pytest.MonkeyPatch, host: str
 ) -> None:
     asked: list[tuple[int, torch.device]] = []
     manager = importlib.import_module("backend.memory_management")
-    monkeypatch.setattr(manager, "free_memory", lambda size, device: asked.append((size, device)))
+    if host == "reForge":
+        manager = types.ModuleType("model_management")
+        monkeypatch.setitem(sys.modules, "backend.memory_management", None)
+        monkeypatch.setitem(sys.modules, "ldm_patched.modules.model_management", manager)
+    monkeypatch.setattr(manager, "free_memory", lambda size, device: asked.append((size, device)), raising=False)
     file = synthetic_models["facerestore_models/passthrough-256.safetensors"]
     forge.adapter.make_room(file, torch.device("cuda"), torch.float32)
     forge.adapter.make_room(file, torch.device("cpu"), torch.float32)

@@ -325,11 +325,29 @@ def test_only_the_face_of_a_person_is_restored(
     assert np.array_equal(np.asarray(picture.image), bytes_of(expected.photo))
 
 
-def test_a_person_without_a_recogniser_is_an_error(
-    forge: WebUI, parts: Parts, tmp_path: Path
-) -> None:
+def test_a_person_without_a_recogniser_is_an_error(forge: WebUI, parts: Parts, tmp_path: Path) -> None:
     file = tmp_path / "person.png"
     Image.fromarray(parts.left).save(file)
     picture = run_panel(forge, Image.fromarray(parts.left), MARKER | {"person": str(file)})
     assert np.array_equal(np.asarray(picture.image), parts.left)
     assert "is not on this computer" in picture.info["Postprocess GPEN error"]
+
+
+def test_a_video_is_left_as_it_is(forge: WebUI) -> None:
+    """SD.Next's Process tab gives a postprocessor videos as well, without a picture."""
+    script = panel(forge)
+    video = forge.scripts_postprocessing.PostprocessedImage(None)
+    script.process(video, enable=True)
+    assert video.image is None
+    assert "GPEN works on pictures" in video.info["Postprocess GPEN error"]
+
+
+def test_a_host_without_face_restorers(
+    forge: WebUI, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As SD.Next is since July 2026."""
+    face_restorer = importlib.import_module("gpen_hosts.webui.face_restorer")
+    monkeypatch.delattr(forge.shared, "face_restorers")
+    with caplog.at_level("INFO"):
+        face_restorer.register_restorer()
+    assert "no face restorers to choose from" in caplog.text
