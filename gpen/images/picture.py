@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from ..errors import PhotoError
 from .icc import ColorConversion, color_conversion
+from .metadata import Metadata
 
 FloatImage = npt.NDArray[np.float32]
 """A photo or crop (H, W, 3), RGB, [0, 1], or a mask (H, W), [0, 1]."""
@@ -45,6 +46,8 @@ class Picture:
     stored: Samples | None = None
     """The samples (H, W, 1 or 3) of the file, if its profile is not sRGB's: pixels of ``photo`` that stay as they were
     read are written with these."""
+    metadata: Metadata = field(default_factory=Metadata)
+    """XMP, IPTC, comments and texts."""
     lossless_webp: bool = False
     """Whether it came from a WebP file without loss; written as WebP, it is one again."""
 

@@ -133,7 +133,7 @@ def test_the_page_shows_srgb_and_downloads_keep_the_profile(
         assert np.abs(one.photo - two.photo).mean() * 255 < 2
     restoration = other.restoration
     assert restoration is not None
-    with Image.open(wide) as before, Image.open(write_result(other)) as after:
+    with Image.open(wide) as before, Image.open(write_result(other)[0]) as after:
         assert after.info["icc_profile"] == rgb_profile("ProPhoto")
         kept = restoration.mask == 0
         assert np.array_equal(np.asarray(after)[kept], np.asarray(before)[kept])
@@ -314,7 +314,7 @@ def test_sixteen_bits_and_alpha_survive(engine: Engine, portrait: Path, tmp_path
     write_picture(path, Picture(photo, alpha, bits=16))
     session = open_photo(path, tmp_path, 200)
     restore(engine, session)
-    result = write_result(session)
+    result, _ = write_result(session)
     assert result.name == "deep_restored.tif"
     back = read_picture(result, 10)
     assert back.bits == 16
