@@ -17,17 +17,8 @@ from .jpeg import END, segments
 from .metadata import C2PA, DAMAGED_RESOURCES, LARGEST, LONGEST_SEGMENT, Metadata, Notes, one_packet, shown
 from .photoshop import clean_resources, iptc_of
 
-_COMMENT, _APP0, _APP1, _APP2, _APP11, _APP12, _APP13, _APP14, _APP15 = (
-    0xFE,
-    0xE0,
-    0xE1,
-    0xE2,
-    0xEB,
-    0xEC,
-    0xED,
-    0xEE,
-    0xEF,
-)
+_COMMENT, _APP0 = 0xFE, 0xE0
+_APP1, _APP2, _APP11, _APP12, _APP13, _APP14, _APP15 = (_APP0 + number for number in (1, 2, 11, 12, 13, 14, 15))
 _XMP, _EXTENSION = b"http://ns.adobe.com/xap/1.0/\0", b"http://ns.adobe.com/xmp/extension/\0"
 _RESOURCES, _PICTURES = b"Photoshop 3.0\0", b"MPF\0"
 _GAIN_MAP = b"urn:iso:std:iso:ts:21496:-1\0"
@@ -104,7 +95,8 @@ def _metadata(found: _Found, data: bytes) -> Metadata:
         notices.append(f"Data of its segments {shown(names)} is left out: what they hold is not known.")
     if found.has_manifest:
         notices.append(C2PA)
-    resources, is_whole = clean_resources(b"".join(found.resources))
+    size = sum(map(len, found.resources))
+    resources, is_whole = clean_resources(b"".join(found.resources)) if size <= LARGEST else (None, False)
     if not is_whole:
         notices.append(DAMAGED_RESOURCES)
     if sum(map(len, found.comments)) > LARGEST:

@@ -11,14 +11,16 @@ from collections.abc import Iterator
 _SIGNATURES = (b"8BIM", b"PHUT", b"AgHg", b"DCSR", b"MeSa")
 _IPTC = 0x0404
 _THUMBNAILS = (0x0409, 0x040C)
+_MOST = 10_000
 
 
 def _resources(data: bytes) -> Iterator[tuple[int, int, slice, int]]:
     """The number of each resource, where it begins, its content, and where it ends; ValueError where they end early."""
-    position = 0
+    position = count = 0
     while data[position : position + 4].strip(b"\0"):  # zeros may follow
-        if data[position : position + 4] not in _SIGNATURES or position + 7 > len(data):
-            raise ValueError("no resource")
+        count += 1
+        if data[position : position + 4] not in _SIGNATURES or position + 7 > len(data) or count > _MOST:
+            raise ValueError("no resource, or too many")
         start = position + 7 + data[position + 6]
         start += (start - position) % 2
         if start + 4 > len(data):

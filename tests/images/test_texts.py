@@ -422,3 +422,57 @@ def test_pillow_reads_what_is_written(tmp_path: Path) -> None:
     webp = riff(written(tmp_path, full(".webp"), ".webp", ".webp").read_bytes())
     assert {b"VP8X", b"VP8L", b"XMP "} == set(webp)
     assert io.BytesIO(webp[b"XMP "]).read() == XMP
+
+
+def damaged(body: bytes, random: np.random.Generator) -> bytes:
+    """Some bytes changed, or missing, or more of them."""
+    changed = bytearray(body)
+    for _ in range(random.integers(1, 6)):
+        at = int(random.integers(len(changed)))
+        changed[at] = int(random.choice([0, 255, 34, 39, 60, 62, 47, int(random.integers(256))]))
+    if random.random() < 0.4:
+        del changed[int(random.integers(1, len(changed))) :]
+    if random.random() < 0.2:
+        changed += random.bytes(50)
+    return bytes(changed)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_whatever_is_damaged_the_photo_is_read_and_written(tmp_path: Path, suffix: str) -> None:
+    random = np.random.default_rng(3)
+    large = announced(LARGE)
+    for _ in range(100):
+        packet, resources, comment = (damaged(body, random) for body in (large, RESOURCES, COMMENT))
+        if suffix == ".jpg":
+            pieces = [(0xE1, damaged(body, random)) for _, body in extended(LARGE)]
+            added = [(0xE1, XMP_HEAD + packet), *pieces, (0xED, IRB_HEAD + resources), (0xFE, comment), (0xE2, packet)]
+            data = with_segments(saved("JPEG", quality=95), added)
+        elif suffix == ".png":
+            texts = [(kind, damaged(body, random)) for kind, body in [*TEXTS[:4], *RAW]]
+            data = with_chunks(saved("PNG"), [(b"iTXt", b"XML:com.adobe.xmp" + bytes(5) + packet), *texts])
+        elif suffix == ".webp":
+            data = saved("WEBP", lossless=True, xmp=packet)
+        else:
+            data = tiff({700: (1, packet), 33723: (7, comment), 34377: (1, resources)})
+        (tmp_path / f"a{suffix}").write_bytes(data)
+        picture = read_picture(tmp_path / f"a{suffix}", 1)
+        assert picture.photo.shape == (48, 56, 3)
+        for after in SUFFIXES:
+            write_picture(tmp_path / f"b{after}", picture)
+            assert read_picture(tmp_path / f"b{after}", 1).photo.shape == (48, 56, 3)
+
+
+@pytest.mark.parametrize("count", [0, 1, 5, 1 << 20, (1 << 32) - 1])
+@pytest.mark.parametrize("tag", [700, 33723, 34377, 270])
+def test_tags_of_tiff_that_point_anywhere(tmp_path: Path, tag: int, count: int) -> None:
+    data = bytearray(tiff({tag: (2 if tag == 270 else 1, b"a value of some length\0")}))
+    (first,) = struct.unpack_from("<I", data, 4)
+    at = data.index(struct.pack("<HH", tag, 2 if tag == 270 else 1), first)
+    for offset in (0, len(data) - 4, len(data) + 1000, (1 << 32) - 1):
+        struct.pack_into("<II", data, at + 4, count, offset)
+        (tmp_path / "a.tif").write_bytes(data)
+        picture = read_picture(tmp_path / "a.tif", 1)
+        np.testing.assert_array_equal(np.rint(picture.photo * 255), pixels())
+        for after in SUFFIXES:
+            write_picture(tmp_path / f"b{after}", picture)
+            assert read_picture(tmp_path / f"b{after}", 1).photo.shape == (48, 56, 3)
