@@ -84,8 +84,9 @@ def read_jpeg_notes(data: bytes) -> Notes:
                 picture.append(data[place.start - 4 : place.stop])
         elif found.start == 0:
             found.start = place.start - 4
-    picture.append(data[found.start or 2 :])
-    return Notes(b"".join(picture), _metadata(found, data))
+    if found.start == 0:  # no pixels, or too many segments
+        return Notes(data, _metadata(found, data))
+    return Notes(b"".join([*picture, data[found.start :]]), _metadata(found, data))
 
 
 def _metadata(found: _Found, data: bytes) -> Metadata:

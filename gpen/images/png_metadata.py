@@ -59,9 +59,7 @@ class _Found:
             if keyword.startswith(_RAW) and self._add_profile(keyword[len(_RAW) :], self._content(kind, body)):
                 return
             if keyword == _COMMENT:
-                comment = self._content(kind, body)
-                self.comments.append(comment if kind == b"iTXt" else comment.decode("latin-1").encode())
-                self.size += len(comment)
+                self._add_comment(kind, self._content(kind, body))
         except (ValueError, zlib.error):
             pass  # kept as it is
         except OverflowError:
@@ -75,6 +73,12 @@ class _Found:
             self.left_out.append(f"chunk {kind.decode('latin-1')}")
         else:
             self.kept.append((kind, body))
+
+    def _add_comment(self, kind: bytes, comment: bytes) -> None:
+        self.size += len(comment)
+        if self.size > LARGEST:
+            raise OverflowError
+        self.comments.append(comment if kind == b"iTXt" else comment.decode("latin-1").encode())
 
     def _content(self, kind: bytes, body: bytes) -> bytes:
         """The content of a text; ValueError or zlib.error if it is damaged, OverflowError if it is too large."""
