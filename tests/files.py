@@ -91,15 +91,15 @@ def with_riff(data: bytes, kind: bytes, body: bytes) -> bytes:
 
 
 def tags(data: bytes) -> dict[int, bytes]:
-    """The values of the tags of a little-endian TIFF file's first page, as bytes."""
-    assert data[:4] == b"II*\0"
-    (at,) = struct.unpack_from("<I", data, 4)
-    (count,) = struct.unpack_from("<H", data, at)
+    """The values of the tags of a TIFF file's first page, as bytes."""
+    order = {b"II*\0": "<", b"MM\0*": ">"}[data[:4]]
+    (at,) = struct.unpack_from(order + "I", data, 4)
+    (count,) = struct.unpack_from(order + "H", data, at)
     found = {}
     for entry in range(at + 2, at + 2 + 12 * count, 12):
-        tag, kind, number = struct.unpack_from("<HHI", data, entry)
+        tag, kind, number = struct.unpack_from(order + "HHI", data, entry)
         size = number * {3: 2, 4: 4, 5: 8, 12: 8}.get(kind, 1)
-        start = entry + 8 if size <= 4 else struct.unpack_from("<I", data, entry + 8)[0]
+        start = entry + 8 if size <= 4 else struct.unpack_from(order + "I", data, entry + 8)[0]
         found[tag] = data[start : start + size]
     return found
 

@@ -14,6 +14,7 @@ import numpy as np
 from .picture import Samples
 
 DESCRIPTION, ORIENTATION, EXIF_POINTER, GPS_POINTER = 270, 274, 34665, 34853
+_USER_COMMENT = 37510
 _INTEROP_POINTER, _PAGE_SIZE, _EXIF_SIZE = 40965, (256, 257), (40962, 40963)
 _PREFIX = b"Exif\0\0"
 _NUMBERS = {1: "B", 3: "H", 4: "I"}
@@ -142,6 +143,14 @@ def sized_exif(block: bytes | None, width: int, height: int) -> bytes | None:
         for tag, number in zip(tags, (width, height), strict=True):
             directory.set(tag, number)
     return bytes(data)
+
+
+def user_comment(text: str) -> bytes:
+    """A block that holds nothing but a comment in words, as piexif and the programs that use it write it."""
+    comment = b"UNICODE\0" + text.encode("utf-16-be", "replace")
+    first = struct.pack(">HHHIII", 1, EXIF_POINTER, 4, 1, 8 + 18, 0)
+    second = struct.pack(">HHHIII", 1, _USER_COMMENT, 7, len(comment), 8 + 18 + 18, 0)
+    return b"MM\0*" + struct.pack(">I", 8) + first + second + comment
 
 
 def has_description(block: bytes | None) -> bool:

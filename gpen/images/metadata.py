@@ -22,6 +22,7 @@ C2PA = "Its C2PA manifest (Content Credentials) is left out, because it does not
 DAMAGED_RESOURCES = "Its IPTC and Photoshop data are damaged, and are kept only as far as they can be read."
 """Says so."""
 
+_COMMENT, _PARAMETERS = "text “Comment”", "text “parameters”"
 _SHOWN = 5  # names in a sentence
 
 
@@ -41,6 +42,8 @@ class Metadata:
     """Comments of JPEG and GIF files, and the texts named Comment of PNG files; UTF-8 or what the file has."""
     chunks: tuple[tuple[bytes, bytes], ...] = ()
     """Texts and other chunks of PNG files that hold for a changed picture too, by kind."""
+    parameters: bytes | None = None
+    """The text of that name among them: how a picture was generated, in UTF-8."""
     size: tuple[int, int] | None = None
     """Width and height of the upright photo that the XMP packet was written for; None if it holds for any."""
     notices: tuple[str, ...] = ()
@@ -89,6 +92,12 @@ def fitted(metadata: Metadata, kind: str, size: tuple[int, int]) -> Metadata:
         metadata = dataclasses.replace(metadata, xmp=one_packet(metadata), extended_xmp=None)
     fit = {"JPEG": _for_jpeg, "PNG": _for_png, "WEBP": _for_webp, "TIFF": _for_tiff}[kind]
     return fit(metadata)
+
+
+def without_parameters(metadata: Metadata) -> Metadata:
+    """The metadata without the text that says how the picture was generated."""
+    kept = tuple(chunk for chunk in metadata.chunks if _name(*chunk) != _PARAMETERS)
+    return dataclasses.replace(metadata, chunks=kept, parameters=None)
 
 
 def without(metadata: Metadata, what: str, **fields: object) -> Metadata:
@@ -151,7 +160,7 @@ def _all_resources(metadata: Metadata) -> bytes | None:
 def _without_chunks(metadata: Metadata, format_name: str) -> Metadata:
     """Without what only PNG holds, apart from comments, which are in ``comments`` as well."""
     names = [_name(kind, body) for kind, body in metadata.chunks]
-    names = [name for name in dict.fromkeys(names) if name != "text “Comment”"]
+    names = [name for name in dict.fromkeys(names) if name != _COMMENT]
     if not names:
         return dataclasses.replace(metadata, chunks=())
     notice = f"{shown(names)} {'is' if len(names) == 1 else 'are'} left out, for which {format_name} has no place."

@@ -13,7 +13,7 @@ from .photoshop import clean_resources, iptc_of
 from .png import chunk, chunks, inflated, raw_profile
 
 _TEXTS = (b"tEXt", b"zTXt", b"iTXt")
-_XMP, _RAW, _COMMENT = b"XML:com.adobe.xmp", b"Raw profile type ", b"Comment"
+_XMP, _RAW, _COMMENT, _PARAMETERS = b"XML:com.adobe.xmp", b"Raw profile type ", b"Comment", b"parameters"
 _MANIFEST = b"caBX"
 # Read elsewhere, or about the samples as they were stored.
 _READ = (b"cICP", b"sRGB", b"gAMA", b"cHRM", b"iCCP", b"pHYs", b"eXIf", b"tRNS")
@@ -45,6 +45,7 @@ class _Found:
         self.iptc: bytes | None = None
         self.resources: bytes | None = None
         self.comments: list[bytes] = []
+        self.parameters: bytes | None = None
         self.kept: list[tuple[bytes, bytes]] = []
         self.left_out: list[str] = []
         self.has_manifest = self.is_damaged = False
@@ -59,7 +60,9 @@ class _Found:
             if keyword.startswith(_RAW) and self._add_profile(keyword[len(_RAW) :], self._content(kind, body)):
                 return
             if keyword == _COMMENT:
-                self._add_comment(kind, self._content(kind, body))
+                self.comments.append(self._text(kind, body))
+            if keyword == _PARAMETERS and self.parameters is None:
+                self.parameters = self._text(kind, body)
         except (ValueError, zlib.error):
             pass  # kept as it is
         except OverflowError:
@@ -74,11 +77,13 @@ class _Found:
         else:
             self.kept.append((kind, body))
 
-    def _add_comment(self, kind: bytes, comment: bytes) -> None:
-        self.size += len(comment)
+    def _text(self, kind: bytes, body: bytes) -> bytes:
+        """The content of a text, in UTF-8, to be kept; raises what :meth:`_content` raises."""
+        text = self._content(kind, body)
+        self.size += len(text)
         if self.size > LARGEST:
             raise OverflowError
-        self.comments.append(comment if kind == b"iTXt" else comment.decode("latin-1").encode())
+        return text if kind == b"iTXt" else text.decode("latin-1").encode()
 
     def _content(self, kind: bytes, body: bytes) -> bytes:
         """The content of a text; ValueError or zlib.error if it is damaged, OverflowError if it is too large."""
@@ -138,6 +143,7 @@ def read_png_notes(data: bytes) -> Notes:
         resources=found.resources,
         comments=tuple(found.comments),
         chunks=tuple(found.kept),
+        parameters=found.parameters,
         notices=_notices(found),
     )
     return Notes(b"".join([*picture, data[end:]]), metadata, found.exif)

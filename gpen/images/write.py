@@ -14,9 +14,9 @@ from typing import Any
 from ..atomic import atomic_path
 from ..errors import PhotoError
 from . import pillow
-from .exif import has_description, sized_exif
+from .exif import has_description, sized_exif, user_comment
 from .jpeg_metadata import with_jpeg_metadata
-from .metadata import Metadata, fitted, without
+from .metadata import Metadata, fitted, without, without_parameters
 from .picture import Picture, Samples, to_samples
 from .png import encode_png
 from .png_metadata import png_notes
@@ -53,8 +53,13 @@ class _Described:
 
 
 def _described(picture: Picture, kind: str) -> _Described:
-    exif = sized_exif(picture.exif, picture.width, picture.height)
-    metadata = fitted(picture.metadata, kind, (picture.width, picture.height))
+    exif, metadata = sized_exif(picture.exif, picture.width, picture.height), picture.metadata
+    if exif is None and metadata.parameters and kind != "PNG":
+        # Where other programs look for what a PNG file says in a text.
+        comment = user_comment(metadata.parameters.decode(errors="replace"))
+        if len(comment) <= _LONGEST_EXIF:
+            exif, metadata = comment, without_parameters(metadata)
+    metadata = fitted(metadata, kind, (picture.width, picture.height))
     if kind == "JPEG" and exif and len(exif) > _LONGEST_EXIF:
         notice = f"Its EXIF block has {len(exif)} bytes, more than JPEG allows, and is left out."
         return _Described(None, without(metadata, notice))

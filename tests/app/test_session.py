@@ -325,6 +325,15 @@ def test_sixteen_bits_and_alpha_survive(engine: Engine, portrait: Path, tmp_path
     assert before[0, 0].min() > 0.9  # white shows through
 
 
+def test_what_is_left_out_of_a_file_is_said(engine: Engine, portrait: Path, tmp_path: Path) -> None:
+    path = tmp_path / "eyes.jpg"
+    write_picture(path, Picture(read_picture(portrait, 10).photo))
+    path.write_bytes(path.read_bytes() * 2)
+    session = open_photo(path, tmp_path, 200)
+    restored = restore(engine, session)
+    assert write_result(session)[1] == f"{restored.summary} 1 further picture in its file is left out."
+
+
 def test_a_photo_that_is_too_large_is_refused(portrait: Path, tmp_path: Path) -> None:
     with pytest.raises(PhotoError, match=r"^portrait\.png"):
         open_photo(portrait, tmp_path, 0.05)

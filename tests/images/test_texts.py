@@ -172,11 +172,39 @@ def test_texts_of_png_are_kept_byte_for_byte(tmp_path: Path) -> None:
 def test_texts_that_another_format_has_no_place_for(tmp_path: Path, after: str) -> None:
     path = written(tmp_path, full(".png"), ".png", after)
     said = " ".join(left_out(read_picture(tmp_path / "a.png", 1), path))
-    assert "text “parameters”, text “workflow”, text “prompt” and chunk vpAg are left out" in said
+    assert "text “workflow”, text “prompt” and chunk vpAg are left out" in said
+    assert "parameters" not in said
     assert ("IPTC" in said) == (after == ".webp")
     if after == ".jpg":
         assert bodies(path.read_bytes(), 0xFE) == [COMMENT]
     assert ("comment" in said) == (after == ".webp")
+
+
+@pytest.mark.parametrize("after", [".jpg", ".webp", ".tif"])
+@pytest.mark.parametrize("kind", [b"tEXt", b"zTXt", b"iTXt"])
+def test_how_a_picture_was_generated_goes_where_programs_look_for_it(tmp_path: Path, after: str, kind: bytes) -> None:
+    text = "a portrait, ünïque" if kind != b"iTXt" else "奶奶 🙂"
+    coded = text.encode("latin-1") if kind != b"iTXt" else bytes(4) + text.encode()
+    body = b"parameters\0" + (b"\0" + zlib.compress(coded) if kind == b"zTXt" else coded)
+    data = with_chunks(saved("PNG"), [(kind, body), (kind, body)])
+    path = written(tmp_path, data, ".png", after)
+    assert left_out(read_picture(tmp_path / "a.png", 1), path) == ()
+    with Image.open(path) as image:
+        assert image.getexif().get_ifd(34665) == {37510: b"UNICODE\0" + text.encode("utf-16-be")}
+
+
+def test_how_a_picture_was_generated_does_not_displace_exif(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[271] = "Maker"
+    data = with_chunks(saved("PNG", exif=exif), [TEXTS[0]])
+    path = written(tmp_path, data, ".png", ".jpg")
+    said = left_out(read_picture(tmp_path / "a.png", 1), path)
+    assert said == ("Its text “parameters” is left out, for which JPEG has no place.",)
+    with Image.open(path) as image:
+        assert dict(image.getexif()) == {271: "Maker"}
+    long = with_chunks(saved("PNG"), [(b"tEXt", b"parameters\0" + b"x" * 40_000)])
+    path = written(tmp_path, long, ".png", ".jpg")
+    assert left_out(read_picture(tmp_path / "a.png", 1), path) == said
 
 
 def test_a_comment_of_gif(tmp_path: Path) -> None:
