@@ -84,9 +84,11 @@ def read_jpeg_notes(data: bytes) -> Notes:
                 picture.append(data[place.start - 4 : place.stop])
         elif found.start == 0:
             found.start = place.start - 4
-    if found.start == 0:  # no pixels, or too many segments
-        return Notes(data, _metadata(found, data))
-    return Notes(b"".join([*picture, data[found.start :]]), _metadata(found, data))
+    metadata = _metadata(found, data)
+    # Without a start there are no pixels, or too many segments; otherwise a copy is saved where nothing is taken out.
+    if found.start and sum(map(len, picture)) < found.start:
+        data = b"".join([*picture, data[found.start :]])
+    return Notes(data, metadata)
 
 
 def _metadata(found: _Found, data: bytes) -> Metadata:

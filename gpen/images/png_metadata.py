@@ -146,7 +146,9 @@ def read_png_notes(data: bytes) -> Notes:
         parameters=found.parameters,
         notices=_notices(found),
     )
-    return Notes(b"".join([*picture, data[end:]]), metadata, found.exif)
+    if sum(map(len, picture)) < min(end, len(data)):  # else nothing is taken out, and a copy is saved
+        data = b"".join([*picture, data[end:]])
+    return Notes(data, metadata, found.exif)
 
 
 def _add_other(found: _Found, kind: bytes, body: bytes) -> None:
