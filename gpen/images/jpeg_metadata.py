@@ -14,7 +14,17 @@ from ..wording import count
 from . import xmp
 from .exif import Directory
 from .jpeg import END, segments
-from .metadata import C2PA, DAMAGED_RESOURCES, LARGEST, LONGEST_SEGMENT, Metadata, Notes, one_packet, shown
+from .metadata import (
+    C2PA,
+    DAMAGED_EXTENSION,
+    DAMAGED_RESOURCES,
+    LARGEST,
+    LONGEST_SEGMENT,
+    Metadata,
+    Notes,
+    one_packet,
+    shown,
+)
 from .photoshop import clean_resources, iptc_of
 
 _COMMENT, _APP0 = 0xFE, 0xE0
@@ -93,6 +103,8 @@ def read_jpeg_notes(data: bytes) -> Notes:
 
 def _metadata(found: _Found, data: bytes) -> Metadata:
     notices = list[str]()
+    if found.start == 0:
+        notices.append(f"What follows its first {_MOST_SEGMENTS} segments is left out.")
     if found.unknown:
         names = list(dict.fromkeys(found.unknown))
         notices.append(f"Data of its segments {shown(names)} is left out: what they hold is not known.")
@@ -131,9 +143,8 @@ def _extended(found: _Found, notices: list[str]) -> bytes | None:
             (start,) = struct.unpack_from(">I", piece, 36)
             pieces[start] = piece[_EXTENSION_HEAD:]
     whole = b"".join(pieces[start] for start in sorted(pieces))
-    is_whole = announced is not None and len(whole) <= LARGEST and xmp.digest(whole) == announced
-    if found.xmp is None or not is_whole or xmp.merged(found.xmp, whole) is None:
-        notices.append("The extended part of its XMP is damaged or too long, and is left out.")
+    if announced is None or len(whole) > LARGEST or xmp.digest(whole) != announced:
+        notices.append(DAMAGED_EXTENSION)
         return None
     return whole
 

@@ -19,8 +19,11 @@ LONGEST_SEGMENT = 65533
 C2PA = "Its C2PA manifest (Content Credentials) is left out, because it does not hold for a changed photo."
 """Says that a manifest is left out."""
 
+DAMAGED_EXTENSION = "The extended part of its XMP is damaged or too long, and is left out."
+"""Says that the rest of an XMP packet is left out."""
+
 DAMAGED_RESOURCES = "Its IPTC and Photoshop data are damaged, and are kept only as far as they can be read."
-"""Says so."""
+"""Says that some of Photoshop's resources are left out."""
 
 _COMMENT, _PARAMETERS = "text “Comment”", "text “parameters”"
 _SHOWN = 5  # names in a sentence
@@ -66,20 +69,19 @@ def upright_metadata(metadata: Metadata, turned: int, size: tuple[int, int]) -> 
 
     turned: the orientation that it had, 1 to 8; size: its width and height as stored.
     """
-    notices = list(metadata.notices)
-    if any(packet is not None and not xmp.is_whole(packet) for packet in (metadata.xmp, metadata.extended_xmp)):
-        notices.append("Its XMP is damaged, and is corrected only as far as it can be read.")
-
-    def corrected(packet: bytes | None) -> bytes | None:
-        return None if packet is None else xmp.upright_xmp(packet, turned, size)
-
-    return dataclasses.replace(
-        metadata,
-        xmp=corrected(metadata.xmp),
-        extended_xmp=corrected(metadata.extended_xmp),
-        size=size if turned < 5 else (size[1], size[0]),
-        notices=tuple(notices),
-    )
+    metadata = dataclasses.replace(metadata, size=size if turned < 5 else (size[1], size[0]))
+    if metadata.xmp is None:
+        return metadata
+    packet, extended = xmp.upright_xmp(metadata.xmp, turned, size), metadata.extended_xmp
+    if extended is not None:
+        extended = xmp.upright_xmp(extended, turned, size)
+        if xmp.merged(packet, extended) is None:
+            packet, extended = xmp.without_extended(packet), None
+            metadata = without(metadata, DAMAGED_EXTENSION)
+    if not all(xmp.is_whole(part) for part in (packet, extended) if part is not None):
+        what = "Its XMP is damaged or too long, and is corrected only as far as it can be read."
+        metadata = without(metadata, what)
+    return dataclasses.replace(metadata, xmp=packet, extended_xmp=extended)
 
 
 def fitted(metadata: Metadata, kind: str, size: tuple[int, int]) -> Metadata:
@@ -122,7 +124,7 @@ def one_packet(metadata: Metadata) -> bytes:
     if metadata.extended_xmp is None:
         return metadata.xmp
     packet = xmp.merged(metadata.xmp, metadata.extended_xmp)
-    assert packet is not None  # checked when it was read
+    assert packet is not None  # checked when it was made upright
     return packet
 
 

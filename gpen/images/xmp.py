@@ -205,6 +205,8 @@ def merged(packet: bytes, extended: bytes) -> bytes | None:
 
 
 def _announcement(packet: bytes) -> _Value | None:
+    if b"HasExtendedXMP" not in packet:
+        return None
     return next((value for value in _values(packet)[0] if value.name == _EXTENDED), None)
 
 

@@ -278,6 +278,20 @@ def test_extended_xmp_becomes_one_packet_and_is_divided_again(tmp_path: Path, af
     assert pieces_in((tmp_path / "c.jpg").read_bytes()) == packet
 
 
+def test_an_extended_part_that_goes_with_what_is_removed(tmp_path: Path) -> None:
+    """The packet's contents lie in an element that is removed, so that nothing can be added to them."""
+    main = announced(LARGE).replace(
+        b"<rdf:RDF", b'<c:Directory xmlns:c="http://ns.google.com/photos/1.0/container/"><rdf:RDF'
+    )
+    main = main.replace(b"</rdf:RDF>", b"</rdf:RDF></c:Directory>")
+    for suffix in SUFFIXES:
+        path = written(
+            tmp_path, with_segments(saved("JPEG"), [(0xE1, XMP_HEAD + main), *extended(LARGE)]), ".jpg", suffix
+        )
+        assert "The extended part" in left_out(read_picture(tmp_path / "a.jpg", 1), path)[0]
+        assert b"QUJDQUJD" not in path.read_bytes()
+
+
 @pytest.mark.parametrize("fault", ["piece missing", "changed", "not announced", "no content"])
 def test_damaged_extended_xmp_is_left_out_and_said(tmp_path: Path, fault: str) -> None:
     packet = LARGE if fault != "no content" else b"x" * 50_000
@@ -366,7 +380,7 @@ def test_damaged_xmp_is_kept_and_said(tmp_path: Path, packet: bytes, suffix: str
     path = written(tmp_path, data, suffix, suffix)
     assert xmp_of(path) == packet
     assert left_out(read_picture(tmp_path / f"a{suffix}", 1), path) == (
-        "Its XMP is damaged, and is corrected only as far as it can be read.",
+        "Its XMP is damaged or too long, and is corrected only as far as it can be read.",
     )
 
 
