@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gpen.images import read_picture, write_picture
+from gpen.images import left_out, read_picture, write_picture
 from tests.files import XMP_HEAD, saved, with_segments, xmp_of
 
 SUFFIXES = [".jpg", ".png", ".webp", ".tif"]
@@ -194,6 +194,16 @@ def test_regions_that_state_no_numbers_stay(tmp_path: Path, bad: str) -> None:
     faces = regions(dimensions(56, 48), area("0.1", bad, "0.1", "0.1"), "<mwg-rs:Area/>")
     data = packet('tiff:Orientation="3"', f"{faces}<MPReg:Rectangle>0.1,0.1,{bad},0.2</MPReg:Rectangle>")
     assert passed(tmp_path, data) == data.replace(b'Orientation="3"', b'Orientation="1"')
+
+
+@pytest.mark.parametrize("turned", [1, 3])
+def test_regions_of_iptc_stay_and_that_is_said(tmp_path: Path, turned: int) -> None:
+    boundary = '<Iptc4xmpExt:RegionBoundary rdf:parseType="Resource"><Iptc4xmpExt:rbX>0.1</Iptc4xmpExt:rbX>'
+    part = f"<i xmlns:Iptc4xmpExt='http://iptc.org/std/Iptc4xmpExt/2008-02-29/'>{boundary}</Iptc4xmpExt:RegionBoundary></i>"
+    data = packet(f'tiff:Orientation="{turned}"', part)
+    assert passed(tmp_path, data) == data.replace(b'Orientation="3"', b'Orientation="1"')
+    said = left_out(read_picture(tmp_path / "a.jpg", 1), Path("b.jpg"))
+    assert said == (("The regions of IPTC in its XMP are not turned upright with the photo.",) if turned > 1 else ())
 
 
 def test_panoramas_follow_the_size(tmp_path: Path) -> None:
