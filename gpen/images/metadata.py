@@ -71,9 +71,12 @@ def upright_metadata(metadata: Metadata, turned: int, size: tuple[int, int]) -> 
     turned: the orientation that it had, 1 to 8; size: its width and height as stored.
     """
     metadata = dataclasses.replace(metadata, size=size if turned < 5 else (size[1], size[0]))
-    if metadata.xmp is None:
+    packet, extended = metadata.xmp, metadata.extended_xmp
+    if packet is None:
         return metadata
-    packet, extended = xmp.upright_xmp(metadata.xmp, turned, size), metadata.extended_xmp
+    if C2PA not in metadata.notices and xmp.leads_to_manifest(packet):
+        metadata = without(metadata, C2PA)
+    packet = xmp.upright_xmp(packet, turned, size)
     if extended is not None:
         extended = xmp.upright_xmp(extended, turned, size)
         if xmp.merged(packet, extended) is None:

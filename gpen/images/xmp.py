@@ -49,7 +49,8 @@ _LENGTHS = {
 _APPLIED, _AREA, _RECTANGLE = b"mwg-rs:AppliedToDimensions", b"mwg-rs:Area", b"MPReg:Rectangle"
 _AREA_PARTS = (b"stArea:x", b"stArea:y", b"stArea:w", b"stArea:h")
 # A smaller picture; where a manifest of C2PA is; what says that a gain map or a video follows.
-_STALE = (b"xmp:Thumbnails", b"dcterms:provenance", b"Container:Directory")
+_MANIFEST = b"dcterms:provenance"
+_STALE = (b"xmp:Thumbnails", _MANIFEST, b"Container:Directory")
 _STALE_GROUPS = (b"hdrgm:", b"HDRGainMap:", b"GCamera:MotionPhoto", b"GCamera:MicroVideo")
 _KNOWN = frozenset(
     (_ORIENTATION, _EXTENDED, *_SIZES, *_LENGTHS, *_AREA_PARTS, b"stArea:unit", _RECTANGLE, *_STALE, b"rdf:RDF")
@@ -116,6 +117,11 @@ def orientation(packet: bytes | None) -> int:
 def is_whole(packet: bytes) -> bool:
     """Whether a packet is well-formed as far as its elements go."""
     return _values(packet)[1]
+
+
+def leads_to_manifest(packet: bytes) -> bool:
+    """Whether a packet says where a C2PA manifest is."""
+    return any(value.name == _MANIFEST and value.owner in _TOP for value in _values(packet)[0])
 
 
 def upright_xmp(packet: bytes, turned: int, size: tuple[int, int]) -> bytes:

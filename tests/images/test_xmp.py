@@ -223,6 +223,8 @@ def test_what_no_longer_holds_is_removed(tmp_path: Path) -> None:
     data = packet(f'xmp:Rating="5" {stale}', f"{small}<xmp:Label>Red</xmp:Label>{items}")
     expected = packet('xmp:Rating="5"', "<xmp:Label>Red</xmp:Label>")
     assert passed(tmp_path, data) == expected
+    (said,) = left_out(read_picture(tmp_path / "a.jpg", 1), Path("b.jpg"))
+    assert "C2PA manifest" in said  # one on a server, which no longer holds either
 
 
 def test_a_large_packet_takes_little_time(tmp_path: Path) -> None:
