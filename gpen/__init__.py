@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .faces.identity import IdentityGuard
     from .faces.occlusion import make_occluder
     from .faces.parsing import make_parser
-    from .images import Picture, read_picture, write_picture
+    from .images import Picture, left_out, read_picture, write_picture
     from .network.spec import Spec
     from .options import OPTIONS, Option, Options
     from .restoration.api import colorize, inpaint, restore, run, synthesize
@@ -40,6 +40,7 @@ _HOMES = {
     "make_occluder": "faces.occlusion",
     "make_parser": "faces.parsing",
     "Picture": "images",
+    "left_out": "images",
     "read_picture": "images",
     "write_picture": "images",
     "CheckpointInfo": "weights.checkpoint",
@@ -85,6 +86,7 @@ __all__ = [
     "convert",
     "inpaint",
     "inspect",
+    "left_out",
     "load_model",
     "load_upscaler",
     "luma",

@@ -244,9 +244,9 @@ class Actions:
             return not stop.is_set()
 
         def run() -> Any:
-            restoration = work(self.engine, session, asked, show)
+            work(self.engine, session, asked, show)
             self.sessions.evict()
-            return self._made(session, restoration.summary)
+            return self._made(session)
 
         progress(0, desc="loading the model")
         return self.engine.call(run)
@@ -258,14 +258,13 @@ class Actions:
         return self.engine.call(self._blended, self.sessions.get(key), OPTIONS["strength"].check(strength))
 
     def _blended(self, session: PhotoSession, strength: float) -> Any:
-        restoration = blend(session, strength)
-        if restoration is None:
+        if blend(session, strength) is None:
             return gr.skip(), gr.skip(), gr.skip()
-        return self._made(session, restoration.summary)
+        return self._made(session)
 
-    def _made(self, session: PhotoSession, text: str) -> Any:
+    def _made(self, session: PhotoSession) -> Any:
         """The slider, the download and a sentence, for the last result."""
-        result = write_result(session)
+        result, text = write_result(session)
         return before_and_after(session), gr.update(value=result, interactive=True), text
 
     def restore_file(self, photo: str | None, asked: WorkRequest) -> Any:
@@ -276,9 +275,10 @@ class Actions:
         def run() -> Any:
             session = open_photo(Path(photo), self._folder, self.limits.megapixels)
             self.sessions.put(session)
-            restoration = work(self.engine, session, asked, lambda *_: not self._closing.is_set())
+            work(self.engine, session, asked, lambda *_: not self._closing.is_set())
             self.sessions.evict()
-            return str(write_result(session)), restoration.summary
+            file, text = write_result(session)
+            return str(file), text
 
         return self.engine.call(run)
 

@@ -264,8 +264,11 @@ def blend(session: PhotoSession, strength: float) -> Restoration | None:
     return session.restoration
 
 
-def write_result(session: PhotoSession) -> Path:
-    """Write the last result as ``gpen restore`` writes it, and return the file; the one before is removed."""
+def write_result(session: PhotoSession) -> tuple[Path, str]:
+    """Write the last result as ``gpen restore`` writes it; the one before is removed.
+
+    Returns the file, and what was done and what of the photo's file was left out, in sentences.
+    """
     restoration = session.restoration
     assert restoration is not None
     suffix = session.path.suffix if can_write(session.path.suffix) else ".png"
@@ -275,8 +278,9 @@ def write_result(session: PhotoSession) -> Path:
     end = f"_{restoration.done}{suffix}"
     target = folder / (fitting(session.path.stem, end) + end)
     with named(target):
-        finish(session.task, session.picture, restoration).write(target, session.path)
-    return target
+        finished = finish(session.task, session.picture, restoration)
+        finished.write(target, session.path)
+    return target, " ".join([restoration.summary, *finished.left_out(target, session.path)])
 
 
 def before_and_after(session: PhotoSession) -> tuple[Path, Path]:

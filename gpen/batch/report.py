@@ -54,6 +54,8 @@ class PhotoResult:
     """How sharp the restored faces were before, 0 to 1, by number."""
     networks: Mapping[int, FaceNetwork] = field(default_factory=dict)
     """What restored each face, by number, where each gets the network of its size."""
+    left_out: tuple[str, ...] = ()
+    """In sentences, what of the photo's file the result does not hold; also in the message."""
 
     def as_json(self) -> dict[str, Any]:
         """The photo's entry in a report."""
@@ -71,6 +73,7 @@ class PhotoResult:
                 | _distance(left.identity)
                 for left in self.skipped
             ],
+            **({"left_out": list(self.left_out)} if self.left_out else {}),
             "seconds": round(self.seconds, 3),
         }
 
@@ -96,6 +99,7 @@ class PhotoResult:
         return cls(
             *(job, status, content["message"], content["seconds"], faces, skipped, identities, mask, sharpness),
             networks,
+            tuple(content.get("left_out", ())),
         )
 
     def _measured(self, number: int) -> dict[str, Any]:

@@ -94,10 +94,11 @@ class ProcessedPhoto:
     def result(self) -> PhotoResult:
         """The outcome to report once everything is written."""
         done = self.restoration
+        left_out = self.finished.left_out(self.job.target, self.job.photo.path)
         return PhotoResult(
             self.job,
             Status.DONE if done.changed else Status.UNCHANGED,
-            done.summary,
+            " ".join([done.summary, *left_out]),
             self.seconds,
             tuple((face.number, face.face) for face in done.faces),
             tuple(done.skipped),
@@ -105,6 +106,7 @@ class ProcessedPhoto:
             done.mask_shape,
             {face.number: face.sharpness for face in done.faces if face.sharpness is not None},
             {face.number: face.network for face in done.faces if face.network is not None},
+            left_out,
         )
 
 

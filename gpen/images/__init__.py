@@ -3,7 +3,7 @@
 from .picture import Picture
 from .read import READABLE_SUFFIXES, OnSize, read_picture
 from .sniff import UNREADABLE_SUFFIXES
-from .write import WRITABLE_SUFFIXES, can_write, write_picture
+from .write import WRITABLE_SUFFIXES, can_write, left_out, write_picture
 
 __all__ = [
     "READABLE_SUFFIXES",
@@ -12,6 +12,7 @@ __all__ = [
     "OnSize",
     "Picture",
     "can_write",
+    "left_out",
     "read_picture",
     "write_picture",
 ]

@@ -7,22 +7,22 @@ changed here, and Pillow writes a block only for TIFF files, which have no maker
 from __future__ import annotations
 
 import logging
-import re
 import struct
 
 import numpy as np
 
 from .picture import Samples
 
-ORIENTATION, EXIF_POINTER, GPS_POINTER = 274, 34665, 34853
+DESCRIPTION, ORIENTATION, EXIF_POINTER, GPS_POINTER = 270, 274, 34665, 34853
+_USER_COMMENT = 37510
 _INTEROP_POINTER, _PAGE_SIZE, _EXIF_SIZE = 40965, (256, 257), (40962, 40963)
 _PREFIX = b"Exif\0\0"
 _NUMBERS = {1: "B", 3: "H", 4: "I"}
-_SIZES = {3: 2, 4: 4, 5: 8, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8}  # bytes per number, by type; 1 for all others
-_XMP_ORIENTATION = re.compile(r"\btiff:Orientation(?:\s*=\s*[\"']|>)\s*([1-8])\b")
-# Tags of a TIFF page that describe the photo, not its pixel layout: description, maker, model, software, date, artist,
-# host, rating, copyright, the strings of Windows.
-_DESCRIPTIVE = (270, 271, 272, 305, 306, 315, 316, 18246, 18249, 33432, *range(40091, 40096))
+BYTES_PER_NUMBER = {3: 2, 4: 4, 5: 8, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8}
+"""By type of a tag; 1 for all others."""
+DESCRIPTIVE = (270, 271, 272, 305, 306, 315, 316, 18246, 18249, 33432, *range(40091, 40096))
+"""Tags of a TIFF page that describe the photo, not its pixel layout: description, maker, model, software, date, artist,
+host, rating, copyright, the strings of Windows."""
 
 _log = logging.getLogger(__name__)
 
@@ -72,10 +72,10 @@ class Directory:
         return int(struct.unpack_from(self.order + letter, self.data, position)[0])
 
 
-def clean_exif(block: bytes | None, xmp: bytes | str | None = None) -> tuple[bytes | None, int]:
+def clean_exif(block: bytes | None, elsewhere: int = 1) -> tuple[bytes | None, int]:
     """The bare block with its orientation set to 1, and the photo's orientation, 1 to 8.
 
-    xmp: an XMP packet, whose orientation counts if the block states none. The thumbnail is unlinked: it shows the photo
+    elsewhere: the orientation that counts if the block states none. The thumbnail is unlinked: it shows the photo
     before rotation and restoration. A block that is cut short is kept as far as it goes; an unreadable one gives None.
     """
     while block and block.startswith(_PREFIX):
@@ -83,17 +83,11 @@ def clean_exif(block: bytes | None, xmp: bytes | str | None = None) -> tuple[byt
     try:
         directory = Directory(_repaired(bytearray(block or b"")))
     except struct.error:
-        return None, _xmp_orientation(xmp)
-    orientation = directory.get(ORIENTATION) if ORIENTATION in directory.entries else _xmp_orientation(xmp)
+        return None, elsewhere
+    orientation = directory.get(ORIENTATION) if ORIENTATION in directory.entries else elsewhere
     directory.set(ORIENTATION, 1)
     directory.data[directory.link : directory.link + 4] = bytes(4)
     return bytes(directory.data), orientation if orientation in range(1, 9) else 1
-
-
-def _xmp_orientation(xmp: bytes | str | None) -> int:
-    text = xmp.decode("latin-1") if isinstance(xmp, bytes) else xmp or ""
-    found = _XMP_ORIENTATION.search(text)
-    return int(found[1]) if found else 1
 
 
 def _repaired(data: bytearray) -> bytearray:
@@ -129,7 +123,7 @@ def _is_complete(data: bytearray, order: str, entry: bytearray, pointers: tuple[
             return _repair(data, order, value, ()) > 0
         except struct.error:
             return False
-    size = _SIZES.get(kind, 1) * count
+    size = BYTES_PER_NUMBER.get(kind, 1) * count
     return bool(size <= 4 or value + size <= len(data))
 
 
@@ -151,6 +145,22 @@ def sized_exif(block: bytes | None, width: int, height: int) -> bytes | None:
     return bytes(data)
 
 
+def user_comment(text: str) -> bytes:
+    """A block that holds nothing but a comment in words, as piexif and the programs that use it write it."""
+    comment = b"UNICODE\0" + text.encode("utf-16-be", "replace")
+    first = struct.pack(">HHHIII", 1, EXIF_POINTER, 4, 1, 8 + 18, 0)
+    second = struct.pack(">HHHIII", 1, _USER_COMMENT, 7, len(comment), 8 + 18 + 18, 0)
+    return b"MM\0*" + struct.pack(">I", 8) + first + second + comment
+
+
+def has_description(block: bytes | None) -> bool:
+    """Whether a block describes the photo in words."""
+    try:
+        return block is not None and DESCRIPTION in Directory(bytearray(block)).entries
+    except struct.error:
+        return False
+
+
 def exif_from_tiff(data: bytes) -> bytes | None:
     """The description of the photo in a TIFF file as an EXIF block; None if there is none."""
     from PIL import Image
@@ -161,7 +171,7 @@ def exif_from_tiff(data: bytes) -> bytes | None:
     try:
         page.load(data)
         block.endian = page.endian
-        block.update({tag: page[tag] for tag in _DESCRIPTIVE if tag in page})
+        block.update({tag: page[tag] for tag in DESCRIPTIVE if tag in page})
         for pointer in (EXIF_POINTER, GPS_POINTER):
             # An offset into the old file would be wrong.
             values = {tag: value for tag, value in page.get_ifd(pointer).items() if tag != _INTEROP_POINTER}

@@ -1,8 +1,9 @@
-"""JPEG files that are cut short, or of a kind that decoders of 8 bits lack."""
+"""JPEG: the segments of a file; files that are cut short, or of a kind that decoders of 8 bits lack."""
 
 from __future__ import annotations
 
 import io
+import re
 import struct
 from collections.abc import Iterator
 
@@ -14,13 +15,17 @@ _END = b"\xff\xd9"
 _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 _LOSSLESS = {0xC3, 0xC7, 0xCB, 0xCF}
 _SCAN = 0xDA
+END = 0xD9
+"""The marker after the last ones."""
+_MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd8\xff]")  # not within pixels, nor without contents
 # What might have followed: a decoder that still lacks pixels makes other ones of each.
 _CONTINUATIONS = (b"", b"\x55" * 64, b"\xaa" * 64)
 
 
 def unusual_kind(data: bytes) -> str:
     """What is unusual about a JPEG file that Pillow cannot open, to follow its name; empty if nothing is."""
-    for marker, body in _segments(data):
+    for marker, place in segments(data):
+        body = data[place]
         if marker in _FRAMES and body:
             if marker in _LOSSLESS:
                 return "is a lossless JPEG picture"
@@ -47,7 +52,8 @@ def _pixels(data: bytes) -> Samples:
 def _has_all_scans(data: bytes) -> bool:
     """Whether every coefficient of every component is stored to its last bit; a progressive file has many scans."""
     missing: set[tuple[int, int]] = set()
-    for marker, body in _segments(data):
+    for marker, place in segments(data):
+        body = data[place]
         if marker in _FRAMES and len(body) >= 6 + 3 * body[5]:
             missing = {(body[6 + 3 * index], k) for index in range(body[5]) for k in range(64)}
         if marker == _SCAN and body and len(body) >= 4 + 2 * body[0]:
@@ -58,16 +64,19 @@ def _has_all_scans(data: bytes) -> bool:
     return not missing
 
 
-def _segments(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """The segments up to the end marker, as marker and body; pixels are skipped."""
-    position = 2
-    while (position := data.find(b"\xff", position)) >= 0 and position + 4 <= len(data):
-        marker = data[position + 1]
-        if marker in (0, 0xFF) or 0xD0 <= marker <= 0xD8:  # stuffing, fill and restart markers
-            position += 1 if marker == 0xFF else 2
-            continue
-        if marker == _END[1]:
+def segments(data: bytes, start: int = 0) -> Iterator[tuple[int, slice]]:
+    """The segments of the picture that begins at ``start``, up to its end marker: marker, and where the body lies.
+
+    Pixels are skipped. The last body of a file that is cut short may end beyond it; that of the end marker is empty.
+    """
+    position = start + 2
+    while (found := _MARKER.search(data, position)) is not None:
+        marker, position = data[found.end() - 1], found.end()
+        if marker == END:
+            yield marker, slice(position, position)
             return
-        (size,) = struct.unpack_from(">H", data, position + 2)
-        yield marker, data[position + 4 : position + 2 + size]
-        position += 2 + size
+        if position + 2 > len(data):
+            return
+        (size,) = struct.unpack_from(">H", data, position)
+        yield marker, slice(position + 2, position + size)
+        position += max(size, 2)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from .icc import ColorConversion, color_conversion
+from .metadata import Metadata
 
 FloatImage = npt.NDArray[np.float32]
 """A photo or crop (H, W, 3), RGB, [0, 1], or a mask (H, W), [0, 1]."""
@@ -44,6 +45,8 @@ class Picture:
     stored: Samples | None = None
     """The samples (H, W, 1 or 3) of the file, if its profile is not sRGB's: pixels of ``photo`` that stay as they were
     read are written with these."""
+    metadata: Metadata = field(default_factory=Metadata)
+    """XMP, IPTC, comments and texts."""
     lossless_webp: bool = False
     """Whether it came from a WebP file without loss; written as WebP, it is one again."""
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .metadata import LARGEST
 from .picture import Samples
 from .png import decode_16
 from .sniff import unsupported
@@ -38,8 +39,8 @@ _saved: list[Any] = []
 def own_settings() -> Iterator[None]:
     """Use our own settings of Pillow inside the block, whatever the host has set, and silence tifffile's log.
 
-    Pillow's pixel limit is off, because ours applies; truncated files are errors; profiles and texts in PNG files may
-    exceed a megabyte. The settings are restored when the last thread leaves.
+    Pillow's pixel limit is off, because ours applies; truncated files are errors; profiles in PNG files may exceed a
+    megabyte. The settings are restored when the last thread leaves.
     """
     global _users, _saved
     from PIL import Image, ImageFile, PngImagePlugin
@@ -47,7 +48,7 @@ def own_settings() -> Iterator[None]:
     settings: list[tuple[Any, str, Any]] = [
         (Image, "MAX_IMAGE_PIXELS", None),
         (ImageFile, "LOAD_TRUNCATED_IMAGES", False),
-        (PngImagePlugin, "MAX_TEXT_CHUNK", 1 << 25),
+        (PngImagePlugin, "MAX_TEXT_CHUNK", LARGEST),
         (logging.getLogger("tifffile"), "disabled", True),
     ]
     with _lock:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .metadata import LARGEST
 from .picture import Samples
 
 _BLOCK = 1 << 20  # bytes filtered and compressed at a time: few enough to stay in the cache of a core
@@ -67,9 +68,10 @@ def chunks(data: bytes) -> Iterator[tuple[bytes, slice]]:
 
 
 def without_damaged_notes(data: bytes) -> tuple[bytes, list[str]]:
-    """The file without chunks that only describe the picture and whose checksum is wrong, and the names of those.
+    """The file without chunks that only describe the picture and are damaged, and the names of those.
 
-    A chunk that decides about pixels stays, so that decoding it fails.
+    These are chunks with a wrong checksum, and profiles that are too large. A chunk that decides about pixels stays, so
+    that decoding it fails.
     """
     kept, dropped, end = [data[:8]], [], 8
     for kind, place in chunks(data):
@@ -77,11 +79,33 @@ def without_damaged_notes(data: bytes) -> tuple[bytes, list[str]]:
         # A small first letter means that the chunk may be ignored; a transparent colour may not.
         if kind[0] & 32 and kind != b"tRNS" and end <= len(data):
             (stated,) = struct.unpack_from(">I", data, end - 4)
-            if zlib.crc32(memoryview(data)[place.start + 4 : end - 4]) != stated:
+            is_whole = zlib.crc32(memoryview(data)[place.start + 4 : end - 4]) == stated
+            if not is_whole or (kind == b"iCCP" and _is_too_large(data[place.start + 8 : end - 4])):
                 dropped.append(kind.decode("latin-1"))
                 continue
         kept.append(data[place])
     return (b"".join([*kept, data[end:]]), dropped) if dropped else (data, [])
+
+
+def _is_too_large(profile: bytes) -> bool:
+    try:
+        inflated(profile.partition(b"\0")[2][1:], LARGEST)
+    except OverflowError:
+        return True
+    except zlib.error:
+        pass  # Pillow ignores it
+    return False
+
+
+def inflated(packed: bytes, largest: int) -> bytes:
+    """A zlib stream unpacked; zlib.error if it is damaged, OverflowError if it may be more than ``largest`` bytes."""
+    unpacker = zlib.decompressobj()
+    content = unpacker.decompress(packed, largest)
+    if unpacker.unconsumed_tail:
+        raise OverflowError
+    if not unpacker.eof:
+        raise zlib.error("cut short")
+    return content
 
 
 def raw_profile(text: str) -> bytes | None:
@@ -92,23 +116,30 @@ def raw_profile(text: str) -> bytes | None:
         return None
 
 
-def encode_png(samples: Samples, icc: bytes | None, exif: bytes | None, dpi: tuple[float, float] | None) -> bytes:
-    """Encode uint8 or uint16 samples (H, W, 1 to 4 channels).
+def encode_png(
+    samples: Samples,
+    icc: bytes | None,
+    exif: bytes | None,
+    dpi: tuple[float, float] | None,
+    notes: Sequence[bytes] = (),
+) -> bytes:
+    """Encode uint8 or uint16 samples (H, W, 1 to 4 channels). notes: further chunks.
 
     Each picture is compressed in the way that makes a few bands of its rows the smallest.
     """
     height, width, channels = samples.shape
     bits, colour = 8 * samples.itemsize, {1: 0, 2: 4, 3: 2, 4: 6}[channels]
-    parts = [b"\x89PNG\r\n\x1a\n", _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0))]
+    parts = [b"\x89PNG\r\n\x1a\n", chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0))]
     if icc:
-        parts.append(_chunk(b"iCCP", b"ICC Profile\0\0" + zlib.compress(icc)))
+        parts.append(chunk(b"iCCP", b"ICC Profile\0\0" + zlib.compress(icc)))
     if dpi:
-        parts.append(_chunk(b"pHYs", struct.pack(">IIB", *[round(number / 0.0254) for number in dpi], 1)))
+        parts.append(chunk(b"pHYs", struct.pack(">IIB", *[round(number / 0.0254) for number in dpi], 1)))
     if exif:
-        parts.append(_chunk(b"eXIf", exif))
+        parts.append(chunk(b"eXIf", exif))
+    parts += notes
     packed = _packed(samples, 0, height, _best_packing(samples))
-    parts += [_chunk(b"IDAT", block) for block in packed if block]
-    return b"".join([*parts, _chunk(b"IEND", b"")])
+    parts += [chunk(b"IDAT", block) for block in packed if block]
+    return b"".join([*parts, chunk(b"IEND", b"")])
 
 
 def _best_packing(samples: Samples) -> _Packing:
@@ -156,5 +187,6 @@ def _as_bytes(rows: Samples) -> NDArray[np.uint8]:
     return np.ascontiguousarray(rows, rows.dtype.newbyteorder(">")).reshape(len(rows), -1).view(np.uint8)
 
 
-def _chunk(kind: bytes, body: bytes) -> bytes:
+def chunk(kind: bytes, body: bytes) -> bytes:
+    """A chunk with its length and its checksum."""
     return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))

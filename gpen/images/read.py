@@ -5,20 +5,24 @@ from __future__ import annotations
 import dataclasses
 import errno
 import logging
-import struct
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import PhotoError
-from . import jpeg, pillow
+from . import jpeg, pillow, xmp
 from .exif import clean_exif, upright
+from .jpeg_metadata import read_jpeg_notes
+from .metadata import Metadata, Notes, upright_metadata
 from .picture import Picture, Samples, from_samples
-from .png import raw_profile, without_damaged_notes
+from .png import without_damaged_notes
 from .png_color import color_profile
+from .png_metadata import read_png_notes
 from .sniff import HEAD, check_size, damaged, picture_format, unsupported
 from .srgb import in_srgb
 from .tiff import read_tiff
+from .webp import is_lossless_webp, read_webp_notes, webp_size
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -97,38 +101,63 @@ def _decoded(data: bytes, kind: str, path: Path, check: OnSize) -> Picture:
     if kind == "TIFF":
         tiff = read_tiff(data, path, check)
         exif, _ = clean_exif(tiff.exif)
-        return _picture(tiff.samples, tiff.orientation, kind, tiff.icc, exif, tiff.dpi)
+        described = _Described(kind, exif, tiff.orientation, tiff.metadata)
+        return _picture(tiff.samples, described, tiff.icc, tiff.dpi)
     if kind == "WEBP":  # Pillow allocates the whole picture when it opens it
-        check(*_webp_size(data))
+        check(*webp_size(data))
+    if kind == "JPEG" and (what := jpeg.unusual_kind(data)):
+        raise unsupported(path, what)
     if kind == "PNG":
         data, dropped = without_damaged_notes(data)
         if dropped:
-            _log.warning("%s: damaged information in it is left out: %s.", path, ", ".join(dropped))
-    if kind == "JPEG" and (what := jpeg.unusual_kind(data)):
-        raise unsupported(path, what)
+            _log.warning("%s: damaged information in it is left out: %s.", path, ", ".join(dict.fromkeys(dropped)))
+    notes = _NOTES.get(kind, _no_notes)(data)
     try:
-        return _with_pillow(data, kind, path, check)
+        return _with_pillow(notes, kind, path, check)
     except OSError:
-        whole = jpeg.with_end(data) if kind == "JPEG" else None
+        whole = jpeg.with_end(notes.picture) if kind == "JPEG" else None
         if whole is None:
             raise
     _log.warning("%s lacks the mark at its end; all of its pixels are there.", path)
-    return _with_pillow(whole, kind, path, check)
+    return _with_pillow(notes._replace(picture=whole), kind, path, check)
 
 
-def _with_pillow(data: bytes, kind: str, path: Path, check: OnSize) -> Picture:
+def _no_notes(data: bytes) -> Notes:
+    return Notes(data, Metadata())
+
+
+_NOTES: dict[str, Callable[[bytes], Notes]] = {
+    "PNG": read_png_notes,
+    "JPEG": read_jpeg_notes,
+    "WEBP": read_webp_notes,
+}
+
+
+@dataclass(frozen=True)
+class _Described:
+    """What a file says about its samples."""
+
+    kind: str
+    exif: bytes | None
+    orientation: int
+    metadata: Metadata
+
+
+def _with_pillow(notes: Notes, kind: str, path: Path, check: OnSize) -> Picture:
+    data, metadata = notes.picture, notes.metadata
     with pillow.open_image(data, kind) as image:
         check(image.width, image.height)
         samples, converted = pillow.decode(image, data, path)
         info = image.info
-        block = info.get("exif") or raw_profile(info.get("Raw profile type exif", ""))
-        exif, orientation = clean_exif(block, info.get("xmp") or info.get("XML:com.adobe.xmp"))
+        if kind == "GIF" and isinstance(info.get("comment"), bytes):
+            metadata = Metadata(comments=(info["comment"],))
+        exif, orientation = clean_exif(info.get("exif") or notes.exif, xmp.orientation(metadata.xmp))
         icc = None if converted else info.get("icc_profile")
         if kind == "PNG":
             icc = color_profile(data, icc, path)
         dpi = info.get("dpi") if kind != "JPEG" or _states_dpi(image) else None
-        picture = _picture(samples, orientation, kind, icc, exif, dpi)
-        return dataclasses.replace(picture, lossless_webp=kind == "WEBP" and _is_lossless_webp(data))
+        result = _picture(samples, _Described(kind, exif, orientation, metadata), icc, dpi)
+        return dataclasses.replace(result, lossless_webp=kind == "WEBP" and is_lossless_webp(data))
 
 
 def _states_dpi(image: Image) -> bool:
@@ -139,44 +168,22 @@ def _states_dpi(image: Image) -> bool:
     return _RESOLUTION in exif and _RESOLUTION_UNIT in exif
 
 
-def _picture(
-    samples: Samples,
-    orientation: int,
-    kind: str,
-    icc: bytes | None,
-    exif: bytes | None,
-    dpi: tuple[float, float] | None,
-) -> Picture:
-    space = pillow.profile_space(icc)
+def _picture(samples: Samples, described: _Described, icc: bytes | None, dpi: tuple[float, float] | None) -> Picture:
+    space, turned = pillow.profile_space(icc), described.orientation
     # A profile for a different number of channels would garble the colours.
     fits = space == b"RGB" or (space == b"GRAY" and samples.shape[2] < 3)
     if dpi is not None:
         dpi = (float(dpi[0]), float(dpi[1]))
         dpi = dpi if all(1 <= number <= 65535 for number in dpi) else None
-    if dpi is not None and orientation >= 5:
+    if dpi is not None and turned >= 5:
         dpi = (dpi[1], dpi[0])
-    picture = from_samples(upright(samples, orientation))
-    return dataclasses.replace(picture, icc=icc if fits else None, exif=exif, format=kind, dpi=dpi)
-
-
-def _is_lossless_webp(data: bytes) -> bool:
-    position = 12
-    while position + 8 <= len(data):
-        kind, size = struct.unpack_from("<4sI", data, position)
-        if kind in (b"VP8L", b"VP8 "):
-            return bool(kind == b"VP8L")
-        position += 8 + size + size % 2
-    return False
-
-
-def _webp_size(data: bytes) -> tuple[int, int]:
-    kind = data[12:16]
-    if kind == b"VP8X" and len(data) >= 30:
-        return int.from_bytes(data[24:27], "little") + 1, int.from_bytes(data[27:30], "little") + 1
-    if kind == b"VP8L" and len(data) >= 25 and data[20] == 0x2F:
-        (bits,) = struct.unpack("<I", data[21:25])
-        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
-    if kind == b"VP8 " and len(data) >= 30 and data[23:26] == b"\x9d\x01\x2a":
-        width, height = struct.unpack("<HH", data[26:30])
-        return width & 0x3FFF, height & 0x3FFF
-    raise ValueError("its header is incomplete")
+    picture = from_samples(upright(samples, turned))
+    metadata = upright_metadata(described.metadata, turned, (samples.shape[1], samples.shape[0]))
+    return dataclasses.replace(
+        picture,
+        icc=icc if fits else None,
+        exif=described.exif,
+        format=described.kind,
+        dpi=dpi,
+        metadata=metadata,
+    )

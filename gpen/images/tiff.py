@@ -13,7 +13,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from . import pillow
-from .exif import ORIENTATION, Directory, exif_from_tiff
+from .exif import (
+    BYTES_PER_NUMBER,
+    DESCRIPTION,
+    DESCRIPTIVE,
+    EXIF_POINTER,
+    GPS_POINTER,
+    ORIENTATION,
+    Directory,
+    exif_from_tiff,
+)
+from .metadata import C2PA, DAMAGED_RESOURCES, LARGEST, Metadata, shown
+from .photoshop import clean_resources, iptc_of
 from .picture import Samples
 from .sniff import unsupported
 
@@ -31,9 +42,11 @@ _MOST_CHANNELS = 16
 _SPARE = 1 << 26  # bytes by which a decompressed strip or tile may exceed the picture, as large tiles do
 _BITS, _PACKING, _PHOTOMETRIC, _PLANAR, _UNIT, _EXTRA, _FORMAT = 258, 259, 262, 284, 296, 338, 339
 _ICC, _DNG_VERSION = 34675, 50706
+_XMP, _IPTC, _RESOURCES, _LAYERS, _MANIFEST = 700, 33723, 34377, 37724, 52545
 # The tags about a page's pixels, which an EXIF block's tags must not override.
 _OF_PIXELS = {*range(254, 270), *range(273, 281), 282, 283, 284, 296, 297, 317, *range(320, 326), 330, 338, 339}
 _OF_PIXELS |= {513, 514, *range(529, 533), _ICC}
+_READ = {*_OF_PIXELS, *DESCRIPTIVE, EXIF_POINTER, GPS_POINTER, _XMP, _IPTC, _RESOURCES, 340, 341, 347, *range(512, 522)}
 
 
 class Tiff(NamedTuple):
@@ -49,6 +62,8 @@ class Tiff(NamedTuple):
     """A bare EXIF block."""
     dpi: tuple[float, float] | None
     """Pixels per inch, horizontally and vertically."""
+    metadata: Metadata
+    """XMP and IPTC, as they are stored."""
 
 
 def read_tiff(data: bytes, path: Path, check: Callable[[int, int], None]) -> Tiff:
@@ -75,7 +90,47 @@ def read_tiff(data: bytes, path: Path, check: Callable[[int, int], None]) -> Tif
         samples, converted = _decode(page, data, path)
         orientation = orientation if orientation in range(1, 9) else 1
         icc = None if converted else page.tags.valueof(_ICC)
-        return Tiff(samples, orientation, icc, exif_from_tiff(data), _resolution(page))
+        exif = exif_from_tiff(data)
+        return Tiff(
+            samples, orientation, icc, exif, _resolution(page), _metadata(page, data, has_exif=exif is not None)
+        )
+
+
+def _metadata(page: Any, data: bytes, *, has_exif: bool) -> Metadata:
+    packet, iptc, stored = (_block(page, tag, data) for tag in (_XMP, _IPTC, _RESOURCES))
+    resources, is_whole = clean_resources(stored or b"")
+    notices = []
+    if iptc and iptc[:1] != b"\x1c" and iptc[3:4] == b"\x1c":
+        # Stored as numbers of four bytes by a program that took their order for the file's.
+        iptc = b"".join(iptc[at : at + 4][::-1] for at in range(0, len(iptc), 4))
+    if not is_whole:
+        notices.append(DAMAGED_RESOURCES)
+    if _MANIFEST in page.tags:
+        notices.append(C2PA)
+    if _LAYERS in page.tags:
+        notices.append("Its Photoshop layers are left out: they show the photo as it was.")
+    kept = {*_READ, _MANIFEST, _LAYERS} - (set() if has_exif else {*DESCRIPTIVE, EXIF_POINTER, GPS_POINTER})
+    too_long = [tag for tag in (_XMP, _IPTC, _RESOURCES) if tag in page.tags and _is_too_long(page, tag)]
+    others = [str(tag.name) for tag in page.tags if tag.code not in kept or tag.code in too_long]
+    if others:
+        notices.append(f"Its {shown(others)} {'is' if len(others) == 1 else 'are'} left out.")
+    return Metadata(packet, iptc=iptc or iptc_of(resources), resources=resources, notices=tuple(notices))
+
+
+def _block(page: Any, tag: int, data: bytes) -> bytes | None:
+    """The bytes of a tag's value as they are stored; None if there are none, or too many."""
+    if tag not in page.tags or _is_too_long(page, tag):
+        return None
+    start = page.tags[tag].valueoffset
+    return data[start : start + _length(page.tags[tag])] or None
+
+
+def _is_too_long(page: Any, tag: int) -> bool:
+    return _length(page.tags[tag]) > LARGEST
+
+
+def _length(tag: Any) -> int:
+    return int(tag.count) * BYTES_PER_NUMBER.get(int(tag.dtype), 1)
 
 
 def _numbers(page: TiffPage, tag: int, default: int) -> tuple[int, ...]:
@@ -177,7 +232,13 @@ def _resolution(page: TiffPage) -> tuple[float, float] | None:
     return (x / x_part * unit, y / y_part * unit) if x and y and x_part and y_part and unit else None
 
 
-def encode_tiff(samples: Samples, icc: bytes | None, exif: bytes | None, dpi: tuple[float, float] | None) -> bytes:
+def encode_tiff(
+    samples: Samples,
+    icc: bytes | None,
+    exif: bytes | None,
+    dpi: tuple[float, float] | None,
+    metadata: Metadata,
+) -> bytes:
     """Encode uint8 or uint16 samples (H, W, 1 to 4 channels), losslessly. Raises ValueError beyond 4 GB.
 
     An EXIF block is a small TIFF file with offsets from its start. So it is put at the start of the file, where they
@@ -186,6 +247,13 @@ def encode_tiff(samples: Samples, icc: bytes | None, exif: bytes | None, dpi: tu
     from tifffile import imwrite
 
     channels = samples.shape[2]
+    stored = {
+        _ICC: (7, icc),
+        _XMP: (1, metadata.xmp),
+        _IPTC: (7, metadata.iptc),
+        _RESOURCES: (1, metadata.resources),
+        DESCRIPTION: (2, b"\n".join(metadata.comments).replace(b"\0", b"") + b"\0" if metadata.comments else None),
+    }
     block = exif + bytes(len(exif) % 2) if exif else b""
     file = io.BytesIO(block[:4] + bytes(4) + block[8:] if block else b"")
     imwrite(
@@ -200,7 +268,7 @@ def encode_tiff(samples: Samples, icc: bytes | None, exif: bytes | None, dpi: tu
         predictor=True,
         resolution=dpi or (1, 1),
         resolutionunit="INCH" if dpi else "NONE",
-        extratags=[(_ICC, 7, len(icc), icc, True)] if icc else (),
+        extratags=[(tag, kind, len(value), value, True) for tag, (kind, value) in stored.items() if value],
         software=False,
         metadata=None,
     )

@@ -7,15 +7,19 @@ import errno
 import io
 import logging
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..atomic import atomic_path
 from ..errors import PhotoError
 from . import pillow
-from .exif import sized_exif
+from .exif import has_description, sized_exif, user_comment
+from .jpeg_metadata import with_jpeg_metadata
+from .metadata import Metadata, fitted, without, without_parameters
 from .picture import Picture, Samples, to_samples
 from .png import encode_png
+from .png_metadata import png_notes
 from .tiff import encode_tiff
 
 _FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF"}
@@ -34,13 +38,45 @@ def can_write(suffix: str) -> bool:
     return suffix.lower() in WRITABLE_SUFFIXES
 
 
-def write_picture(path: Path, picture: Picture, *, quality: int | None = None) -> None:
-    """Write a picture in the format of the path's suffix, with its profile, EXIF block and resolution.
+def left_out(picture: Picture, path: Path) -> tuple[str, ...]:
+    """In sentences, what of the file that a picture came from a file of the path's suffix will not hold."""
+    kind = _FORMATS.get(path.suffix.lower())
+    return () if kind is None else _described(picture, kind).metadata.notices
+
+
+@dataclass(frozen=True)
+class _Described:
+    """What a file says about its samples, as its format can hold it."""
+
+    exif: bytes | None
+    metadata: Metadata
+
+
+def _described(picture: Picture, kind: str) -> _Described:
+    exif, metadata = sized_exif(picture.exif, picture.width, picture.height), picture.metadata
+    if exif is None and metadata.parameters and kind != "PNG":
+        # Where other programs look for what a PNG file says in a text.
+        comment = user_comment(metadata.parameters.decode(errors="replace"))
+        if len(comment) <= _LONGEST_EXIF:
+            exif, metadata = comment, without_parameters(metadata)
+    metadata = fitted(metadata, kind, (picture.width, picture.height))
+    if kind == "JPEG" and exif and len(exif) > _LONGEST_EXIF:
+        notice = f"Its EXIF block has {len(exif)} bytes, more than JPEG allows, and is left out."
+        return _Described(None, without(metadata, notice))
+    if kind == "TIFF" and metadata.comments and has_description(exif):
+        notice = "Its comment is left out: TIFF has one place for it, which holds the description."
+        return _Described(exif, without(metadata, notice, comments=()))
+    return _Described(exif, metadata)
+
+
+def write_picture(path: Path, picture: Picture, *, quality: int | None = None, warn: bool = True) -> None:
+    """Write a picture in the format of the path's suffix, with its profile, resolution, EXIF block and metadata.
 
     Its photo, which is in sRGB, is converted to the profile; pixels that are as they were read keep their samples.
     PNG and TIFF are lossless and keep 16 bits, grey and alpha. JPEG has 8 bits, no alpha and full chroma resolution;
     WebP has 8 bits, RGB and alpha. quality: of these two, 1 to 100, by default 95; WebP is lossless at 100,
-    and by default if the picture came from such a file. Values are clipped to [0, 1].
+    and by default if the picture came from such a file. Values are clipped to [0, 1]. warn: log what :func:`left_out`
+    says.
 
     The file appears whole, or an existing one stays. Raises PhotoError if the suffix is none of these, if the picture
     holds NaN or Inf or does not fit the format, or if the file cannot be written.
@@ -54,10 +90,13 @@ def write_picture(path: Path, picture: Picture, *, quality: int | None = None) -
     picture = _with_fitting_profile(picture, kind)
     samples = _samples(path, picture, kind)
     try:
-        exif = sized_exif(picture.exif, picture.width, picture.height)
+        described = _described(picture, kind)
+        if warn:
+            for notice in described.metadata.notices:
+                _log.warning("%s: %s", path, notice)
         with pillow.own_settings():
             default = 100 if picture.lossless_webp and kind == "WEBP" else _QUALITY
-            packed = encode(samples, picture, kind, exif, quality or default)
+            packed = encode(samples, picture, kind, described, quality or default)
         with atomic_path(path) as temporary, temporary.open("xb") as file:
             file.write(packed)
     except OSError as error:
@@ -105,35 +144,35 @@ def _samples(path: Path, picture: Picture, kind: str) -> Samples:
         raise PhotoError(f"{path} cannot be written: too little memory. {_FREE_MEMORY}") from None
 
 
-def encode(samples: Samples, picture: Picture, kind: str, exif: bytes | None, quality: int) -> bytes:
+def encode(samples: Samples, picture: Picture, kind: str, described: _Described, quality: int) -> bytes:
     """Encode in memory: Pillow and tifffile hide why writing to a file failed."""
+    exif, metadata = described.exif, described.metadata
     if kind == "TIFF":
-        return encode_tiff(samples, picture.icc, exif, picture.dpi)
+        return encode_tiff(samples, picture.icc, exif, picture.dpi, metadata)
     if kind == "PNG":
-        return encode_png(samples, picture.icc, exif, picture.dpi)
-    return _with_pillow(samples, picture, kind, exif, quality)
+        return encode_png(samples, picture.icc, exif, picture.dpi, png_notes(metadata))
+    return _with_pillow(samples, picture, kind, described, quality)
 
 
-def _with_pillow(samples: Samples, picture: Picture, kind: str, exif: bytes | None, quality: int) -> bytes:
+def _with_pillow(samples: Samples, picture: Picture, kind: str, described: _Described, quality: int) -> bytes:
     from PIL import Image
 
     icc, dpi = picture.icc, picture.dpi
     image = Image.fromarray(samples[..., 0] if samples.shape[2] == 1 else samples)
     options: dict[str, Any] = {"icc_profile": icc} if icc else {}
-    if kind == "JPEG" and exif and len(exif) > _LONGEST_EXIF:
-        _log.warning("The EXIF block has %d bytes, more than JPEG allows, and is dropped.", len(exif))
-        exif = None
-    if exif:
-        options["exif"] = b"Exif\0\0" + exif
+    if described.exif:
+        options["exif"] = b"Exif\0\0" + described.exif
     if kind == "JPEG":
         options |= {"quality": quality, "subsampling": 0}
         if dpi:
             options["dpi"] = tuple(map(round, dpi))
     else:
         options |= {"quality": quality, "lossless": quality == 100, "exact": True}
+        if described.metadata.xmp:
+            options["xmp"] = described.metadata.xmp
     packed = io.BytesIO()
     image.save(packed, kind, **options)
-    return packed.getvalue()
+    return with_jpeg_metadata(packed.getvalue(), described.metadata) if kind == "JPEG" else packed.getvalue()
 
 
 def _why(path: Path, error: OSError) -> str:

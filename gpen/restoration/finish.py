@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..atomic import atomic_path
 from ..errors import PhotoError
-from ..images import Picture, write_picture
+from ..images import Picture, left_out, write_picture
 from ..images.picture import FloatImage
 from ..images.resize import resize
 from ..images.wide_colors import in_color, with_wide_colors
@@ -35,14 +35,22 @@ class FinishedPhoto:
             return self.opaque
         return dataclasses.replace(self.opaque, alpha=resize(self.alpha, (self.opaque.width, self.opaque.height)))
 
+    def left_out(self, target: Path, source: Path) -> tuple[str, ...]:
+        """In sentences, what the result written to ``target`` will not hold of the photo's file, ``source``."""
+        return () if self._is_copy(target, source) else left_out(self.opaque, target)
+
+    def _is_copy(self, target: Path, source: Path) -> bool:
+        return self.is_unchanged and source.suffix.lower() == target.suffix.lower()
+
     def write(self, target: Path, source: Path, quality: int | None = None) -> None:
         """Write the result to ``target``; raises PhotoError if that fails.
 
         If nothing changed and the format stays the same, the photo's own file, ``source``, is copied: encoding it
-        again could only lose quality. quality: of JPEG and WebP files, 1 to 100; None for the default.
+        again could only lose quality. Nothing is logged: :meth:`left_out` says what is lost.
+        quality: of JPEG and WebP files, 1 to 100; None for the default.
         """
-        if not self.is_unchanged or source.suffix.lower() != target.suffix.lower():
-            write_picture(target, self.picture, quality=quality)
+        if not self._is_copy(target, source):
+            write_picture(target, self.picture, quality=quality, warn=False)
             return
         try:
             with atomic_path(target) as temporary:

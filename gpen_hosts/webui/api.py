@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, Field, create_model
 
 from gpen.errors import FilesError, GpenError, OutOfMemoryError
-from gpen.images import read_picture, write_picture
+from gpen.images import left_out, read_picture, write_picture
 from gpen.images.masks import PhotoMasks
 from gpen.images.picture import FloatImage
 from gpen.options import ALIGNED, FRAME_OPTIONS, OPTIONS, Option, Options
@@ -79,7 +79,7 @@ class RestoreResponse(BaseModel):
 
     image: str = Field(..., description="The result, a PNG file in base64.")
     faces: int = Field(..., description="How many faces were restored.")
-    summary: str = Field(..., description="What was done, in a sentence.")
+    summary: str = Field(..., description="What was done, and what of the file was left out, in sentences.")
 
 
 class ModelsResponse(BaseModel):
@@ -128,14 +128,16 @@ def restore_picture(request: RestoreRequest) -> Any:
                 **{mask: _mask(values[mask], mask, Path(name), options) for mask in _MASKS},
             )
             result = _queued(to_samples(picture.photo), wanted)
-            write_picture(target, dataclasses.replace(finish(task, picture, result).picture, bits=8))
+            finished = dataclasses.replace(finish(task, picture, result).picture, bits=8)
+            write_picture(target, finished, warn=False)
         except GpenError as error:
             message = str(error).replace(str(source), "The image")
             for mask, what in _MASKS.items():
                 message = message.replace(str(Path(name) / mask), what)
             raise HTTPException(_status(error), message) from error
         encoded = base64.b64encode(target.read_bytes()).decode("ascii")
-    return RestoreResponse(image=encoded, faces=len(result.faces), summary=result.summary)
+    summary = " ".join([result.summary, *left_out(finished, target)])
+    return RestoreResponse(image=encoded, faces=len(result.faces), summary=summary)
 
 
 def _mask(text: str | None, name: str, folder: Path, options: Options) -> FloatImage | None:

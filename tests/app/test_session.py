@@ -133,7 +133,7 @@ def test_the_page_shows_srgb_and_downloads_keep_the_profile(
         assert np.abs(one.photo - two.photo).mean() * 255 < 2
     restoration = other.restoration
     assert restoration is not None
-    with Image.open(wide) as before, Image.open(write_result(other)) as after:
+    with Image.open(wide) as before, Image.open(write_result(other)[0]) as after:
         assert after.info["icc_profile"] == rgb_profile("ProPhoto")
         kept = restoration.mask == 0
         assert np.array_equal(np.asarray(after)[kept], np.asarray(before)[kept])
@@ -314,7 +314,7 @@ def test_sixteen_bits_and_alpha_survive(engine: Engine, portrait: Path, tmp_path
     write_picture(path, Picture(photo, alpha, bits=16))
     session = open_photo(path, tmp_path, 200)
     restore(engine, session)
-    result = write_result(session)
+    result, _ = write_result(session)
     assert result.name == "deep_restored.tif"
     back = read_picture(result, 10)
     assert back.bits == 16
@@ -323,6 +323,15 @@ def test_sixteen_bits_and_alpha_survive(engine: Engine, portrait: Path, tmp_path
     before, after = (read_picture(file, 10).photo for file in before_and_after(session))
     assert before.shape == after.shape == photo.shape
     assert before[0, 0].min() > 0.9  # white shows through
+
+
+def test_what_is_left_out_of_a_file_is_said(engine: Engine, portrait: Path, tmp_path: Path) -> None:
+    path = tmp_path / "eyes.jpg"
+    write_picture(path, Picture(read_picture(portrait, 10).photo))
+    path.write_bytes(path.read_bytes() * 2)
+    session = open_photo(path, tmp_path, 200)
+    restored = restore(engine, session)
+    assert write_result(session)[1] == f"{restored.summary} 1 further picture in its file is left out."
 
 
 def test_a_photo_that_is_too_large_is_refused(portrait: Path, tmp_path: Path) -> None:

@@ -67,6 +67,14 @@ def test_alpha_is_kept(client: Any, parts: Parts) -> None:
     assert np.array_equal(result[..., 3], alpha)
 
 
+def test_what_is_left_out_of_a_file_is_said(client: Any, parts: Parts) -> None:
+    file = io.BytesIO()
+    Image.fromarray(parts.left).save(file, "JPEG")
+    image = base64.b64encode(file.getvalue() * 2).decode()
+    response = client.post("/gpen/restore", json={"image": image})
+    assert response.json()["summary"].endswith(" 1 further picture in its file is left out.")
+
+
 def test_a_wide_photo_keeps_its_profile_and_its_pixels(client: Any, parts: Parts, reference: Reference) -> None:
     icc = rgb_profile("ProPhoto")
     wide = converted(parts.left, SRGB, icc)
