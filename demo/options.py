@@ -151,7 +151,7 @@ def mask_picture() -> Drawing:
 
 
 def naive_paste(photo: FloatImage) -> FloatImage:
-    """What the blue network makes of the face's square, pasted without a mask."""
+    """What the blue network makes of the face's square, by its formula, pasted without a mask."""
     matrix = np.array(BLUE["color_matrix"])
     tinted = np.clip(((photo * 2 - 1) @ matrix.T + BLUE["color_bias"] + 1) / 2, 0, 1).astype(np.float32)
     corners = np.array([(0, 0), (1, 0), (1, 1), (0, 1)]) * 512.0
