@@ -1,14 +1,18 @@
 # `make demo` and `make test` need nothing but Python 3.11 or newer: the environment is made when it is missing.
+# `make pictures` makes those of docs/options.md again, and prints its tables.
 # `make bench` takes the measurements of docs/performance.md, or with ROWS="..." some of them; `make bench-scaling` those of
 # docs/scaling.md, or with PARTS="..." some of them.
 # `make test-comfyui` and `make test-web` also need ComfyUI, in $COMFYUI_DIR or ~/.cache/gpen-hosts/ComfyUI, and the
 # latter needs Chromium, in $CHROMIUM or on the path. `make test-forge` needs SD-WebUI Forge, in $FORGE_DIR or
 # ~/.cache/gpen-hosts/stable-diffusion-webui-forge. `make test-ray` makes an environment with Ray, `make test-app`
 # one with Gradio; that needs Chromium as well.
-.PHONY: demo test bench bench-scaling test-comfyui test-web test-forge test-ray test-app format
+.PHONY: demo pictures test bench bench-scaling test-comfyui test-web test-forge test-ray test-app format
 
 demo:
 	@python=$$(bash .ci/environment) && "$$python" demo/demo.py && "$$python" demo/tasks.py
+
+pictures:
+	@python=$$(bash .ci/environment) && "$$python" demo/options.py
 
 test:
 	@python=$$(bash .ci/environment) && \
