@@ -41,8 +41,9 @@ FOLDED = (
     *("feather", "damage_feather", "template", "min_face_size", "identity_guard", "identity_action"),
     *("max_face_size", "skip_sharp", "occlusion"),
 )
-PERSON_HELP = "A photo of the only person whose faces are worked on, if not everybody's."
-PROTECT_HELP = "A mask as large as the pictures, white where they stay as they are."
+PERSON = "Only this person: a photo"
+PROTECT = "Protect: white where nothing changes"
+"""Labels over small uploads, which have no room for help."""
 TASK_HELP = "inpaint fills in what is transparent. synthesize makes a face from a segmentation map."
 
 
@@ -82,10 +83,8 @@ class GpenPostprocessing(scripts_postprocessing.ScriptPostprocessing):
                 aligned = gr.Checkbox(
                     ALIGNED.default, label=ALIGNED.label, info=ALIGNED.help, elem_id="extras_gpen_aligned"
                 )
-                person = gr.Image(label=f"Person: {PERSON_HELP}", type="filepath", elem_id="extras_gpen_person")
-                protect = gr.Image(
-                    label=f"Protect: {PROTECT_HELP}", type="pil", image_mode="L", elem_id="extras_gpen_protect"
-                )
+                person = gr.Image(label=PERSON, type="filepath", elem_id="extras_gpen_person")
+                protect = gr.Image(label=PROTECT, type="pil", image_mode="L", elem_id="extras_gpen_protect")
         further = {"aligned": aligned, "person": person, "protect": protect}
         return {"enable": enable, "task": task, "model": model, **controls, **further}
 
