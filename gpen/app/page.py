@@ -29,9 +29,13 @@ CSS = """
 #gpen-faces img { cursor: pointer; }
 #gpen-said, #gpen-batch-said { min-height: 1.6em; }
 #gpen-chosen label { padding: 3px 8px; }
+button .icon-wrap { visibility: hidden; }
 [data-testid="status-tracker"]:has(.error) { display: none !important; }
 """
-"""The last rule hides Gradio's "Error" overlay, which would cover the last result: errors appear as messages."""
+"""The labels of uploads lie over their icons, which only keep their room.
+
+The last rule hides Gradio's "Error" overlay, which would cover the last result: errors appear as messages.
+"""
 
 _IN_TURN: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "network"}
 _PRIVATE: dict[str, Any] = {"api_visibility": "private"}
@@ -154,7 +158,7 @@ class _OnePhoto:
                 elem_id="gpen-damage",
             )
             self.protect = gr.File(
-                label="Protect, if anything: white where the photo stays as it is",
+                label="Protect: white where nothing changes",
                 file_types=_PICTURES,
                 height=_UPLOAD,
                 elem_id="gpen-protect",
@@ -293,7 +297,7 @@ def _many_files(label: str, elem_id: str, **more: Any) -> Any:
 
 def _people(elem_id: str, **more: Any) -> Any:
     """An upload of photos of people."""
-    label = "Only these people, if not everybody: a photo of each"
+    label = "Only these people: a photo of each"
     return gr.File(label=label, file_count="multiple", file_types=_PICTURES, elem_id=elem_id, **more)
 
 
