@@ -29,9 +29,13 @@ CSS = """
 #gpen-faces img { cursor: pointer; }
 #gpen-said, #gpen-batch-said { min-height: 1.6em; }
 #gpen-chosen label { padding: 3px 8px; }
+button .icon-wrap { visibility: hidden; }
 [data-testid="status-tracker"]:has(.error) { display: none !important; }
 """
-"""The last rule hides Gradio's "Error" overlay, which would cover the last result: errors appear as messages."""
+"""The labels of uploads lie over their icons, which only keep their room.
+
+The last rule hides Gradio's "Error" overlay, which would cover the last result: errors appear as messages.
+"""
 
 _IN_TURN: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "network"}
 _PRIVATE: dict[str, Any] = {"api_visibility": "private"}
@@ -39,6 +43,8 @@ _AT_ONCE: dict[str, Any] = {"show_progress": "hidden", **_PRIVATE}
 _PICTURES = sorted(READABLE_SUFFIXES)
 _HOUR = 3600
 _TALL = 480
+_UPLOAD = 150
+"""Labels of two lines fit in."""
 
 
 def build_page(actions: Actions) -> Any:
@@ -86,7 +92,7 @@ class _Options:
         )
         with gr.Row(equal_height=True):
             self.weights = gr.Dropdown([], label="Model", elem_id="gpen-weights", scale=5, min_width=200)
-            self.refresh = gr.Button("\U0001f504", elem_id="gpen-refresh", scale=0, min_width=48)
+            self.refresh = gr.Button("\u21bb", elem_id="gpen-refresh", scale=0, min_width=48)
         with gr.Accordion("Get models", open=False, elem_id="gpen-get") as self.get:
             self.needed = gr.Markdown(elem_id="gpen-needed")
             self.which = gr.Dropdown([], label="Published model", elem_id="gpen-which")
@@ -143,21 +149,21 @@ class _OnePhoto:
     def __init__(self, actions: Actions) -> None:
         self.key = gr.State(None, time_to_live=_HOUR, delete_callback=actions.sessions.drop)
         with gr.Row():
-            self.photo = gr.File(label="Photo", file_types=_PICTURES, height=120, elem_id="gpen-photo")
+            self.photo = gr.File(label="Photo", file_types=_PICTURES, height=_UPLOAD, elem_id="gpen-photo")
             self.damage = gr.File(
                 label="Mask: white where the photo is damaged",
                 file_types=_PICTURES,
-                height=120,
+                height=_UPLOAD,
                 visible=False,
                 elem_id="gpen-damage",
             )
             self.protect = gr.File(
-                label="Protect, if anything: white where the photo stays as it is",
+                label="Protect: white where nothing changes",
                 file_types=_PICTURES,
-                height=120,
+                height=_UPLOAD,
                 elem_id="gpen-protect",
             )
-            self.person = _people("gpen-person", height=120)
+            self.person = _people("gpen-person", height=_UPLOAD)
         with gr.Row():
             self.faces = gr.Image(
                 label="Faces: click to choose",
@@ -263,7 +269,7 @@ class _Batch:
             "gpen-protects",
             height=160,
         )
-        self.person = _people("gpen-people", height=120)
+        self.person = _people("gpen-people", height=_UPLOAD)
         with gr.Row():
             self.run = gr.Button("Restore all", variant="primary", elem_id="gpen-run-all")
             self.stop = gr.Button("Stop", elem_id="gpen-stop-all")
@@ -291,7 +297,7 @@ def _many_files(label: str, elem_id: str, **more: Any) -> Any:
 
 def _people(elem_id: str, **more: Any) -> Any:
     """An upload of photos of people."""
-    label = "Only these people, if not everybody: a photo of each"
+    label = "Only these people: a photo of each"
     return gr.File(label=label, file_count="multiple", file_types=_PICTURES, elem_id=elem_id, **more)
 
 
