@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import OptionError
-from ..options import ALIGNED, OPTIONS, Option, Options, preset_values
+from ..options import ALIGNED, OPTIONS, SALVAGE, Option, Options, preset_values
 
 
 def add_options(parser: argparse.ArgumentParser, names: Sequence[str]) -> None:
@@ -94,6 +94,11 @@ def add_background(parser: argparse.ArgumentParser) -> None:
 def add_aligned(parser: argparse.ArgumentParser) -> None:
     """Add the flag for aligned portraits."""
     parser.add_argument("--aligned", action="store_true", help=ALIGNED.help)
+
+
+def add_salvage(parser: argparse.ArgumentParser) -> None:
+    """Add the flag for damaged photos."""
+    parser.add_argument("--salvage", action="store_true", help=SALVAGE.help)
 
 
 def add_models_path(parser: argparse.ArgumentParser) -> None:

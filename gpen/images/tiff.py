@@ -78,7 +78,7 @@ def read_tiff(data: bytes, path: Path, check: Callable[[int, int], None]) -> Tif
     from tifffile import TiffFile
 
     with TiffFile(io.BytesIO(data)) as file:
-        page = _main_page(file.pages, path)
+        page = main_page(file.pages, path)
         check(page.imagewidth, page.imagelength)
         _check(page, path)
         ends = (start + size for start, size in zip(page.dataoffsets, page.databytecounts, strict=True))
@@ -142,7 +142,7 @@ def _numbers(page: TiffPage, tag: int, default: int) -> tuple[int, ...]:
     return tuple(map(int, value)) if isinstance(value, (tuple, bytes, list)) else (int(value),)
 
 
-def _main_page(pages: Any, path: Path) -> Any:
+def main_page(pages: Any, path: Path) -> Any:
     """The page that is no reduced copy; PhotoError if there are several, or none, or if the file is a raw file."""
     first, *others = list(pages)  # asks for their number, which ends a circle
     if first.is_reduced and _SUB_PAGES in first.tags:
