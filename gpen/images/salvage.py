@@ -21,6 +21,7 @@ Check = Callable[[int, int], None]
 _GREY, _OPAQUE = b"\x80", b"\xff"
 _PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 """Of interlaced PNG: first column, first row, and steps between columns and rows."""
+_LAST_FILTER = 4
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _FILL = {1: b"\0", 2: b"\xaa", 4: b"\x88", 8: _GREY, 16: _GREY * 2}
 
@@ -61,21 +62,12 @@ def _png(data: bytes, path: Path, check: Check) -> tuple[bytes, str] | None:
     passes = _PASSES if interlaced else ((0, 0, 1, 1),)
     sizes = [(-(-(width - x) // dx), y, dy) for x, y, dx, dy in passes if width > x and height > y]
     lines = [((columns * bits + 7) // 8, row) for columns, y, dy in sizes for row in range(y, height, dy)]
-    others: list[bytes] = []
-    packed = bytearray()
-    for kind, place in chunks(data):
-        if kind == b"IDAT":
-            packed += data[place.start + 8 : min(place.stop - 4, len(data))]
-        elif kind != b"IEND" and place.stop <= len(data):
-            decides = not kind[0] & 32 or kind == b"tRNS"
-            if decides and data[place] != chunk(kind, data[place.start + 8 : place.stop - 4]):
-                return None
-            others.append(data[place])
-    rows, _ = _inflated(bytes(packed), sum(size + 1 for size, _ in lines))
+    others, packed = _chunks(data)
+    rows, _ = _inflated(packed, sum(size + 1 for size, _ in lines))
     end, lost, grey = 0, set[int](), bytearray()
     pixel = b"\0" if color == 3 else _FILL[depth]
     for size, row in lines:
-        if not lost and end + 1 + size <= len(rows):
+        if not lost and end + 1 + size <= len(rows) and rows[end] <= _LAST_FILTER:
             end += 1 + size
             continue
         lost.add(row)
@@ -88,6 +80,26 @@ def _png(data: bytes, path: Path, check: Check) -> tuple[bytes, str] | None:
         return None
     pixels = zlib.compress(rows[:end] + grey, 1)
     return b"".join([data[:8], *others, chunk(b"IDAT", pixels), chunk(b"IEND", b"")]), _sentence(len(lost), height)
+
+
+def _chunks(data: bytes) -> tuple[list[bytes], bytes]:
+    """The whole chunks before the end of a PNG file but for its pixels, and those; ValueError if one of the former that
+    decides about pixels is damaged.
+    """
+    others, packed = list[bytes](), bytearray()
+    if data[12:16] != b"IHDR":
+        raise ValueError("no header")
+    for kind, place in chunks(data):
+        if kind == b"IDAT":
+            packed += data[place.start + 8 : min(place.stop - 4, len(data))]
+        elif kind != b"IEND" and place.stop <= len(data):
+            if kind in (b"IHDR", b"PLTE", b"tRNS"):
+                if data[place] != chunk(kind, data[place.start + 8 : place.stop - 4]):
+                    raise ValueError("damaged")
+            elif not kind[0] & 32:
+                continue  # IDAT with a damaged name, mostly
+            others.append(data[place])
+    return others, bytes(packed)
 
 
 def _inflated(packed: bytes, most: int) -> tuple[bytes, bool]:

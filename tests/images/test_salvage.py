@@ -91,3 +91,24 @@ def test_what_cannot_be_salvaged_is_not_promised(tmp_path: Path) -> None:
         with pytest.raises(PhotoError, match="damaged or incomplete") as error:
             read_picture(tmp_path / "a.png", 1, salvage=salvage)
         assert "--salvage" not in str(error.value)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF"])
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB"])
+def test_what_is_promised_is_kept(tmp_path: Path, kind: str, mode: str) -> None:
+    if (kind, mode) == ("JPEG", "P"):
+        pytest.skip("JPEG has no palette")
+    file, rng, tried = io.BytesIO(), np.random.default_rng(8), 0
+    Image.fromarray(made(60, 50, 3)).convert(mode).save(file, kind)
+    for number in range(60):
+        damaged = bytearray(file.getvalue())
+        for at in rng.integers(8, len(damaged), 3 * (number % 2)):
+            damaged[at] = rng.integers(256)
+        (tmp_path / "a").write_bytes(damaged[: rng.integers(12, len(damaged))])
+        try:
+            read_picture(tmp_path / "a", 1)
+        except PhotoError as error:
+            if "--salvage" in str(error):
+                tried += 1
+                assert read_picture(tmp_path / "a", 1, salvage=True).salvaged
+    assert tried > 10
