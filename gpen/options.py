@@ -391,13 +391,3 @@ ALIGNED = Option(
     "alignment",
 )
 """For tasks that accept aligned portraits: it says what the photos are, not what is done to them."""
-
-SALVAGE = Option(
-    "salvage",
-    False,
-    "Damaged files",
-    "Read PNG, JPEG and TIFF files that are damaged or cut short as far as they go, with grey for the rest, and say "
-    "how many rows are missing. Files that hold nothing to read still fail.",
-    "limits",
-)
-"""For surfaces that read files: how photos are read, not what is done to them."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import OptionError
-from ..options import ALIGNED, OPTIONS, SALVAGE, Option, Options, preset_values
+from ..options import ALIGNED, OPTIONS, Option, Options, preset_values
 
 
 def add_options(parser: argparse.ArgumentParser, names: Sequence[str]) -> None:
@@ -98,7 +98,12 @@ def add_aligned(parser: argparse.ArgumentParser) -> None:
 
 def add_salvage(parser: argparse.ArgumentParser) -> None:
     """Add the flag for damaged photos."""
-    parser.add_argument("--salvage", action="store_true", help=SALVAGE.help)
+    parser.add_argument(
+        "--salvage",
+        action="store_true",
+        help="read PNG, JPEG and TIFF files that are damaged or cut short as far as they go, with grey for the rest, "
+        "and say how many rows are missing",
+    )
 
 
 def add_models_path(parser: argparse.ArgumentParser) -> None:

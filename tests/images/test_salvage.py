@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import re
+import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -112,3 +114,19 @@ def test_what_is_promised_is_kept(tmp_path: Path, kind: str, mode: str) -> None:
                 tried += 1
                 assert read_picture(tmp_path / "a", 1, salvage=True).salvaged
     assert tried > 10
+
+
+@pytest.mark.parametrize("part", [0.3, 0.6, 0.9])
+def test_interlaced_png(tmp_path: Path, part: float) -> None:
+    samples = made(30, 26, 3)
+    steps = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
+    lines = b"".join(b"\0" + row.tobytes() for x, y, dx, dy in steps for row in samples[y::dy, x::dx])
+    data = b"\x89PNG\r\n\x1a\n"
+    header = struct.pack(">IIBBBBB", 26, 30, 8, 2, 0, 0, 1)
+    for kind, body in ((b"IHDR", header), (b"IDAT", zlib.compress(lines)), (b"IEND", b"")):
+        data += struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+    found, lost, _ = salvaged(tmp_path / "a.png", data[: int(len(data) * part)])
+    is_kept, is_grey = (found == samples).all(axis=2), (found == 128).all(axis=2)
+    assert (is_kept | is_grey).all()
+    assert lost == (~is_kept.all(axis=1)).sum()
+    assert part - 0.1 < is_kept.mean() <= part
