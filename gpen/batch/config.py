@@ -52,6 +52,8 @@ class RunConfig:
     """Photos of the people whose faces are worked on; none for everybody's."""
     aligned: bool = False
     """Whether each photo is one aligned face, cropped to the square that the network takes."""
+    salvage: bool = False
+    """Whether damaged photos are read as far as they go."""
     video: TrackedFaces | None = None
     """The tracked faces, if the photos are the frames of a video."""
     folders: tuple[Path, ...] = ()
@@ -146,4 +148,5 @@ class RunConfig:
             self.options,
             self.output,
             self.region_mask(),
+            salvage=self.salvage,
         )

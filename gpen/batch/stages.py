@@ -125,8 +125,11 @@ class PhotoProcessor:
         options: Options,
         output: OutputOptions | None = None,
         region: FloatImage | None = None,
+        *,
+        salvage: bool = False,
     ) -> None:
         self._task = task
+        self._salvage = salvage
         self._components = components
         self._faces = faces
         self._options = with_mask_chosen(options, has_parser=components.parser is not None)
@@ -160,7 +163,7 @@ class PhotoProcessor:
             return exists(job)
         watch = _Stopwatch()
         try:
-            picture = read_picture(job.photo.path, self._options.max_megapixels, on_size)
+            picture = read_picture(job.photo.path, self._options.max_megapixels, on_size, salvage=self._salvage)
             masks = self._components.damage_masks, self._components.protect_masks
             damage, protect = (None if given is None else given.of(job.photo.name) for given in masks)
             source = self._faces.source(job.photo, picture)

@@ -70,20 +70,21 @@ def track_video(
     on_frame: Callable[[], object],
     *,
     name: str = "",
+    salvage: bool = False,
 ) -> TrackedFaces:
     """Detect the faces of all frames, track them, and choose among the tracks.
 
     jobs: in the order of the frames. find: gives the faces of one frame; name: what ``find`` is called. choice: about
     medians over a track. region: (H, W), as for :func:`gpen.restore`. on_frame: called after each frame. Only faces and
-    thumbnails are kept of each frame. A frame that cannot be read counts as one without faces. PhotoError if the frames
-    differ in size.
+    thumbnails are kept of each frame. A frame that cannot be read counts as one without faces. salvage: as for
+    :func:`~gpen.images.read_picture`. PhotoError if the frames differ in size.
     """
     found: list[list[Face]] = []
     thumbnails: list[Thumbnail | None] = []
     traits: list[list[FaceTraits]] = []  # where the choice needs them
     first: Path | None = None
     size = (0, 0)
-    for job, picture in _pictures(jobs, options.max_megapixels):
+    for job, picture in _pictures(jobs, options.max_megapixels, salvage=salvage):
         faces: list[Face] = []
         if picture is not None:
             if first is None:
@@ -126,12 +127,12 @@ def _chosen(
     ]
 
 
-def _pictures(jobs: Sequence[Job], max_megapixels: float) -> Iterator[tuple[Job, Picture | None]]:
+def _pictures(jobs: Sequence[Job], max_megapixels: float, *, salvage: bool) -> Iterator[tuple[Job, Picture | None]]:
     """Each frame's picture, with the next one prefetched; None if it cannot be read (processing it reports why)."""
 
     def read(job: Job) -> Picture | None:
         try:
-            return read_picture(job.photo.path, max_megapixels)
+            return read_picture(job.photo.path, max_megapixels, salvage=salvage)
         except GpenError:
             return None
 

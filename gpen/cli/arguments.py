@@ -96,6 +96,16 @@ def add_aligned(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--aligned", action="store_true", help=ALIGNED.help)
 
 
+def add_salvage(parser: argparse.ArgumentParser) -> None:
+    """Add the flag for damaged photos."""
+    parser.add_argument(
+        "--salvage",
+        action="store_true",
+        help="read PNG, JPEG and TIFF files that are damaged or cut short as far as they go, with grey for the rest, "
+        "and say how many rows are missing",
+    )
+
+
 def add_models_path(parser: argparse.ArgumentParser) -> None:
     """Add the flag for folders with models."""
     parser.add_argument(

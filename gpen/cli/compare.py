@@ -40,7 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
     check_output_file(output, "sheet", suffix=".png", given=given, overwrite=overwrite)
     if table is not None:
         check_output_file(table, "table", suffix=".json", given=given, overwrite=overwrite)
-    picture = read_picture(photo, options.max_megapixels)
+    picture = read_picture(photo, options.max_megapixels, salvage=arguments.salvage)
     searched = search_folders(folders)
     files = [find_network(arguments.model, searched), *(find_network(other, searched) for other in arguments.others)]
     device = str(pick_device(arguments.device))

@@ -43,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
     for photo, drawing in zip(photos, drawings, strict=True):
         name = photo.name if names[photo.name] == 1 else photo.path.as_posix()
         try:
-            picture, faces = _detect_in(photo, detector, options, drawing)
+            picture, faces = _detect_in(photo, detector, options, drawing, salvage=arguments.salvage)
             found.append(PhotoFaces(name, picture.width, picture.height, tuple(faces)))
         except GpenError as error:
             problems.append(Problem(str(photo.path), str(error)))
@@ -62,9 +62,9 @@ def _drawings(photos: Sequence[PhotoFile], folder: Path) -> Sequence[Path | None
 
 
 def _detect_in(
-    photo: PhotoFile, detector: FaceDetector, options: Options, drawing: Path | None
+    photo: PhotoFile, detector: FaceDetector, options: Options, drawing: Path | None, *, salvage: bool
 ) -> tuple[Picture, list[Face]]:
-    picture = read_picture(photo.path, options.max_megapixels)
+    picture = read_picture(photo.path, options.max_megapixels, salvage=salvage)
     faces = detector.detect(picture.photo, options.detection_threshold)
     print(f"{photo.path}: {count(len(faces), 'face')}")
     for number, face in enumerate(faces):

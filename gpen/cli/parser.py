@@ -15,6 +15,7 @@ from .arguments import (
     add_engine,
     add_models_path,
     add_options,
+    add_salvage,
     at_least_one,
     port,
     quality,
@@ -117,6 +118,7 @@ def _add_task(commands: Any, task: Task) -> None:
     add_models_path(parser)
     add_device(parser)
     add_engine(parser)
+    add_salvage(parser)
     add_options(parser, task.options)
 
 
@@ -150,6 +152,7 @@ def _add_compare(commands: Any) -> None:
     parser.add_argument("--overwrite", action="store_true", help="overwrite an existing sheet and table")
     add_models_path(parser)
     add_device(parser)
+    add_salvage(parser)
     add_options(parser, COMPARE_OPTIONS)
 
 
@@ -171,6 +174,7 @@ def _add_detect(commands: Any) -> None:
     )
     add_models_path(parser)
     add_device(parser)
+    add_salvage(parser)
     add_options(parser, ["detector", "detection_threshold", "max_megapixels"])
 
 

@@ -111,6 +111,7 @@ def _config(arguments: argparse.Namespace, options: Options) -> RunConfig:
         protect=arguments.protect,
         people=tuple(arguments.people),
         aligned=arguments.aligned,
+        salvage=arguments.salvage,
         folders=tuple(arguments.models_path),
         device=device,
     )
@@ -146,6 +147,7 @@ def _track(config: RunConfig, jobs: Sequence[Job]) -> TrackedFaces:
             config.region_mask(),
             bar.update,
             name=faces.name,
+            salvage=config.salvage,
         )
     print(tracked.summary)
     return tracked

@@ -11,7 +11,8 @@ import numpy as np
 
 from .picture import Samples
 
-_END = b"\xff\xd9"
+END_MARK = b"\xff\xd9"
+"""How a file ends."""
 _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 _LOSSLESS = {0xC3, 0xC7, 0xCB, 0xCF}
 _SCAN = 0xDA
@@ -38,8 +39,19 @@ def with_end(data: bytes) -> bytes | None:
     whole = data.rstrip(b"\xff")  # half of the marker
     if not _has_all_scans(whole):
         return None
-    first, *others = (_pixels(whole + more + _END) for more in _CONTINUATIONS)
-    return whole + _END if all(np.array_equal(first, other) for other in others) else None
+    first, *others = (_pixels(whole + more + END_MARK) for more in _CONTINUATIONS)
+    return whole + END_MARK if all(np.array_equal(first, other) for other in others) else None
+
+
+def missing_rows(data: bytes) -> tuple[int, int, bool]:
+    """How many rows of a file that is cut short are missing, of how many; and whether all scans have begun."""
+    whole = data.rstrip(b"\xff")
+    first, *others = (_pixels(whole + more + END_MARK) for more in _CONTINUATIONS)
+    differs = np.zeros(len(first), bool)
+    for other in others:
+        differs |= (first != other).reshape(len(first), -1).any(axis=1)
+    rows = int(differs.argmax()) if differs.any() else len(first)
+    return len(first) - rows, len(first), _has_all_scans(whole)
 
 
 def _pixels(data: bytes) -> Samples:

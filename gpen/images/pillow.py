@@ -89,7 +89,7 @@ def decode(image: Image, data: bytes, path: Path) -> tuple[Samples, bool]:
     image.load()
     mode, depth = image.mode, data[24] if image.format == "PNG" else 8
     if mode == "CMYK":
-        return np.asarray(_from_cmyk(image)), True
+        return from_cmyk(image, image.info.get("icc_profile")), True
     if depth == 16:
         samples = decode_16(data)
     elif mode in _NOT_PIXELS or mode.startswith(("I;", "F;", "BGR;")):
@@ -110,14 +110,21 @@ def decode(image: Image, data: bytes, path: Path) -> tuple[Samples, bool]:
     return samples, False
 
 
-def _from_cmyk(image: Image) -> Image:
-    icc = image.info.get("icc_profile")
+def from_cmyk(image: Image, icc: bytes | None) -> Samples:
+    """The sRGB samples, uint8 (H, W, 3), of a picture in CMYK; icc: its profile, if it is one."""
     if icc is not None and profile_space(icc) == b"CMYK":
         try:
-            return _to_srgb(image, icc)
+            return np.asarray(_to_srgb(image, icc))
         except Exception:  # a broken profile; the picture can be read without it
             pass
-    return image.convert("RGB")
+    return np.asarray(image.convert("RGB"))
+
+
+def cmyk_image(samples: Samples) -> Image:
+    """Pillow's picture of uint8 samples (H, W, 4)."""
+    from PIL import Image
+
+    return Image.frombytes("CMYK", (samples.shape[1], samples.shape[0]), np.ascontiguousarray(samples).tobytes())
 
 
 def _to_srgb(image: Image, icc: bytes) -> Image:

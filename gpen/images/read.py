@@ -19,6 +19,7 @@ from .picture import Picture, Samples, from_samples
 from .png import without_damaged_notes
 from .png_color import color_profile
 from .png_metadata import read_png_notes
+from .salvage import repaired
 from .sniff import HEAD, check_size, damaged, picture_format, unsupported
 from .srgb import in_srgb
 from .tiff import read_tiff
@@ -39,12 +40,15 @@ OnSize = Callable[[int, int], None]
 """Called with the width and height that the file states, before its pixels are allocated; maybe twice."""
 
 
-def read_picture(path: Path, max_megapixels: float, on_size: OnSize | None = None) -> Picture:
+def read_picture(path: Path, max_megapixels: float, on_size: OnSize | None = None, *, salvage: bool = False) -> Picture:
     """Read a PNG, JPEG, WebP, TIFF, BMP or GIF file, whatever its suffix, and rotate it upright.
 
     The photo is converted from its profile to sRGB; :func:`~gpen.images.write_picture` converts back. CMYK becomes sRGB
     for good, palettes become RGB, a transparent colour becomes alpha. Raises PhotoError if the file is
     missing, damaged, or of another kind, and, before it is decoded, if it has more than ``max_megapixels``.
+
+    salvage: read a damaged PNG, JPEG or TIFF file as far as it goes, with grey for the rest. What is missing is logged,
+    and is a notice of the picture's metadata.
     """
     path = Path(path)
 
@@ -56,7 +60,7 @@ def read_picture(path: Path, max_megapixels: float, on_size: OnSize | None = Non
     try:
         data, kind = _bytes_of(path, max_megapixels)
         with pillow.own_settings():
-            return in_srgb(_decoded(data, kind, path, check), path)
+            return in_srgb(_read(data, kind, path, check, salvage=salvage), path)
     except PhotoError:
         raise
     except MemoryError:
@@ -95,6 +99,23 @@ def _bytes_of(path: Path, max_megapixels: float) -> tuple[bytes, str]:
             "Save it again with an image editor."
         )
     return data, kind
+
+
+def _read(data: bytes, kind: str, path: Path, check: OnSize, *, salvage: bool) -> Picture:
+    try:
+        return _decoded(data, kind, path, check)
+    except (PhotoError, MemoryError):
+        raise
+    except Exception as error:  # decoders raise anything on damaged files
+        whole = repaired(data, kind, path, check)
+        if whole is None or not salvage:
+            why = str(error).rstrip(".") or type(error).__name__
+            raise damaged(path, why, salvageable=whole is not None) from error
+    content, notice = whole
+    _log.warning("%s: %s", path, notice)
+    picture = _decoded(content, kind, path, check)
+    metadata = dataclasses.replace(picture.metadata, notices=(notice, *picture.metadata.notices))
+    return dataclasses.replace(picture, metadata=metadata, salvaged=True)
 
 
 def _decoded(data: bytes, kind: str, path: Path, check: OnSize) -> Picture:

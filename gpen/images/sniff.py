@@ -104,9 +104,10 @@ def check_size(path: Path, width: int, height: int, max_megapixels: float) -> No
         )
 
 
-def damaged(path: Path, why: object) -> PhotoError:
-    """The error for a file that violates its format."""
-    return PhotoError(f"{path} is damaged or incomplete: {why}. Copy or download the picture again.")
+def damaged(path: Path, why: object, *, salvageable: bool = False) -> PhotoError:
+    """The error for a file that violates its format; salvageable: whether a part of it can be read."""
+    rest = ", or have what is left of it read with --salvage (salvage=True in Python)" if salvageable else ""
+    return PhotoError(f"{path} is damaged or incomplete: {why}. Copy or download the picture again{rest}.")
 
 
 def unsupported(path: Path, what: str, advice: str = _ASK) -> PhotoError:

@@ -39,9 +39,12 @@ _LZW, _LZMA = 5, 34925
 _UNPREDICTED = {1, 32773}  # none, PackBits
 _TIFFFILE = {*_UNPREDICTED, 8, 32946, _LZMA}  # compressions that tifffile decodes itself: also both Deflates, LZMA
 _MOST_CHANNELS = 16
+_CMYK = 5  # among the kinds of colours
 _SPARE = 1 << 26  # bytes by which a decompressed strip or tile may exceed the picture, as large tiles do
 _BITS, _PACKING, _PHOTOMETRIC, _PLANAR, _UNIT, _EXTRA, _FORMAT = 258, 259, 262, 284, 296, 338, 339
+_SUB_PAGES = 330
 _ICC, _DNG_VERSION = 34675, 50706
+_RAW = {32803, 34892}  # colours behind a sensor's filters, and in its linear space
 _XMP, _IPTC, _RESOURCES, _LAYERS, _MANIFEST = 700, 33723, 34377, 37724, 52545
 # The tags about a page's pixels, which an EXIF block's tags must not override.
 _OF_PIXELS = {*range(254, 270), *range(273, 281), 282, 283, 284, 296, 297, 317, *range(320, 326), 330, 338, 339}
@@ -67,7 +70,7 @@ class Tiff(NamedTuple):
 
 
 def read_tiff(data: bytes, path: Path, check: Callable[[int, int], None]) -> Tiff:
-    """Read a TIFF file of one page.
+    """Read a TIFF file of one page; reduced copies of it do not count, wherever they are.
 
     check: called with width and height before the pixels are allocated. Raises PhotoError for unsupported pixels, any
     other exception for a damaged file.
@@ -75,9 +78,9 @@ def read_tiff(data: bytes, path: Path, check: Callable[[int, int], None]) -> Tif
     from tifffile import TiffFile
 
     with TiffFile(io.BytesIO(data)) as file:
-        page: Any = file.pages[0]
+        page = main_page(file.pages, path)
         check(page.imagewidth, page.imagelength)
-        _check(list(file.pages), path)
+        _check(page, path)
         ends = (start + size for start, size in zip(page.dataoffsets, page.databytecounts, strict=True))
         if not page.dataoffsets or max(ends) > len(data):
             raise ValueError("pixels are missing at its end")
@@ -87,6 +90,7 @@ def read_tiff(data: bytes, path: Path, check: Callable[[int, int], None]) -> Tif
             page.tags[ORIENTATION].overwrite(1)
             file.filehandle.seek(0)
             data = file.filehandle.read(-1)
+        data = _beginning_with(page, data)
         samples, converted = _decode(page, data, path)
         orientation = orientation if orientation in range(1, 9) else 1
         icc = None if converted else page.tags.valueof(_ICC)
@@ -138,15 +142,32 @@ def _numbers(page: TiffPage, tag: int, default: int) -> tuple[int, ...]:
     return tuple(map(int, value)) if isinstance(value, (tuple, bytes, list)) else (int(value),)
 
 
-def _check(pages: list[Any], path: Path) -> None:
-    page = pages[0]
-    (photometric,) = _numbers(page, _PHOTOMETRIC, 1)
-    if page.is_reduced or _DNG_VERSION in page.tags or photometric in (32803, 34892):
+def main_page(pages: Any, path: Path) -> Any:
+    """The page that is no reduced copy; PhotoError if there are several, or none, or if the file is a raw file."""
+    first, *others = list(pages)  # asks for their number, which ends a circle
+    if first.is_reduced and _SUB_PAGES in first.tags:
+        others += list(first.pages or ())
+    found = [first, *others]
+    if _DNG_VERSION in first.tags or any(_numbers(page, _PHOTOMETRIC, 1)[0] in _RAW for page in found):
         raise unsupported(path, "is a camera's raw file", _DEVELOP)
-    # Reduced copies of the first page do not count.
-    count = page.imagedepth + sum(not other.is_reduced for other in pages[1:])
+    whole = [page for page in found if not page.is_reduced]
+    if not whole:
+        raise unsupported(path, "holds only reduced copies of a picture", "Use the file they were made from.")
+    count = sum(page.imagedepth for page in whole)
     if count > 1:
         raise unsupported(path, f"has {count} pages", "Save its pages as single files and use those.")
+    return whole[0]
+
+
+def _beginning_with(page: Any, data: bytes) -> bytes:
+    """The file with this page first, where every decoder looks for the picture."""
+    place, kind = (8, "Q") if page.parent.is_bigtiff else (4, "I")
+    link = struct.pack(page.parent.byteorder + kind, page.offset)
+    return data if data[place : place + len(link)] == link else data[:place] + link + data[place + len(link) :]
+
+
+def _check(page: Any, path: Path) -> None:
+    (photometric,) = _numbers(page, _PHOTOMETRIC, 1)
     colours = _COLOURS.get(photometric, f"kind {photometric}")
     if photometric not in (0, 1, 2, 3, 5, 6):
         raise unsupported(path, f"holds {colours} colours", _PLAIN)
@@ -167,8 +188,9 @@ def _decode(page: Any, data: bytes, path: Path) -> tuple[Samples, bool]:
     """Decode to uint8 or uint16 (H, W, 1 to 4 channels), and say whether the colours were converted to sRGB."""
     bits, (photometric,), (packing,) = page.bitspersample, _numbers(page, _PHOTOMETRIC, 1), _numbers(page, _PACKING, 1)
     planes = _numbers(page, _PLANAR, 1) == (2,)
-    colours, channels = 3 if photometric == 2 else 1, page.samplesperpixel
-    if packing in _TIFFFILE and photometric <= 2 and bits >= 8:
+    colours, channels = {2: 3, _CMYK: 4}.get(photometric, 1), page.samplesperpixel
+    # Pillow knows no CMYK with alpha.
+    if packing in _TIFFFILE and bits >= 8 and (photometric <= 2 or (photometric == _CMYK and channels > 4)):
         if packing in _UNPREDICTED:
             page.predictor = 1  # some programs state another one, which has no effect here
         _check_pieces(page, data, packing)
@@ -191,7 +213,12 @@ def _decode(page: Any, data: bytes, path: Path) -> tuple[Samples, bool]:
     samples = samples[..., [*range(colours), *([] if alpha is None else [colours + alpha])]]
     if photometric == 0:
         samples[..., 0] = np.iinfo(samples.dtype).max - samples[..., 0]
-    return (_straight(samples) if alpha is not None and kinds[alpha] == 1 else samples), False
+    if alpha is not None and kinds[alpha] == 1:
+        samples = _straight(samples)
+    if photometric != _CMYK:
+        return samples, False
+    seen = pillow.from_cmyk(pillow.cmyk_image(samples[..., :colours]), page.tags.valueof(_ICC))
+    return np.concatenate([seen, samples[..., colours:]], axis=2), True
 
 
 def _check_pieces(page: Any, data: bytes, packing: int) -> None:

@@ -70,4 +70,6 @@ def finish(task: Task, picture: Picture, restoration: Restoration) -> FinishedPh
     result = dataclasses.replace(picture, photo=photo, alpha=None)
     if task.adds_color and picture.grey and restoration.faces:
         result = in_color(result)
-    return FinishedPhoto(result, picture.alpha, is_unchanged=same_size and not restoration.changed)
+    # A damaged file is not copied.
+    unchanged = same_size and not restoration.changed and not picture.salvaged
+    return FinishedPhoto(result, picture.alpha, is_unchanged=unchanged)

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
+_PART = re.compile(r"-0*(\d{1,9})-of-0*(\d{1,9})\.\w+$")
 _AGAIN = "Download the file again, from its direct address."
+
+_ONE_FILE = "GPEN's networks are single files: give such a file (`gpen models` lists the published ones)."
 
 _MAGICS: tuple[tuple[int, bytes, str], ...] = (
     (257, b"ustar", "is a tar archive. Unpack it, or save the weights again with a PyTorch newer than 0.1."),
@@ -51,6 +56,17 @@ def recognise(start: bytes, size: int) -> str | None:
     return _text(start)
 
 
+def one_of_several(name: str) -> str | None:
+    """Say that a file of this name is a part of a model, and what to do; None if it is not named like one.
+
+    The text continues a sentence that begins with the file's name.
+    """
+    found = _PART.search(name)
+    if found is None or found[2] == "1":
+        return None
+    return f"is part {found[1]} of {found[2]} of a model that was saved in several files. {_ONE_FILE}"
+
+
 def looks_like_onnx(start: bytes) -> bool:
     """Whether this may be a ModelProto: field 1 (ir_version) is a small number, followed by another field."""
     return (
@@ -70,6 +86,8 @@ def _text(start: bytes) -> str | None:
         )
     if text.startswith((b"<?xml", b"<error")):
         return "is an XML document, most likely a server's error message instead of the model. " + _AGAIN
+    if text.startswith(b"{") and b'"weight_map"' in text:
+        return f"is the index of a model that was saved in several files, and holds no weights itself. {_ONE_FILE}"
     if text.startswith((b"{", b"[")):
         return "is a JSON document, most likely a server's error message instead of the model. " + _AGAIN
     if text and all(32 <= byte < 127 or byte in b"\t\r\n" for byte in start):

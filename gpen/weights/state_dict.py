@@ -14,7 +14,7 @@ from ..errors import CheckpointError
 from ..network.fir import published_kernel
 from ..network.gpen import GPEN
 from ..network.spec import Spec
-from . import other_networks
+from . import other_formats, other_networks
 from .headers import Header, TensorInfo, show_shape
 from .headers_torch import code_complaint
 
@@ -50,6 +50,17 @@ class Located:
 
 def locate(header: Header) -> Located:
     """Find the network and infer its spec; CheckpointError that says what else the file is."""
+    try:
+        return _located(header)
+    except CheckpointError as error:
+        # What a part lacks says nothing about the whole.
+        part = None if header.code else other_formats.one_of_several(header.path.name)
+        if part is None:
+            raise
+        raise CheckpointError(f"{header.path.name} {part}") from error
+
+
+def _located(header: Header) -> Located:
     found = _unwrap(header.tree, ()) or _unwrap_parts(header)
     if header.code:
         what = None if found else _other(header)

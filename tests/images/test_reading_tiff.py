@@ -117,3 +117,65 @@ def test_a_thumbnail_is_not_a_second_page(tmp_path: Path) -> None:
         file.write(samples, photometric="rgb", metadata=None)
         file.write(samples[::4, ::4].copy(), photometric="rgb", subfiletype=1, metadata=None)
     assert_samples(tmp_path / "a.tif", samples)
+
+
+@pytest.mark.parametrize("big", [False, True])
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize(
+    ("bits", "packing"),
+    [(8, None), (8, "zlib"), (16, "zlib"), (8, 5), (16, 5)],
+    ids=["plain", "deflate", "deflate 16", "lzw", "lzw 16"],
+)
+def test_a_thumbnail_before_the_picture(tmp_path: Path, big: bool, order: Any, bits: int, packing: Any) -> None:
+    """Each decoder gets the picture, in its own orientation: tifffile, Pillow (LZW) and OpenCV (LZW with 16 bits)."""
+    if (big, order, bits, packing) == (True, ">", 8, 5):
+        pytest.skip("Pillow takes the header of BigTIFF in this order for another one")
+    samples = made(40, 44, 3, bits)
+    with tifffile.TiffWriter(tmp_path / "a.tif", byteorder=order, bigtiff=big) as file:
+        file.write(samples[::4, ::4].copy(), photometric="rgb", subfiletype=1, metadata=None)
+        options: dict[str, Any] = {"photometric": "rgb", "metadata": None, "extratags": [(274, 3, 1, 6, True)]}
+        if packing == 5:  # tifffile packs none
+            pieces = iter([lzw(samples.astype(samples.dtype.newbyteorder(order)).tobytes())])
+            options |= {"shape": samples.shape, "dtype": samples.dtype, "rowsperstrip": 40}
+            file.write(pieces, compression="zlib", **options)
+        else:
+            file.write(samples, compression=packing, **options)
+    if packing == 5:
+        with tifffile.TiffFile(tmp_path / "a.tif", mode="r+b") as file:
+            file.pages[1].tags[259].overwrite(5)
+    assert_samples(tmp_path / "a.tif", np.rot90(samples, -1))
+
+
+def lzw(content: bytes) -> bytes:
+    """Literals of nine bits each, with the table emptied before codes grow."""
+    codes = []
+    for start in range(0, len(content), 200):
+        codes += [256, *content[start : start + 200]]
+    digits = "".join(f"{code:09b}" for code in [*codes, 257])
+    digits += "0" * (-len(digits) % 8)
+    return int(digits, 2).to_bytes(len(digits) // 8, "big")
+
+
+def test_a_thumbnail_whose_picture_is_a_page_below_it(tmp_path: Path) -> None:
+    samples = made(40, 44, 3)
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        small = samples[::4, ::4].copy()
+        file.write(small, photometric="rgb", subfiletype=1, metadata=None, subifds=1)
+        file.write(samples, photometric="rgb", metadata=None)
+    assert_samples(tmp_path / "a.tif", samples)
+
+
+@pytest.mark.parametrize("packing", [None, "zlib", "lzma"])
+@pytest.mark.parametrize("planar", [False, True])
+def test_cmyk_with_alpha(tmp_path: Path, packing: Any, planar: bool) -> None:
+    ink = made(19, 23, 5)
+    stored = np.ascontiguousarray(ink.transpose(2, 0, 1)) if planar else ink
+    layout = "separate" if planar else "contig"
+    options: dict[str, Any] = {"photometric": "separated", "compression": packing, "metadata": None}
+    tifffile.imwrite(tmp_path / "a.tif", stored, planarconfig=layout, extrasamples=["unassalpha"], **options)
+    found = read_picture(tmp_path / "a.tif", 1)
+    share = ink.astype(np.float64) / 255
+    assert abs(found.photo - (1 - share[..., :3]) * (1 - share[..., 3:4])).max() < 1.01 / 255
+    assert found.alpha is not None
+    np.testing.assert_array_equal(np.rint(found.alpha * 255), ink[..., 4])
+    assert (found.grey, found.bits, found.icc) == (False, 8, None)

@@ -303,10 +303,27 @@ def test_unsupported_sample_formats(tmp_path: Path, kind: Any, expected: str, ch
     assert "8 or 16 bits per channel" in sentence
 
 
+def test_several_pages_behind_a_thumbnail(tmp_path: Path) -> None:
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        for kind in (1, 0, 0):
+            file.write(made(9, 7, 3), photometric="rgb", subfiletype=kind, metadata=None)
+    assert "2 pages" in refused(tmp_path / "a.tif")
+
+
+def test_nothing_but_reduced_copies(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", made(9, 7, 3), photometric="rgb", subfiletype=1, metadata=None)
+    assert "holds only reduced copies of a picture" in refused(tmp_path / "a.tif")
+
+
 def test_lab_and_raw_files(tmp_path: Path) -> None:
     assert "Lab" in refused(tmp_path / "a.tif", saved("TIFF", Image.new("LAB", (9, 7))))
     samples = np.zeros((9, 7), np.uint16)
     tifffile.imwrite(tmp_path / "a.tif", samples, photometric="cfa", extratags=[(33421, 3, 2, (2, 2), True)])
+    assert "raw file" in refused(tmp_path / "a.tif")
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        small = np.zeros((4, 4, 3), np.uint8)
+        file.write(small, photometric="rgb", subfiletype=1, metadata=None, subifds=1)
+        file.write(samples, photometric="cfa", metadata=None, extratags=[(33421, 3, 2, (2, 2), True)])
     assert "raw file" in refused(tmp_path / "a.tif")
     tifffile.imwrite(tmp_path / "a.tif", np.zeros((9, 7, 4), np.uint16), photometric="separated")
     assert "CMYK colours with 16 bits" in refused(tmp_path / "a.tif")

@@ -350,3 +350,27 @@ def test_overlong_safetensors_header(tmp_path: Path) -> None:
         file.write((100 << 20).to_bytes(8, "little") + b"{")
         file.truncate(200 << 20)
     refused(tmp_path / "x.safetensors", "far longer than any real one")
+
+
+@pytest.mark.parametrize("name", ["model-00001-of-00002.safetensors", "GPEN-BFR-512-2-of-12.safetensors"])
+def test_a_part_of_a_model_in_several_files(tmp_path: Path, name: str) -> None:
+    """What a part lacks makes it look like another network, which it is not."""
+    save_file({key: STATE[key].contiguous() for key in list(STATE)[:20]}, tmp_path / name)
+    part, of = {"m": (1, 2), "G": (2, 12)}[name[0]]
+    said = refused(tmp_path / name, f"is part {part} of {of} of a model that was saved in several files")
+    assert "GPEN's networks are single files" in said
+
+
+def test_a_whole_model_may_be_named_like_a_part(tmp_path: Path) -> None:
+    for name in ("model-00001-of-00001.safetensors", "model-00001-of-00002.safetensors"):
+        save_file({key: value.contiguous() for key, value in STATE.items()}, tmp_path / name)
+        assert inspect(tmp_path / name).spec == TINY
+
+
+@pytest.mark.parametrize(
+    "content", ['{"weight_map":{}}', '\n{"metadata": {"total_size": 9},\n "weight_map": {"a": "b"}}']
+)
+def test_the_index_of_a_model_in_several_files(tmp_path: Path, content: str) -> None:
+    (tmp_path / "model.safetensors.index.json").write_text(content)
+    said = refused(tmp_path / "model.safetensors.index.json", "is the index of a model that was saved in several files")
+    assert "GPEN's networks are single files" in said

@@ -1,0 +1,48 @@
+"""Photos that are cut short, with --salvage."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.jpg"])
+def test_a_cut_photo(restore, album, tmp_path, name):
+    photo = album.add(name)
+    cut = photo.read_bytes()[:-2000]
+    photo.write_bytes(cut)
+    out, report = tmp_path / "out", tmp_path / "report.json"
+    run = restore(photo, "-o", out)
+    assert run.code == 1
+    assert "is damaged or incomplete" in run.err
+    assert "--salvage" in run.err
+    run = restore(photo, "-o", out, "--salvage", "--report", report)
+    assert run.code == 0
+    (entry,) = json.loads(report.read_text())
+    assert re.search(r"The file is damaged: \d+ of its \d+ rows of pixels are missing", " ".join(entry["left_out"]))
+    with Image.open(out / name) as image:
+        image.load()
+    assert photo.read_bytes() == cut
+
+
+def test_a_cut_photo_without_faces_is_not_copied(restore, album, tmp_path):
+    photo = album.add("a.png")
+    with Image.open(photo) as image:
+        whole = np.asarray(image)
+    photo.write_bytes(photo.read_bytes()[:-1500])
+    assert restore(photo, "-o", tmp_path / "out", "--salvage", "--min-face-size", "4096").code == 0
+    with Image.open(tmp_path / "out" / "a.png") as image:
+        found = np.asarray(image)
+    assert (found[:20] == whole[:20]).all()
+    assert (found[-2:] == 128).all()
+
+
+def test_faces_of_a_cut_photo_are_detected(gpen, album, detector_weights):
+    photo = album.add("a.png")
+    photo.write_bytes(photo.read_bytes()[:-2000])
+    assert gpen("detect", photo, "--models-path", detector_weights).code == 1
+    assert gpen("detect", photo, "--salvage", "--models-path", detector_weights).code == 0
