@@ -69,8 +69,8 @@ def test_reading_and_writing_go_on_while_the_network_works(restore, album, tmp_p
     really_find = stages.PhotoProcessor.find
     calls, waited = [], {}
 
-    def reading(path, *more):
-        picture = really_read(path, *more)
+    def reading(path, *more, **options):
+        picture = really_read(path, *more, **options)
         if path.name == "2.png":
             read.set()
         return picture
@@ -132,11 +132,11 @@ def test_only_so_many_photos_are_in_flight(run, album, monkeypatch, workers):
     lock, flying, most = threading.Lock(), set(), []
     really_read, really_write = stages.read_picture, finish.write_picture
 
-    def reading(path, *more):
+    def reading(path, *more, **options):
         with lock:
             flying.add(path.name)
             most.append(len(flying))
-        return really_read(path, *more)
+        return really_read(path, *more, **options)
 
     def writing(path, *more, **options):
         really_write(path, *more, **options)
@@ -159,14 +159,14 @@ def test_large_photos_are_in_flight_alone(networks, album, tmp_path, monkeypatch
     lock, flying, seen = threading.Lock(), {}, []
     really_read, really_write = stages.read_picture, PhotoProcessor.write
 
-    def reading(path, limit, on_size):
+    def reading(path, limit, on_size, **options):
         def decoding(width, height):
             on_size(width, height)
             with lock:
                 flying[path.name] = height
                 seen.append(sorted(flying.values()))
 
-        return really_read(path, limit, decoding)
+        return really_read(path, limit, decoding, **options)
 
     def writing(self, processed):
         result = really_write(self, processed)
@@ -216,10 +216,10 @@ def test_failures_in_threads_keep_their_message_and_order(run, album, tmp_path, 
     (tmp_path / "out" / "3.png").mkdir(parents=True)
     really = stages.read_picture
 
-    def reading(path, *more):
+    def reading(path, *more, **options):
         if path.name == "4.png":
             raise MemoryError
-        return really(path, *more)
+        return really(path, *more, **options)
 
     monkeypatch.setattr(stages, "read_picture", reading)
     results = run(3)

@@ -208,8 +208,8 @@ def test_no_more_than_two_frames_are_held_while_faces_are_detected(restore, fram
     held: list[weakref.ref] = []
     alive: list[int] = []
 
-    def noted(*arguments):
-        picture = read_picture(*arguments)
+    def noted(*arguments, **options):
+        picture = read_picture(*arguments, **options)
         held.append(weakref.ref(picture.photo))
         alive.append(sum(photo() is not None for photo in held))
         return picture
