@@ -28,9 +28,31 @@ def _of_channels(values, c, channels):  # type: ignore[no-untyped-def]
     return tl.load(values, c < channels, 0).to(tl.float32)[None, :]
 
 
+@triton.jit  # type: ignore[untyped-decorator]
+def _places_and_channels(channels, block: tl.constexpr, at_once: tl.constexpr):  # type: ignore[no-untyped-def]
+    """What a program computes: the places (P,) along a row or a map, and the channels (C,)."""
+    parts = tl.cdiv(channels, at_once)
+    places = tl.program_id(0) // parts * block + tl.arange(0, block)
+    return places, tl.program_id(0) % parts * at_once + tl.arange(0, at_once)
+
+
+@triton.jit  # type: ignore[untyped-decorator]
+def _rows_and_picture(j, count: tl.constexpr):  # type: ignore[no-untyped-def]
+    """The first row, for each of the columns j (P,), and the picture that a program computes."""
+    # The same row each time: Triton's interpreter cannot combine masks of other shapes.
+    return tl.program_id(1) * count + tl.zeros_like(j), tl.program_id(2).to(tl.int64)
+
+
+@triton.jit
+def _encoder_weights(weight, bias, c, channels):  # type: ignore[no-untyped-def]
+    """Of the encoder's input layer, for channels c (C,): of red, green and blue, and the bias, (1, C) each."""
+    red, green = _of_channels(weight + 3 * c, c, channels), _of_channels(weight + 3 * c + 1, c, channels)
+    return red, green, _of_channels(weight + 3 * c + 2, c, channels), _of_channels(bias + c, c, channels)
+
+
 @triton.jit
 def _encoder_input(pixels, at, channel_stride, red, green, blue, bias, inside):  # type: ignore[no-untyped-def]
-    """The encoder's largest map at pixels ``at`` (P,), for weights (1, C) of the colours: (P, C)."""
+    """The encoder's largest map at pixels ``at`` (P,), for :func:`_encoder_weights`: (P, C)."""
     value = bias + tl.load(pixels + at, inside, 0).to(tl.float32)[:, None] * red
     value += tl.load(pixels + at + channel_stride, inside, 0).to(tl.float32)[:, None] * green
     value += tl.load(pixels + at + 2 * channel_stride, inside, 0).to(tl.float32)[:, None] * blue
@@ -76,11 +98,8 @@ def filter_kernel(  # type: ignore[no-untyped-def]  # noqa: PLR0913 - addresses 
     x, x_n, x_h, x_w, rows, columns, row, padding, taps, out, o_n, o_h, o_w, channels, height, width,
     count: tl.constexpr, block: tl.constexpr, at_once: tl.constexpr,
 ):  # fmt: skip
-    parts = tl.cdiv(channels, at_once)
-    j = tl.program_id(0) // parts * block + tl.arange(0, block)
-    c = tl.program_id(0) % parts * at_once + tl.arange(0, at_once)
-    # A row for each column, although they are the same: Triton's interpreter cannot combine masks of other shapes.
-    top, n = tl.program_id(1) * count + tl.zeros_like(j), tl.program_id(2).to(tl.int64)
+    j, c = _places_and_channels(channels, block, at_once)
+    top, n = _rows_and_picture(j, count)
     inside = j < width
     a0, a1, a2, a3 = _filter_rows(
         x, x_n, x_h, x_w, rows, columns, row, padding, taps, n, top, j, inside, c, channels, count, block, at_once,
@@ -120,21 +139,15 @@ def finish_kernel(  # type: ignore[no-untyped-def]  # noqa: PLR0913, C901 - one 
     filtered: tl.constexpr, has_after: tl.constexpr, has_encoded: tl.constexpr, from_picture: tl.constexpr,
     stored: tl.constexpr, in_rgb: tl.constexpr, count: tl.constexpr, block: tl.constexpr, at_once: tl.constexpr,
 ):  # fmt: skip
-    parts = tl.cdiv(channels, at_once)
-    j = tl.program_id(0) // parts * block + tl.arange(0, block)
-    c = tl.program_id(0) % parts * at_once + tl.arange(0, at_once)
-    # A row for each column, although they are the same: Triton's interpreter cannot combine masks of other shapes.
-    top, n = tl.program_id(1) * count + tl.zeros_like(j), tl.program_id(2).to(tl.int64)
+    j, c = _places_and_channels(channels, block, at_once)
+    top, n = _rows_and_picture(j, count)
     of_width = j < width
     if filtered:
         a0, a1, a2, a3 = _filter_rows(
             x, x_n, x_h, x_w, x_rows, x_columns, row, 1, taps, n, top, j, of_width, c, channels, count, block, at_once,
         )  # fmt: skip
     if from_picture:
-        red = _of_channels(encoder_weight + 3 * c, c, channels)
-        green = _of_channels(encoder_weight + 3 * c + 1, c, channels)
-        blue = _of_channels(encoder_weight + 3 * c + 2, c, channels)
-        added = _of_channels(encoder_bias + c, c, channels)
+        red, green, blue, added = _encoder_weights(encoder_weight, encoder_bias, c, channels)
     for r in tl.static_range(count):
         i = top + r
         inside = of_width & (i < height)
@@ -177,12 +190,10 @@ def picture_kernel(  # type: ignore[no-untyped-def]  # noqa: PLR0913 - addresses
     picture, p_n, p_c, p_h, p_w, weight, bias, out, channels, height, width, pixels,
     block: tl.constexpr, at_once: tl.constexpr,
 ):  # fmt: skip
-    parts = tl.cdiv(channels, at_once)
-    p = (tl.program_id(0) // parts).to(tl.int64) * block + tl.arange(0, block)
-    c = tl.program_id(0) % parts * at_once + tl.arange(0, at_once)
+    p, c = _places_and_channels(channels, block, at_once)
+    p = p.to(tl.int64)
     at = p // (height * width) * p_n + p // width % height * p_h + p % width * p_w
-    red, green = _of_channels(weight + 3 * c, c, channels), _of_channels(weight + 3 * c + 1, c, channels)
-    blue, added = _of_channels(weight + 3 * c + 2, c, channels), _of_channels(bias + c, c, channels)
+    red, green, blue, added = _encoder_weights(weight, bias, c, channels)
     value = _encoder_input(picture, at, p_c, red, green, blue, added, p < pixels)
     to, mask = out + (p * channels)[:, None] + c[None, :], (p < pixels)[:, None] & (c < channels)[None, :]
     tl.store(to, value.to(out.dtype.element_ty), mask)
@@ -190,9 +201,8 @@ def picture_kernel(  # type: ignore[no-untyped-def]  # noqa: PLR0913 - addresses
 
 @triton.jit  # type: ignore[untyped-decorator]
 def activate_kernel(x, bias, channels, pixels, block: tl.constexpr, at_once: tl.constexpr):  # type: ignore[no-untyped-def]
-    parts = tl.cdiv(channels, at_once)
-    p = (tl.program_id(0) // parts).to(tl.int64) * block + tl.arange(0, block)
-    c = tl.program_id(0) % parts * at_once + tl.arange(0, at_once)
+    p, c = _places_and_channels(channels, block, at_once)
+    p = p.to(tl.int64)
     at, mask = x + (p * channels)[:, None] + c[None, :], (p < pixels)[:, None] & (c < channels)[None, :]
     value = tl.load(at, mask, 0).to(tl.float32) + _of_channels(bias + c, c, channels)
     tl.store(at, _leaky_relu(value).to(x.dtype.element_ty), mask)

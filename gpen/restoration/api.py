@@ -168,9 +168,7 @@ def _run(
         raise TypeError(f"unexpected keyword arguments: {', '.join(sorted(unknown))}")
     work = PhotoWork(
         photo=photo,
-        source=face_source(
-            task, options, detector, choice=face_choice(supported(options, task), arguments.get("people"))
-        ),
+        source=face_source(task, options, detector, people=arguments.get("people")),
         inputs=PhotoInputs(
             region=arguments.get("region") if task.looks_for_faces else None,
             background=arguments.get("background") if task.accepts_background else None,
@@ -211,18 +209,19 @@ def face_source(
     detector: FaceDetector | Sequence[Face] | None,
     *,
     aligned: bool = False,
+    people: People | None = None,
     choice: FaceChoice | None = None,
 ) -> FaceSource:
     """Where the faces of a photo come from: what finds them, or the faces themselves.
 
-    None, or ``aligned``: the photo is one face. choice: in place of :func:`face_choice`. OptionError where the task has
-    to find faces.
+    None, or ``aligned``: the photo is one face. people: only their faces. choice: in place of :func:`face_choice`.
+    OptionError where the task has to find faces.
     """
     if task.always_aligned:
         return WholePhoto(f"A {task.input}")
     if detector is None or aligned:
         return WholePhoto()
-    choice = choice or face_choice(supported(options, task))
+    choice = choice or face_choice(supported(options, task), people)
     if isinstance(detector, Sequence):
         return GivenFaces(detector, choice)
     return DetectedFaces(detector, choice, options.detection_threshold)

@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from gpen.errors import GpenError, named
 from gpen.images.picture import FloatImage
 from gpen.network.memory import memory_estimate
-from gpen.options import OPTIONS, Option, Options, supported
-from gpen.restoration.api import face_choice, face_source
+from gpen.options import OPTIONS, Option, Options
+from gpen.restoration.api import face_source
 from gpen.restoration.components import FURTHER_NETWORK, ComponentCache, ComponentLoader, HostHooks
 from gpen.restoration.needs import Needs
 from gpen.restoration.pipeline import Keep, OnProgress, PhotoWork, run_task
@@ -196,13 +196,7 @@ class Engine:
                     components.model.network.to(device)
                 work = PhotoWork(
                     photo=to_float(image),
-                    source=face_source(
-                        task,
-                        options,
-                        components.detector,
-                        aligned=aligned,
-                        choice=face_choice(supported(options, task), components.people),
-                    ),
+                    source=face_source(task, options, components.detector, aligned=aligned, people=components.people),
                     inputs=PhotoInputs(damage=request.damage, protect=request.protect if task.keeps_photo else None),
                     keep=Keep(crops=False),
                     on_progress=on_progress,
