@@ -1,38 +1,17 @@
 """XMP packets: what they say about orientation, size and face regions is corrected in place, the rest stays as it is.
 
-A packet is XML (ISO 16684-1). Parsing and writing it again would change its bytes, so that only the places of single
-values are looked up here. A packet that is damaged is corrected as far as it goes.
+A packet that is damaged is corrected as far as it goes.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from decimal import Decimal
-from typing import NamedTuple
 
-_NAMESPACES = {
-    b"adobe:ns:meta/": b"x",
-    b"http://www.w3.org/1999/02/22-rdf-syntax-ns#": b"rdf",
-    b"http://ns.adobe.com/tiff/1.0/": b"tiff",
-    b"http://ns.adobe.com/exif/1.0/": b"exif",
-    b"http://ns.adobe.com/xap/1.0/": b"xmp",
-    b"http://ns.adobe.com/xmp/note/": b"xmpNote",
-    b"http://ns.adobe.com/xap/1.0/sType/Dimensions#": b"stDim",
-    b"http://ns.adobe.com/xmp/sType/Area#": b"stArea",
-    b"http://ns.adobe.com/hdr-gain-map/1.0/": b"hdrgm",
-    b"http://ns.apple.com/HDRGainMap/1.0/": b"HDRGainMap",
-    b"http://ns.google.com/photos/1.0/camera/": b"GCamera",
-    b"http://ns.google.com/photos/1.0/container/": b"Container",
-    b"http://ns.google.com/photos/1.0/panorama/": b"GPano",
-    b"http://ns.microsoft.com/photo/1.2/t/Region#": b"MPReg",
-    b"http://purl.org/dc/terms/": b"dcterms",
-    b"http://www.metadataworkinggroup.com/schemas/regions/": b"mwg-rs",
-}
-"""The usual prefixes; a packet may use others."""
+from .xmp_scanner import DECLARATION, TOP, Edit, Value, edited, scan
 
-_TOP = (b"", b"rdf:RDF", b"x:xmpmeta")  # where a property is one of the photo, not of a structure in it
 _ORIENTATION, _EXTENDED = b"tiff:Orientation", b"xmpNote:HasExtendedXMP"
 _SIZES = {b"exif:PixelXDimension": 0, b"exif:PixelYDimension": 1, b"tiff:ImageWidth": 0, b"tiff:ImageLength": 1}
 # In pixels, but not of the whole photo.
@@ -46,23 +25,17 @@ _LENGTHS = {
     b"GPano:CroppedAreaLeftPixels": 0,
     b"GPano:CroppedAreaTopPixels": 1,
 }
-_APPLIED, _AREA, _RECTANGLE = b"mwg-rs:AppliedToDimensions", b"mwg-rs:Area", b"MPReg:Rectangle"
+_APPLIED, _AREA = b"mwg-rs:AppliedToDimensions", b"mwg-rs:Area"
+_RECTANGLES = (b"MPReg:Rectangle", b"gpen:Rectangle")
 _AREA_PARTS = (b"stArea:x", b"stArea:y", b"stArea:w", b"stArea:h")
 # A smaller picture; where a manifest of C2PA is; what says that a gain map or a video follows.
 _MANIFEST = b"dcterms:provenance"
 _STALE = (b"xmp:Thumbnails", _MANIFEST, b"Container:Directory")
 _STALE_GROUPS = (b"hdrgm:", b"HDRGainMap:", b"GCamera:MotionPhoto", b"GCamera:MicroVideo")
 _KNOWN = frozenset(
-    (_ORIENTATION, _EXTENDED, *_SIZES, *_LENGTHS, *_AREA_PARTS, b"stArea:unit", _RECTANGLE, *_STALE, b"rdf:RDF")
+    (_ORIENTATION, _EXTENDED, *_SIZES, *_LENGTHS, *_AREA_PARTS, b"stArea:unit", *_RECTANGLES, *_STALE, b"rdf:RDF")
 )
 
-_MOST_PARTS = 500_000  # elements and attributes; more than any editor writes, and looked at in about a second
-_DEEPEST = 8  # elements above a value in which its owner is looked for
-# None of these patterns is tried at more places than it can match from: their time grows as the packet does.
-_TAG = re.compile(rb"<(/?)([^\s/<>=\"'!?]+)(?=[\s/>])([^<>\"']*(?:(?:\"[^\"]*\"|'[^']*')[^<>\"']*)*)>")
-_ATTRIBUTE = re.compile(rb"(?<=\s)([^\s=<>\"'/]+)\s*=\s*(\"[^\"]*\"|'[^']*')")
-_DECLARATION = re.compile(rb"xmlns:([^\s=<>\"']{1,64})\s{0,8}=\s{0,8}[\"']([^\"'<>]{1,128})[\"']")
-_SKIPPED = ((b"<!--", b"-->"), (b"<![CDATA[", b"]]>"), (b"<?", b"?>"))
 _WHOLE_NUMBER = re.compile(rb"\s*(\d{1,9})\s*")
 _FRACTION = re.compile(rb"\s*(-?\d{0,6}(?:\.\d{1,40})?)\s*")
 
@@ -73,42 +46,10 @@ _EXTENDED_PACKET = (
 )
 
 
-class _Value(NamedTuple):
-    """An attribute, or an element."""
-
-    name: bytes
-    """With the usual prefix."""
-    owner: bytes
-    """The name of the structure or element that it belongs to, other than rdf:Description."""
-    group: int
-    """Where that begins: the same for all that belongs to it."""
-    start: int
-    """Where the value begins."""
-    end: int
-    """Where it ends."""
-    first: int
-    """Where its name begins, with a space or bracket."""
-    last: int
-    """Where all of it ends."""
-
-
-class _Element(NamedTuple):
-    written: bytes
-    name: bytes
-    first: int
-    start: int
-
-
-class _Edit(NamedTuple):
-    start: int
-    end: int
-    text: bytes
-
-
 def orientation(packet: bytes | None) -> int:
     """The orientation that a packet states, 1 to 8; 1 if it states none."""
     for value in _values(packet or b"")[0]:
-        if value.name == _ORIENTATION and value.owner in _TOP:
+        if value.name == _ORIENTATION and value.owner in TOP:
             number = _number(packet or b"", value)
             return number if number is not None and 1 <= number <= 8 else 1
     return 1
@@ -121,7 +62,7 @@ def is_whole(packet: bytes) -> bool:
 
 def leads_to_manifest(packet: bytes) -> bool:
     """Whether a packet says where a C2PA manifest is."""
-    return any(value.name == _MANIFEST and value.owner in _TOP for value in _values(packet)[0])
+    return any(value.name == _MANIFEST and value.owner in TOP for value in _values(packet)[0])
 
 
 def upright_xmp(packet: bytes, turned: int, size: tuple[int, int]) -> bytes:
@@ -133,13 +74,13 @@ def upright_xmp(packet: bytes, turned: int, size: tuple[int, int]) -> bytes:
     photo as it is stored) and of Microsoft.
     """
     values = _values(packet)[0]
-    edits = [_Edit(value.first, value.last, b"") for value in values if _is_stale(value)]
+    edits = [Edit(value.first, value.last, b"") for value in values if _is_stale(value)]
     for value in values:
-        if value.name == _ORIENTATION and value.owner in _TOP:
-            edits.append(_Edit(value.start, value.end, b"1"))
+        if value.name == _ORIENTATION and value.owner in TOP:
+            edits.append(Edit(value.start, value.end, b"1"))
     if turned > 1 and not _regions_are_upright(packet, values, turned, size):
         edits += _turned_regions(packet, values, turned)
-    return _edited(packet, edits)
+    return edited(packet, edits)
 
 
 def sized_xmp(packet: bytes, size: tuple[int, int], before: tuple[int, int]) -> bytes:
@@ -153,15 +94,15 @@ def sized_xmp(packet: bytes, size: tuple[int, int], before: tuple[int, int]) -> 
         number = _number(packet, value)
         if number is None:
             continue
-        if value.name in _SIZES and value.owner in _TOP:
+        if value.name in _SIZES and value.owner in TOP:
             number = size[_SIZES[value.name]]
         elif value.name in _LENGTHS and (value.owner == _APPLIED or value.name.startswith(b"GPano:")):
             axis = _LENGTHS[value.name]
             number = round(number * size[axis] / before[axis])
         else:
             continue
-        edits.append(_Edit(value.start, value.end, b"%d" % number))
-    return _edited(packet, edits)
+        edits.append(Edit(value.start, value.end, b"%d" % number))
+    return edited(packet, edits)
 
 
 def extended_digest(packet: bytes) -> bytes | None:
@@ -173,13 +114,13 @@ def extended_digest(packet: bytes) -> bytes | None:
 def with_extended(packet: bytes, extended: bytes) -> bytes:
     """The packet with the digest of its extended packet, as it is now."""
     value = _announcement(packet)
-    return packet if value is None else _edited(packet, [_Edit(value.start, value.end, digest(extended))])
+    return packet if value is None else edited(packet, [Edit(value.start, value.end, digest(extended))])
 
 
 def without_extended(packet: bytes) -> bytes:
     """The packet without the announcement of an extended packet."""
     value = _announcement(packet)
-    return packet if value is None else _edited(packet, [_Edit(value.first, value.last, b"")])
+    return packet if value is None else edited(packet, [Edit(value.first, value.last, b"")])
 
 
 def announcing(extended: bytes) -> bytes:
@@ -197,35 +138,35 @@ def merged(packet: bytes, extended: bytes) -> bytes | None:
     at, source = _contents(packet), _contents(extended)
     if at is None or source is None:
         return None
-    known = {prefix for prefix, _ in _DECLARATION.findall(packet[: at.start])}
-    declared = dict(_DECLARATION.findall(extended[: source.start])).items()
+    known = {prefix for prefix, _ in DECLARATION.findall(packet[: at.start])}
+    declared = dict(DECLARATION.findall(extended[: source.start])).items()
     spaces = b"".join(b' xmlns:%s="%s"' % (prefix, uri) for prefix, uri in declared if prefix not in known)
     edits = [
-        _Edit(at.start - 1, at.start - 1, spaces),
-        _Edit(at.end, at.end, extended[source.start : source.end]),
+        Edit(at.start - 1, at.start - 1, spaces),
+        Edit(at.end, at.end, extended[source.start : source.end]),
     ]
     announced = _announcement(packet)
     if announced is not None:
-        edits.append(_Edit(announced.first, announced.last, b""))
-    return _edited(packet, edits)
+        edits.append(Edit(announced.first, announced.last, b""))
+    return edited(packet, edits)
 
 
-def _announcement(packet: bytes) -> _Value | None:
+def _announcement(packet: bytes) -> Value | None:
     if b"HasExtendedXMP" not in packet:
         return None
     return next((value for value in _values(packet)[0] if value.name == _EXTENDED), None)
 
 
-def _contents(packet: bytes) -> _Value | None:
+def _contents(packet: bytes) -> Value | None:
     found = (value for value in _values(packet)[0] if value.name == b"rdf:RDF")
     return next((value for value in found if value.last > value.end), None)
 
 
-def _is_stale(value: _Value) -> bool:
-    return value.owner in _TOP and (value.name in _STALE or value.name.startswith(_STALE_GROUPS))
+def _is_stale(value: Value) -> bool:
+    return value.owner in TOP and (value.name in _STALE or value.name.startswith(_STALE_GROUPS))
 
 
-def _regions_are_upright(packet: bytes, values: list[_Value], turned: int, size: tuple[int, int]) -> bool:
+def _regions_are_upright(packet: bytes, values: list[Value], turned: int, size: tuple[int, int]) -> bool:
     """Whether regions were written for the photo as it is shown, by the dimensions that they state."""
     found = {value.name: _number(packet, value) for value in values if value.owner == _APPLIED}
     width, height = found.get(b"stDim:w"), found.get(b"stDim:h")
@@ -234,21 +175,21 @@ def _regions_are_upright(packet: bytes, values: list[_Value], turned: int, size:
     return (width - height) * (size[0] - size[1]) < 0
 
 
-def _turned_regions(packet: bytes, values: list[_Value], turned: int) -> Iterator[_Edit]:
-    areas: dict[int, dict[bytes, _Value]] = {}
-    dimensions: dict[bytes, _Value] = {}
+def _turned_regions(packet: bytes, values: list[Value], turned: int) -> Iterator[Edit]:
+    areas: dict[int, dict[bytes, Value]] = {}
+    dimensions: dict[bytes, Value] = {}
     for value in values:
         if value.owner == _AREA:
             areas.setdefault(value.group, {})[value.name] = value
         elif value.owner == _APPLIED:
             dimensions[value.name] = value
-        elif value.name == _RECTANGLE:
+        elif value.name in _RECTANGLES:
             numbers = [_fraction(text) for text in packet[value.start : value.end].split(b",")[:5]]
             if len(numbers) == 4 and None not in numbers:
                 x, y, width, height = (number for number in numbers if number is not None)
                 middle = _turned([x + width / 2, y + height / 2, width, height], turned)
                 corner = [middle[0] - middle[2] / 2, middle[1] - middle[3] / 2, *middle[2:]]
-                yield _Edit(value.start, value.end, b", ".join(map(_written, corner)))
+                yield Edit(value.start, value.end, b", ".join(map(_written, corner)))
     for area in areas.values():
         parts = [area[name] for name in _AREA_PARTS if name in area]
         numbers = [_fraction(packet[part.start : part.end]) for part in parts]
@@ -258,11 +199,11 @@ def _turned_regions(packet: bytes, values: list[_Value], turned: int) -> Iterato
             continue
         middle = _turned([number for number in numbers if number is not None], turned)
         for part, number in zip(parts, middle, strict=True):
-            yield _Edit(part.start, part.end, _written(number))
+            yield Edit(part.start, part.end, _written(number))
     if turned >= 5 and {b"stDim:w", b"stDim:h"} <= dimensions.keys():
         one, other = dimensions[b"stDim:w"], dimensions[b"stDim:h"]
-        yield _Edit(one.start, one.end, packet[other.start : other.end])
-        yield _Edit(other.start, other.end, packet[one.start : one.end])
+        yield Edit(one.start, one.end, packet[other.start : other.end])
+        yield Edit(other.start, other.end, packet[one.start : one.end])
 
 
 def _turned(region: list[Decimal], turned: int) -> list[Decimal]:
@@ -287,76 +228,11 @@ def _written(number: Decimal) -> bytes:
     return (text.rstrip("0").rstrip(".") if "." in text else text).encode()
 
 
-def _number(packet: bytes, value: _Value) -> int | None:
+def _number(packet: bytes, value: Value) -> int | None:
     found = _WHOLE_NUMBER.fullmatch(packet, value.start, value.end)
     return int(found[1]) if found else None
 
 
-def _edited(packet: bytes, edits: Iterable[_Edit]) -> bytes:
-    parts, end = [], 0
-    for edit in sorted(edits, key=lambda edit: (edit.start, -edit.end)):
-        if edit.start >= end:  # not within what is removed
-            parts += [packet[end : edit.start], edit.text]
-            end = edit.end
-    return b"".join([*parts, packet[end:]])
-
-
-def _values(packet: bytes) -> tuple[list[_Value], bool]:
+def _values(packet: bytes) -> tuple[list[Value], bool]:
     """The values that matter here, and whether the packet is well-formed as far as its elements go."""
-    prefixes = {prefix: _NAMESPACES.get(uri, prefix) for prefix, uri in _DECLARATION.findall(packet)}
-
-    def known(written: bytes) -> bytes:
-        prefix, _, local = written.partition(b":")
-        return b"%s:%s" % (prefixes.get(prefix, prefix), local) if local else written
-
-    values: list[_Value] = []
-    try:
-        for value in _parts(packet, known):
-            if value.name in _KNOWN or value.name.startswith(_STALE_GROUPS):
-                values.append(value)
-    except ValueError:
-        return values, False
-    return values, True
-
-
-def _parts(packet: bytes, known: Callable[[bytes], bytes]) -> Iterator[_Value]:
-    """All attributes and elements; ValueError where the packet ends to be XML."""
-    stack: list[_Element] = []
-    position = count = 0
-    while (position := packet.find(b"<", position)) >= 0:
-        skipped = next((end for start, end in _SKIPPED if packet.startswith(start, position)), None)
-        if skipped is not None:
-            position = packet.index(skipped, position) + len(skipped)
-            continue
-        tag = _TAG.match(packet, position)
-        count += 1
-        if tag is None or count > _MOST_PARTS:
-            raise ValueError("not XML, or too long")
-        position = tag.end()
-        if tag[1]:
-            element = stack.pop() if stack else None
-            if element is None or element.written != tag[2]:
-                raise ValueError("elements overlap")
-            yield _Value(element.name, *_owner(stack), element.start, tag.start(), element.first, tag.end())
-            continue
-        element = _Element(tag[2], known(tag[2]), tag.start(), tag.end())
-        owner = _owner([*stack[-_DEEPEST:], element])
-        for attribute in _ATTRIBUTE.finditer(packet, tag.start(3), tag.end(3)):
-            count += 1
-            name = known(attribute[1])
-            yield _Value(
-                name, *owner, attribute.start(2) + 1, attribute.end() - 1, attribute.start() - 1, attribute.end()
-            )
-        if tag[3].endswith(b"/"):
-            yield _Value(element.name, *_owner(stack), tag.end(), tag.end(), tag.start(), tag.end())
-        else:
-            stack.append(element)
-    if stack or not count:
-        raise ValueError("elements are missing, or not closed")
-
-
-def _owner(stack: list[_Element]) -> tuple[bytes, int]:
-    for element in reversed(stack[-_DEEPEST:]):
-        if element.name != b"rdf:Description":
-            return element.name, element.first
-    return b"", 0
+    return scan(packet, lambda name: name in _KNOWN or name.startswith(_STALE_GROUPS))
