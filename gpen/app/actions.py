@@ -62,9 +62,13 @@ class Limits:
 
 
 class Actions:
-    """The event handlers. folder: for results; the caller removes it when the page is closed."""
+    """The event handlers.
 
-    def __init__(self, engine: Engine, limits: Limits, folder: Path) -> None:
+    folder: for results; the caller removes it when the page is closed. provenance: note in results what was done.
+    """
+
+    def __init__(self, engine: Engine, limits: Limits, folder: Path, *, provenance: bool = True) -> None:
+        self._provenance = provenance
         self.engine = engine
         """Computes everything."""
         self.limits = limits
@@ -264,7 +268,7 @@ class Actions:
 
     def _made(self, session: PhotoSession) -> Any:
         """The slider, the download and a sentence, for the last result."""
-        result, text = write_result(session)
+        result, text = write_result(session, note=self._provenance)
         return before_and_after(session), gr.update(value=result, interactive=True), text
 
     def restore_file(self, photo: str | None, asked: WorkRequest) -> Any:
@@ -277,7 +281,7 @@ class Actions:
             self.sessions.put(session)
             work(self.engine, session, asked, lambda *_: not self._closing.is_set())
             self.sessions.evict()
-            file, text = write_result(session)
+            file, text = write_result(session, note=self._provenance)
             return str(file), text
 
         return self.engine.call(run)
@@ -336,6 +340,7 @@ class Actions:
             protect=[Path(mask) for mask in protect or () if row.keeps_photo],
             people=[Path(person) for person in people or ()],
             aligned=aligned and row.accepts_aligned,
+            provenance=self._provenance,
         )
 
     def batch(self, asked: BatchRequest, show: Callable[[float, str], bool] = lambda done, text: True) -> BatchOutput:

@@ -16,7 +16,7 @@ from ..batch.faces import SameSource
 from ..batch.plan import Job, plan
 from ..batch.prefetch import PrefetchPipeline, worker_count
 from ..batch.report import PhotoResult, Status
-from ..batch.stages import PhotoProcessor
+from ..batch.stages import OutputOptions, PhotoProcessor
 from ..errors import GpenError, PhotoError, named
 from ..options import Options, supported
 from ..restoration.api import face_choice, face_source
@@ -56,6 +56,8 @@ class BatchRequest:
     """Photos of the people whose faces are worked on; none for everybody's."""
     aligned: bool = False
     """Whether each photo is one aligned face."""
+    provenance: bool = True
+    """Whether the results note what was done to them."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,8 @@ def _processor(engine: Engine, request: BatchRequest, damage: Path | None, prote
     aligned = task.is_aligned(request.aligned)
     source = face_source(task, options, components.detector, aligned=aligned, choice=choice)
     name = "" if components.detector is None else components.detector.name
-    return PhotoProcessor(task, components, SameSource(source, name), options)
+    output = OutputOptions(provenance=request.provenance)
+    return PhotoProcessor(task, components, SameSource(source, name), options, output)
 
 
 def _run(

@@ -20,12 +20,19 @@ HOST = "127.0.0.1"
 
 
 def serve(
-    *, port: int | None, folders: Sequence[Path], device: str, max_upload_mb: float, max_megapixels: float
+    *,
+    port: int | None,
+    folders: Sequence[Path],
+    device: str,
+    max_upload_mb: float,
+    max_megapixels: float,
+    provenance: bool = True,
 ) -> int:
     """Serve the page until Ctrl+C is pressed, and return 0.
 
     port: None for the first free one from 7860. folders: searched first for models. max_upload_mb: of one file, in
-    millions of bytes. GpenError where Gradio is missing or broken, the device cannot be used, or the port is taken.
+    millions of bytes. provenance: note in results what was done to them. GpenError where Gradio is missing or broken,
+    the device cannot be used, or the port is taken.
     """
     with tempfile.TemporaryDirectory(prefix="gpen-app-", ignore_cleanup_errors=True) as folder:
         # Gradio reads these when it is imported.
@@ -41,7 +48,7 @@ def serve(
         results = Path(folder, "results")
         results.mkdir()
         upload_bytes = round(max_upload_mb * 1e6)
-        actions = Actions(engine, Limits(upload_bytes, max_megapixels), results)
+        actions = Actions(engine, Limits(upload_bytes, max_megapixels), results, provenance=provenance)
         page = build_page(actions)
         try:
             _, url, _ = page.launch(

@@ -264,10 +264,11 @@ def blend(session: PhotoSession, strength: float) -> Restoration | None:
     return session.restoration
 
 
-def write_result(session: PhotoSession) -> tuple[Path, str]:
+def write_result(session: PhotoSession, *, note: bool = True) -> tuple[Path, str]:
     """Write the last result as ``gpen restore`` writes it; the one before is removed.
 
-    Returns the file, and what was done and what of the photo's file was left out, in sentences.
+    note: say in its XMP what was done. Returns the file, and what was done and what of the photo's file was left out,
+    in sentences.
     """
     restoration = session.restoration
     assert restoration is not None
@@ -278,7 +279,7 @@ def write_result(session: PhotoSession) -> tuple[Path, str]:
     end = f"_{restoration.done}{suffix}"
     target = folder / (fitting(session.path.stem, end) + end)
     with named(target):
-        finished = finish(session.task, session.picture, restoration)
+        finished = finish(session.task, session.picture, restoration, note=note)
         finished.write(target, session.path)
     return target, " ".join([restoration.summary, *finished.left_out(target, session.path)])
 

@@ -47,6 +47,8 @@ class OutputOptions:
     """Replace existing results instead of skipping their photos."""
     quality: int | None = None
     """JPEG/WebP quality, 1 to 100; None for the default."""
+    provenance: bool = True
+    """Note in the XMP of each result what was done to it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -205,7 +207,7 @@ class PhotoProcessor:
             restoration = run_task(self._task, work, self._components, self._options)
         except Exception as error:
             return _failed(job, error, watch.seconds)
-        finished = finish(self._task, picture, restoration)
+        finished = finish(self._task, picture, restoration, note=self._output.provenance)
         before = picture.photo if self._output.compare else None
         return ProcessedPhoto(job, finished, before, restoration, watch.seconds)
 

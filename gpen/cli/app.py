@@ -16,4 +16,5 @@ def run(arguments: argparse.Namespace) -> int:
         device=arguments.device,
         max_upload_mb=arguments.max_upload_mb,
         max_megapixels=options_from(arguments).max_megapixels,
+        provenance=arguments.provenance,
     )

@@ -106,6 +106,17 @@ def add_salvage(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_provenance(parser: argparse.ArgumentParser) -> None:
+    """Add the flag for the note in results."""
+    parser.add_argument(
+        "--no-provenance",
+        action="store_false",
+        dest="provenance",
+        help="write no note into the XMP of results; without this it says that a trained network changed the photo, "
+        "which one, with which options, and where; never a path or a person's name",
+    )
+
+
 def add_models_path(parser: argparse.ArgumentParser) -> None:
     """Add the flag for folders with models."""
     parser.add_argument(

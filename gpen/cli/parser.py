@@ -15,6 +15,7 @@ from .arguments import (
     add_engine,
     add_models_path,
     add_options,
+    add_provenance,
     add_salvage,
     at_least_one,
     port,
@@ -115,6 +116,7 @@ def _add_task(commands: Any, task: Task) -> None:
     parser.add_argument("--report", type=Path, metavar="FILE", help="write the outcome for each photo as JSON")
     parser.add_argument("--overwrite", action="store_true", help="overwrite existing results")
     parser.add_argument("--quality", type=quality, metavar="N", help="JPEG/WebP quality, 1 to 100 (default: 95)")
+    add_provenance(parser)
     add_models_path(parser)
     add_device(parser)
     add_engine(parser)
@@ -224,6 +226,7 @@ def _add_app(commands: Any) -> None:
     )
     add_models_path(parser)
     add_device(parser)
+    add_provenance(parser)
     add_options(parser, ["max_megapixels"])
 
 

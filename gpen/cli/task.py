@@ -102,6 +102,7 @@ def _config(arguments: argparse.Namespace, options: Options) -> RunConfig:
             report=arguments.report is not None,
             overwrite=arguments.overwrite,
             quality=arguments.quality,
+            provenance=arguments.provenance,
         ),
         task_name=task.name,
         faces=arguments.faces,

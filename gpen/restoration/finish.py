@@ -11,9 +11,11 @@ from ..atomic import atomic_path
 from ..errors import PhotoError
 from ..images import Picture, left_out, write_picture
 from ..images.picture import FloatImage
+from ..images.provenance import Provenance, with_provenance
 from ..images.resize import resize
 from ..images.wide_colors import in_color, with_wide_colors
 from ..tasks import Task
+from .provenance import provenance
 from .result import Restoration
 
 
@@ -59,17 +61,28 @@ class FinishedPhoto:
             raise PhotoError(f"{target} cannot be written: {error.strerror or error}.") from error
 
 
-def finish(task: Task, picture: Picture, restoration: Restoration) -> FinishedPhoto:
-    """Turn the outcome of a task on ``picture`` into what is written to a file."""
+def finish(task: Task, picture: Picture, restoration: Restoration, *, note: bool = False) -> FinishedPhoto:
+    """Turn the outcome of a task on ``picture`` into what is written to a file.
+
+    note: say in its XMP what was done to it, if a network changed anything.
+    """
+    provenance_note = provenance(task, picture, restoration) if note else None
     if not task.keeps_photo:
         # The input's profile, metadata and alpha do not apply to a new picture.
-        return FinishedPhoto(Picture(restoration.photo), None, is_unchanged=False)
+        new = _noted(Picture(restoration.photo), provenance_note)
+        return FinishedPhoto(new, None, is_unchanged=False)
     same_size = restoration.photo.shape == picture.photo.shape
     new_background = restoration.has_background
     photo = with_wide_colors(picture, restoration.photo, restoration.mask, new_background=new_background)
-    result = dataclasses.replace(picture, photo=photo, alpha=None)
+    result = _noted(dataclasses.replace(picture, photo=photo, alpha=None), provenance_note)
     if task.adds_color and picture.grey and restoration.faces:
         result = in_color(result)
     # A damaged file is not copied.
     unchanged = same_size and not restoration.changed and not picture.salvaged
     return FinishedPhoto(result, picture.alpha, is_unchanged=unchanged)
+
+
+def _noted(picture: Picture, note: Provenance | None) -> Picture:
+    if note is None:
+        return picture
+    return dataclasses.replace(picture, metadata=with_provenance(picture.metadata, note))

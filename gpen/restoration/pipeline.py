@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,7 +24,7 @@ from ..options import Options, supported
 from ..tasks import Task
 from .inference import CropBatchers
 from .processors import PROCESSORS, FaceProcessor, Parser, PhotoInputs, with_mask_chosen
-from .result import CachedLayers, FaceCrops, FaceNetwork, Restoration, RestoredFace, SkippedFace
+from .result import CachedLayers, FaceCrops, FaceNetwork, MadeWith, Restoration, RestoredFace, SkippedFace
 
 if TYPE_CHECKING:
     from ..faces.identity import GuardDecision
@@ -162,6 +163,7 @@ class _PhotoRun:
         self._skipped = {face.number: face.skip_reason for face in self._found if face.skip_reason}
         self._distances: dict[int, float] = {}
         self._restored: list[RestoredFace] = []
+        self._networks = dict[Path, None]()
         self._cropped = self._pasted = 0
         self._ready: dict[int, tuple[_WaitingFace, Tensor]] = {}
         self._all_cropped = False
@@ -229,6 +231,7 @@ class _PhotoRun:
                 sharpness=found.sharpness,
                 network=self._network(waiting),
             )
+            self._networks[waiting.model.path] = None
             kept = crops.on_cpu() if self.work.keep.crops else None
             self._restored.append(replace(face, crops=kept))
         self._stopped = self._report(self._chosen.index(found) + 1, face)
@@ -268,6 +271,7 @@ class _PhotoRun:
             self._processor.note(mask, options),
             self._mask_shape,
             _cached_layers(canvas.on_cpu(), self._processor, options) if layers else None,
+            MadeWith(tuple(self._networks), options, None if background is None else self._components.upscaler_path),
         )
 
     def _report(self, done: int, face: RestoredFace | None) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 
 from torch import Tensor
 
@@ -13,6 +14,7 @@ from ..faces.transforms import Matrix
 from ..images.picture import FloatImage
 from ..images.staging import on_host
 from ..images.tensors import as_array
+from ..options import Options
 from ..wording import count
 
 
@@ -107,6 +109,18 @@ class CachedLayers:
     """Bytes held in memory: the photo before, and the faces with their masks."""
 
 
+@dataclass(frozen=True)
+class MadeWith:
+    """What a restoration was made with."""
+
+    networks: tuple[Path, ...]
+    """The files of the networks that the faces were given, in the order of their first use."""
+    options: Options
+    """The options of the run, with the mask that "auto" became."""
+    upscaler: Path | None = None
+    """The file of the model that made the background; None where none did, or the background was given."""
+
+
 @dataclass(frozen=True, eq=False)
 class Restoration:
     """The outcome for one photo."""
@@ -129,6 +143,8 @@ class Restoration:
     """Which mask was used, "ellipse", "box" or "parsed"; empty where the task or the photo leaves no choice."""
     layers: CachedLayers | None = None
     """What :meth:`with_strength` needs; None unless kept."""
+    made_with: MadeWith | None = None
+    """Networks and options of the run; None where it was not made by one."""
 
     def with_strength(self, strength: float) -> Restoration:
         """The same at another strength, 0 to 1: equals a run with that option, without running the network.
@@ -138,7 +154,10 @@ class Restoration:
         if self.layers is None:
             raise ValueError("the layers of this restoration were not kept")
         photo, mask = self.layers.blend(strength)
-        return replace(self, photo=photo, mask=mask, note=self.layers.note(mask, strength))
+        made_with = self.made_with and replace(
+            self.made_with, options=replace(self.made_with.options, strength=strength)
+        )
+        return replace(self, photo=photo, mask=mask, note=self.layers.note(mask, strength), made_with=made_with)
 
     def at(self, strength: float) -> Restoration:
         """Deprecated name of :meth:`with_strength`, kept for one release."""
@@ -148,6 +167,12 @@ class Restoration:
     def changed(self) -> bool:
         """Whether anything but the size differs from the input."""
         return bool(self.faces) or self.has_background
+
+    @property
+    def has_changed_pixels(self) -> bool:
+        """Whether a network made any of its pixels."""
+        strength = 1.0 if self.made_with is None else self.made_with.options.strength
+        return self.has_background or (bool(self.faces) and strength > 0)
 
     @property
     def summary(self) -> str:

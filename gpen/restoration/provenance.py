@@ -1,0 +1,57 @@
+"""What a restoration was made with, as it is noted in the file of its result."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+
+from ..faces.face import Face
+from ..images import Picture
+from ..images.provenance import Provenance, UsedNetwork
+from ..tasks import Task
+from ..weights.download import sha256_of
+from .result import Restoration
+
+
+def provenance(task: Task, picture: Picture, restoration: Restoration) -> Provenance | None:
+    """The note for the result of a task on ``picture``; None if no network changed anything in it."""
+    made_with = restoration.made_with
+    changed = [face.face for face in restoration.faces]
+    if made_with is None or not restoration.has_changed_pixels:
+        return None
+    from .. import __version__
+
+    values = {name: getattr(made_with.options, name) for name in task.options if name != "max_megapixels"}
+    return Provenance(
+        software=f"GPEN Face Restore {__version__}",
+        task=task.name,
+        networks=(
+            *(_used(path, "faces") for path in made_with.networks),
+            *(() if made_with.upscaler is None else (_used(made_with.upscaler, "background"),)),
+        ),
+        options={name: values[name] for name in sorted(values)},
+        boxes=tuple(_share(face, picture.width, picture.height) for face in changed) if task.looks_for_faces else (),
+        is_generated=not task.keeps_photo,
+    )
+
+
+def _used(path: Path, part: str) -> UsedNetwork:
+    try:
+        stat = path.stat()
+        digest = _sha256(path, stat.st_mtime_ns, stat.st_size)
+    except OSError:  # it was there when the network was loaded
+        digest = None
+    return UsedNetwork(path.name, part, digest)
+
+
+@functools.lru_cache(maxsize=16)
+def _sha256(path: Path, changed_ns: int, size: int) -> str:
+    """The SHA256 of a file, read again only when it has changed."""
+    return sha256_of(path)
+
+
+def _share(face: Face, width: int, height: int) -> tuple[float, float, float, float]:
+    left, top, right, bottom = (float(side) for side in face.box)
+    left, right = (min(max(side / width, 0.0), 1.0) for side in (left, right))
+    top, bottom = (min(max(side / height, 0.0), 1.0) for side in (top, bottom))
+    return left, top, right - left, bottom - top
