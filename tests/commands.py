@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import torch
 
+from gpen.batch.resume import RECORD
 from gpen.cli import main
 from gpen.faces.face import Face
 from gpen.faces.faces_file import PhotoFaces, write_faces
@@ -181,9 +182,10 @@ def assert_restored():
 
 @pytest.fixture
 def files_in():
-    """List all files in a folder, including hidden ones."""
+    """List all files in a folder, including hidden ones, but for the record of how results were made."""
 
     def tree(folder: Path) -> list[str]:
-        return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+        files = (path for path in folder.rglob("*") if path.is_file() and path.name != RECORD)
+        return sorted(path.relative_to(folder).as_posix() for path in files)
 
     return tree

@@ -56,6 +56,8 @@ class PhotoResult:
     """What restored each face, by number, where each gets the network of its size."""
     left_out: tuple[str, ...] = ()
     """In sentences, what of the photo's file the result does not hold; also in the message."""
+    is_stale: bool = False
+    """Whether the result existed and was made with other options or models than this run's."""
 
     def as_json(self) -> dict[str, Any]:
         """The photo's entry in a report."""

@@ -15,6 +15,9 @@ from ..restoration.pipeline import OnProgress
 from ..restoration.result import RestoredFace
 from ..wording import count
 
+OVERWRITE = "Use --overwrite to replace the result."
+"""What to do about a result that exists."""
+
 
 class Tally:
     """Counts photos by status, and faces.
@@ -26,6 +29,7 @@ class Tally:
     def __init__(self, keep: bool, done: str) -> None:
         self.results: list[PhotoResult] = []
         self.statuses: Counter[Status] = Counter()
+        self.stale = 0
         self._faces = 0
         self._keep = keep
         self._done = done
@@ -35,6 +39,7 @@ class Tally:
         if self._keep:
             self.results.append(result)
         self.statuses[result.status] += 1
+        self.stale += result.is_stale
         self._faces += len(result.faces)
 
     def __str__(self) -> str:
@@ -110,7 +115,7 @@ class Progress:
             text = result.message if str(path) in result.message else f"{path}: {result.message}"
             tqdm.write(f"gpen: {text}", file=sys.stderr)
         elif result.status is Status.EXISTS:
-            tqdm.write(f"{path}: {result.message} Use --overwrite to replace the result.")
+            tqdm.write(f"{path}: {result.message} {OVERWRITE}")
         else:
             tqdm.write(f"{path} -> {result.job.target}: {result.message} ({result.seconds:.1f} s)")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from ..batch.config import RunConfig
 from ..batch.engine import Cluster, Engine, make_engine
 from ..batch.plan import Job, PhotoFile, Problem, plan
 from ..batch.report import PhotoResult, Status, write_report
+from ..batch.resume import ResumeRecord, recipe
 from ..batch.stages import OutputOptions
 from ..batch.video import TrackedFaces, in_order, track_video
 from ..device import pick_device
@@ -26,7 +28,7 @@ from ..weights.search import find_networks, search_folders
 from ..wording import count
 from .arguments import options_from
 from .outputs import check_output_file, check_results_spare
-from .progress import Progress, Tally, frame_progress, print_problems
+from .progress import OVERWRITE, Progress, Tally, frame_progress, print_problems
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -44,11 +46,17 @@ def run(arguments: argparse.Namespace) -> int:
     if options.video:
         config = dataclasses.replace(config, video=_track(config, jobs))
     output = arguments.output
-    engine = make_engine(config, cluster, output.parent if jobs[0].target == output else output)
-    tally = _process(engine, jobs, arguments.report, config.task.done)
+    is_folder = jobs[0].target != output
+    engine = make_engine(config, cluster, output if is_folder else output.parent)
+    record = ResumeRecord(output, recipe(config)) if is_folder else None
+    tally = _process(engine, jobs, arguments.report, Tally(arguments.report is not None, config.task.done), record)
     print_problems(problems)
     print(f"{count(len(jobs), 'photo')}: {tally}.")
-    return 1 if any(not problem.is_notice for problem in problems) or tally.statuses[Status.FAILED] else 0
+    if tally.stale:
+        text = f"{count(tally.stale, 'existing result')} made with other options or models: kept. {OVERWRITE}"
+        print(f"gpen: {text}", file=sys.stderr)
+    failed = any(not problem.is_notice for problem in problems) or tally.statuses[Status.FAILED] or tally.stale
+    return 1 if failed else 0
 
 
 def _check(arguments: argparse.Namespace, options: Options) -> None:
@@ -154,15 +162,17 @@ def _track(config: RunConfig, jobs: Sequence[Job]) -> TrackedFaces:
     return tracked
 
 
-def _process(engine: Engine, jobs: Sequence[Job], report: Path | None, done: str) -> Tally:
+def _process(
+    engine: Engine, jobs: Sequence[Job], report: Path | None, tally: Tally, record: ResumeRecord | None
+) -> Tally:
     """Run the engine, show its progress, and write the report even if the run is interrupted."""
     print(f"{engine.title}.")
     known = engine.known(jobs) if report is not None else {}
-    tally = Tally(keep=report is not None, done=done)
     try:
         with Progress(len(jobs)) as progress:
 
             def ends(result: PhotoResult) -> None:
+                result = result if record is None else record.add(result)
                 tally.add(result)
                 progress.ends(result)
 

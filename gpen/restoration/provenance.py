@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 from pathlib import Path
 
 from ..faces.face import Face
 from ..images import Picture
 from ..images.provenance import Provenance, UsedNetwork
 from ..tasks import Task
-from ..weights.download import sha256_of
+from ..weights.download import cached_sha256
 from .result import Restoration
 
 
@@ -37,17 +36,10 @@ def provenance(task: Task, picture: Picture, restoration: Restoration) -> Proven
 
 def _used(path: Path, part: str) -> UsedNetwork:
     try:
-        stat = path.stat()
-        digest = _sha256(path, stat.st_mtime_ns, stat.st_size)
+        digest = cached_sha256(path)
     except OSError:  # it was there when the network was loaded
         digest = None
     return UsedNetwork(path.name, part, digest)
-
-
-@functools.lru_cache(maxsize=16)
-def _sha256(path: Path, changed_ns: int, size: int) -> str:
-    """The SHA256 of a file, read again only when it has changed."""
-    return sha256_of(path)
 
 
 def _share(face: Face, width: int, height: int) -> tuple[float, float, float, float]:

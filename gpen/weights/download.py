@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import errno
+import functools
 import hashlib
 import re
 import shutil
@@ -271,6 +272,17 @@ def sha256_of(path: Path) -> str:
         while chunk := file.read(1 << 20):
             digest.update(chunk)
     return digest.hexdigest()
+
+
+def cached_sha256(path: Path) -> str:
+    """The same, of a file that is read again only when it has changed. Raises OSError."""
+    status = path.stat()
+    return _sha256(path, status.st_mtime_ns, status.st_size)
+
+
+@functools.lru_cache(maxsize=64)
+def _sha256(path: Path, changed_ns: int, size: int) -> str:
+    return sha256_of(path)
 
 
 def _opener() -> urllib.request.OpenerDirector:
