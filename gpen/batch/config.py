@@ -10,6 +10,7 @@ from ..faces.detection.detector import FaceDetector
 from ..faces.faces_file import FacesFromFile
 from ..faces.people import People
 from ..faces.select import FaceChoice
+from ..images.content_credentials import ContentSigner
 from ..images.masks import read_region_mask
 from ..images.picture import FloatImage
 from ..options import Options, supported
@@ -109,8 +110,10 @@ class RunConfig:
 
     def absolute(self) -> RunConfig:
         """The same with paths that hold in any process: in another working directory and environment."""
+        sign = self.output.sign
         return dataclasses.replace(
             self,
+            output=dataclasses.replace(self.output, sign=sign and (sign[0].absolute(), sign[1].absolute())),
             weights=self.weights.absolute(),
             other_weights=self.other_weights and tuple(weights.absolute() for weights in self.other_weights),
             faces=self.faces and self.faces.absolute(),
@@ -137,6 +140,8 @@ class RunConfig:
         if self.faces is not None:
             FacesFromFile(self.faces)
         self.region_mask()
+        if self.output.sign is not None:
+            ContentSigner(*self.output.sign)
 
     def make(self) -> PhotoProcessor:
         """Load everything; GpenError if something cannot be used."""

@@ -58,6 +58,8 @@ def recipe(config: RunConfig) -> _Recipe:
         "aligned": config.aligned,
         "quality": config.output.quality,
         "provenance": config.output.provenance,
+        # Only the certificate: nothing may be told from the record about the key.
+        "certificate": _file(config.output.sign[0]) if config.output.sign else None,
         _VERSION: __version__,
     }
 

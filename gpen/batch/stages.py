@@ -6,12 +6,14 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from ..atomic import make_folder
 from ..errors import GpenError
 from ..faces.drawing import draw_faces, side_by_side
 from ..faces.source import ChosenFaces, FaceSource
 from ..images import OnSize, Picture, read_picture, write_picture
+from ..images.content_credentials import ContentSigner
 from ..images.picture import FloatImage, from_samples
 from ..images.resize import resize
 from ..images.tensors import DevicePhoto
@@ -49,6 +51,8 @@ class OutputOptions:
     """JPEG/WebP quality, 1 to 100; None for the default."""
     provenance: bool = True
     """Note in the XMP of each result what was done to it."""
+    sign: tuple[Path, Path] | None = None
+    """PEM files of a certificate and its private key, to sign results with that have a provenance; None for none."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,6 +141,7 @@ class PhotoProcessor:
         self._options = with_mask_chosen(options, has_parser=components.parser is not None)
         self._output = output or OutputOptions()
         self._region = region
+        self._signer = None if self._output.sign is None else ContentSigner(*self._output.sign)
         upscaler = components.upscaler
         self._factor = options.upscale if upscaler is None else upscaler.factor(options)
 
@@ -207,7 +212,9 @@ class PhotoProcessor:
             restoration = run_task(self._task, work, self._components, self._options)
         except Exception as error:
             return _failed(job, error, watch.seconds)
-        finished = finish(self._task, picture, restoration, note=self._output.provenance)
+        finished = finish(
+            self._task, picture, restoration, note=self._output.provenance, signed=self._signer is not None
+        )
         before = picture.photo if self._output.compare else None
         return ProcessedPhoto(job, finished, before, restoration, watch.seconds)
 
@@ -225,7 +232,7 @@ class PhotoProcessor:
                 self._save_comparison(job, processed.before, processed.restoration)
             if on_ready is not None:
                 on_ready(replace(processed.result, seconds=watch.seconds))
-            processed.finished.write(job.target, job.photo.path, self._output.quality)
+            processed.finished.write(job.target, job.photo.path, self._output.quality, self._signer)
         except Exception as error:
             return _failed(job, error, watch.seconds)
         return replace(processed.result, seconds=watch.seconds)

@@ -117,6 +117,18 @@ def add_provenance(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_sign(parser: argparse.ArgumentParser) -> None:
+    """Add the flag for Content Credentials."""
+    parser.add_argument(
+        "--sign",
+        nargs=2,
+        type=Path,
+        metavar=("CERT", "KEY"),
+        help="sign results with Content Credentials (C2PA): PEM files of a certificate, with those that lead to its "
+        "root, and of its private key. Needs the package c2pa-python",
+    )
+
+
 def add_models_path(parser: argparse.ArgumentParser) -> None:
     """Add the flag for folders with models."""
     parser.add_argument(

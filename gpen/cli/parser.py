@@ -17,6 +17,7 @@ from .arguments import (
     add_options,
     add_provenance,
     add_salvage,
+    add_sign,
     at_least_one,
     port,
     quality,
@@ -117,6 +118,7 @@ def _add_task(commands: Any, task: Task) -> None:
     parser.add_argument("--overwrite", action="store_true", help="overwrite existing results")
     parser.add_argument("--quality", type=quality, metavar="N", help="JPEG/WebP quality, 1 to 100 (default: 95)")
     add_provenance(parser)
+    add_sign(parser)
     add_models_path(parser)
     add_device(parser)
     add_engine(parser)

@@ -70,6 +70,8 @@ def _check(arguments: argparse.Namespace, options: Options) -> None:
     if arguments.aligned and options.video:
         raise OptionError("With --aligned the whole picture is the face, so none is tracked: leave --video out.")
     parse_face_numbers(options.only_faces)
+    if arguments.sign and not arguments.provenance:
+        raise OptionError("A signature says what was done to the photo: leave --sign or --no-provenance out.")
 
 
 def _plan(arguments: argparse.Namespace, video: bool) -> tuple[list[Job], list[Problem]]:
@@ -111,6 +113,7 @@ def _config(arguments: argparse.Namespace, options: Options) -> RunConfig:
             overwrite=arguments.overwrite,
             quality=arguments.quality,
             provenance=arguments.provenance,
+            sign=tuple(arguments.sign) if arguments.sign else None,
         ),
         task_name=task.name,
         faces=arguments.faces,

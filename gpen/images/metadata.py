@@ -113,6 +113,11 @@ def without(metadata: Metadata, what: str, **fields: object) -> Metadata:
     return dataclasses.replace(metadata, notices=(*metadata.notices, what), **fields)  # type: ignore[arg-type]
 
 
+def without_notice(metadata: Metadata, what: str) -> Metadata:
+    """The metadata without one of its notices."""
+    return dataclasses.replace(metadata, notices=tuple(notice for notice in metadata.notices if notice != what))
+
+
 def _sized(metadata: Metadata, size: tuple[int, int]) -> Metadata:
     if metadata.xmp is None:
         return metadata

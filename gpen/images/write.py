@@ -7,6 +7,7 @@ import errno
 import io
 import logging
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,14 +70,20 @@ def _described(picture: Picture, kind: str) -> _Described:
     return _Described(exif, metadata)
 
 
-def write_picture(path: Path, picture: Picture, *, quality: int | None = None, warn: bool = True) -> None:
+Sign = Callable[[bytes, str], bytes]
+"""Given a picture file and its format (PNG, JPEG, WEBP or TIFF), returns the file that is written."""
+
+
+def write_picture(
+    path: Path, picture: Picture, *, quality: int | None = None, warn: bool = True, sign: Sign | None = None
+) -> None:
     """Write a picture in the format of the path's suffix, with its profile, resolution, EXIF block and metadata.
 
     Its photo, which is in sRGB, is converted to the profile; pixels that are as they were read keep their samples.
     PNG and TIFF are lossless and keep 16 bits, grey and alpha. JPEG has 8 bits, no alpha and full chroma resolution;
     WebP has 8 bits, RGB and alpha. quality: of these two, 1 to 100, by default 95; WebP is lossless at 100,
     and by default if the picture came from such a file. Values are clipped to [0, 1]. warn: log what :func:`left_out`
-    says.
+    says. sign: adds a signature, such as :meth:`gpen.images.content_credentials.ContentSigner.sign`.
 
     The file appears whole, or an existing one stays. Raises PhotoError if the suffix is none of these, if the picture
     holds NaN or Inf or does not fit the format, or if the file cannot be written.
@@ -97,6 +104,8 @@ def write_picture(path: Path, picture: Picture, *, quality: int | None = None, w
         with pillow.own_settings():
             default = 100 if picture.lossless_webp and kind == "WEBP" else _QUALITY
             packed = encode(samples, picture, kind, described, quality or default)
+        if sign is not None:
+            packed = sign(packed, kind)
         with atomic_path(path) as temporary, temporary.open("xb") as file:
             file.write(packed)
     except OSError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,8 @@ from pathlib import Path
 from ..atomic import atomic_path
 from ..errors import PhotoError
 from ..images import Picture, left_out, write_picture
+from ..images.content_credentials import ContentSigner
+from ..images.metadata import C2PA, without_notice
 from ..images.picture import FloatImage
 from ..images.provenance import Provenance, with_provenance
 from ..images.resize import resize
@@ -29,6 +32,8 @@ class FinishedPhoto:
     """The photo's alpha (H, W) at its original size; it is enlarged only when needed, to save memory."""
     is_unchanged: bool
     """Whether the result equals the photo as it was read."""
+    provenance: Provenance | None = None
+    """What was done to it; None if no network changed anything, or it is not to be said."""
 
     @property
     def picture(self) -> Picture:
@@ -44,15 +49,20 @@ class FinishedPhoto:
     def _is_copy(self, target: Path, source: Path) -> bool:
         return self.is_unchanged and source.suffix.lower() == target.suffix.lower()
 
-    def write(self, target: Path, source: Path, quality: int | None = None) -> None:
+    def write(
+        self, target: Path, source: Path, quality: int | None = None, signer: ContentSigner | None = None
+    ) -> None:
         """Write the result to ``target``; raises PhotoError if that fails.
 
         If nothing changed and the format stays the same, the photo's own file, ``source``, is copied: encoding it
         again could only lose quality. Nothing is logged: :meth:`left_out` says what is lost.
-        quality: of JPEG and WebP files, 1 to 100; None for the default.
+        quality: of JPEG and WebP files, 1 to 100; None for the default. signer: signs what has a provenance.
         """
         if not self._is_copy(target, source):
-            write_picture(target, self.picture, quality=quality, warn=False)
+            note, sign = self.provenance, None
+            if signer is not None and note is not None:
+                sign = functools.partial(signer.sign, note=note, source=source)
+            write_picture(target, self.picture, quality=quality, warn=False, sign=sign)
             return
         try:
             with atomic_path(target) as temporary:
@@ -61,25 +71,30 @@ class FinishedPhoto:
             raise PhotoError(f"{target} cannot be written: {error.strerror or error}.") from error
 
 
-def finish(task: Task, picture: Picture, restoration: Restoration, *, note: bool = False) -> FinishedPhoto:
+def finish(
+    task: Task, picture: Picture, restoration: Restoration, *, note: bool = False, signed: bool = False
+) -> FinishedPhoto:
     """Turn the outcome of a task on ``picture`` into what is written to a file.
 
-    note: say in its XMP what was done to it, if a network changed anything.
+    note: say in its XMP what was done to it, if a network changed anything. signed: whether it is going to be signed,
+    which keeps the C2PA manifest of the photo.
     """
-    provenance_note = provenance(task, picture, restoration) if note else None
+    said = provenance(task, picture, restoration) if note else None
     if not task.keeps_photo:
         # The input's profile, metadata and alpha do not apply to a new picture.
-        new = _noted(Picture(restoration.photo), provenance_note)
-        return FinishedPhoto(new, None, is_unchanged=False)
+        new = _noted(Picture(restoration.photo), said)
+        return FinishedPhoto(new, None, is_unchanged=False, provenance=said)
     same_size = restoration.photo.shape == picture.photo.shape
     new_background = restoration.has_background
     photo = with_wide_colors(picture, restoration.photo, restoration.mask, new_background=new_background)
-    result = _noted(dataclasses.replace(picture, photo=photo, alpha=None), provenance_note)
+    result = _noted(dataclasses.replace(picture, photo=photo, alpha=None), said)
+    if signed and said is not None:
+        result = dataclasses.replace(result, metadata=without_notice(result.metadata, C2PA))
     if task.adds_color and picture.grey and restoration.faces:
         result = in_color(result)
     # A damaged file is not copied.
     unchanged = same_size and not restoration.changed and not picture.salvaged
-    return FinishedPhoto(result, picture.alpha, is_unchanged=unchanged)
+    return FinishedPhoto(result, picture.alpha, is_unchanged=unchanged, provenance=said)
 
 
 def _noted(picture: Picture, note: Provenance | None) -> Picture:
