@@ -212,9 +212,8 @@ class PhotoProcessor:
             restoration = run_task(self._task, work, self._components, self._options)
         except Exception as error:
             return _failed(job, error, watch.seconds)
-        finished = finish(
-            self._task, picture, restoration, note=self._output.provenance, signed=self._signer is not None
-        )
+        note, signed = self._output.provenance, self._signer is not None
+        finished = finish(self._task, picture, restoration, note=note, signed=signed)
         before = picture.photo if self._output.compare else None
         return ProcessedPhoto(job, finished, before, restoration, watch.seconds)
 

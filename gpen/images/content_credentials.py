@@ -1,6 +1,6 @@
 """Content Credentials: a signed C2PA manifest in a picture file, which says what was done to the photo before.
 
-Source: C2PA Technical Specification 2.2, "Actions" and "Ingredient". The package c2pa-python writes and signs manifests.
+Source: C2PA Technical Specification 2.2, "Actions" and "Ingredient". The package c2pa-python writes and signs them.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ class ContentSigner:
             self._sign(_small_picture(), "PNG", _TRIAL, None)
         except self._c2pa.C2paError as error:
             raise FilesError(
-                f"{certificates} and {key} cannot sign pictures: {first_line(error)}. The certificate has to be one for "
-                "Content Credentials, valid today, and the key its own."
+                f"{certificates} and {key} cannot sign pictures: {first_line(error)}. The certificate has to be one "
+                "for Content Credentials, valid today, and the key its own."
             ) from error
 
     def sign(self, data: bytes, kind: str, note: Provenance, source: Path | None) -> bytes:
