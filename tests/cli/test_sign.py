@@ -192,7 +192,7 @@ def test_what_cannot_sign_is_refused_before_the_work(restore, album, certificate
 
 def test_no_provenance_contradicts_a_signature(sign, album, tmp_path):
     run = sign(album.add("a.png"), "-o", tmp_path / "out", "--no-provenance")
-    assert run.code == 1
+    assert run.code == 2
     assert "leave --sign or --no-provenance out" in run.err
 
 
@@ -206,12 +206,11 @@ def test_without_the_package_the_extra_is_named(sign, album, tmp_path, monkeypat
 def test_a_result_that_cannot_be_signed_leaves_nothing(sign, album, tmp_path, monkeypatch, files_in):
     from gpen.images.content_credentials import ContentSigner
 
-    def fails(*_: object, **__: object) -> bytes:
-        raise c2pa.C2paError("broken")
-
     photo = album.add("a.png")
     really = ContentSigner._sign
-    monkeypatch.setattr(ContentSigner, "_sign", lambda self, *given: really(self, *given) if given[3] is None else fails())
+    monkeypatch.setattr(
+        ContentSigner, "_sign", lambda self, *given: really(self, *given) if given[3] is None else fails()
+    )
     run = sign(photo, "-o", tmp_path / "out")
     assert run.code == 1
     assert "The result cannot be signed: broken." in run.err
