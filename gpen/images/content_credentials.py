@@ -84,7 +84,7 @@ def _ingredient(source: Path) -> tuple[bytes, str] | None:
 def _manifest(kind: str, note: Provenance, *, has_ingredient: bool) -> dict[str, Any]:
     name, _, version = note.software.rpartition(" ")
     agent = {"name": name, "version": version}
-    made = {
+    made: dict[str, Any] = {
         "action": "c2pa.edited" if has_ingredient else "c2pa.created",
         "digitalSourceType": GENERATED if note.is_generated else COMPOSITE,
         "softwareAgent": agent,
