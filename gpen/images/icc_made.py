@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from .icc import D50
+from .srgb_light import D50
 
 Chromaticities = Sequence[tuple[float, float]]
 """CIE xy of red, green, blue and white."""
