@@ -10,6 +10,7 @@ import dataclasses
 import hashlib
 import json
 import logging
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -119,7 +120,8 @@ class ResumeRecord:
         }
 
     def _name(self, job: Job) -> str:
-        return job.target.relative_to(self._folder).as_posix()
+        # Not by Path.relative_to, which leaves what it computes with each of perhaps a million paths.
+        return os.fspath(job.target).removeprefix(f"{self._folder}{os.sep}").replace(os.sep, "/")
 
     def _read(self) -> int:
         """Read the record, and return the number of its lines."""

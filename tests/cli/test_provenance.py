@@ -49,13 +49,13 @@ def test_results_say_what_was_done_to_them(restore, album, networks, tmp_path, s
     assert entry["Task"] == "restore"
     digest = hashlib.sha256((networks / "negative.pth").read_bytes()).hexdigest()
     assert entry["Networks"] == [{"Name": "negative.pth", "Part": "faces", "Sha256": digest}]  # its spelling
-    options = entry["Options"]
-    assert {name: str(options[name]) for name in ("strength", "mask", "upscale", "grain", "video")} == {
-        "strength": "0.75",
+    options = {name.lower(): value for name, value in entry["Options"].items()}
+    assert {name: options[name] for name in ("strength", "mask", "upscale", "grain", "video")} == {
+        "strength": 0.75,
         "mask": "box",
-        "upscale": "2",
-        "grain": "0",
-        "video": "False",
+        "upscale": 2,
+        "grain": 0,
+        "video": False,
     }
     (box,) = entry["Faces"]
     expected = [36 / WIDTH, 28 / HEIGHT, 40 / WIDTH, 40 / HEIGHT]
