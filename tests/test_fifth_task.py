@@ -143,7 +143,7 @@ def test_the_help_of_the_command(capsys: pytest.CaptureFixture[str]) -> None:
         main(["--help"])
     assert "darken the faces of photos" in capsys.readouterr().out
     with pytest.raises(SystemExit):
-        main(["darken", "--help"])
+        main(["darken", "--help-all"])
     text = capsys.readouterr().out
     for flag in ("--aligned", "--strength", "--region", "--faces", "--video"):
         assert flag in text

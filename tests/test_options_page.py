@@ -25,7 +25,7 @@ def test_each_option_has_its_row_its_section_and_its_flag(capsys: pytest.Capture
     flag = re.compile(r"(?<![\w#-])--[a-z-]+[a-z]")
     for command in ("restore", "detect"):
         with pytest.raises(SystemExit):
-            main([command, "--help"])
+            main([command, "--help-all"])
     assert set(flag.findall(text)) <= set(flag.findall(capsys.readouterr().out))
 
 

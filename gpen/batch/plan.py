@@ -98,10 +98,33 @@ def plan(inputs: Sequence[str], out: Path) -> tuple[list[Job], list[Problem]]:
         targets = [out for _ in photos]
     else:
         targets = _distinct(photos, [out / _writable(PurePath(photo.name)) for photo in photos])
+    jobs, clashes = _jobs(photos, targets)
+    return jobs, problems + clashes
+
+
+def plan_beside(inputs: Sequence[str], done: str) -> tuple[list[Job], list[Problem]]:
+    """The same for photos, no folders, whose results are written beside them: photo_restored.jpg for photo.jpg.
+
+    done: the end of their names, such as "restored". Results of an earlier run are left out, if their photos are there.
+    """
+    photos, problems = find_photos(inputs)
+    results = {_key(_beside(photo, done)) for photo in photos}
+    photos = [photo for photo in photos if _key(photo.path) not in results]
+    jobs, clashes = _jobs(photos, _distinct(photos, [_beside(photo, done) for photo in photos]))
+    return jobs, problems + clashes
+
+
+def _beside(photo: PhotoFile, done: str) -> Path:
+    target = photo.path.with_name(_writable(PurePath(photo.path.name)).name)
+    end = f"_{done}{target.suffix}"
+    return target.with_name(fitting(target.stem, end) + end)
+
+
+def _jobs(photos: list[PhotoFile], targets: list[Path]) -> tuple[list[Job], list[Problem]]:
+    """The jobs without those that clash, and a problem for each of these."""
     check_targets(photos, targets)
     photos, targets, clashes = _without_clashes(photos, targets)
-    jobs = [Job(*job) for job in zip(photos, targets, labels(targets), strict=True)]
-    return jobs, problems + clashes
+    return [Job(*job) for job in zip(photos, targets, labels(targets), strict=True)], clashes
 
 
 def check_targets(photos: Sequence[PhotoFile], targets: Sequence[Path]) -> None:

@@ -5,15 +5,20 @@ from __future__ import annotations
 import argparse
 import contextlib
 import itertools
-from collections.abc import Callable, Sequence
+import os
+import re
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..errors import OptionError
 from ..options import ALIGNED, OPTIONS, Option, Options, preset_values
+from .command_parser import CommandParser, did_you_mean
+
+_DEFAULT_COMMAND = "restore"
 
 
-def add_options(parser: argparse.ArgumentParser, names: Sequence[str]) -> None:
+def add_options(parser: CommandParser, names: Sequence[str]) -> None:
     """Add a flag for each named option, in the groups of :mod:`gpen.options`."""
     groups: dict[str, Any] = {}
     for name in names:
@@ -21,7 +26,8 @@ def add_options(parser: argparse.ArgumentParser, names: Sequence[str]) -> None:
         group = groups.setdefault(option.group, parser.add_argument_group(option.group))
         flag = "--" + name.replace("_", "-")
         # A flag that is left out is not in the namespace at all: defaults are declared in gpen.options alone.
-        more: dict[str, Any] = {"default": argparse.SUPPRESS, "help": _help(option), "dest": name}
+        help = parser.rare(_help(option)) if option.advanced else _help(option)
+        more: dict[str, Any] = {"default": argparse.SUPPRESS, "help": help, "dest": name}
         if option.kind is bool:
             group.add_argument(flag, action=argparse.BooleanOptionalAction, **more)
         else:
@@ -35,6 +41,25 @@ def add_options(parser: argparse.ArgumentParser, names: Sequence[str]) -> None:
                 )
                 more |= {"nargs": "?", "const": on}
             group.add_argument(flag, type=_value(option), metavar=metavar, **more)
+
+
+def with_command(arguments: Sequence[str], commands: Collection[str]) -> list[str]:
+    """The arguments with the command restore, where only photos are given.
+
+    OptionError where the first word is neither a command nor a photo.
+    """
+    words = [word for word in arguments if not word.startswith("-")]
+    if not words or words[0] in commands:
+        return list(arguments)
+    if any(_may_be_photo(word) for word in words):
+        return [_DEFAULT_COMMAND, *arguments]
+    raise OptionError(
+        f"{words[0]} is neither a command nor a photo.{did_you_mean(words[0], commands)} Try: gpen --help"
+    )
+
+
+def _may_be_photo(word: str) -> bool:
+    return bool(re.search(r"[*?\[/\\]|\.[A-Za-z]\w*$", word)) or os.path.exists(word)  # noqa: PTH110 -- it never raises
 
 
 def with_values(arguments: Sequence[str]) -> list[str]:
@@ -80,7 +105,7 @@ def at_least_one(text: str) -> int:
     raise argparse.ArgumentTypeError(f"The value is {text!r}; it has to be a whole number, 1 or more.")
 
 
-def add_background(parser: argparse.ArgumentParser) -> None:
+def add_background(parser: CommandParser) -> None:
     """Add the flag for an upscaler."""
     parser.add_argument(
         "--background-model",
@@ -91,45 +116,51 @@ def add_background(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_aligned(parser: argparse.ArgumentParser) -> None:
+def add_aligned(parser: CommandParser) -> None:
     """Add the flag for aligned portraits."""
     parser.add_argument("--aligned", action="store_true", help=ALIGNED.help)
 
 
-def add_salvage(parser: argparse.ArgumentParser) -> None:
+def add_salvage(parser: CommandParser) -> None:
     """Add the flag for damaged photos."""
     parser.add_argument(
         "--salvage",
         action="store_true",
-        help="read PNG, JPEG and TIFF files that are damaged or cut short as far as they go, with grey for the rest, "
-        "and say how many rows are missing",
+        help=parser.rare(
+            "read PNG, JPEG and TIFF files that are damaged or cut short as far as they go, with grey for the rest, "
+            "and say how many rows are missing"
+        ),
     )
 
 
-def add_provenance(parser: argparse.ArgumentParser) -> None:
+def add_provenance(parser: CommandParser) -> None:
     """Add the flag for the note in results."""
     parser.add_argument(
         "--no-provenance",
         action="store_false",
         dest="provenance",
-        help="write no note into the XMP of results; without this it says that a trained network changed the photo, "
-        "which one, with which options, and where; never a path or a person's name",
+        help=parser.rare(
+            "write no note into the XMP of results; without this it says that a trained network changed the photo, "
+            "which one, with which options, and where; never a path or a person's name"
+        ),
     )
 
 
-def add_sign(parser: argparse.ArgumentParser) -> None:
+def add_sign(parser: CommandParser) -> None:
     """Add the flag for Content Credentials."""
     parser.add_argument(
         "--sign",
         nargs=2,
         type=Path,
         metavar=("CERT", "KEY"),
-        help="sign results with Content Credentials (C2PA): PEM files of a certificate, with those that lead to its "
-        "root, and of its private key. Needs the package c2pa-python",
+        help=parser.rare(
+            "sign results with Content Credentials (C2PA): PEM files of a certificate, with those that lead to its "
+            "root, and of its private key. Needs the package c2pa-python"
+        ),
     )
 
 
-def add_models_path(parser: argparse.ArgumentParser) -> None:
+def add_models_path(parser: CommandParser) -> None:
     """Add the flag for folders with models."""
     parser.add_argument(
         "--models-path",
@@ -141,33 +172,37 @@ def add_models_path(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_device(parser: argparse.ArgumentParser) -> None:
+def add_device(parser: CommandParser) -> None:
     """Add the flag for the device."""
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps, xpu (default: auto)")
 
 
-def add_engine(parser: argparse.ArgumentParser) -> None:
+def add_engine(parser: CommandParser) -> None:
     """Add the flags for a cluster."""
     group = parser.add_argument_group("many machines")
     group.add_argument(
         "--engine",
         choices=("local", "ray"),
         default="local",
-        help="local: this process. ray: the Ray cluster at RAY_ADDRESS, or one on this machine; all its machines have "
-        "to see photos, models and results under the same paths (default: local)",
+        help=parser.rare(
+            "local: this process. ray: the Ray cluster at RAY_ADDRESS, or one on this machine; all its machines have "
+            "to see photos, models and results under the same paths (default: local)"
+        ),
     )
     group.add_argument(
         "--workers",
         type=at_least_one,
         metavar="N",
-        help="number of workers with --engine ray, each with its own network (default: one per GPU, else what the CPUs "
-        "allow)",
+        help=parser.rare(
+            "number of workers with --engine ray, each with its own network (default: one per GPU, else what the CPUs "
+            "allow)"
+        ),
     )
     group.add_argument(
         "--cpus-per-worker",
         type=at_least_one,
         metavar="N",
-        help="CPUs per worker with --engine ray (default: 4, or what the smallest machine has)",
+        help=parser.rare("CPUs per worker with --engine ray (default: 4, or what the smallest machine has)"),
     )
 
 

@@ -13,10 +13,11 @@ from collections.abc import Sequence
 
 from ..errors import GpenError, OptionError
 from ..threads import let_threads_sleep
-from .arguments import with_values
+from .arguments import with_command, with_values
+from .command_parser import HELP_ALL, MISUSED
 from .parser import make_parser
 
-FAILED, MISUSED, INTERRUPTED = 1, 2, 130
+FAILED, INTERRUPTED = 1, 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -25,12 +26,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     0: success. 1: something failed, and was reported. 2: bad arguments. 130: interrupted.
     """
     _escape_unprintable()
-    arguments = make_parser().parse_args(with_values(sys.argv[1:] if argv is None else argv))
-    logging.basicConfig(level=logging.INFO if arguments.verbose else logging.WARNING, format="gpen: %(message)s")
-    # What is wrong with a picture is said in our own words, or does not matter.
-    warnings.filterwarnings("ignore", module=r"PIL\.")
     try:
-        code = _run(arguments)
+        arguments = _parsed(sys.argv[1:] if argv is None else argv)
+        code = 0 if arguments is None else _run(arguments)
         sys.stdout.flush()
         return code
     except OptionError as error:
@@ -48,7 +46,29 @@ def main(argv: Sequence[str] | None = None) -> int:
         return INTERRUPTED
 
 
+def _parsed(argv: Sequence[str]) -> argparse.Namespace | None:
+    """The arguments of a command; None where the help or the version was asked for."""
+    full = HELP_ALL in argv
+    parser = make_parser(full=full)
+    words = ["--help" if word == HELP_ALL else word for word in with_values(with_command(argv, parser.commands))]
+    arguments, unknown = parser.parse_known_args(words)
+    if arguments.version:
+        from .. import __version__
+
+        print(f"gpen {__version__}")
+        return None
+    if arguments.command is None:
+        parser.check_known(unknown)
+        parser.print_help()
+        return None
+    parser.commands[arguments.command].check_known(unknown)
+    return arguments
+
+
 def _run(arguments: argparse.Namespace) -> int:
+    logging.basicConfig(level=logging.INFO if arguments.verbose else logging.WARNING, format="gpen: %(message)s")
+    # What is wrong with a picture is said in our own words, or does not matter.
+    warnings.filterwarnings("ignore", module=r"PIL\.")
     let_threads_sleep()
     # Imported late: gpen --help needs neither PyTorch nor OpenCV.
     module = importlib.import_module(f".{arguments.module}", __package__)

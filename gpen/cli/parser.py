@@ -22,15 +22,22 @@ from .arguments import (
     port,
     quality,
 )
+from .command_parser import HELP_ALL, CommandParser, FullCommandParser
 
 
-def make_parser() -> argparse.ArgumentParser:
-    """Make the parser of ``gpen``; ``module`` in its namespace names the command's module in this package."""
-    parser = argparse.ArgumentParser(
-        prog="gpen", description="Restores faces in photos with GPEN, up to 2048 x 2048 per face."
+def make_parser(*, full: bool = False) -> CommandParser:
+    """Make the parser of ``gpen``; ``module`` in its namespace names the command's module in this package.
+
+    full: whether the help of commands shows the flags that few people need.
+    """
+    parser = (FullCommandParser if full else CommandParser)(
+        prog="gpen",
+        description="Restores faces in photos with GPEN, up to 2048 x 2048 per face.",
+        epilog="gpen PHOTO is short for gpen restore PHOTO. gpen COMMAND --help shows the options of a command.",
     )
     parser.add_argument("-v", "--verbose", action="store_true", help="print more details")
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    parser.add_argument("--version", action="store_true", help="print the version")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command")
     for task in TASKS.values():
         _add_task(commands, task)
     _add_compare(commands)
@@ -40,12 +47,14 @@ def make_parser() -> argparse.ArgumentParser:
     _add_models(commands)
     _add_download(commands)
     _add_app(commands)
+    parser.commands = commands.choices
     return parser
 
 
 def _add_task(commands: Any, task: Task) -> None:
     """The command of a task, with the flags that its row calls for."""
     parser = _command(commands, task.name, task.help, "task")
+    parser.usage = f"gpen {task.name} PATH [PATH ...] [-o OUT] [options]"
     # Defaults for flags that only some tasks have.
     parser.set_defaults(task=task.name, aligned=False, people=[])
     parser.set_defaults(**dict.fromkeys(("faces", "region", "background_model", "damage", "protect", "preset")))
@@ -53,10 +62,10 @@ def _add_task(commands: Any, task: Task) -> None:
     parser.add_argument(
         "-o",
         "--output",
-        required=True,
         type=Path,
         metavar="OUT",
-        help="output folder, or the file of a single result",
+        help=f"output folder, or the file of a single result (default: beside the photo, as PHOTO_{task.done}; for a "
+        f"folder, beside it, as FOLDER_{task.done})",
     )
     auto = "; auto: for each face the one of its size, of those on disk" if task.networks_by_size else ""
     parser.add_argument(
@@ -69,13 +78,15 @@ def _add_task(commands: Any, task: Task) -> None:
             "--faces",
             type=Path,
             metavar="FILE",
-            help="faces file, as gpen detect --json writes it; no faces are detected",
+            help=parser.rare("faces file, as gpen detect --json writes it; no faces are detected"),
         )
         parser.add_argument(
             "--region",
             type=Path,
             metavar="FILE",
-            help=f"{task.name} only faces whose centre lies in the white of this picture, as large as the photo",
+            help=parser.rare(
+                f"{task.name} only faces whose centre lies in the white of this picture, as large as the photo"
+            ),
         )
         parser.add_argument(
             "--person",
@@ -232,8 +243,11 @@ def _add_app(commands: Any) -> None:
     add_options(parser, ["max_megapixels"])
 
 
-def _command(commands: Any, name: str, help: str, module: str) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = commands.add_parser(name, help=help, description=f"{help[0].upper()}{help[1:]}.")
+def _command(commands: Any, name: str, help: str, module: str) -> CommandParser:
+    parser: CommandParser = commands.add_parser(name, help=help, description=f"{help[0].upper()}{help[1:]}.")
     parser.add_argument("-v", "--verbose", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+    if not parser.is_full:
+        # Only for the help: main() makes another parser for it.
+        parser.add_argument(HELP_ALL, action="help", help="show all options")
     parser.set_defaults(module=module)
     return parser

@@ -19,6 +19,16 @@ OVERWRITE = "Use --overwrite to replace the result."
 """What to do about a result that exists."""
 
 
+MOST_REPEATED = 10
+"""How many failures are said again at the end."""
+
+
+def failure(result: PhotoResult) -> str:
+    """Which photo failed, and why."""
+    path = str(result.job.photo.path)
+    return result.message if path in result.message else f"{path}: {result.message}"
+
+
 class Tally:
     """Counts photos by status, and faces.
 
@@ -30,6 +40,8 @@ class Tally:
         self.results: list[PhotoResult] = []
         self.statuses: Counter[Status] = Counter()
         self.stale = 0
+        self.failures: list[str] = []
+        """Why photos failed, the first of them."""
         self._faces = 0
         self._keep = keep
         self._done = done
@@ -40,6 +52,8 @@ class Tally:
             self.results.append(result)
         self.statuses[result.status] += 1
         self.stale += result.is_stale
+        if result.status is Status.FAILED and len(self.failures) < MOST_REPEATED:
+            self.failures.append(failure(result))
         self._faces += len(result.faces)
 
     def __str__(self) -> str:
@@ -112,8 +126,7 @@ class Progress:
         self._bar.refresh()
         path = result.job.photo.path
         if result.status is Status.FAILED:
-            text = result.message if str(path) in result.message else f"{path}: {result.message}"
-            tqdm.write(f"gpen: {text}", file=sys.stderr)
+            tqdm.write(f"gpen: {failure(result)}", file=sys.stderr)
         elif result.status is Status.EXISTS:
             tqdm.write(f"{path}: {result.message} {OVERWRITE}")
         else:
@@ -126,6 +139,17 @@ def frame_progress(frames: int) -> Any:
         "{percentage:3.0f}%|{bar:20}| finding faces in frame {n_fmt} of {total_fmt}, {elapsed} gone, {remaining} left"
     )
     return tqdm(total=frames, bar_format=form, file=sys.stderr, disable=None, leave=False, dynamic_ncols=True)
+
+
+def print_failures(tally: Tally) -> None:
+    """Print again which photos failed, and why."""
+    failed = tally.statuses[Status.FAILED]
+    if failed:
+        print(f"gpen: {count(failed, 'photo')} failed:", file=sys.stderr)
+    for text in tally.failures:
+        print(f"    {text}", file=sys.stderr)
+    if failed > len(tally.failures):
+        print(f"    and {failed - len(tally.failures)} more; --report FILE writes them all.", file=sys.stderr)
 
 
 def print_problems(problems: Sequence[Problem]) -> None:

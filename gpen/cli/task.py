@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 from ..atomic import make_folder
 from ..batch.config import RunConfig
 from ..batch.engine import Cluster, Engine, make_engine
-from ..batch.plan import Job, PhotoFile, Problem, plan
+from ..batch.plan import Job, PhotoFile, Problem, plan, plan_beside
 from ..batch.report import PhotoResult, Status, write_report
 from ..batch.resume import ResumeRecord, recipe
 from ..batch.stages import OutputOptions
@@ -28,7 +29,9 @@ from ..weights.search import find_networks, search_folders
 from ..wording import count
 from .arguments import options_from
 from .outputs import check_output_file, check_results_spare
-from .progress import OVERWRITE, Progress, Tally, frame_progress, print_problems
+from .progress import OVERWRITE, Progress, Tally, frame_progress, print_failures, print_problems
+
+_SCREEN = 20  # lines
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -38,6 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
     """
     options = options_from(arguments)
     _check(arguments, options)
+    arguments.output = _output(arguments)
     jobs, problems = _plan(arguments, options.video)
     if not jobs:
         print_problems(problems)
@@ -46,12 +50,15 @@ def run(arguments: argparse.Namespace) -> int:
     if options.video:
         config = dataclasses.replace(config, video=_track(config, jobs))
     output = arguments.output
-    is_folder = jobs[0].target != output
-    engine = make_engine(config, cluster, output if is_folder else output.parent)
+    # Single results, and those beside their photos, need no record.
+    is_folder = output is not None and jobs[0].target != output
+    engine = make_engine(config, cluster, output if is_folder else jobs[0].target.parent)
     record = ResumeRecord(output, recipe(config)) if is_folder else None
     tally = _process(engine, jobs, arguments.report, Tally(arguments.report is not None, config.task.done), record)
     print_problems(problems)
     print(f"{count(len(jobs), 'photo')}: {tally}.")
+    if len(jobs) > _SCREEN:  # the messages have long left it
+        print_failures(tally)
     if tally.stale:
         text = f"{count(tally.stale, 'existing result')} made with other options or models: kept. {OVERWRITE}"
         print(f"gpen: {text}", file=sys.stderr)
@@ -74,9 +81,25 @@ def _check(arguments: argparse.Namespace, options: Options) -> None:
         raise OptionError("A signature says what was done to the photo: leave --sign or --no-provenance out.")
 
 
+def _output(arguments: argparse.Namespace) -> Path | None:
+    """The folder or file of the results; None for files beside the photos. OptionError where it has to be given."""
+    output: Path | None = arguments.output
+    folders = [Path(text) for text in arguments.paths if os.path.isdir(text)]  # noqa: PTH112 -- it never raises
+    if output is not None or (not folders and arguments.engine != "ray"):
+        return output
+    # Of "." and ".." the name is known only in full.
+    only = folders[0].resolve() if len(folders) == len(arguments.paths) == 1 else None
+    if only is None or not only.name:
+        raise OptionError("Say where the results go: -o FOLDER.")
+    return only.with_name(f"{only.name}_{find_task(arguments.task).done}")
+
+
 def _plan(arguments: argparse.Namespace, video: bool) -> tuple[list[Job], list[Problem]]:
     """The photos and their results; PhotoError if a result would replace an input file."""
-    jobs, problems = plan(arguments.paths, arguments.output)
+    if arguments.output is None:
+        jobs, problems = plan_beside(arguments.paths, find_task(arguments.task).done)
+    else:
+        jobs, problems = plan(arguments.paths, arguments.output)
     damage, protect, report = arguments.damage, arguments.protect, arguments.report
     for masks in (damage, protect):
         if masks is not None:

@@ -33,6 +33,8 @@ class Published:
     """http(s) addresses, in order of preference; empty if none is known."""
     licence: str
     """Sentences about its licence, shown before a download."""
+    terms: str
+    """The licence in a word, for tables."""
     file_names: tuple[str, ...] = ()
     """Other file names that identify it."""
     sha256: str | None = None
@@ -52,6 +54,7 @@ class Published:
         return None if task is None else task.name
 
 
+_NON_COMMERCIAL = "non-commercial"
 _GPEN_LICENCE = (
     "Model by the authors of GPEN (Alibaba). It has no licence file; the authors' README said "
     '"for academic and non-commercial use only" until that section was removed in March 2026. Treat '
@@ -71,6 +74,7 @@ def _network(name: str, *, addresses: tuple[str, ...] = (), file_names: tuple[st
         saved_as=f"{name}.pth",
         addresses=addresses or (f"{_OSS}{name}.pth",),
         licence=_GPEN_LICENCE,
+        terms=_NON_COMMERCIAL,
         file_names=file_names,
     )
 
@@ -111,6 +115,7 @@ DETECTORS: tuple[Published, ...] = (
             "https://media.githubusercontent.com/media/" + _YUNET.format(""),
         ),
         licence="MIT (OpenCV Zoo); trained with libfacedetection.train, which is Apache-2.0.",
+        terms="MIT",
         # The same weights for pictures of any size, OpenCV's default since version 5 (opencv_zoo, pull request 310).
         file_names=("face_detection_yunet_2026may.onnx",),
         sha256="8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4",
@@ -124,6 +129,7 @@ DETECTORS: tuple[Published, ...] = (
         saved_as="detection_Resnet50_Final.pth",
         addresses=(f"{_FACEXLIB}v0.1.0/detection_Resnet50_Final.pth",),
         licence="MIT (facexlib; biubug6/Pytorch_Retinaface).",
+        terms="MIT",
         sha256="6d1de9c2944f2ccddca5f5e010ea5ae64a39845a86311af6fdf30841b0a5a16d",
         size=109_497_761,
     ),
@@ -133,6 +139,7 @@ DETECTORS: tuple[Published, ...] = (
         saved_as="detection_mobilenet0.25_Final.pth",
         addresses=(f"{_FACEXLIB}v0.1.0/detection_mobilenet0.25_Final.pth",),
         licence="MIT (facexlib; biubug6/Pytorch_Retinaface).",
+        terms="MIT",
         sha256="2979b33ffafda5d74b6948cd7a5b9a7a62f62b949cef24e95fd15d2883a65220",
         size=1_789_735,
     ),
@@ -146,6 +153,7 @@ PARSERS: tuple[Published, ...] = (
         addresses=(f"{_FACEXLIB}v0.2.2/parsing_parsenet.pth",),
         licence="Distributed by facexlib (MIT), which asks users to respect the original licence: the network is from "
         "PSFRGAN, CC BY-NC-SA 4.0, for non-commercial use.",
+        terms=_NON_COMMERCIAL,
         sha256="3d558d8d0e42c20224f13cf5a29c79eba2d59913419f945545d8cf7b72920de2",
         size=85_331_193,
     ),
@@ -156,6 +164,7 @@ PARSERS: tuple[Published, ...] = (
         addresses=(f"{_FACEXLIB}v0.2.0/parsing_bisenet.pth",),
         licence="MIT (facexlib; zllrunning/face-parsing.PyTorch). Trained on CelebAMask-HQ, whose authors "
         "allow non-commercial research only.",
+        terms=_NON_COMMERCIAL,
         sha256="468e13ca13a9b43cc0881a9f99083a430e9c0a38abd935431d1c28ee94b26567",
         size=53_289_463,
     ),
@@ -169,6 +178,7 @@ RECOGNIZERS: tuple[Published, ...] = (
         addresses=(f"{_FACEXLIB}v0.1.0/recognition_arcface_ir_se50.pth",),
         licence="MIT (facexlib; TreB1eN/InsightFace_Pytorch). Trained on MS-Celeb-1M, which was for non-commercial "
         "research and has been withdrawn.",
+        terms=_NON_COMMERCIAL,
         file_names=("model_ir_se50.pth",),
         sha256="a035c768259b98ab1ce0e646312f48b9e1e218197a0f80ac6765e88f8b6ddf28",
         size=175_367_323,
@@ -182,6 +192,7 @@ RECOGNIZERS: tuple[Published, ...] = (
             "https://media.githubusercontent.com/media/" + _SFACE.format(""),
         ),
         licence="Apache-2.0 (OpenCV Zoo; contributed by Yaoyao Zhong, an author of SFace).",
+        terms="Apache-2.0",
         # As several programs that download it state it. OpenCV is given no other file.
         sha256="0ba9fbfa01b5270c96627c4ef784da859931e02f04419c829e83484087c34e79",
         size=38_696_353,
@@ -200,6 +211,7 @@ def _xseg(number: int, release: str) -> Published:
             f"https://github.com/facefusion/facefusion-assets/releases/download/{release}/{name}.onnx",
         ),
         licence="GPL-3.0 (DeepFaceLab); exported and distributed by facefusion.",
+        terms="GPL-3.0",
     )
 
 

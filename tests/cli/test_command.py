@@ -32,7 +32,7 @@ OPTIONS_OF_COMMANDS = {
 
 def help_of(gpen, command: str) -> dict[str, str]:
     """The flags of a command, each with its help text on one line."""
-    run = gpen(command, "--help")
+    run = gpen(command, "--help-all")
     assert run.code == 0
     flags = {}
     for part in re.split(r"\n  (?=-)", run.out)[1:]:

@@ -109,7 +109,7 @@ def test_a_bad_value(refused, album, tmp_path, flag, value, sentence):
 
 
 def test_missing_arguments(gpen):
-    for arguments in ([], ["restore"], ["restore", "a.png"], ["nonsense"], ["download"]):
+    for arguments in (["restore"], ["nonsense"], ["download"], ["compare", "a.png"]):
         assert gpen(*arguments).code == 2
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
 
 import torch
 from safetensors.torch import load_file
 
+from gpen.weights.catalog import PUBLISHED
 from gpen.weights.checkpoint import inspect
 from tests.weights.onnx.exports import export, network
 
@@ -137,8 +139,14 @@ def test_models(gpen, networks, tmp_path, monkeypatch):
     run = gpen("models", "--models-path", tmp_path)
     assert run.code == 0
     lines = run.out.splitlines()
-    assert lines[lines.index("GPEN-BFR-512  (network, restore)") + 1].strip() == str(tmp_path / "GPEN-BFR-512.pth")
-    assert lines[lines.index("yunet  (detector)") + 1].strip() == "not on disk; gpen download yunet"
+    rows = {line.split()[0]: re.split(r"  +", line) for line in lines[: len(PUBLISHED) + 1]}
+    size = f"{(tmp_path / 'GPEN-BFR-512.pth').stat().st_size / 1e6:.1f} MB"
+    found = ["restores faces", size, "non-commercial", str(tmp_path / "GPEN-BFR-512.pth")]
+    assert rows["GPEN-BFR-512"][1:] == found
+    assert rows["yunet"][1:] == ["finds faces", "0.2 MB", "MIT", "-"]
+    assert rows["parsenet"][1:] == ["parsed mask", "85 MB", "non-commercial", "-"]
+    assert set(rows) == {"NAME", *(published.name for published in PUBLISHED)}
+    assert "-: not on this computer; gpen download NAME gets it." in lines
     assert lines[lines.index("Other model files:") + 1].strip() == str(tmp_path / "mine.pth")
     assert f"    {tmp_path / 'lost'} (does not exist)" in lines
     assert "non-commercial" in run.out

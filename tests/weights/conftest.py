@@ -129,6 +129,7 @@ def published() -> Callable[..., Published]:
 
     def make(*addresses: str, sha256: str | None = None, size: int | None = None) -> Published:
         return Published(
+            terms="MIT",
             name="GPEN-TEST",
             kind="network",
             saved_as="GPEN-TEST.pth",
