@@ -47,6 +47,7 @@ def make_parser(*, full: bool = False) -> CommandParser:
     _add_models(commands)
     _add_download(commands)
     _add_app(commands)
+    _add_doctor(commands)
     parser.commands = commands.choices
     return parser
 
@@ -241,6 +242,13 @@ def _add_app(commands: Any) -> None:
     add_device(parser)
     add_provenance(parser)
     add_options(parser, ["max_megapixels"])
+
+
+def _add_doctor(commands: Any) -> None:
+    parser = _command(commands, "doctor", "check whether everything works, for yourself or for an issue", "doctor")
+    parser.add_argument("--paths", action="store_true", help="show the folders that are searched")
+    add_models_path(parser)
+    add_device(parser)
 
 
 def _command(commands: Any, name: str, help: str, module: str) -> CommandParser:
