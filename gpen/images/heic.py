@@ -72,8 +72,6 @@ def _avif(data: bytes, path: Path, about: HeifPicture) -> Decoded:
     else:
         samples = np.asarray(module_for(AVIF, path).avif_decode(data, numthreads=1))
         samples = samples.reshape(*samples.shape[:2], -1)
-    if samples.shape[1::-1] != about.size:
-        raise ValueError("it has another size than it states")
     if about.crop is not None:
         left, top, width, height = about.crop
         samples = samples[top : top + height, left : left + width]

@@ -6,7 +6,7 @@ Source: ISO/IEC 15444-1, annexes A (codestream) and I (JP2); boxes of XMP, EXIF 
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -32,15 +32,31 @@ _METRE = 0.0254
 
 
 @dataclass
+class _Palette:
+    bits: int
+    """Of its colours."""
+    colours: Samples
+    """uint8 or uint16 (entries, columns)."""
+    columns: Sequence[int] = ()
+    """The column of each channel; empty for all of them in order."""
+
+    def colours_of(self, indices: Samples) -> Samples:
+        """The colours of indices (H, W, 1)."""
+        colours = self.colours[:, self.columns] if self.columns else self.colours
+        return np.asarray(colours[np.minimum(indices[..., 0], len(colours) - 1)])
+
+
+@dataclass
 class _Found:
     """What a file says besides its codestream."""
 
     codestream: int = 0
     """Where it begins."""
+    end: int | None = None
+    """Where it ends; None for the end of the file."""
     colours: int | None = None
     icc: bytes | None = None
-    palette: tuple[int, int] | None = None
-    """Channels and bits of the colours of a palette."""
+    palette: _Palette | None = None
     alpha: int | None = None
     """What the last channel is, if that is stated."""
     dpi: tuple[float, float] | None = None
@@ -62,12 +78,12 @@ def read_jpeg2000(data: bytes, path: Path, check: Callable[[int, int], None]) ->
     check(*size)
     if found.colours in _COLOURS or channels > 4:
         raise unsupported(path, f"holds {_COLOURS.get(found.colours or 0, f'{channels} channels of')} colours", _PLAIN)
-    samples: Samples = np.asarray(imagecodecs.jpeg2k_decode(data, numthreads=1))
+    # The codestream alone: the decoder would convert colours by itself, to 8 bits.
+    samples: Samples = np.asarray(imagecodecs.jpeg2k_decode(data[found.codestream : found.end], numthreads=1))
     samples = samples.reshape(*samples.shape[:2], -1)
     if found.palette is not None:
-        bits = found.palette[1]
-    if samples.shape[1::-1] != size:
-        raise ValueError("it has another size than it states")
+        samples = found.palette.colours_of(samples)
+        bits = found.palette.bits
     samples = whole_range(samples, bits)
     if found.colours == _SYCC and samples.shape[2] >= 3:
         samples = _from_sycc(samples)
@@ -107,7 +123,7 @@ def _parsed(data: bytes) -> _Found:
     found, others = _Found(), list[bytes]()
     for box in boxes(data):
         if box.kind == b"jp2c":
-            found.codestream = found.codestream or box.start
+            found.codestream, found.end = box.start, box.stop
         elif box.kind == b"jp2h":
             _read_header(data, box.start, box.stop, found)
         elif box.kind == b"jumb":
@@ -145,14 +161,26 @@ def _read_header(data: bytes, start: int, stop: int, found: _Found) -> None:
             elif method in (2, 3):
                 found.icc = reader.take(box.stop - reader.at)
         elif box.kind == b"pclr":
-            reader.number(2)
-            found.palette = reader.number(1), (reader.number(1) & 0x7F) + 1
+            found.palette = _palette(reader)
+        elif box.kind == b"cmap" and found.palette is not None:
+            mapped = [reader.take(4) for _ in range((box.stop - box.start) // 4)]
+            found.palette.columns = [column for *_, column in mapped if column < found.palette.colours.shape[1]]
         elif box.kind == b"cdef":
             kinds = [struct.unpack(">HHH", reader.take(6))[:2] for _ in range(reader.number(2))]
             last = max(kinds, default=(0, 0))
             found.alpha = last[1] if last[1] else found.alpha
         elif box.kind == b"res ":
             found.dpi = _resolution(data, box.start, box.stop)
+
+
+def _palette(reader: Reader) -> _Palette:
+    entries, columns = reader.number(2), reader.number(1)
+    bits = {(depth & 0x7F) + 1 for depth in reader.take(columns)}
+    if len(bits) != 1 or max(bits) > 16:
+        raise ValueError("its palette has colours of different depths")
+    width = 1 if max(bits) <= 8 else 2
+    colours = np.frombuffer(reader.take(entries * columns * width), f">u{width}").reshape(entries, columns)
+    return _Palette(max(bits), colours.astype(np.uint8 if width == 1 else np.uint16))
 
 
 def _resolution(data: bytes, start: int, stop: int) -> tuple[float, float] | None:

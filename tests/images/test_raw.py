@@ -1,0 +1,140 @@
+"""Cameras' raw files, developed by LibRaw; the files are DNG, made by hand."""
+
+from __future__ import annotations
+
+import io
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+
+from gpen.errors import PhotoError
+from gpen.images import Picture, read_picture, write_picture
+from gpen.images.exif import upright
+from tests.images.test_heic import XMP
+
+# XYZ of D65 to linear sRGB: a camera whose own colours are those of sRGB. Source: IEC 61966-2-1.
+TO_SRGB = [3.2404542, -1.5371385, -0.4985314, -0.9692660, 1.8760108, 0.0415560, 0.0556434, -0.2040259, 1.0572252]
+QUADRANTS = {(0, 0): (9, 3, 2), (0, 1): (2, 9, 3), (1, 0): (3, 2, 9), (1, 1): (9, 9, 9)}
+HEIGHT, WIDTH = 64, 96
+
+
+def scene() -> np.ndarray[Any, Any]:
+    """Linear light, uint16 (H, W, 3): a colour in each quadrant."""
+    light = np.zeros((HEIGHT, WIDTH, 3), np.uint16)
+    for (row, column), colour in QUADRANTS.items():
+        block = np.s_[row * HEIGHT // 2 : (row + 1) * HEIGHT // 2, column * WIDTH // 2 : (column + 1) * WIDTH // 2]
+        light[block] = np.array(colour) * 5000
+    return light
+
+
+def dng(
+    light: np.ndarray[Any, Any], *, orientation: int = 1, neutral: tuple[float, ...] = (1, 1, 1), **more: Any
+) -> bytes:
+    """A DNG file of a sensor behind red, green and blue filters (RGGB), which saw this light."""
+    mosaic = light[..., 1].copy()
+    mosaic[::2, ::2], mosaic[1::2, 1::2] = light[::2, ::2, 0], light[1::2, 1::2, 2]
+
+    def ratios(numbers: Any) -> list[int]:
+        return [part for number in numbers for part in (round(number * 10000), 10000)]
+
+    tags: list[tuple[Any, ...]] = [
+        (271, 2, 0, "Maker", True),
+        (272, 2, 0, "A camera", True),
+        (274, 3, 1, orientation, True),
+        (33421, 3, 2, (2, 2), True),
+        (33422, 1, 4, bytes([0, 1, 1, 2]), True),
+        (50706, 1, 4, bytes([1, 4, 0, 0]), True),
+        (50708, 2, 0, "A camera", True),
+        (50717, 4, 1, 65535, True),
+        (50721, 10, 9, ratios(TO_SRGB), True),
+        (50728, 5, 3, ratios(neutral), True),
+        (50778, 3, 1, 21, True),
+    ]
+    if "xmp" in more:
+        tags.append((700, 1, len(more["xmp"]), more["xmp"], True))
+    file = io.BytesIO()
+    tifffile.imwrite(file, mosaic, photometric="cfa", extratags=tags, metadata=None, software=False)
+    return file.getvalue()
+
+
+def read(tmp_path: Path, data: bytes) -> Picture:
+    (tmp_path / "a.dng").write_bytes(data)
+    return read_picture(tmp_path / "a.dng", 1)
+
+
+def chromaticities(photo: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """The shares of red, green and blue in the light of the middle of each quadrant, (4, 3)."""
+    middles = [photo[HEIGHT * y // 4, WIDTH * x // 4].astype(np.float64) for y in (1, 3) for x in (1, 3)]
+    light = [np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4) for rgb in middles]
+    return np.stack([rgb / rgb.sum() for rgb in light])
+
+
+EXPECTED = np.array([np.array(colour) / sum(colour) for colour in QUADRANTS.values()])
+
+
+def test_a_raw_file_is_developed_to_sixteen_bits_in_srgb(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(dng(scene()))  # whatever its name
+    picture = read_picture(tmp_path / "a.jpg", 1)
+    assert (picture.bits, picture.format, picture.icc) == (16, "camera raw", None)
+    assert picture.photo.shape == (HEIGHT, WIDTH, 3)
+    assert np.abs(chromaticities(picture.photo) - EXPECTED).max() < 0.01
+    assert picture.exif is not None
+    assert b"A camera" in picture.exif
+    assert "camera's white balance and default settings" in picture.metadata.notices[0]
+    write_picture(tmp_path / "b.png", picture)
+    assert (tmp_path / "b.png").read_bytes()[24] == 16
+
+
+def test_the_white_balance_of_the_camera_is_used(tmp_path: Path) -> None:
+    """Under light in which white is yellowish, the sensor sees less blue."""
+    neutral = np.array([1, 1, 0.5])
+    picture = read(tmp_path, dng((scene() * neutral).astype(np.uint16), neutral=tuple(neutral)))
+    assert np.abs(chromaticities(picture.photo)[3] - 1 / 3).max() < 0.01
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_orientation_counts_once(tmp_path: Path, orientation: int) -> None:
+    stored = read(tmp_path, dng(scene())).photo
+    seen = read(tmp_path, dng(scene(), orientation=orientation))
+    assert np.array_equal(seen.photo, upright(stored, orientation))
+    write_picture(tmp_path / "b.tif", seen)
+    assert read_picture(tmp_path / "b.tif", 1).photo.shape == seen.photo.shape
+
+
+def test_xmp_is_kept_unless_it_tells_how_to_develop(tmp_path: Path) -> None:
+    assert read(tmp_path, dng(scene(), xmp=XMP)).metadata.xmp == XMP
+    settings = XMP.replace(b"xmlns:x=", b'xmlns:crs="http://ns.adobe.com/camera-raw-settings/1.0/" xmlns:x=')
+    metadata = read(tmp_path, dng(scene(), xmp=settings)).metadata
+    assert metadata.xmp is None
+    assert "tells a raw converter" in metadata.notices[-1]
+
+
+@pytest.mark.parametrize("share", [0.02, 0.3, 0.98])
+def test_files_that_are_cut_short(tmp_path: Path, share: float) -> None:
+    data = dng(scene())
+    with pytest.raises(PhotoError, match="is damaged or incomplete"):
+        read(tmp_path, data[: int(len(data) * share)])
+
+
+def test_sizes_are_checked_before_anything_is_developed(tmp_path: Path) -> None:
+    data = dng(scene())
+    for tag, old, new in ((256, WIDTH, 60000), (257, HEIGHT, 50000)):
+        found = struct.pack("<HHIH", tag, 3, 1, old) if struct.pack("<HHIH", tag, 3, 1, old) in data else None
+        entry = found or struct.pack("<HHII", tag, 4, 1, old)
+        assert entry in data
+        data = data.replace(entry, entry[:8] + struct.pack("<H" if found else "<I", new), 1)
+    with pytest.raises(PhotoError, match="60000 × 50000 pixels"):
+        read(tmp_path, data)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [b"FUJIFILMCCD-RAW ", b"II*\0\x10\0\0\0CR\x02\0", b"\0\0\0\x18ftypcrx \0\0\0\1", b"IIRO\x08\0\0\0", b"IIU\0"],
+)
+def test_other_raw_files_are_recognised(tmp_path: Path, head: bytes) -> None:
+    with pytest.raises(PhotoError, match=r"is damaged or incomplete: LibRaw says “[^”]+”"):
+        read(tmp_path, head + bytes(4000))
