@@ -10,6 +10,7 @@ from pathlib import Path
 from ..atomic import atomic_path
 from ..errors import PhotoError
 from ..images import Picture, left_out, write_picture
+from ..images.extras import EXTRA_KINDS
 from ..images.picture import FloatImage
 from ..images.resize import resize
 from ..images.wide_colors import in_color, with_wide_colors
@@ -70,6 +71,7 @@ def finish(task: Task, picture: Picture, restoration: Restoration) -> FinishedPh
     result = dataclasses.replace(picture, photo=photo, alpha=None)
     if task.adds_color and picture.grey and restoration.faces:
         result = in_color(result)
-    # A damaged file is not copied.
-    unchanged = same_size and not restoration.changed and not picture.salvaged
+    # A damaged file is not copied, nor one of a kind that is not written, whatever its name.
+    is_whole = not picture.salvaged and picture.format not in EXTRA_KINDS
+    unchanged = same_size and not restoration.changed and is_whole
     return FinishedPhoto(result, picture.alpha, is_unchanged=unchanged)

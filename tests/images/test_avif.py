@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import imagecodecs
 import numpy as np
 import pytest
 from PIL import Image
@@ -17,16 +16,8 @@ from gpen.errors import PhotoError
 from gpen.images import Picture, read_picture
 from gpen.images.exif import ORIENTATION, upright
 from tests.images.made import assert_samples, made
-from tests.images.test_heic import XMP, exif
+from tests.images.made_formats import XMP, avif, exif
 from tests.profiles import SRGB, converted, rgb_profile
-
-
-def avif(samples: np.ndarray[Any, Any], bits: int = 8, **more: Any) -> bytes:
-    """Encode without loss."""
-    grey = samples.shape[2] < 3
-    options = {"level": 100, "bitspersample": bits, "pixelformat": "400" if grey else "444"}
-    options |= {} if grey else {"matrix": 0}
-    return bytes(imagecodecs.avif_encode(samples[..., 0] if samples.shape[2] == 1 else samples, **(options | more)))
 
 
 def by_pillow(image: Image.Image, **more: Any) -> bytes:

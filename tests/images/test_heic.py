@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import struct
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pillow_heif
@@ -16,36 +15,8 @@ from gpen.errors import PhotoError
 from gpen.images import Picture, read_picture, write_picture
 from gpen.images.exif import ORIENTATION
 from tests.images.made import assert_samples, made
+from tests.images.made_formats import XMP, exif, heic
 from tests.profiles import SRGB, converted, rgb_profile
-
-XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"/></x:xmpmeta>'
-MODES = {1: "L", 3: "RGB", 4: "RGBA"}
-
-
-def heic(samples: np.ndarray[Any, Any], bits: int = 8, *, profile: bytes | None = None, **more: Any) -> bytes:
-    """Encode uint8 samples, or uint16 ones of 10 or 12 bits, without loss."""
-    channels = samples.shape[2]
-    if bits == 8:
-        image = pillow_heif.from_pillow(Image.fromarray(samples[..., 0] if channels == 1 else samples))
-    else:
-        shifted = (samples << (16 - bits)).astype(np.uint16)
-        height, width = samples.shape[:2]
-        image = pillow_heif.from_bytes(f"{MODES[channels]};16", (width, height), shifted.tobytes())
-    if profile is not None:
-        image.info["icc_profile"], image.info["icc_profile_type"] = profile, "prof"
-    file = io.BytesIO()
-    pillow_heif.options.SAVE_HDR_TO_12_BIT = bits == 12
-    try:
-        image.save(file, quality=-1, chroma=444, **({"matrix_coefficients": 0} | more))
-    finally:
-        pillow_heif.options.SAVE_HDR_TO_12_BIT = False
-    return file.getvalue()
-
-
-def exif(orientation: int) -> bytes:
-    block = Image.Exif()
-    block[ORIENTATION], block[0x0110] = orientation, "A camera"
-    return block.tobytes()
 
 
 def read(tmp_path: Path, data: bytes) -> Picture:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import struct
 from pathlib import Path
-from typing import Any
 
-import imagecodecs
 import numpy as np
 import pytest
 from PIL import Image
@@ -14,22 +12,11 @@ from PIL import Image
 from gpen.errors import PhotoError
 from gpen.images import Picture, read_picture, write_picture
 from tests.images.made import assert_samples, made
-from tests.images.test_heic import XMP, exif
+from tests.images.made_formats import XMP, box, exif, jp2
 from tests.profiles import SRGB, converted, rgb_profile
 
 UUID_XMP = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")
 IPTC = b"\x1c\x02\x78\x00\x07Caption"
-
-
-def jp2(samples: np.ndarray[Any, Any], bits: int = 8, kind: str = "JP2", **more: Any) -> bytes:
-    """Encode without loss."""
-    data = samples[..., 0] if samples.shape[2] == 1 else samples
-    options: dict[str, Any] = {"level": 0, "reversible": True, "bitspersample": bits, "codecformat": kind} | more
-    return bytes(imagecodecs.jpeg2k_encode(data, **options))
-
-
-def box(kind: bytes, body: bytes) -> bytes:
-    return struct.pack(">I4s", 8 + len(body), kind) + body
 
 
 def with_boxes(data: bytes, *more: bytes) -> bytes:

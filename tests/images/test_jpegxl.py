@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
-from typing import Any
 
 import imagecodecs
 import numpy as np
@@ -16,23 +15,11 @@ from gpen.images import Picture, read_picture
 from gpen.images.exif import ORIENTATION, upright
 from gpen.images.metadata import LARGEST
 from tests.images.made import assert_samples, made, smooth
-from tests.images.test_heic import XMP, exif
-from tests.images.test_jpeg2000 import box
+from tests.images.made_formats import XMP, box, contained, exif, jxl
 from tests.profiles import SRGB, converted, rgb_profile, srgb_curve
 
 Fields = list[tuple[int, int]]
 """Values and their numbers of bits, the first in the lowest bits."""
-
-
-def jxl(samples: np.ndarray[Any, Any], **more: Any) -> bytes:
-    """Encode without loss."""
-    data = samples[..., 0] if samples.shape[2] == 1 else samples
-    return bytes(imagecodecs.jpegxl_encode(data, **({"lossless": True} | more)))
-
-
-def contained(codestream: bytes, *parts: bytes) -> bytes:
-    head = box(b"JXL ", b"\r\n\x87\n") + box(b"ftyp", b"jxl \0\0\0\0jxl ")
-    return head + b"".join(parts) + box(b"jxlc", codestream)
 
 
 SIZE: Fields = [(1, 1), (5, 5), (3, 3)]

@@ -11,11 +11,7 @@ from gpen.batch.plan import find_photos
 from gpen.errors import PhotoError
 from gpen.images import is_readable, read_picture, readable_suffixes
 from tests.images.made import assert_samples, made, png
-from tests.images.test_avif import avif
-from tests.images.test_heic import heic
-from tests.images.test_jpeg2000 import jp2
-from tests.images.test_jpegxl import contained, jxl
-from tests.images.test_raw import dng, scene
+from tests.images.made_formats import avif, contained, dng, heic, jp2, jxl, scene
 
 MODULES = ("pi_heif", "imagecodecs", "rawpy", "PIL._avif")
 

@@ -2,63 +2,17 @@
 
 from __future__ import annotations
 
-import io
 import struct
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import tifffile
 
 from gpen.errors import PhotoError
 from gpen.images import Picture, read_picture, write_picture
 from gpen.images.exif import upright
-from tests.images.test_heic import XMP
-
-# XYZ of D65 to linear sRGB: a camera whose own colours are those of sRGB. Source: IEC 61966-2-1.
-TO_SRGB = [3.2404542, -1.5371385, -0.4985314, -0.9692660, 1.8760108, 0.0415560, 0.0556434, -0.2040259, 1.0572252]
-QUADRANTS = {(0, 0): (9, 3, 2), (0, 1): (2, 9, 3), (1, 0): (3, 2, 9), (1, 1): (9, 9, 9)}
-HEIGHT, WIDTH = 64, 96
-
-
-def scene() -> np.ndarray[Any, Any]:
-    """Linear light, uint16 (H, W, 3): a colour in each quadrant."""
-    light = np.zeros((HEIGHT, WIDTH, 3), np.uint16)
-    for (row, column), colour in QUADRANTS.items():
-        block = np.s_[row * HEIGHT // 2 : (row + 1) * HEIGHT // 2, column * WIDTH // 2 : (column + 1) * WIDTH // 2]
-        light[block] = np.array(colour) * 5000
-    return light
-
-
-def dng(
-    light: np.ndarray[Any, Any], *, orientation: int = 1, neutral: tuple[float, ...] = (1, 1, 1), **more: Any
-) -> bytes:
-    """A DNG file of a sensor behind red, green and blue filters (RGGB), which saw this light."""
-    mosaic = light[..., 1].copy()
-    mosaic[::2, ::2], mosaic[1::2, 1::2] = light[::2, ::2, 0], light[1::2, 1::2, 2]
-
-    def ratios(numbers: Any) -> list[int]:
-        return [part for number in numbers for part in (round(number * 10000), 10000)]
-
-    tags: list[tuple[Any, ...]] = [
-        (271, 2, 0, "Maker", True),
-        (272, 2, 0, "A camera", True),
-        (274, 3, 1, orientation, True),
-        (33421, 3, 2, (2, 2), True),
-        (33422, 1, 4, bytes([0, 1, 1, 2]), True),
-        (50706, 1, 4, bytes([1, 4, 0, 0]), True),
-        (50708, 2, 0, "A camera", True),
-        (50717, 4, 1, 65535, True),
-        (50721, 10, 9, ratios(TO_SRGB), True),
-        (50728, 5, 3, ratios(neutral), True),
-        (50778, 3, 1, 21, True),
-    ]
-    if "xmp" in more:
-        tags.append((700, 1, len(more["xmp"]), more["xmp"], True))
-    file = io.BytesIO()
-    tifffile.imwrite(file, mosaic, photometric="cfa", extratags=tags, metadata=None, software=False)
-    return file.getvalue()
+from tests.images.made_formats import HEIGHT, QUADRANTS, WIDTH, XMP, dng, scene
 
 
 def read(tmp_path: Path, data: bytes) -> Picture:

@@ -1,0 +1,116 @@
+"""Pictures made for the tests in formats that only further packages read."""
+
+from __future__ import annotations
+
+import io
+import struct
+from typing import Any
+
+import imagecodecs
+import numpy as np
+import pillow_heif
+import tifffile
+from PIL import Image
+
+from gpen.images.exif import ORIENTATION
+
+Samples = np.ndarray[Any, Any]
+HEIGHT, WIDTH = 64, 96  # of the raw files
+XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"/></x:xmpmeta>'
+MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+# XYZ of D65 to linear sRGB: a camera whose own colours are those of sRGB. Source: IEC 61966-2-1.
+TO_SRGB = [3.2404542, -1.5371385, -0.4985314, -0.9692660, 1.8760108, 0.0415560, 0.0556434, -0.2040259, 1.0572252]
+QUADRANTS = {(0, 0): (9, 3, 2), (0, 1): (2, 9, 3), (1, 0): (3, 2, 9), (1, 1): (9, 9, 9)}
+
+
+def heic(samples: Samples, bits: int = 8, *, profile: bytes | None = None, **more: Any) -> bytes:
+    """Encode uint8 samples, or uint16 ones of 10 or 12 bits, without loss."""
+    channels = samples.shape[2]
+    if bits == 8:
+        image = pillow_heif.from_pillow(Image.fromarray(samples[..., 0] if channels == 1 else samples))
+    else:
+        shifted = (samples << (16 - bits)).astype(np.uint16)
+        height, width = samples.shape[:2]
+        image = pillow_heif.from_bytes(f"{MODES[channels]};16", (width, height), shifted.tobytes())
+    if profile is not None:
+        image.info["icc_profile"], image.info["icc_profile_type"] = profile, "prof"
+    file = io.BytesIO()
+    pillow_heif.options.SAVE_HDR_TO_12_BIT = bits == 12
+    try:
+        image.save(file, quality=-1, chroma=444, **({"matrix_coefficients": 0} | more))
+    finally:
+        pillow_heif.options.SAVE_HDR_TO_12_BIT = False
+    return file.getvalue()
+
+
+def exif(orientation: int) -> bytes:
+    block = Image.Exif()
+    block[ORIENTATION], block[0x0110] = orientation, "A camera"
+    return block.tobytes()
+
+
+def avif(samples: Samples, bits: int = 8, **more: Any) -> bytes:
+    """Encode without loss."""
+    grey = samples.shape[2] < 3
+    options = {"level": 100, "bitspersample": bits, "pixelformat": "400" if grey else "444"}
+    options |= {} if grey else {"matrix": 0}
+    return bytes(imagecodecs.avif_encode(samples[..., 0] if samples.shape[2] == 1 else samples, **(options | more)))
+
+
+def jp2(samples: Samples, bits: int = 8, kind: str = "JP2", **more: Any) -> bytes:
+    """Encode without loss."""
+    data = samples[..., 0] if samples.shape[2] == 1 else samples
+    options: dict[str, Any] = {"level": 0, "reversible": True, "bitspersample": bits, "codecformat": kind} | more
+    return bytes(imagecodecs.jpeg2k_encode(data, **options))
+
+
+def box(kind: bytes, body: bytes) -> bytes:
+    return struct.pack(">I4s", 8 + len(body), kind) + body
+
+
+def jxl(samples: Samples, **more: Any) -> bytes:
+    """Encode without loss."""
+    data = samples[..., 0] if samples.shape[2] == 1 else samples
+    return bytes(imagecodecs.jpegxl_encode(data, **({"lossless": True} | more)))
+
+
+def contained(codestream: bytes, *parts: bytes) -> bytes:
+    head = box(b"JXL ", b"\r\n\x87\n") + box(b"ftyp", b"jxl \0\0\0\0jxl ")
+    return head + b"".join(parts) + box(b"jxlc", codestream)
+
+
+def scene(height: int = HEIGHT, width: int = WIDTH) -> Samples:
+    """Linear light, uint16 (H, W, 3): a colour in each quadrant."""
+    light = np.zeros((height, width, 3), np.uint16)
+    for (row, column), colour in QUADRANTS.items():
+        block = np.s_[row * height // 2 : (row + 1) * height // 2, column * width // 2 : (column + 1) * width // 2]
+        light[block] = np.array(colour) * 5000
+    return light
+
+
+def dng(light: Samples, *, orientation: int = 1, neutral: tuple[float, ...] = (1, 1, 1), **more: Any) -> bytes:
+    """A DNG file of a sensor behind red, green and blue filters (RGGB), which saw this light."""
+    mosaic = light[..., 1].copy()
+    mosaic[::2, ::2], mosaic[1::2, 1::2] = light[::2, ::2, 0], light[1::2, 1::2, 2]
+
+    def ratios(numbers: Any) -> list[int]:
+        return [part for number in numbers for part in (round(number * 10000), 10000)]
+
+    tags: list[tuple[Any, ...]] = [
+        (271, 2, 0, "Maker", True),
+        (272, 2, 0, "A camera", True),
+        (274, 3, 1, orientation, True),
+        (33421, 3, 2, (2, 2), True),
+        (33422, 1, 4, bytes([0, 1, 1, 2]), True),
+        (50706, 1, 4, bytes([1, 4, 0, 0]), True),
+        (50708, 2, 0, "A camera", True),
+        (50717, 4, 1, 65535, True),
+        (50721, 10, 9, ratios(TO_SRGB), True),
+        (50728, 5, 3, ratios(neutral), True),
+        (50778, 3, 1, 21, True),
+    ]
+    if "xmp" in more:
+        tags.append((700, 1, len(more["xmp"]), more["xmp"], True))
+    file = io.BytesIO()
+    tifffile.imwrite(file, mosaic, photometric="cfa", extratags=tags, metadata=None, software=False)
+    return file.getvalue()
