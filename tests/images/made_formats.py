@@ -114,3 +114,58 @@ def dng(light: Samples, *, orientation: int = 1, neutral: tuple[float, ...] = (1
     file = io.BytesIO()
     tifffile.imwrite(file, mosaic, photometric="cfa", extratags=tags, metadata=None, software=False)
     return file.getvalue()
+
+
+def heic_of_tiles(tiles: list[Samples], columns: int, *, turns: int = 0, gain_map: bool = False) -> bytes:
+    """An HEIC file put together from uint8 tiles of one size (H, W, 3), row by row, as telephones write them.
+
+    turns: quarter turns anticlockwise that the file states. gain_map: whether the last tile is a gain map instead.
+    """
+    files = [heic(tile) for tile in tiles]
+    start = files[0].index(b"hvcC") - 4
+    coding = files[0][start : start + struct.unpack_from(">I", files[0], start)[0]]
+    coded = [file[file.index(b"mdat") + 4 :] for file in files]
+    height, width = tiles[0].shape[:2]
+    numbers = list(range(1, len(tiles) + 1))
+    parts, grid = (numbers[:-1] if gain_map else numbers), len(tiles) + 1
+    rows = len(parts) // columns
+
+    def full(kind: bytes, body: bytes, version: int = 0, flags: int = 0) -> bytes:
+        return box(kind, struct.pack(">I", version << 24 | flags) + body)
+
+    def entry(number: int, kind: bytes, *, hidden: bool) -> bytes:
+        return full(b"infe", struct.pack(">HH4s", number, 0, kind) + b"\0", 2, int(hidden))
+
+    entries = [entry(number, b"hvc1", hidden=True) for number in numbers] + [entry(grid, b"grid", hidden=False)]
+    sizes = [(width, height), (width * columns, height * rows)]
+    properties = [coding, *(full(b"ispe", struct.pack(">II", *size)) for size in sizes), box(b"irot", bytes([turns]))]
+    properties.append(full(b"auxC", b"urn:com:apple:photo:2020:aux:hdrgainmap\0"))
+    of_items = {number: bytes([0x81, 2]) for number in numbers} | {grid: bytes([3, 0x84])}
+    references = box(b"dimg", struct.pack(f">HH{len(parts)}H", grid, len(parts), *parts))
+    if gain_map:
+        of_items[numbers[-1]] += bytes([5])
+        references += box(b"auxl", struct.pack(">HHH", numbers[-1], 1, grid))
+    associations = b"".join(struct.pack(">HB", number, len(kept)) + kept for number, kept in of_items.items())
+
+    def meta(offset: int) -> bytes:
+        places = struct.pack(">HH", 0x4400, len(of_items))
+        for number, data in zip(numbers, coded, strict=True):
+            places += struct.pack(">HHHHII", number, 0, 0, 1, offset, len(data))
+            offset += len(data)
+        places += struct.pack(">HHHHII", grid, 1, 0, 1, 0, 8)
+        return full(
+            b"meta",
+            full(b"hdlr", struct.pack(">I4s12x", 0, b"pict") + b"\0")
+            + full(b"pitm", struct.pack(">H", grid))
+            + full(b"iinf", struct.pack(">H", len(entries)) + b"".join(entries))
+            + full(b"iloc", places, 1)
+            + full(b"iref", references)
+            + box(
+                b"iprp",
+                box(b"ipco", b"".join(properties)) + full(b"ipma", struct.pack(">I", len(of_items)) + associations),
+            )
+            + box(b"idat", struct.pack(">4B2H", 0, 0, rows - 1, columns - 1, *sizes[1])),
+        )
+
+    head = box(b"ftyp", b"heic\0\0\0\0mif1heic")
+    return head + meta(len(head) + len(meta(0)) + 8) + box(b"mdat", b"".join(coded))

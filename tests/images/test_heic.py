@@ -14,8 +14,9 @@ from PIL import Image
 from gpen.errors import PhotoError
 from gpen.images import Picture, read_picture, write_picture
 from gpen.images.exif import ORIENTATION
+from gpen.images.metadata import GAIN_MAP
 from tests.images.made import assert_samples, made
-from tests.images.made_formats import XMP, exif, heic
+from tests.images.made_formats import XMP, exif, heic, heic_of_tiles
 from tests.profiles import SRGB, converted, rgb_profile
 
 
@@ -162,3 +163,34 @@ def test_sequences(tmp_path: Path) -> None:
     data = struct.pack(">I4s4sI4s", 24, b"ftyp", b"hevc", 0, b"hevc") + b"msf1" + struct.pack(">I4s", 8, b"moov")
     with pytest.raises(PhotoError, match="is a sequence of pictures"):
         read(tmp_path, data)
+
+
+def test_tiles_are_put_together_and_turned_once(tmp_path: Path) -> None:
+    tiles = [np.random.default_rng(n).integers(0, 256, (64, 64, 3), dtype=np.uint8) for n in range(6)]
+    whole = np.concatenate([np.concatenate(tiles[:3], axis=1), np.concatenate(tiles[3:], axis=1)])
+    picture = read(tmp_path, heic_of_tiles(tiles, 3, turns=3))
+    assert np.array_equal(np.rint(picture.photo * 255), np.rot90(whole, 3))
+    assert picture.metadata.size == (128, 192)
+    assert picture.metadata.notices == ()
+
+
+def test_a_gain_map_is_said(tmp_path: Path) -> None:
+    tiles = [np.random.default_rng(n).integers(0, 256, (64, 64, 3), dtype=np.uint8) for n in range(3)]
+    picture = read(tmp_path, heic_of_tiles(tiles, 2, gain_map=True))
+    assert np.array_equal(np.rint(picture.photo * 255), np.concatenate(tiles[:2], axis=1))
+    assert picture.metadata.notices == (GAIN_MAP,)
+
+
+def test_tiles_that_are_missing(tmp_path: Path) -> None:
+    tiles = [np.zeros((64, 64, 3), np.uint8)] * 2
+    with pytest.raises(PhotoError, match=r"pixels are missing at its end|is cut off"):
+        read(tmp_path, heic_of_tiles(tiles, 2)[:-5])
+
+
+def test_kinds_of_items_that_are_not_text(tmp_path: Path) -> None:
+    """pi-heif would crash, and take the whole program with it."""
+    samples = made(48, 64, 3)
+    data = heic(samples, exif=exif(1), xmp=XMP).replace(b"Exif\0\0\0\0", b"\xffxif\0\0\0\0", 1)
+    assert b"\xffxif" in data
+    picture = read(tmp_path, data.replace(b"application/rdf+xml", b"\xffpplication/rdf+xml"))
+    assert np.array_equal(np.rint(picture.photo * 255), samples)
