@@ -19,8 +19,12 @@ class Box(NamedTuple):
     stop: int
 
 
-def boxes(data: bytes, start: int = 0, stop: int | None = None) -> Iterator[Box]:
-    """The boxes between two offsets. Raises ValueError for one that does not end there, as in a file that is cut."""
+def boxes(data: bytes, start: int = 0, stop: int | None = None, *, strict: bool = True) -> Iterator[Box]:
+    """The boxes between two offsets.
+
+    Raises ValueError for one that does not end there, as in a file that is cut; or, unless strict, it is the last one
+    and ends there.
+    """
     stop = len(data) if stop is None else stop
     for _ in range(_MOST_BOXES):
         if stop - start < 8:
@@ -32,7 +36,9 @@ def boxes(data: bytes, start: int = 0, stop: int | None = None) -> Iterator[Box]
             head = 16
         end = start + size if size else stop
         if not head <= end - start or end > stop:
-            raise ValueError("one of its parts is cut off")
+            if strict:
+                raise ValueError("one of its parts is cut off")
+            end = max(stop, start + head)
         yield Box(kind, start + head, end)
         start = end
     raise ValueError(f"it has more than {_MOST_BOXES} parts")

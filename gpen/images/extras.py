@@ -65,13 +65,13 @@ EXTRA_KINDS = {
 """By name."""
 
 
-def module_for(kind: str, path: Path, module: str | None = None) -> Any:
-    """The module that reads a kind; PhotoError that says what to install if it is missing or broken.
+def module_for(kind: str, path: Path) -> Any:
+    """The module that reads a kind, or the first of several; path: names the picture.
 
-    path: names the picture. module: which of several; the kind's first by default.
+    Raises PhotoError that says what to install if it is missing or broken.
     """
     about = EXTRA_KINDS[kind]
-    name = module or about.modules[0]
+    name = about.modules[0]
     try:
         return importlib.import_module(name)
     except Exception as error:  # one that was built for another system fails in many ways

@@ -34,10 +34,10 @@ def read_heic(data: bytes, path: Path, check: Callable[[int, int], None]) -> Dec
     file = pi_heif.open_heif(without_descriptions(data), convert_hdr_to_8bit=False, hdr_to_16bit=False)
     image = file[file.primary_index]
     samples: Samples = np.array(image)  # a copy: the memory is gone when the image is
-    samples = samples.reshape(*samples.shape[:2], -1)
+    samples = whole_range(samples.reshape(*samples.shape[:2], -1), about.bits)
     if image.premultiplied_alpha:
         samples = straight(samples)
-    return _decoded(samples, about, about.metadata, bits=about.bits, turned=True)
+    return _decoded(samples, about, about.metadata, is_upright=True)
 
 
 def read_avif(data: bytes, path: Path, check: Callable[[int, int], None]) -> Decoded:
@@ -48,13 +48,13 @@ def read_avif(data: bytes, path: Path, check: Callable[[int, int], None]) -> Dec
     return _avif(data, path, read_heif(data, path, check))
 
 
-def _decoded(samples: Samples, about: HeifPicture, metadata: Metadata, *, bits: int, turned: bool = False) -> Decoded:
+def _decoded(samples: Samples, about: HeifPicture, metadata: Metadata, *, is_upright: bool) -> Decoded:
     if about.grey and samples.shape[2] > 2:
         samples = samples[..., [0, 3] if samples.shape[2] == 4 else [0]]
     return Decoded(
-        whole_range(samples, bits),
+        samples,
         about.orientation,
-        is_upright=turned,
+        is_upright=is_upright,
         icc=about.icc,
         exif=about.exif,
         metadata=metadata,
@@ -75,4 +75,4 @@ def _avif(data: bytes, path: Path, about: HeifPicture) -> Decoded:
     if about.crop is not None:
         left, top, width, height = about.crop
         samples = samples[top : top + height, left : left + width]
-    return _decoded(samples, about, metadata, bits=bits)
+    return _decoded(whole_range(samples, bits), about, metadata, is_upright=False)

@@ -16,7 +16,7 @@ from ..wording import count
 from .boxes import Box, Reader, boxes
 from .coded_colors import coded_profile, warn_of_hdr
 from .exif import upright
-from .metadata import C2PA, GAIN_MAP, LARGEST, Metadata, without
+from .metadata import C2PA, GAIN_MAP, LARGEST, MOTION_PHOTO, Metadata, without
 from .sniff import unsupported
 
 _C2PA = bytes.fromhex("d8fec3d61b0e483c92975828877ec481")
@@ -69,7 +69,7 @@ def read_heif(data: bytes, path: Path, check: Callable[[int, int], None]) -> Hei
 
     Raises PhotoError for a sequence, any other exception for a damaged file.
     """
-    top = list(boxes(data))
+    top = list(boxes(data, strict=False))  # some telephones append what is no box
     meta = next((box for box in top if box.kind == b"meta"), None)
     if meta is None or data[8:12] in _SEQUENCES:
         raise unsupported(path, "is a sequence of pictures", "Save its frames as single files and use those.")
@@ -110,7 +110,7 @@ def without_descriptions(data: bytes) -> bytes:
     pi-heif crashes on such items whose kinds are not UTF-8.
     """
     result = bytearray(data)
-    for meta in boxes(data):
+    for meta in boxes(data, strict=False):
         for box in boxes(data, meta.start + 4, meta.stop) if meta.kind == b"meta" else ():
             for reference in boxes(data, box.start + 4, box.stop) if box.kind == b"iref" else ():
                 if reference.kind == b"cdsc":
@@ -297,6 +297,8 @@ def _notices(data: bytes, top: list[Box], main: int, items: dict[int, _Item]) ->
         yield f"{count(others, 'further picture')} in its file {'is' if others == 1 else 'are'} left out."
     if any(box.kind == b"moov" for box in top):
         yield "The sequence of pictures in its file is left out; its main picture is kept."
+    if any(box.kind == b"mpvd" for box in top):
+        yield MOTION_PHOTO
     if any(box.kind == b"uuid" and data[box.start : box.start + 16] == _C2PA for box in top):
         yield C2PA
 

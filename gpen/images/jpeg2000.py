@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from . import pillow
 from .boxes import Box, Reader, boxes, unknown
 from .decoded import Decoded, whole_range
 from .extras import JPEG_2000, module_for
@@ -76,8 +77,12 @@ def read_jpeg2000(data: bytes, path: Path, check: Callable[[int, int], None]) ->
     found = _Found() if data[:2] == b"\xff\x4f" else _parsed(data)
     size, bits, channels = _codestream(data, found.codestream, path)
     check(*size)
-    if found.colours in _COLOURS or channels > 4:
-        raise unsupported(path, f"holds {_COLOURS.get(found.colours or 0, f'{channels} channels of')} colours", _PLAIN)
+    space = pillow.profile_space(found.icc)
+    if found.colours in _COLOURS or space not in (b"", b"RGB", b"GRAY"):
+        name = _COLOURS.get(found.colours or 0) or space.decode("latin-1")
+        raise unsupported(path, f"holds {name} colours", _PLAIN)
+    if channels > 4:
+        raise unsupported(path, f"has {channels} channels", _PLAIN)
     # The codestream alone: the decoder would convert colours by itself, to 8 bits.
     samples: Samples = np.asarray(imagecodecs.jpeg2k_decode(data[found.codestream : found.end], numthreads=1))
     samples = samples.reshape(*samples.shape[:2], -1)

@@ -21,6 +21,7 @@ from .metadata import (
     GAIN_MAP,
     LARGEST,
     LONGEST_SEGMENT,
+    MOTION_PHOTO,
     Metadata,
     Notes,
     one_packet,
@@ -172,7 +173,7 @@ def _beside(data: bytes, found: _Found) -> Iterator[str]:
     if others:
         yield f"{count(others, 'further picture')} in its file {'is' if others == 1 else 'are'} left out."
     if data.find(b"ftyp", position, position + 8) >= 0:
-        yield "The video behind its picture (motion photo) is left out."
+        yield MOTION_PHOTO
     elif rest > 0:
         yield f"{count(rest, 'byte')} behind its picture are left out: what they hold is not known."
 

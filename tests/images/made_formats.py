@@ -23,7 +23,9 @@ TO_SRGB = [3.2404542, -1.5371385, -0.4985314, -0.9692660, 1.8760108, 0.0415560, 
 QUADRANTS = {(0, 0): (9, 3, 2), (0, 1): (2, 9, 3), (1, 0): (3, 2, 9), (1, 1): (9, 9, 9)}
 
 
-def heic(samples: Samples, bits: int = 8, *, profile: bytes | None = None, **more: Any) -> bytes:
+def heic(
+    samples: Samples, bits: int = 8, *, profile: bytes | None = None, premultiplied: bool = False, **more: Any
+) -> bytes:
     """Encode uint8 samples, or uint16 ones of 10 or 12 bits, without loss."""
     channels = samples.shape[2]
     if bits == 8:
@@ -34,6 +36,8 @@ def heic(samples: Samples, bits: int = 8, *, profile: bytes | None = None, **mor
         image = pillow_heif.from_bytes(f"{MODES[channels]};16", (width, height), shifted.tobytes())
     if profile is not None:
         image.info["icc_profile"], image.info["icc_profile_type"] = profile, "prof"
+    if premultiplied:
+        image.premultiplied_alpha = True
     file = io.BytesIO()
     pillow_heif.options.SAVE_HDR_TO_12_BIT = bits == 12
     try:

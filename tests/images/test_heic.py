@@ -14,9 +14,9 @@ from PIL import Image
 from gpen.errors import PhotoError
 from gpen.images import Picture, read_picture, write_picture
 from gpen.images.exif import ORIENTATION
-from gpen.images.metadata import GAIN_MAP
+from gpen.images.metadata import GAIN_MAP, MOTION_PHOTO
 from tests.images.made import assert_samples, made
-from tests.images.made_formats import XMP, exif, heic, heic_of_tiles
+from tests.images.made_formats import XMP, box, exif, heic, heic_of_tiles
 from tests.profiles import SRGB, converted, rgb_profile
 
 
@@ -194,3 +194,23 @@ def test_kinds_of_items_that_are_not_text(tmp_path: Path) -> None:
     assert b"\xffxif" in data
     picture = read(tmp_path, data.replace(b"application/rdf+xml", b"\xffpplication/rdf+xml"))
     assert np.array_equal(np.rint(picture.photo * 255), samples)
+
+
+def test_what_is_behind_the_picture(tmp_path: Path) -> None:
+    samples = made(48, 64, 3)
+    picture = read(tmp_path, heic(samples) + box(b"mpvd", b"a video") + b"\xff\xff\xff\xffSEFT and more")
+    assert np.array_equal(np.rint(picture.photo * 255), samples)
+    assert picture.metadata.notices == (MOTION_PHOTO,)
+
+
+@pytest.mark.parametrize("bits", [8, 10])
+def test_premultiplied_alpha_becomes_straight(tmp_path: Path, bits: int) -> None:
+    top = 2**bits - 1
+    samples = np.random.default_rng(3).integers(0, top + 1, (48, 64, 4)).astype(np.uint16 if bits > 8 else np.uint8)
+    samples[..., 3] = np.maximum(samples[..., 3], top // 2)
+    stored = samples.copy()
+    stored[..., :3] = np.rint(samples[..., :3] * (samples[..., 3:] / top))
+    picture = read(tmp_path, heic(stored, bits, premultiplied=True))
+    assert np.abs(picture.photo - samples[..., :3] / top).max() <= 1.1 / top
+    assert picture.alpha is not None
+    assert np.abs(picture.alpha - samples[..., 3] / top).max() <= 0.51 / (2**picture.bits - 1)

@@ -108,6 +108,13 @@ def test_unsupported_colours(tmp_path: Path, code: int, name: str) -> None:
         read(tmp_path, data)
 
 
+def test_a_profile_of_other_colours(tmp_path: Path) -> None:
+    icc = rgb_profile("Adobe RGB").replace(b"RGB XYZ ", b"CMYKXYZ ", 1)
+    data = with_header(jp2(made(48, 64, 4)), box(b"colr", b"\x02\0\0" + icc), without=b"colr")
+    with pytest.raises(PhotoError, match="holds CMYK colours"):
+        read(tmp_path, data)
+
+
 def test_a_last_channel_that_is_no_alpha(tmp_path: Path) -> None:
     definitions = struct.pack(">H", 4) + b"".join(struct.pack(">HHH", n, 0, n + 1) for n in range(3))
     definitions += struct.pack(">HHH", 3, 65535, 65535)
