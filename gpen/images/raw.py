@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from .exif import exif_from_tiff
 from .extras import RAW, module_for
 from .metadata import LARGEST, Metadata
 from .picture import Samples
-from .sniff import damaged
+from .sniff import damaged, unsupported
 
 _DEVELOPED = "Its raw data are left out: it was developed with the camera's white balance and default settings."
 _SRGB_GAMMA = (2.4, 12.92)  # exponent and slope in shadows; the package's own are those of BT.709
@@ -42,16 +43,21 @@ def read_raw(data: bytes, path: Path, check: Callable[[int, int], None]) -> Deco
                 use_camera_wb=True, output_color=rawpy.ColorSpace.sRGB, output_bps=16, gamma=_SRGB_GAMMA
             )
             turned = _FLIPS.get(sizes.flip, 1)
+    except rawpy.LibRawFileUnsupportedError:
+        what = "is a camera's raw file that LibRaw does not know, or a damaged one"
+        raise unsupported(path, what, "Develop it with another raw converter and use the result.") from None
+    except rawpy.LibRawUnsufficientMemoryError as error:
+        raise MemoryError from error
     except rawpy.LibRawError as error:
         why = error.args[0] if error.args else type(error).__name__
         words = why.decode("utf-8", "replace") if isinstance(why, bytes) else str(why)
         raise damaged(path, f"LibRaw says “{words.rstrip('.')}”") from error
-    exif, metadata = _described(data)
+    exif, metadata = described(data)
     return Decoded(np.ascontiguousarray(samples), turned, is_upright=True, exif=exif, metadata=metadata)
 
 
-def _described(data: bytes) -> tuple[bytes | None, Metadata]:
-    """The EXIF block and XMP packet of a file, and notices of what is left out."""
+def described(data: bytes) -> tuple[bytes | None, Metadata]:
+    """The EXIF block of a file, its XMP packet, and notices of what is left out."""
     notices = [_DEVELOPED]
     if data[:4] in _TIFF_LIKE:
         like_tiff = _TIFF_LIKE[data[:4]] + data[4:]
@@ -85,7 +91,7 @@ def _of_preview(data: bytes) -> tuple[bytes | None, bytes | None]:
     """The EXIF block and XMP packet of the JPEG picture in a RAF file."""
     from PIL import Image
 
-    start, size = int.from_bytes(data[_RAF_PREVIEW : _RAF_PREVIEW + 4], "big"), int.from_bytes(data[88:92], "big")
+    start, size = struct.unpack_from(">II", data, _RAF_PREVIEW)
     try:
         with Image.open(io.BytesIO(data[start : start + size]), formats=("JPEG",)) as image:
             return image.info.get("exif"), image.info.get("xmp")

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import struct
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from gpen.errors import PhotoError
 from gpen.images import Picture, read_picture, write_picture
 from gpen.images.exif import upright
-from tests.images.made_formats import HEIGHT, QUADRANTS, WIDTH, XMP, dng, scene
+from gpen.images.raw import described
+from tests.images.made_formats import HEIGHT, QUADRANTS, WIDTH, XMP, dng, exif, scene
 
 
 def read(tmp_path: Path, data: bytes) -> Picture:
@@ -90,5 +93,25 @@ def test_sizes_are_checked_before_anything_is_developed(tmp_path: Path) -> None:
     [b"FUJIFILMCCD-RAW ", b"II*\0\x10\0\0\0CR\x02\0", b"\0\0\0\x18ftypcrx \0\0\0\1", b"IIRO\x08\0\0\0", b"IIU\0"],
 )
 def test_other_raw_files_are_recognised(tmp_path: Path, head: bytes) -> None:
-    with pytest.raises(PhotoError, match=r"is damaged or incomplete: LibRaw says “[^”]+”"):
+    with pytest.raises(PhotoError, match="is a camera's raw file that LibRaw does not know, or a damaged one"):
         read(tmp_path, head + bytes(4000))
+
+
+@pytest.mark.parametrize("head", [b"IIRO", b"IIRS", b"IIU\0"])
+def test_exif_of_files_that_are_built_like_tiff(head: bytes) -> None:
+    block, _ = described(head + dng(scene())[4:])
+    assert block is not None
+    assert b"A camera" in block
+
+
+def test_exif_of_raf_files() -> None:
+    file = io.BytesIO()
+    Image.new("RGB", (9, 7)).save(file, "JPEG", exif=exif(6), xmp=XMP)
+    head = b"FUJIFILMCCD-RAW ".ljust(84, b"\0") + struct.pack(">II", 100, len(file.getvalue()))
+    block, metadata = described(head.ljust(100, b"\0") + file.getvalue() + bytes(50))
+    assert block is not None
+    assert b"A camera" in block
+    assert metadata.xmp == XMP
+    block, metadata = described(head + bytes(50))
+    assert block is None
+    assert "EXIF data are left out" in metadata.notices[-1]
