@@ -11,6 +11,7 @@ from typing import Any
 from ..errors import PhotoError
 
 HEIC, AVIF, JPEG_2000, JPEG_XL, RAW = "HEIC", "AVIF", "JPEG 2000", "JPEG XL", "camera raw"
+JPEG_12 = "JPEG with 12 bits"
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class ExtraKind:
     modules: tuple[str, ...]
     """Modules of which any one reads the kind."""
     suffixes: tuple[str, ...]
-    """In lower case."""
+    """In lower case; none if they do not tell."""
 
     @property
     def is_readable(self) -> bool:
@@ -59,6 +60,7 @@ EXTRA_KINDS = {
             (".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx"),
         ),
         ExtraKind(JPEG_XL, "a JPEG XL picture", "imagecodecs", "codecs", ("imagecodecs",), (".jxl",)),
+        ExtraKind(JPEG_12, "a JPEG picture with 12 bits per channel", "imagecodecs", "codecs", ("imagecodecs",), ()),
         ExtraKind(RAW, "a camera's raw file", "rawpy", "raw", ("rawpy",), _RAW_SUFFIXES),
     )
 }

@@ -7,7 +7,6 @@ import errno
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ..errors import PhotoError
 from . import jpeg, pillow, xmp
@@ -15,6 +14,7 @@ from .decoded import Decoded
 from .exif import clean_exif, upright
 from .extras import AVIF, HEIC, JPEG_2000, JPEG_XL, RAW
 from .heic import read_avif, read_heic
+from .jpeg12 import read_jpeg12
 from .jpeg2000 import read_jpeg2000
 from .jpeg_metadata import read_jpeg_notes
 from .jpegxl import jpeg_inside, read_jpegxl
@@ -30,10 +30,6 @@ from .srgb import in_srgb
 from .tiff import is_raw, read_tiff
 from .webp import is_lossless_webp, read_webp_notes, webp_size
 
-if TYPE_CHECKING:
-    from PIL.Image import Image
-
-_RESOLUTION, _RESOLUTION_UNIT = 282, 296  # tags of EXIF
 _SPARE = 1 << 28  # bytes that a file may have beyond the most that its pixels could need
 
 _log = logging.getLogger(__name__)
@@ -135,6 +131,8 @@ def _decoded(data: bytes, kind: str, path: Path, check: OnSize) -> Picture:
         check(*webp_size(data))
     if kind == "JPEG" and (what := jpeg.unusual_kind(data)):
         raise unsupported(path, what)
+    if kind == "JPEG" and jpeg.place_of_12_bits(data) is not None:
+        return _picture(read_jpeg12(data, path, check), kind)
     if kind == "PNG":
         data, dropped = without_damaged_notes(data)
         if dropped:
@@ -182,17 +180,9 @@ def _with_pillow(notes: Notes, kind: str, path: Path, check: OnSize) -> Picture:
         icc = None if converted else info.get("icc_profile")
         if kind == "PNG":
             icc = color_profile(data, icc, path)
-        dpi = info.get("dpi") if kind != "JPEG" or _states_dpi(image) else None
+        dpi = info.get("dpi") if kind != "JPEG" or pillow.states_dpi(image) else None
         result = _picture(Decoded(samples, orientation, icc=icc, exif=exif, dpi=dpi, metadata=metadata), kind)
         return dataclasses.replace(result, lossless_webp=kind == "WEBP" and is_lossless_webp(data))
-
-
-def _states_dpi(image: Image) -> bool:
-    """Whether a JPEG file states a resolution; Pillow makes one up for files with EXIF."""
-    if image.info.get("jfif_unit") in (1, 2):
-        return True
-    exif = image.getexif()
-    return _RESOLUTION in exif and _RESOLUTION_UNIT in exif
 
 
 def _picture(decoded: Decoded, kind: str) -> Picture:

@@ -83,6 +83,13 @@ def contained(codestream: bytes, *parts: bytes) -> bytes:
     return head + b"".join(parts) + box(b"jxlc", codestream)
 
 
+def jpeg12(samples: Samples) -> bytes:
+    """Encode uint16 samples of 12 bits, of which JPEG loses little."""
+    data = np.ascontiguousarray(samples[..., 0] if samples.shape[2] == 1 else samples)
+    options = {} if samples.shape[2] == 1 else {"subsampling": "444"}
+    return bytes(imagecodecs.jpeg8_encode(data, level=98, bitspersample=12, **options))
+
+
 def scene(height: int = HEIGHT, width: int = WIDTH) -> Samples:
     """Linear light, uint16 (H, W, 3): a colour in each quadrant."""
     light = np.zeros((height, width, 3), np.uint16)
