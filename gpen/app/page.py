@@ -8,8 +8,7 @@ from typing import Any
 
 import gradio as gr
 
-from ..batch.plan import left_out
-from ..images import READABLE_SUFFIXES, UNREADABLE_SUFFIXES
+from ..images import KNOWN_SUFFIXES, is_readable, unreadable
 from ..options import ALIGNED, OPTIONS, PRESETS
 from ..tasks import RESTORE, TASKS, find_task
 from .actions import CONTROLS, SHOWN, Actions
@@ -40,7 +39,7 @@ The last rule hides Gradio's "Error" overlay, which would cover the last result:
 _IN_TURN: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "network"}
 _PRIVATE: dict[str, Any] = {"api_visibility": "private"}
 _AT_ONCE: dict[str, Any] = {"show_progress": "hidden", **_PRIVATE}
-_PICTURES = sorted(READABLE_SUFFIXES)
+_PICTURES = sorted(KNOWN_SUFFIXES)  # where a package is missing, reading says which
 _HOUR = 3600
 _TALL = 480
 _UPLOAD = 150
@@ -325,8 +324,7 @@ def _with_pictures(files: list[str] | None, folder: list[str] | None) -> list[st
     """The files, and the pictures among those of a folder."""
     # Only names are known here, not the folders that the files were in.
     found = [file for file in map(Path, folder or ()) if is_picture(PurePath(file.name))]
-    unreadable = [file for file in found if file.suffix.lower() in UNREADABLE_SUFFIXES]
-    if unreadable:
-        gr.Warning(left_out(unreadable))
-    pictures = [str(file) for file in found if file not in unreadable]
-    return [*(files or ()), *pictures]
+    left_out = [file for file in found if not is_readable(file.suffix)]
+    if left_out:
+        gr.Warning(unreadable(left_out))
+    return [*(files or ()), *(str(file) for file in found if is_readable(file.suffix))]

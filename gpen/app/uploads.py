@@ -13,7 +13,8 @@ from pathlib import Path, PurePath, PureWindowsPath
 
 from ..errors import PhotoError, named
 from ..filenames import is_clutter, is_hidden
-from ..images import READABLE_SUFFIXES, UNREADABLE_SUFFIXES
+from ..images import is_picture as is_picture_suffix
+from ..images import readable_suffixes
 from ..weights.zip_directory import read_zip_end
 from .zip_names import names_of
 
@@ -54,7 +55,7 @@ def gather(uploads: Sequence[Path], folder: Path, most_bytes: int) -> None:
     if not found:
         raise PhotoError(
             "There is no picture in the upload. Upload pictures, or a zip of them: "
-            f"{', '.join(sorted(READABLE_SUFFIXES))}."
+            f"{', '.join(sorted(readable_suffixes()))}."
         )
     if found > MOST_FILES:
         raise _too_many(found)
@@ -108,9 +109,7 @@ def _check_directory(archive: Path) -> None:
 
 def is_picture(path: PurePath) -> bool:
     """Whether a file counts, by its path in a folder: as a photo, or as a picture that cannot be read."""
-    suffix = path.suffix.lower()
-    is_left_out = is_hidden(path.parts) or is_clutter(path.parts)
-    return (suffix in READABLE_SUFFIXES or suffix in UNREADABLE_SUFFIXES) and not is_left_out
+    return is_picture_suffix(path.suffix) and not is_hidden(path.parts) and not is_clutter(path.parts)
 
 
 def _checked(archive: Path, name: str, entry: zipfile.ZipInfo) -> PurePath:

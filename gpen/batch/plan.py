@@ -13,7 +13,7 @@ from pathlib import Path, PurePath
 
 from ..errors import PhotoError
 from ..filenames import fitting, folded, is_clutter, is_hidden, real_path
-from ..images import READABLE_SUFFIXES, UNREADABLE_SUFFIXES, can_write
+from ..images import can_write, is_picture, is_readable, unreadable
 
 _WILDCARDS = frozenset("*?[")
 _EXTRA = re.compile(r"_(compare|faces|face\d+_(before|after))$")
@@ -71,10 +71,11 @@ def find_photos(inputs: Sequence[str], leave_out: Path | None = None) -> tuple[l
             problems.append(Problem(text, f"{error.strerror or error}."))
             continue
         if Path(text).is_dir():
-            unreadable = [photo.path for photo in matches if photo.path.suffix.lower() in UNREADABLE_SUFFIXES]
-            matches = [photo for photo in matches if photo.path.suffix.lower() in READABLE_SUFFIXES]
-            if unreadable:
-                problems.append(Problem(text, left_out(unreadable), is_notice=bool(matches)))
+            pictures = [photo for photo in matches if is_picture(photo.path.suffix)]
+            matches = [photo for photo in pictures if is_readable(photo.path.suffix)]
+            if len(matches) < len(pictures):
+                others = [photo.path for photo in pictures if not is_readable(photo.path.suffix)]
+                problems.append(Problem(text, unreadable(others), is_notice=bool(matches)))
             elif not matches:
                 problems.append(Problem(text, "There is no picture in this folder."))
         elif not matches:
@@ -247,17 +248,6 @@ def _fixed_part(pattern: Path) -> Path:
     return base
 
 
-def left_out(pictures: Sequence[Path]) -> str:
-    """A sentence about pictures of a kind that cannot be read."""
-    kinds = Counter(UNREADABLE_SUFFIXES[path.suffix.lower()] for path in pictures)
-    names = ", ".join(f"{number} {kind}" for kind, number in sorted(kinds.items()))
-    what = "picture is" if len(pictures) == 1 else "pictures are"
-    return (
-        f"{len(pictures)} {what} of a kind that cannot be read ({names}), and left out. Convert to JPEG, PNG or TIFF, "
-        "and use the results."
-    )
-
-
 def _writable(name: PurePath) -> PurePath:
     return name if can_write(name.suffix) else name.with_suffix(".png")
 
@@ -274,7 +264,7 @@ def _is_result(inputs: Sequence[str], out: Path, photos: int) -> bool:
         return True
     if out.exists():
         raise PhotoError(f"{out} is a file, but not a picture. Give an output folder, or the name of a picture.")
-    if out.suffix.lower() in READABLE_SUFFIXES | UNREADABLE_SUFFIXES.keys():
+    if is_picture(out.suffix):
         raise PhotoError(f"Pictures cannot be written as {out.suffix}. Choose .png, .jpg, .webp or .tif.")
     if _LIKE_A_FILE.fullmatch(out.suffix) and photos == 1 and not any(Path(text).is_dir() for text in inputs):
         raise PhotoError(

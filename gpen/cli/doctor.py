@@ -56,6 +56,9 @@ _PACKAGES = (
     _Package("spandrel", "spandrel", "--background-model, gpen compare"),
     _Package("gradio", "gradio", "gpen app"),
     _Package("ray", "ray", "--engine ray"),
+    _Package("pi_heif", "pi-heif", "HEIC"),
+    _Package("imagecodecs", "imagecodecs", "AVIF, JPEG 2000, JPEG XL, JPEG with 12 bits"),
+    _Package("rawpy", "rawpy", "cameras' raw files"),
     _Package("c2pa", "c2pa-python", "--sign"),
 )
 

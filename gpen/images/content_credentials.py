@@ -12,10 +12,12 @@ from typing import Any
 
 from ..errors import FilesError, PhotoError
 from ..wording import first_line
+from .extras import AVIF, HEIC, JPEG_XL
 from .provenance import COMPOSITE, GENERATED, Provenance
 from .sniff import HEAD, picture_format
 
 _MIME = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp", "TIFF": "image/tiff"}
+_MIME_OF_PHOTOS = {**_MIME, HEIC: "image/heic", AVIF: "image/avif", JPEG_XL: "image/jxl"}
 _RUN = "io.github.gpen-face-restore.run"
 _PHOTO = "photo"
 _LARGEST_PEM = 1 << 20
@@ -77,7 +79,7 @@ class ContentSigner:
 
 def _ingredient(source: Path) -> tuple[bytes, str] | None:
     data = source.read_bytes()
-    mime = _MIME.get(picture_format(data[:HEAD], source))
+    mime = _MIME_OF_PHOTOS.get(picture_format(data[:HEAD], source))
     return None if mime is None else (data, mime)
 
 

@@ -161,20 +161,21 @@ def has_description(block: bytes | None) -> bool:
         return False
 
 
-def exif_from_tiff(data: bytes) -> bytes | None:
-    """The description of the photo in a TIFF file as an EXIF block; None if there is none."""
+def exif_from_tiff(data: bytes, leave_out: tuple[int, ...] = ()) -> bytes | None:
+    """The description of the photo in a TIFF file as an EXIF block, without some tags; None if there is none."""
     from PIL import Image
 
     if data[2:4] in (b"+\0", b"\0+"):
         return None  # BigTIFF, in which Pillow reads no EXIF
     page, block = Image.Exif(), Image.Exif()
+    dropped = (_INTEROP_POINTER, *leave_out)
     try:
         page.load(data)
         block.endian = page.endian
         block.update({tag: page[tag] for tag in DESCRIPTIVE if tag in page})
         for pointer in (EXIF_POINTER, GPS_POINTER):
             # An offset into the old file would be wrong.
-            values = {tag: value for tag, value in page.get_ifd(pointer).items() if tag != _INTEROP_POINTER}
+            values = {tag: value for tag, value in page.get_ifd(pointer).items() if tag not in dropped}
             if values:
                 block[pointer] = values
         return block.tobytes()[len(_PREFIX) :] if len(block) else None

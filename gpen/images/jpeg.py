@@ -24,14 +24,24 @@ _CONTINUATIONS = (b"", b"\x55" * 64, b"\xaa" * 64)
 
 
 def unusual_kind(data: bytes) -> str:
-    """What is unusual about a JPEG file that Pillow cannot open, to follow its name; empty if nothing is."""
-    for marker, place in segments(data):
-        body = data[place]
-        if marker in _FRAMES and body:
-            if marker in _LOSSLESS:
-                return "is a lossless JPEG picture"
-            return f"is a JPEG picture with {body[0]} bits per channel" if body[0] != 8 else ""
-    return ""
+    """What is unusual about a JPEG file that no decoder here reads, to follow its name; empty if nothing is."""
+    marker, place = _frame(data)
+    if marker in _LOSSLESS:
+        return "is a lossless JPEG picture"
+    bits = data[place.start] if place else 8
+    return f"is a JPEG picture with {bits} bits per channel" if bits not in (8, 12) else ""
+
+
+def place_of_12_bits(data: bytes) -> int | None:
+    """Where a file says that it has 12 bits per channel; None if it does not."""
+    _, place = _frame(data)
+    return place.start if place and data[place.start] == 12 else None
+
+
+def _frame(data: bytes) -> tuple[int, slice | None]:
+    """The marker and the body of the header of the pixels; 0 and None if there is none."""
+    found = ((marker, place) for marker, place in segments(data) if marker in _FRAMES and data[place])
+    return next(found, (0, None))
 
 
 def with_end(data: bytes) -> bytes | None:

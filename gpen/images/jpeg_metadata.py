@@ -18,8 +18,10 @@ from .metadata import (
     C2PA,
     DAMAGED_EXTENSION,
     DAMAGED_RESOURCES,
+    GAIN_MAP,
     LARGEST,
     LONGEST_SEGMENT,
+    MOTION_PHOTO,
     Metadata,
     Notes,
     one_packet,
@@ -167,11 +169,11 @@ def _beside(data: bytes, found: _Found) -> Iterator[str]:
         position = end
     rest = len(data) - position
     if maps:
-        yield "Its gain map, for screens with high dynamic range, is left out: it does not fit the changed photo."
+        yield GAIN_MAP
     if others:
         yield f"{count(others, 'further picture')} in its file {'is' if others == 1 else 'are'} left out."
     if data.find(b"ftyp", position, position + 8) >= 0:
-        yield "The video behind its picture (motion photo) is left out."
+        yield MOTION_PHOTO
     elif rest > 0:
         yield f"{count(rest, 'byte')} behind its picture are left out: what they hold is not known."
 

@@ -10,7 +10,8 @@ import numpy as np
 from ..errors import PhotoError
 from ..filenames import folded
 from .picture import FloatImage
-from .read import READABLE_SUFFIXES, read_picture
+from .read import read_picture
+from .suffixes import KNOWN_SUFFIXES
 
 
 def read_region_mask(path: Path, max_megapixels: float) -> FloatImage:
@@ -61,7 +62,7 @@ class PhotoMasks:
 
     def _in_folder(self, name: str) -> Path:
         stem = self._path / PurePath(name).with_suffix("")
-        same = [stem.with_name(stem.name + suffix) for suffix in sorted(READABLE_SUFFIXES)]
+        same = [stem.with_name(stem.name + suffix) for suffix in sorted(KNOWN_SUFFIXES)]
         found = next((path for path in (self._path / name, *same) if path.is_file()), None)
         found = found or self._by_folded_stem.get(_folded_stem(name))
         if found is None:
@@ -78,7 +79,7 @@ class PhotoMasks:
         return {
             _folded_stem(path.relative_to(self._path).as_posix()): path
             for path in paths
-            if path.suffix.lower() in READABLE_SUFFIXES and path.is_file()
+            if path.suffix.lower() in KNOWN_SUFFIXES and path.is_file()
         }
 
 

@@ -19,6 +19,12 @@ LONGEST_SEGMENT = 65533
 C2PA = "Its C2PA manifest (Content Credentials) is left out, because it does not hold for a changed photo."
 """Says that a manifest is left out."""
 
+GAIN_MAP = "Its gain map, for screens with high dynamic range, is left out: it does not fit the changed photo."
+"""Says that a gain map is left out."""
+
+MOTION_PHOTO = "The video behind its picture (motion photo) is left out."
+"""Says that the video of a motion photo is left out."""
+
 DAMAGED_EXTENSION = "The extended part of its XMP is damaged or too long, and is left out."
 """Says that the rest of an XMP packet is left out."""
 

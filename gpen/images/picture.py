@@ -39,7 +39,7 @@ class Picture:
     exif: bytes | None = None
     """A bare EXIF block, which starts with II or MM; its orientation is 1."""
     format: str = ""
-    """PNG, JPEG, WEBP, TIFF, BMP or GIF; empty unless it came from a file."""
+    """PNG, JPEG, WEBP, TIFF, BMP, GIF or a name in :mod:`~gpen.images.extras`; empty unless it came from a file."""
     dpi: tuple[float, float] | None = None
     """Pixels per inch, horizontally and vertically."""
     stored: Samples | None = None

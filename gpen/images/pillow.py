@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 # Black-point compensation: without it, the shadows of a print profile become flat grey.
 _BLACK_POINT = 0x2000
 _RELATIVE = 1
+_RESOLUTION, _RESOLUTION_UNIT = 282, 296  # tags of EXIF
 _NOT_PIXELS = {
     "I": "32-bit integers",
     "F": "32-bit floating-point numbers",
@@ -75,6 +76,14 @@ def open_image(data: bytes, kind: str) -> Image:
         return Image.open(io.BytesIO(data), formats=(kind,))
     except UnidentifiedImageError:
         raise ValueError("its header cannot be read") from None
+
+
+def states_dpi(image: Image) -> bool:
+    """Whether a JPEG file states a resolution; Pillow makes one up for files with EXIF."""
+    if image.info.get("jfif_unit") in (1, 2):
+        return True
+    exif = image.getexif()
+    return _RESOLUTION in exif and _RESOLUTION_UNIT in exif
 
 
 def decode(image: Image, data: bytes, path: Path) -> tuple[Samples, bool]:

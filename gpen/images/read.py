@@ -6,32 +6,30 @@ import dataclasses
 import errno
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ..errors import PhotoError
 from . import jpeg, pillow, xmp
+from .decoded import Decoded
 from .exif import clean_exif, upright
+from .extras import AVIF, HEIC, JPEG_2000, JPEG_XL, RAW
+from .heic import read_avif, read_heic
+from .jpeg12 import read_jpeg12
+from .jpeg2000 import read_jpeg2000
 from .jpeg_metadata import read_jpeg_notes
+from .jpegxl import jpeg_inside, read_jpegxl
 from .metadata import Metadata, Notes, upright_metadata
-from .picture import Picture, Samples, from_samples
+from .picture import Picture, from_samples
 from .png import without_damaged_notes
 from .png_color import color_profile
 from .png_metadata import read_png_notes
+from .raw import read_raw
 from .salvage import repaired
 from .sniff import HEAD, check_size, damaged, picture_format, unsupported
 from .srgb import in_srgb
-from .tiff import read_tiff
+from .tiff import is_raw, read_tiff
 from .webp import is_lossless_webp, read_webp_notes, webp_size
 
-if TYPE_CHECKING:
-    from PIL.Image import Image
-
-READABLE_SUFFIXES = frozenset(
-    {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".webp", ".tif", ".tiff", ".bmp", ".gif"}
-)
-_RESOLUTION, _RESOLUTION_UNIT = 282, 296  # tags of EXIF
 _SPARE = 1 << 28  # bytes that a file may have beyond the most that its pixels could need
 
 _log = logging.getLogger(__name__)
@@ -43,9 +41,13 @@ OnSize = Callable[[int, int], None]
 def read_picture(path: Path, max_megapixels: float, on_size: OnSize | None = None, *, salvage: bool = False) -> Picture:
     """Read a PNG, JPEG, WebP, TIFF, BMP or GIF file, whatever its suffix, and rotate it upright.
 
+    With packages that may be missing, HEIC, AVIF, JPEG 2000, JPEG XL and cameras' raw files too: these are developed to
+    16 bits in sRGB with default settings.
+
     The photo is converted from its profile to sRGB; :func:`~gpen.images.write_picture` converts back. CMYK becomes sRGB
     for good, palettes become RGB, a transparent colour becomes alpha. Raises PhotoError if the file is
-    missing, damaged, or of another kind, and, before it is decoded, if it has more than ``max_megapixels``.
+    missing, damaged, of another kind or of one whose package is missing, and, before it is decoded, if it has more than
+    ``max_megapixels``.
 
     salvage: read a damaged PNG, JPEG or TIFF file as far as it goes, with grey for the rest. What is missing is logged,
     and is a notice of the picture's metadata.
@@ -60,6 +62,8 @@ def read_picture(path: Path, max_megapixels: float, on_size: OnSize | None = Non
     try:
         data, kind = _bytes_of(path, max_megapixels)
         with pillow.own_settings():
+            if kind == "TIFF" and is_raw(data):
+                kind = RAW
             return in_srgb(_read(data, kind, path, check, salvage=salvage), path)
     except PhotoError:
         raise
@@ -119,15 +123,16 @@ def _read(data: bytes, kind: str, path: Path, check: OnSize, *, salvage: bool) -
 
 
 def _decoded(data: bytes, kind: str, path: Path, check: OnSize) -> Picture:
-    if kind == "TIFF":
-        tiff = read_tiff(data, path, check)
-        exif, _ = clean_exif(tiff.exif)
-        described = _Described(kind, exif, tiff.orientation, tiff.metadata)
-        return _picture(tiff.samples, described, tiff.icc, tiff.dpi)
+    if kind == JPEG_XL and (whole := jpeg_inside(data, path, check)):
+        return dataclasses.replace(_decoded(whole, "JPEG", path, check), format=kind)
+    if kind in _READERS:
+        return _picture(_READERS[kind](data, path, check), kind)
     if kind == "WEBP":  # Pillow allocates the whole picture when it opens it
         check(*webp_size(data))
     if kind == "JPEG" and (what := jpeg.unusual_kind(data)):
         raise unsupported(path, what)
+    if kind == "JPEG" and jpeg.place_of_12_bits(data) is not None:
+        return _picture(read_jpeg12(data, path, check), kind)
     if kind == "PNG":
         data, dropped = without_damaged_notes(data)
         if dropped:
@@ -147,21 +152,19 @@ def _no_notes(data: bytes) -> Notes:
     return Notes(data, Metadata())
 
 
+_READERS: dict[str, Callable[[bytes, Path, OnSize], Decoded]] = {
+    "TIFF": read_tiff,
+    HEIC: read_heic,
+    AVIF: read_avif,
+    JPEG_2000: read_jpeg2000,
+    JPEG_XL: read_jpegxl,
+    RAW: read_raw,
+}
 _NOTES: dict[str, Callable[[bytes], Notes]] = {
     "PNG": read_png_notes,
     "JPEG": read_jpeg_notes,
     "WEBP": read_webp_notes,
 }
-
-
-@dataclass(frozen=True)
-class _Described:
-    """What a file says about its samples."""
-
-    kind: str
-    exif: bytes | None
-    orientation: int
-    metadata: Metadata
 
 
 def _with_pillow(notes: Notes, kind: str, path: Path, check: OnSize) -> Picture:
@@ -172,25 +175,19 @@ def _with_pillow(notes: Notes, kind: str, path: Path, check: OnSize) -> Picture:
         info = image.info
         if kind == "GIF" and isinstance(info.get("comment"), bytes):
             metadata = Metadata(comments=(info["comment"],))
-        exif, orientation = clean_exif(info.get("exif") or notes.exif, xmp.orientation(metadata.xmp))
+        exif = info.get("exif") or notes.exif
+        _, orientation = clean_exif(exif, xmp.orientation(metadata.xmp))
         icc = None if converted else info.get("icc_profile")
         if kind == "PNG":
             icc = color_profile(data, icc, path)
-        dpi = info.get("dpi") if kind != "JPEG" or _states_dpi(image) else None
-        result = _picture(samples, _Described(kind, exif, orientation, metadata), icc, dpi)
+        dpi = info.get("dpi") if kind != "JPEG" or pillow.states_dpi(image) else None
+        result = _picture(Decoded(samples, orientation, icc=icc, exif=exif, dpi=dpi, metadata=metadata), kind)
         return dataclasses.replace(result, lossless_webp=kind == "WEBP" and is_lossless_webp(data))
 
 
-def _states_dpi(image: Image) -> bool:
-    """Whether a JPEG file states a resolution; Pillow makes one up for files with EXIF."""
-    if image.info.get("jfif_unit") in (1, 2):
-        return True
-    exif = image.getexif()
-    return _RESOLUTION in exif and _RESOLUTION_UNIT in exif
-
-
-def _picture(samples: Samples, described: _Described, icc: bytes | None, dpi: tuple[float, float] | None) -> Picture:
-    space, turned = pillow.profile_space(icc), described.orientation
+def _picture(decoded: Decoded, kind: str) -> Picture:
+    space, turned, icc = pillow.profile_space(decoded.icc), decoded.orientation, decoded.icc
+    samples, dpi = decoded.samples, decoded.dpi
     # A profile for a different number of channels would garble the colours.
     fits = space == b"RGB" or (space == b"GRAY" and samples.shape[2] < 3)
     if dpi is not None:
@@ -198,13 +195,13 @@ def _picture(samples: Samples, described: _Described, icc: bytes | None, dpi: tu
         dpi = dpi if all(1 <= number <= 65535 for number in dpi) else None
     if dpi is not None and turned >= 5:
         dpi = (dpi[1], dpi[0])
-    picture = from_samples(upright(samples, turned))
-    metadata = upright_metadata(described.metadata, turned, (samples.shape[1], samples.shape[0]))
+    seen = samples if decoded.is_upright else upright(samples, turned)
+    height, width = seen.shape[:2]
     return dataclasses.replace(
-        picture,
+        from_samples(seen),
         icc=icc if fits else None,
-        exif=described.exif,
-        format=described.kind,
+        exif=clean_exif(decoded.exif)[0],
+        format=kind,
         dpi=dpi,
-        metadata=metadata,
+        metadata=upright_metadata(decoded.metadata, turned, (width, height) if turned < 5 else (height, width)),
     )

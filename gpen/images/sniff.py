@@ -5,28 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..errors import PhotoError
+from .extras import AVIF, HEIC, JPEG_2000, JPEG_XL, RAW
 
 HEAD = 512
 """How many bytes :func:`picture_format` needs."""
 _ASK = "Save it as PNG, JPEG, WebP or TIFF with an image editor and use that file."
-
-_RAW = "camera raw"
-UNREADABLE_SUFFIXES = {
-    **dict.fromkeys((".heic", ".heif", ".hif"), "HEIC"),
-    **dict.fromkeys((".avif", ".avifs"), "AVIF"),
-    **dict.fromkeys((".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx"), "JPEG 2000"),
-    ".jxl": "JPEG XL",
-    ".jxr": "JPEG XR",
-    ".exr": "OpenEXR",
-    ".psd": "Photoshop",
-    ".xcf": "GIMP",
-    **dict.fromkeys((".pbm", ".pgm", ".pnm", ".ppm"), "PNM"),
-    ".tga": "TGA",
-    ".pcx": "PCX",
-    **dict.fromkeys((".3fr", ".arw", ".cr2", ".cr3", ".crw", ".dng", ".erf", ".nef", ".nrw"), _RAW),
-    **dict.fromkeys((".orf", ".pef", ".raf", ".raw", ".rw2", ".rwl", ".sr2", ".srw", ".x3f"), _RAW),
-}
-"""The kinds of pictures that are recognised in a folder, but cannot be read, by suffix in lower case."""
 
 # Offset, the bytes there, what such a file is, and what to do.
 _FOREIGN: tuple[tuple[int, bytes, str, str], ...] = (
@@ -40,24 +23,26 @@ _FOREIGN: tuple[tuple[int, bytes, str, str], ...] = (
     (0, b"%PDF", "a PDF document", _ASK),
     (0, b"gimp xcf", "a GIMP document", _ASK),
     (0, b"\x76\x2f\x31\x01", "an OpenEXR picture", _ASK),
-    (0, b"\xff\x0a", "a JPEG XL picture", _ASK),
-    (4, b"JXL ", "a JPEG XL picture", _ASK),
-    (4, b"jP  ", "a JPEG 2000 picture", _ASK),
-    (0, b"\xff\x4f\xff\x51", "a JPEG 2000 picture", _ASK),
-    (4, b"ftypavi", "an AVIF picture", _ASK),
-    (4, b"ftyphei", "an HEIC picture", _ASK),
-    (4, b"ftyphev", "an HEIC picture", _ASK),
-    (4, b"ftypmif1", "an HEIC picture", _ASK),
-    (4, b"ftypmsf1", "an HEIC picture", _ASK),
-    (4, b"ftypcrx", "a camera's raw file", "Develop it with a raw converter and use the result."),
-    (0, b"FUJIFILMCCD-RAW", "a camera's raw file", "Develop it with a raw converter and use the result."),
-    (8, b"CR\x02", "a camera's raw file", "Develop it with a raw converter and use the result."),
     (4, b"ftyp", "a video", "Save single frames of it as PNG and use those."),
     (8, b"AVI ", "a video", "Save single frames of it as PNG and use those."),
     (0, b"\x1a\x45\xdf\xa3", "a video", "Save single frames of it as PNG and use those."),
     (0, b"PK\x03\x04", "a ZIP archive", "Unpack it and use the pictures inside."),
 )
 _PICTURES: tuple[tuple[int, bytes, str], ...] = (
+    (0, b"\xff\x0a", JPEG_XL),
+    (4, b"JXL \r\n\x87\n", JPEG_XL),
+    (4, b"jP  \r\n\x87\n", JPEG_2000),
+    (0, b"\xff\x4f\xff\x51", JPEG_2000),
+    (4, b"ftypcrx", RAW),  # CR3
+    (8, b"CR\x02", RAW),  # CR2
+    (6, b"HEAPCCDR", RAW),  # CRW
+    (0, b"FUJIFILMCCD-RAW", RAW),
+    (0, b"IIRO", RAW),  # ORF
+    (0, b"IIRS", RAW),
+    (0, b"MMOR", RAW),
+    (0, b"IIU\0", RAW),  # RW2
+    (0, b"FOVb", RAW),  # X3F
+    (0, b"\0MRM", RAW),
     (0, b"\x89PNG\r\n\x1a\n", "PNG"),
     (0, b"\xff\xd8\xff", "JPEG"),
     (8, b"WEBP", "WEBP"),
@@ -71,7 +56,10 @@ _PICTURES: tuple[tuple[int, bytes, str], ...] = (
 
 
 def picture_format(head: bytes, path: Path) -> str:
-    """PNG, JPEG, WEBP, TIFF, BMP or GIF. Raises PhotoError, which says what it is, for any other file."""
+    """PNG, JPEG, WEBP, TIFF, BMP, GIF, or the name of a kind in :mod:`~gpen.images.extras`.
+
+    Raises PhotoError, which says what it is, for any other file. Most raw files are called TIFF.
+    """
     if not head:
         raise PhotoError(f"{path} is empty. Copy or download the picture again.")
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
@@ -82,13 +70,27 @@ def picture_format(head: bytes, path: Path) -> str:
             f"{path} is a web page, not a picture. Open the address it came from in a browser, "
             "and save the picture itself."
         )
-    for position, magic, what, advice in _FOREIGN:
-        if head[position : position + len(magic)] == magic:
-            raise PhotoError(f"{path} is {what}. {advice}")
     for position, magic, name in _PICTURES:
         if head[position : position + len(magic)] == magic:
             return name
+    if kind := _by_brands(head):
+        return kind
+    for position, magic, what, advice in _FOREIGN:
+        if head[position : position + len(magic)] == magic:
+            raise PhotoError(f"{path} is {what}. {advice}")
     raise PhotoError(f"{path} is not a picture in a supported format. {_ASK}")
+
+
+def _by_brands(head: bytes) -> str:
+    """HEIC or AVIF by the brands at a file's beginning; empty for another kind of file."""
+    if head[4:8] != b"ftyp":
+        return ""
+    size = min(max(int.from_bytes(head[:4], "big"), 16), len(head))
+    brands = [head[8:12], *(head[at : at + 4] for at in range(16, size - 3, 4))]
+    if b"avif" in brands or b"avis" in brands:
+        return AVIF
+    heic = brands[0][:3] in (b"hei", b"hev") or brands[0] in (b"mif1", b"mif2", b"msf1")
+    return HEIC if heic or b"heic" in brands or b"heix" in brands else ""
 
 
 def check_size(path: Path, width: int, height: int, max_megapixels: float) -> None:

@@ -8,11 +8,12 @@ import struct
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from . import pillow
+from .decoded import Decoded
 from .exif import (
     BYTES_PER_NUMBER,
     DESCRIPTION,
@@ -31,7 +32,6 @@ from .sniff import unsupported
 if TYPE_CHECKING:
     from tifffile import TiffPage
 
-_DEVELOP = "Develop it with a raw converter and use the result."
 _PLAIN = "Save it with 8 or 16 bits per channel, as grey or RGB, with an image editor and use that file."
 _INTERLEAVED = "Save it uncompressed, with its channels interleaved, and use that file."
 _COLOURS = {0: "grey", 1: "grey", 2: "RGB", 3: "palette", 5: "CMYK", 6: "YCbCr", 8: "Lab", 9: "Lab", 10: "Lab"}
@@ -52,24 +52,7 @@ _OF_PIXELS |= {513, 514, *range(529, 533), _ICC}
 _READ = {*_OF_PIXELS, *DESCRIPTIVE, EXIF_POINTER, GPS_POINTER, _XMP, _IPTC, _RESOURCES, 340, 341, 347, *range(512, 522)}
 
 
-class Tiff(NamedTuple):
-    """The contents of a TIFF file."""
-
-    samples: Samples
-    """As stored, not rotated upright."""
-    orientation: int
-    """1 to 8."""
-    icc: bytes | None
-    """The colour profile; None if the colours were converted to sRGB."""
-    exif: bytes | None
-    """A bare EXIF block."""
-    dpi: tuple[float, float] | None
-    """Pixels per inch, horizontally and vertically."""
-    metadata: Metadata
-    """XMP and IPTC, as they are stored."""
-
-
-def read_tiff(data: bytes, path: Path, check: Callable[[int, int], None]) -> Tiff:
+def read_tiff(data: bytes, path: Path, check: Callable[[int, int], None]) -> Decoded:
     """Read a TIFF file of one page; reduced copies of it do not count, wherever they are.
 
     check: called with width and height before the pixels are allocated. Raises PhotoError for unsupported pixels, any
@@ -95,8 +78,13 @@ def read_tiff(data: bytes, path: Path, check: Callable[[int, int], None]) -> Tif
         orientation = orientation if orientation in range(1, 9) else 1
         icc = None if converted else page.tags.valueof(_ICC)
         exif = exif_from_tiff(data)
-        return Tiff(
-            samples, orientation, icc, exif, _resolution(page), _metadata(page, data, has_exif=exif is not None)
+        return Decoded(
+            samples,
+            orientation,
+            icc=icc,
+            exif=exif,
+            dpi=_resolution(page),
+            metadata=_metadata(page, data, has_exif=exif is not None),
         )
 
 
@@ -143,20 +131,30 @@ def _numbers(page: TiffPage, tag: int, default: int) -> tuple[int, ...]:
 
 
 def main_page(pages: Any, path: Path) -> Any:
-    """The page that is no reduced copy; PhotoError if there are several, or none, or if the file is a raw file."""
+    """The page that is no reduced copy; PhotoError if there are several, or none."""
     first, *others = list(pages)  # asks for their number, which ends a circle
     if first.is_reduced and _SUB_PAGES in first.tags:
         others += list(first.pages or ())
-    found = [first, *others]
-    if _DNG_VERSION in first.tags or any(_numbers(page, _PHOTOMETRIC, 1)[0] in _RAW for page in found):
-        raise unsupported(path, "is a camera's raw file", _DEVELOP)
-    whole = [page for page in found if not page.is_reduced]
+    whole = [page for page in (first, *others) if not page.is_reduced]
     if not whole:
         raise unsupported(path, "holds only reduced copies of a picture", "Use the file they were made from.")
     count = sum(page.imagedepth for page in whole)
     if count > 1:
         raise unsupported(path, f"has {count} pages", "Save its pages as single files and use those.")
     return whole[0]
+
+
+def is_raw(data: bytes) -> bool:
+    """Whether a TIFF file is a camera's raw file; a damaged one is not."""
+    from tifffile import TiffFile
+
+    try:
+        with TiffFile(io.BytesIO(data)) as file:
+            first, *others = list(file.pages)
+            found: list[Any] = [first, *others, *((first.pages or ()) if _SUB_PAGES in first.tags else ())]
+            return _DNG_VERSION in first.tags or any(_numbers(page, _PHOTOMETRIC, 1)[0] in _RAW for page in found)
+    except Exception:  # whoever reads it says what is wrong
+        return False
 
 
 def _beginning_with(page: Any, data: bytes) -> bytes:
@@ -214,7 +212,7 @@ def _decode(page: Any, data: bytes, path: Path) -> tuple[Samples, bool]:
     if photometric == 0:
         samples[..., 0] = np.iinfo(samples.dtype).max - samples[..., 0]
     if alpha is not None and kinds[alpha] == 1:
-        samples = _straight(samples)
+        samples = straight(samples)
     if photometric != _CMYK:
         return samples, False
     seen = pillow.from_cmyk(pillow.cmyk_image(samples[..., :colours]), page.tags.valueof(_ICC))
@@ -243,8 +241,8 @@ def _with_opencv(data: bytes) -> Samples:
     return samples[..., {1: [0], 3: [2, 1, 0], 4: [2, 1, 0, 3]}[samples.shape[2]]]
 
 
-def _straight(samples: Samples) -> Samples:
-    """Undo premultiplied alpha, in place."""
+def straight(samples: Samples) -> Samples:
+    """Undo premultiplied alpha of samples (H, W, 2 or 4), in place."""
     top = np.iinfo(samples.dtype).max
     for row in samples:
         alpha = row[:, -1:].astype(np.uint64)

@@ -12,6 +12,7 @@ from ..atomic import atomic_path
 from ..errors import PhotoError
 from ..images import Picture, left_out, write_picture
 from ..images.content_credentials import ContentSigner
+from ..images.extras import EXTRA_KINDS
 from ..images.metadata import C2PA, without_notice
 from ..images.picture import FloatImage
 from ..images.provenance import Provenance, with_provenance
@@ -92,8 +93,9 @@ def finish(
         result = dataclasses.replace(result, metadata=without_notice(result.metadata, C2PA))
     if task.adds_color and picture.grey and restoration.faces:
         result = in_color(result)
-    # A damaged file is not copied.
-    unchanged = same_size and not restoration.changed and not picture.salvaged
+    # A damaged file is not copied, nor one of a kind that is not written, whatever its name.
+    is_whole = not picture.salvaged and picture.format not in EXTRA_KINDS
+    unchanged = same_size and not restoration.changed and is_whole
     return FinishedPhoto(result, picture.alpha, is_unchanged=unchanged, provenance=said)
 
 

@@ -271,13 +271,13 @@ def test_results_keep_their_folders_and_the_report_names_no_local_path(
 
 
 def test_pictures_that_cannot_be_read_are_counted(batch_of: RunBatch, portrait: Path, tmp_path: Path) -> None:
-    files = {"x/one.png": portrait.read_bytes(), "x/two.HEIC": b"?", "three.avif": b"?", "@eaDir/x.heic": b"?"}
+    files = {"x/one.png": portrait.read_bytes(), "x/two.PSD": b"?", "three.exr": b"?", "@eaDir/x.psd": b"?"}
     batch = batch_of(make_zip(tmp_path / "a.zip", dict(files)))
     assert batch.summary.startswith(
-        "1 photo: 1 restored. 2 pictures are of a kind that cannot be read (1 AVIF, 1 HEIC)"
+        "1 photo: 1 restored. 2 pictures are of a kind that cannot be read (1 OpenEXR, 1 Photoshop)"
     )
-    with pytest.raises(PhotoError, match=r"1 picture is of a kind that cannot be read \(1 HEIC\)"):
-        batch_of(make_zip(tmp_path / "b.zip", {"x/two.HEIC": b"?"}))
+    with pytest.raises(PhotoError, match=r"1 picture is of a kind that cannot be read \(1 Photoshop\)"):
+        batch_of(make_zip(tmp_path / "b.zip", {"x/two.PSD": b"?"}))
 
 
 def test_a_stop_keeps_what_is_finished(batch_of: RunBatch, portrait: Path, tmp_path: Path) -> None:

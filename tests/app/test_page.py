@@ -22,6 +22,7 @@ from gpen.images import Picture, read_picture, write_picture
 from gpen.weights.checkpoint import load_model
 from tests.app.conftest import SOLVAY, YUNET, Serve, Served
 from tests.app.page import AppPage
+from tests.images.made_formats import heic
 
 
 @pytest.fixture
@@ -141,6 +142,13 @@ def test_a_file_that_is_not_a_picture_is_refused(page: AppPage, tmp_path: Path) 
     assert "notes.png" in message
     assert str(tmp_path) not in message
     assert "gpen-app" not in message
+
+
+def test_heic_is_restored(page: AppPage, portrait: Path, tmp_path: Path) -> None:
+    photo = tmp_path / "IMG_1.HEIC"
+    photo.write_bytes(heic(np.rint(read_picture(portrait, 10).photo * 255).astype(np.uint8)))
+    page.restore(photo, "small.pth")
+    assert page.download(tmp_path).name == "IMG_1_restored.png"
 
 
 def test_a_file_that_is_too_large_is_refused(page: AppPage, tmp_path: Path, screenshots: Path) -> None:

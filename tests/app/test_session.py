@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -32,6 +33,7 @@ from gpen.restoration import components
 from gpen.restoration.result import Restoration
 from gpen.tasks import RESTORE, TASKS
 from tests.app.conftest import YUNET
+from tests.images.made_formats import heic
 from tests.profiles import SRGB, converted, rgb_profile
 from tests.recognizers import write_sface
 
@@ -332,6 +334,24 @@ def test_what_is_left_out_of_a_file_is_said(engine: Engine, portrait: Path, tmp_
     session = open_photo(path, tmp_path, 200)
     restored = restore(engine, session)
     assert write_result(session)[1] == f"{restored.summary} 1 further picture in its file is left out."
+
+
+def test_heic_becomes_png(engine: Engine, portrait: Path, tmp_path: Path) -> None:
+    path = tmp_path / "IMG_1.HEIC"
+    path.write_bytes(heic(np.rint(read_picture(portrait, 10).photo * 255).astype(np.uint8)))
+    session = open_photo(path, tmp_path, 200)
+    restore(engine, session)
+    result, _ = write_result(session)
+    assert result.name == "IMG_1_restored.png"
+    assert np.array_equal(session.picture.photo, read_picture(portrait, 10).photo)
+
+
+def test_a_missing_package_is_named(portrait: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "IMG_1.HEIC"
+    path.write_bytes(heic(np.rint(read_picture(portrait, 10).photo * 255).astype(np.uint8)))
+    monkeypatch.setitem(sys.modules, "pi_heif", None)
+    with pytest.raises(PhotoError, match=r"^IMG_1\.HEIC is an HEIC picture; install pi-heif \(pip install"):
+        open_photo(path, tmp_path, 200)
 
 
 def test_a_photo_that_is_too_large_is_refused(portrait: Path, tmp_path: Path) -> None:

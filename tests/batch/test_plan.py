@@ -164,17 +164,17 @@ def test_brackets_in_the_names_of_folders_are_no_pattern(tmp_path, monkeypatch):
 
 
 def test_pictures_that_cannot_be_read_are_counted(tmp_path):
-    made(tmp_path / "p", "IMG_1.jpg", "IMG_2.HEIC", "sub/IMG_3.heif", "IMG_4.avif", "x.jp2", "old.mpo", "notes.txt")
-    made(tmp_path / "p", ".trash/x.heic", "@eaDir/y.heic")
+    made(tmp_path / "p", "IMG_1.jpg", "IMG_2.PSD", "sub/IMG_3.psd", "IMG_4.exr", "x.tga", "old.mpo", "notes.txt")
+    made(tmp_path / "p", ".trash/x.psd", "@eaDir/y.psd")
     photos, (problem,) = find_photos([str(tmp_path / "p")])
     assert sorted(photo.name for photo in photos) == ["IMG_1.jpg", "old.mpo"]
     assert "4 pictures" in problem.why
-    assert "(1 AVIF, 2 HEIC, 1 JPEG 2000)" in problem.why
+    assert "(1 OpenEXR, 2 Photoshop, 1 TGA)" in problem.why
     assert problem.is_notice
-    made(tmp_path / "only", "IMG_2.HEIC")
+    made(tmp_path / "only", "IMG_2.psd")
     photos, (problem,) = find_photos([str(tmp_path / "only")])
     assert photos == []
-    assert "1 picture is of a kind that cannot be read (1 HEIC)" in problem.why
+    assert "1 picture is of a kind that cannot be read (1 Photoshop), and left out. Convert it to JPEG" in problem.why
     assert not problem.is_notice
 
 

@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 
-HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(200)
+PSD = b"8BPS\0\1" + bytes(200)
 
 
 def test_photos_of_one_name_are_all_restored(restore, album, tmp_path, files_in, assert_restored):
@@ -27,16 +27,16 @@ def test_photos_of_one_name_are_all_restored(restore, album, tmp_path, files_in,
 
 def test_a_folder_of_which_a_part_can_be_read(restore, album, tmp_path, files_in):
     album.add("IMG_1.jpg")
-    for name in ("IMG_2.HEIC", "IMG_3.heic", "IMG_4.avif"):
-        (album.folder / name).write_bytes(HEIC)
+    for name in ("IMG_2.PSD", "IMG_3.psd", "IMG_4.exr"):
+        (album.folder / name).write_bytes(PSD)
     run = restore(album.folder, "-o", tmp_path / "out")
     assert run.code == 0
-    assert f"{album.folder}: 3 pictures are of a kind that cannot be read (1 AVIF, 2 HEIC)" in run.err
+    assert f"{album.folder}: 3 pictures are of a kind that cannot be read (1 OpenEXR, 2 Photoshop)" in run.err
     assert files_in(tmp_path / "out") == ["IMG_1.jpg"]
     (album.folder / "IMG_1.jpg").unlink()
     run = restore(album.folder, "-o", tmp_path / "none")
     assert run.code == 1
-    assert "(1 AVIF, 2 HEIC)" in run.err
+    assert "(1 OpenEXR, 2 Photoshop)" in run.err
     assert not (tmp_path / "none").exists()
 
 

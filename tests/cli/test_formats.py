@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import sys
+
 import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
 from gpen.images import Picture, read_picture, write_picture
+from tests.images.made import made
+from tests.images.made_formats import dng, exif, heic, scene
+from tests.profiles import rgb_profile
 
 
 @pytest.fixture
@@ -103,6 +109,45 @@ def test_profile_and_exif_are_carried_over(album, result, tmp_path, suffix):
     assert written.getexif()[0x010E] == "An afternoon"
     if suffix != ".webp":
         assert [round(float(number)) for number in written.info["dpi"]] == [300, 300]
+
+
+def test_heic_becomes_png_with_its_profile_and_all_of_its_bits(restore, album, assert_restored, tmp_path):
+    samples = np.rint(read_picture(album.add("a.png"), 1).photo * 1023).astype(np.uint16)
+    album.set_faces("b.heic", album.faces["a.png"])
+    icc = rgb_profile("Adobe RGB")
+    (album.folder / "b.heic").write_bytes(heic(samples, 10, profile=icc, exif=exif(1)))
+    (album.folder / "a.png").unlink()
+    report = tmp_path / "report.json"
+    run = restore(album.folder, "-o", tmp_path / "out", "--report", report)
+    assert run.code == 0, run.err
+    target = tmp_path / "out" / "b.png"
+    after = read_picture(target, 1)
+    assert (after.bits, after.icc) == (16, icc)
+    assert Image.open(target).getexif()[0x0110] == "A camera"
+    assert_restored(target, album.folder / "b.heic")
+    entry = json.loads(report.read_text(encoding="utf-8"))[0]
+    assert (entry["path"], entry["status"]) == (str(album.folder / "b.heic"), "restored")
+
+
+def test_a_raw_file_says_how_it_was_developed(restore, album, tmp_path):
+    album.folder.mkdir(exist_ok=True)
+    (album.folder / "a.dng").write_bytes(dng(scene(96, 112)))
+    album.set_faces("a.dng", [])
+    run = restore(album.folder / "a.dng", "-o", tmp_path / "out")
+    assert run.code == 0, run.err
+    assert "developed with the camera's white balance and default settings" in run.out + run.err
+    assert read_picture(tmp_path / "out" / "a.png", 1).bits == 16
+
+
+def test_a_missing_package_is_named(restore, album, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pi_heif", None)
+    album.folder.mkdir(exist_ok=True)
+    (album.folder / "a.heic").write_bytes(heic(made(48, 64, 3)))
+    album.set_faces("a.heic", [])
+    for given in (album.folder, album.folder / "a.heic"):
+        run = restore(given, "-o", tmp_path / "out")
+        assert run.code == 1
+        assert "install pi-heif (pip install gpen-face-restore[heif])" in run.err
 
 
 def test_a_larger_picture_than_allowed_is_refused(restore, album, tmp_path, files_in):

@@ -138,6 +138,23 @@ def test_a_photo_of_a_format_without_manifests(sign, album, certificates, tmp_pa
     assert [action["action"] for action in actions(active(content))] == ["c2pa.created"]
 
 
+@pytest.mark.parametrize("suffix", [".heic", ".avif"])
+def test_a_photo_of_a_telephone(sign, album, certificates, tmp_path, suffix):
+    pillow_heif = pytest.importorskip("pillow_heif")
+    pytest.importorskip("pi_heif" if suffix == ".heic" else "imagecodecs")
+    photo = album.add("a.png")
+    with Image.open(photo) as image:
+        if suffix == ".avif":
+            image.save(photo.with_suffix(suffix))
+        else:
+            pillow_heif.from_pillow(image).save(photo.with_suffix(suffix))
+    album.set_faces(f"a{suffix}", album.faces["a.png"])
+    run = sign(photo.with_suffix(suffix), "-o", tmp_path / "a.png")
+    assert (run.code, run.err) == (0, "")
+    manifest = active(validated(tmp_path / "a.png", certificates))
+    assert [parent["format"] for parent in manifest["ingredients"]] == [f"image/{suffix[1:]}"]
+
+
 def test_what_no_network_changed_is_not_signed(sign, album, tmp_path):
     photo = album.add("a.png", faces=[])
     assert sign(photo, "-o", tmp_path / "out").code == 0

@@ -57,14 +57,6 @@ def test_a_progressive_jpeg_cut_between_its_scans_is_refused(tmp_path: Path) -> 
             pixels(tmp_path / "a.jpg", data[:at])
 
 
-def test_a_jpeg_of_12_bits_is_called_that(tmp_path: Path) -> None:
-    data = bytearray(saved("JPEG", smooth(3)))
-    at = data.index(b"\xff\xc0")
-    data[at + 1], data[at + 4] = 0xC1, 12
-    with pytest.raises(PhotoError, match="is a JPEG picture with 12 bits per channel, which cannot be restored"):
-        pixels(tmp_path / "a.jpg", bytes(data))
-
-
 def with_wrong_checksum(data: bytes, kind: bytes) -> bytes:
     at = data.index(kind)
     (size,) = struct.unpack_from(">I", data, at - 4)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile
 
-from gpen.images import READABLE_SUFFIXES, read_picture
+from gpen.images import KNOWN_SUFFIXES, read_picture
 from tests.images.made import assert_samples, made, png, smooth
 
 
@@ -119,7 +119,7 @@ def test_gif_with_transparency(tmp_path: Path) -> None:
 
 def test_the_name_does_not_matter(tmp_path: Path) -> None:
     samples = made(9, 7, 3)
-    for suffix in (*sorted(READABLE_SUFFIXES), ".xyz", ""):
+    for suffix in (*sorted(KNOWN_SUFFIXES), ".xyz", ""):
         (tmp_path / f"a{suffix}").write_bytes(png(samples))
         assert_samples(tmp_path / f"a{suffix}", samples)
         assert read_picture(tmp_path / f"a{suffix}", 1).format == "PNG"

@@ -234,8 +234,7 @@ FOREIGN = {
     "html without doctype": (b"<HTML><head></head>", "is a web page"),
     "svg": (b'<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg"/>', "SVG drawing"),
     "lfs": (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\n", "Git LFS pointer"),
-    "heic": (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "HEIC"),
-    "avif": (b"\0\0\0\x18ftypavif\0\0\0\0mif1avif", "AVIF"),
+    "openexr": (b"\x76\x2f\x31\x01" + bytes(20), "OpenEXR"),
     "video": (b"\0\0\0\x18ftypisom\0\0\0\0isommp42", "video"),
     "psd": (b"8BPS\0\1" + bytes(20), "Photoshop"),
     "pdf": (b"%PDF-1.7", "PDF"),
@@ -315,18 +314,21 @@ def test_nothing_but_reduced_copies(tmp_path: Path) -> None:
     assert "holds only reduced copies of a picture" in refused(tmp_path / "a.tif")
 
 
-def test_lab_and_raw_files(tmp_path: Path) -> None:
+def test_unsupported_colours(tmp_path: Path) -> None:
     assert "Lab" in refused(tmp_path / "a.tif", saved("TIFF", Image.new("LAB", (9, 7))))
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((9, 7, 4), np.uint16), photometric="separated")
+    assert "CMYK colours with 16 bits" in refused(tmp_path / "a.tif")
+
+
+def test_raw_files_that_cannot_be_developed(tmp_path: Path) -> None:
     samples = np.zeros((9, 7), np.uint16)
     tifffile.imwrite(tmp_path / "a.tif", samples, photometric="cfa", extratags=[(33421, 3, 2, (2, 2), True)])
-    assert "raw file" in refused(tmp_path / "a.tif")
+    assert "LibRaw does not know" in refused(tmp_path / "a.tif")
     with tifffile.TiffWriter(tmp_path / "a.tif") as file:
         small = np.zeros((4, 4, 3), np.uint8)
         file.write(small, photometric="rgb", subfiletype=1, metadata=None, subifds=1)
         file.write(samples, photometric="cfa", metadata=None, extratags=[(33421, 3, 2, (2, 2), True)])
-    assert "raw file" in refused(tmp_path / "a.tif")
-    tifffile.imwrite(tmp_path / "a.tif", np.zeros((9, 7, 4), np.uint16), photometric="separated")
-    assert "CMYK colours with 16 bits" in refused(tmp_path / "a.tif")
+    assert "LibRaw does not know" in refused(tmp_path / "a.tif")
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,8 @@ from gpen.images.resize import resize
 from gpen.restoration.finish import finish
 from gpen.restoration.result import Restoration, RestoredFace, SkippedFace
 from gpen.tasks import COLORIZE, INPAINT, RESTORE, SYNTHESIZE, TASKS
+from tests.images.made import made
+from tests.images.made_formats import heic
 from tests.restoration.markers import aligned_face
 
 FACE = aligned_face(10)
@@ -157,6 +159,18 @@ def test_a_background_is_a_change_though_no_face_was_chosen(source, tmp_path):
     assert not finished.is_unchanged
     finished.write(tmp_path / "out.png", source)
     assert np.abs(read_picture(tmp_path / "out.png", 1).photo - (1 - picture.photo)).max() <= 1e-6
+
+
+def test_an_unchanged_photo_of_a_kind_that_is_not_written_is_not_copied(source, tmp_path):
+    """Telephones name HEIC pictures .jpg when they send them."""
+    samples = made(12, 20, 3)
+    path = tmp_path / "a.png"
+    path.write_bytes(heic(samples))
+    picture = read_picture(path, 1)
+    finish(RESTORE, picture, unchanged(picture.photo)).write(tmp_path / "out.png", path)
+    with Image.open(tmp_path / "out.png") as image:
+        assert image.format == "PNG"
+        assert np.array_equal(np.asarray(image), samples)
 
 
 @pytest.mark.parametrize("restoration", [changed, unchanged])

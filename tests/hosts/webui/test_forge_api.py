@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import importlib
 import io
+import sys
 from typing import Any
 
 import cv2
@@ -17,6 +18,7 @@ from tests.hosts.conftest import Parts
 from tests.hosts.webui.conftest import MakeClient, Reference
 from tests.hosts.webui.host import WebUI
 from tests.hosts.webui.pictures import bytes_of, decoded, encoded
+from tests.images.made_formats import heic
 from tests.profiles import SRGB, converted, rgb_profile
 
 
@@ -73,6 +75,22 @@ def test_what_is_left_out_of_a_file_is_said(client: Any, parts: Parts) -> None:
     image = base64.b64encode(file.getvalue() * 2).decode()
     response = client.post("/gpen/restore", json={"image": image})
     assert response.json()["summary"].endswith(" 1 further picture in its file is left out.")
+
+
+def test_heic_is_read(client: Any, parts: Parts, reference: Reference) -> None:
+    image = base64.b64encode(heic(parts.left)).decode()
+    response = client.post("/gpen/restore", json={"image": image, "model": "marker-256.safetensors"})
+    assert np.array_equal(decoded(response), bytes_of(reference(parts.left).photo))
+
+
+def test_a_missing_package_is_named(client: Any, parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = base64.b64encode(heic(parts.left)).decode()
+    monkeypatch.setitem(sys.modules, "pi_heif", None)
+    response = client.post("/gpen/restore", json={"image": image})
+    assert response.status_code == 422
+    assert response.json()["detail"] == (
+        "The image is an HEIC picture; install pi-heif (pip install gpen-face-restore[heif]) to read it."
+    )
 
 
 def test_a_wide_photo_keeps_its_profile_and_its_pixels(client: Any, parts: Parts, reference: Reference) -> None:
