@@ -1,8 +1,11 @@
 """Routes of ComfyUI's server by which the page shows and downloads published models.
 
-GET /gpen/models: what the catalogue offers, and what is missing. GET /gpen/downloads: how far downloads are. POST
-/gpen/downloads {"names": […], "accepted": true}: start some. POST /gpen/downloads/stop {}: stop all. A request names models
-of the catalogue; it can give neither an address nor a folder.
+- GET /gpen/models: what the catalogue offers, and what is missing
+- GET /gpen/downloads: how far downloads are
+- POST /gpen/downloads {"names": […], "accepted": true}: start some
+- POST /gpen/downloads/stop {}: stop all
+
+A request names models of the catalogue; it can give neither an address nor a folder.
 """
 
 from __future__ import annotations

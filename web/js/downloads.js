@@ -69,17 +69,25 @@ function update(node) {
   const shown = button && node.widgets?.includes(button) ? button.name : null;
   if (label === shown) return;
   // Some versions of the newer renderer keep the first name of a button.
-  if (shown !== null) node.removeWidget(button);
+  if (shown !== null) removeButton(node, button);
   buttons.set(node, label === null ? null : addButton(node, label));
   node.setDirtyCanvas?.(true, true);
 }
 
 function addButton(node, label) {
+  const [width, height] = node.size;
   const button = node.addWidget("button", label, null, () => open(lackingFor(node)), { serialize: false });
   button.serialize = false;
-  const least = node.computeSize()[1];
-  if (node.size[1] < least) node.setSize([node.size[0], least]);
+  const least = Math.max(height, node.computeSize()[1]);
+  button.gpenGrown = least - height;
+  node.setSize([width, least]);
   return button;
+}
+
+function removeButton(node, button) {
+  node.removeWidget(button);
+  const [width, height] = node.size;
+  node.setSize([width, Math.max(node.computeSize()[1], height - button.gpenGrown)]);
 }
 
 function open(models, ticked = models) {

@@ -35,7 +35,7 @@ NODE_CLASS_MAPPINGS = {{}}
 def start_without_models(
     start: Callable[..., ComfyUIServer], changes: Mapping[str, Mapping[str, Any]], **more: Any
 ) -> ComfyUIServer:
-    """A server with nothing in its folders. changes: facts of published models in its catalogue, by the model's name."""
+    """A server with nothing in its folders. changes: facts in its catalogue, by the model's name."""
     environment = {"no_proxy": "127.0.0.1", "NO_PROXY": "127.0.0.1", **more.pop("environment", {})}
     packs = {"other_addresses": _PACK.format(changes={name: dict(facts) for name, facts in changes.items()})}
     return start({}, packs=packs, environment=environment, **more)
