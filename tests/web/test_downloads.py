@@ -16,10 +16,10 @@ from gpen.network.spec import Spec
 from gpen.network.synthetic import SHARPEN, synthetic_weights
 from tests.hosts.comfyui.first_use import DETECTOR, FILES, NETWORK, start_without_models
 from tests.hosts.comfyui.server import ComfyUIServer
-from tests.weights.conftest import Site
 from tests.web.comfyui_page import SETTINGS, ComfyUIPage
 from tests.web.conftest import Parts
 from tests.web.test_workflows import FILES as WORKFLOWS
+from tests.weights.conftest import Site
 
 RESTORE = next(file for file in WORKFLOWS if file.stem == "Restore a portrait")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -70,7 +69,7 @@ class Area:
         target = (getattr(self, name)._id, event)
         return next(function for targets, _, function in self._events() if target in targets)(*arguments)
 
-    def _events(self) -> Iterator[tuple[list[tuple[int, str]], list[int], Any]]:
+    def _events(self) -> Iterator[tuple[list[tuple[int | None, str]], list[int], Any]]:
         """Targets, outputs and function of each event: Gradio 3 keeps functions beside them."""
         functions = self._demo.fns
         if isinstance(functions, dict):
@@ -78,8 +77,9 @@ class Area:
                 yield event.targets, [block._id for block in event.outputs], event.fn
             return
         for about, event in zip(self._demo.dependencies, functions, strict=True):
-            targets = [tuple(target) if isinstance(target, (list, tuple)) else (target, "") for target in about["targets"]]
-            yield [(block, about.get("trigger") or kind) for block, kind in targets], about["outputs"], event.fn
+            # When the page is loaded there is no target.
+            targets = [(block, about["trigger"]) for block in about["targets"] or [None]]
+            yield targets, about["outputs"], event.fn
 
 
 def settings_area(host: WebUI) -> Area:
@@ -100,8 +100,3 @@ def extras_area(host: WebUI) -> Area:
     with gradio.Blocks() as demo:
         host.scripts.scripts_postproc.setup_ui()
     return Area(demo, "extras")
-
-
-def saved_settings(host: WebUI) -> dict[str, Any]:
-    """What the host would write to its settings file."""
-    return dict(json.loads(host.opts.dumpjson()))
