@@ -219,7 +219,5 @@ def test_gradio_3_builds_the_components_of_the_settings(a1111: WebUI) -> None:
         info = a1111.opts.data_labels[name]
         arguments = info.component_args() if callable(info.component_args) else info.component_args
         with gradio.Blocks():
-            built = info.component(
-                label=info.label, value=info.default, elem_id=f"setting_{name}", **(arguments or {})
-            )
+            built = info.component(label=info.label, value=info.default, elem_id=f"setting_{name}", **(arguments or {}))
         assert built.value == info.default
