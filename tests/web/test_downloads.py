@@ -241,6 +241,19 @@ def test_a_run_without_models_offers_them(open_empty: OpenEmpty, screenshots: Pa
     assert files_of(page) == [FILES[DETECTOR], FILES[NETWORK]]
 
 
+def test_a_failed_run_offers_what_its_error_names(open_empty: OpenEmpty, network: bytes, tmp_path: Path) -> None:
+    page = open_empty()
+    (tmp_path / "network.pth").write_bytes(network)
+    page.server.add_model(FILES[NETWORK], tmp_path / "network.pth")
+    page.drop(RESTORE)
+    assert page.run()["name"] == "execution_error"
+    dialog(page).wait_for()
+    assert accept(page).inner_text() == "Accept and download yunet, 0.2 MB"
+    accept(page).click()
+    dialog(page).wait_for(state="detached")
+    assert files_of(page) == [FILES[DETECTOR], FILES[NETWORK]]
+
+
 def test_a_node_added_to_an_empty_installation(open_empty: OpenEmpty) -> None:
     page = open_empty()
     add = "app.graph.add(LiteGraph.createNode('GPENLoadModel'))"

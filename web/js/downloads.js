@@ -12,7 +12,7 @@ let catalogue = null;
 /** Ask the server again what is there, and let the buttons say it. */
 export async function updateDownloads() {
   const answer = await api.fetchApi("/gpen/models");
-  if (!answer.ok) return;
+  if (!answer.ok) throw new Error(`GPEN: the server does not say which models there are (${answer.status}).`);
   await loadTexts();
   catalogue = await answer.json();
   for (const node of buttons.keys()) update(node);
@@ -43,8 +43,7 @@ export function downloadsOfLoadedNode(node) {
 /** Let the user choose among all models of the catalogue that are not there. */
 export async function chooseDownloads() {
   await updateDownloads();
-  const absent = catalogue?.models.filter(({ here }) => !here) ?? [];
-  open(absent, []);
+  open(catalogue.models.filter(({ here }) => !here), []);
 }
 
 /** What a node needs and is not there: a model, then what restoring needs besides. */
@@ -111,7 +110,7 @@ async function offerNamed(message) {
   const names = [...message.matchAll(NAMED_IN_ERRORS)].map(([, name]) => name);
   if (!names.length) return;
   await updateDownloads();
-  const absent = (catalogue?.models ?? []).filter(({ name, here }) => names.includes(name) && !here);
+  const absent = catalogue.models.filter(({ name, here }) => names.includes(name) && !here);
   if (absent.length) open(absent);
 }
 
@@ -128,7 +127,7 @@ async function offerRefused(errors) {
 /** Watch runs for errors that a download would cure. */
 export function watchRuns() {
   api.addEventListener("execution_error", ({ detail }) => {
-    if (detail.node_type?.startsWith("GPEN")) offerNamed(detail.exception_message ?? "");
+    if (detail.node_type?.startsWith("GPEN")) offerNamed(detail.exception_message ?? "").catch(console.error);
   });
   // The page tells nobody of a prompt that the server refused.
   const { queuePrompt } = api;

@@ -28,7 +28,7 @@ app.registerExtension({
     style.href = new URL("gpen.css", import.meta.url);
     document.head.append(style);
     watchRuns();
-    updateDownloads();
+    updateDownloads().catch(console.error);
   },
   nodeCreated(node) {
     const view = VIEWS[node.comfyClass];
