@@ -9,8 +9,10 @@ WEB_DIRECTORY = "./web"
 
 async def comfy_entrypoint() -> Any:
     """The node pack; nothing of it is imported before ComfyUI calls this."""
+    from .gpen_hosts.comfyui.downloads import add_routes
     from .gpen_hosts.comfyui.host import register_folders
     from .nodes import GPENExtension
 
     register_folders()
+    add_routes()
     return GPENExtension()

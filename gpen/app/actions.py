@@ -19,6 +19,7 @@ from ..restoration.result import RestoredFace
 from ..tasks import Task, find_task
 from ..weights.catalog import PUBLISHED, find_published
 from ..weights.download import fetch
+from ..weights.downloads import downloads_problem
 from ..weights.search import download_folder, search_folders
 from ..wording import count
 from .batch import BatchOutput, BatchRequest, run_batch
@@ -118,6 +119,9 @@ class Actions:
         progress: Any = gr.Progress(),  # noqa: B008
     ) -> Any:
         """Download a published model, once its licence is accepted."""
+        problem = downloads_problem()
+        if problem:
+            raise GpenError(problem)
         if name is None:
             raise GpenError("No model is selected. Choose one to download first.")
         published = find_published(name)

@@ -15,16 +15,15 @@ from typing import Any, TypeVar
 
 from ..device import pick_device
 from ..errors import FilesError, GpenError
-from ..faces.detection.detector import available_detectors
 from ..options import Options
 from ..restoration.components import ComponentLoader, Components
+from ..restoration.first_use import missing_models
 from ..restoration.needs import Needs
 from ..tasks import Task
-from ..weights.catalog import Published, find_published
+from ..weights.catalog import Published
 from ..weights.search import (
     AUTO,
     NetworkFiles,
-    by_preference,
     default_network,
     find_file,
     find_networks,
@@ -77,10 +76,7 @@ class ModelLocator:
 
     def missing(self, task: Task) -> list[Published]:
         """The published models that the task still needs: a network, a detector, both or nothing."""
-        needed = [] if self.networks(task) else by_preference(task.name)[:1]
-        if task.looks_for_faces and available_detectors(self.folders)["auto"] is not None:
-            needed.append(find_published("yunet"))
-        return needed
+        return missing_models(task, has_network=bool(self.networks(task)), folders=self.folders)
 
 
 class Engine:

@@ -41,6 +41,13 @@ class Published:
     """SHA256 of the file at each of the addresses, 64 lower-case hex digits; None if no public source states it."""
     size: int | None = None
     """Size in bytes; None if no public source states it."""
+    weight_bytes: int | None = None
+    """Bytes of the numbers in it, slightly fewer than those of the file; for messages, where size is None."""
+
+    @property
+    def about(self) -> int | None:
+        """Bytes to tell a user, exact or slightly too few; None if nobody knows."""
+        return self.weight_bytes if self.size is None else self.size
 
     @property
     def all_file_names(self) -> tuple[str, ...]:
@@ -67,6 +74,10 @@ _YUNET = "opencv/opencv_zoo/{}main/models/face_detection_yunet/face_detection_yu
 _SFACE = "opencv/opencv_zoo/{}main/models/face_recognition_sface/face_recognition_sface_2021dec.onnx"
 
 
+# Float32, with the filters that the authors' files hold as well.
+_WEIGHT_BYTES = {"256": 75_517_192, "512": 284_022_236, "1024": 284_843_696, "2048": 285_180_804}
+
+
 def _network(name: str, *, addresses: tuple[str, ...] = (), file_names: tuple[str, ...] = ()) -> Published:
     return Published(
         name=name,
@@ -76,6 +87,7 @@ def _network(name: str, *, addresses: tuple[str, ...] = (), file_names: tuple[st
         licence=_GPEN_LICENCE,
         terms=_NON_COMMERCIAL,
         file_names=file_names,
+        weight_bytes=_WEIGHT_BYTES[name.rpartition("-")[2]],
     )
 
 

@@ -33,6 +33,7 @@ from ...gpen.restoration.needs import Needs
 from ...gpen.tasks import RESTORE, Task
 from ...gpen.weights.catalog import NETWORK_SUFFIXES, ONNX_SUFFIX, find_published, published_by_file_name
 from ...gpen.weights.checkpoint import Model, load_model
+from ...gpen.weights.downloads import downloads_problem
 from ...gpen.weights.search import may_be_network, search_folders
 from ...gpen.wording import count
 from .found_faces import FoundFaces
@@ -101,10 +102,11 @@ def network_path(name: str) -> Path:
 
 def where_to_put() -> str:
     """What a user without a model has to do."""
-    return (
+    advice = (
         f"Put a model such as {find_published(RESTORE.example).saved_as} into {folders(NETWORKS)[0]}, then refresh "
         "the node definitions (R)."
     )
+    return advice if downloads_problem() else f"{advice} Or click Download on GPEN Load Model."
 
 
 def state_of(paths: Iterable[Path]) -> list[tuple[str, int, int]]:

@@ -18,6 +18,7 @@ from gpen.options import ALIGNED, OPTIONS
 from gpen.restoration.result import Restoration
 from gpen.tasks import RESTORE, TASKS, Task, find_task
 
+from .downloads import download_area
 from .host import (
     IN_SETTINGS,
     NAME,
@@ -26,6 +27,7 @@ from .host import (
     engine,
     facts_of,
     failure,
+    missing,
     network_files,
     networks,
     options_from,
@@ -74,6 +76,8 @@ class GpenPostprocessing(scripts_postprocessing.ScriptPostprocessing):
                 outputs=[model],
                 show_progress=False,
             )
+            with gr.Accordion("Download models", open=bool(missing())):
+                download_area("extras", [model], lambda: [gr.update(choices=networks())])
             controls: dict[str, Any] = {}
             for names in SHOWN:
                 with gr.Row():

@@ -18,18 +18,21 @@ import torch
 from modules import devices, paths, shared
 from numpy.typing import NDArray
 
-from gpen.errors import GpenError, named
+from gpen.errors import FilesError, GpenError, named
 from gpen.images.picture import FloatImage
 from gpen.network.memory import memory_estimate
 from gpen.options import OPTIONS, Option, Options
 from gpen.restoration.api import face_source
 from gpen.restoration.components import FURTHER_NETWORK, ComponentCache, ComponentLoader, HostHooks
+from gpen.restoration.first_use import missing_models
 from gpen.restoration.needs import Needs
 from gpen.restoration.pipeline import Keep, OnProgress, PhotoWork, run_task
 from gpen.restoration.processors import PhotoInputs
 from gpen.restoration.result import Restoration, RestoredFace
 from gpen.tasks import RESTORE, Task
+from gpen.weights.catalog import Published
 from gpen.weights.checkpoint import Model, inspect
+from gpen.weights.downloads import downloads_problem
 from gpen.weights.search import (
     AUTO,
     NetworkFiles,
@@ -91,6 +94,11 @@ def network_files(name: str | None, task: Task = RESTORE) -> NetworkFiles:
             return NetworkFiles(files[0], ())
         name = AUTO
     return find_networks(name, searched, task.name)
+
+
+def missing() -> list[Published]:
+    """The published models that restoring still needs."""
+    return missing_models(RESTORE, has_network=len(networks()) > 1, folders=folders())
 
 
 def default_model(task: Task) -> str:
@@ -290,6 +298,7 @@ class Job:
 
 
 ERROR = "GPEN error"
+DOWNLOAD_HERE = "The button that downloads what is missing is in Settings, GPEN, and in Extras, GPEN."
 RESULT = ("GPEN model", "GPEN mask", "GPEN strength", "GPEN upscale", "GPEN faces", "GPEN task", "GPEN note")
 """Infotext keys of a picture that a task was done to. A value of None is left out."""
 
@@ -313,8 +322,9 @@ def facts_of(result: Restoration, request: PictureRequest) -> dict[str, Any]:
 def failure(error: Exception) -> dict[str, Any]:
     """The infotext of a picture that is returned unchanged because of an error, which is logged."""
     if isinstance(error, GpenError):
-        _log.error("GPEN left the picture unchanged: %s", error)
-        return {ERROR: first_line(error)}
+        where = f" {DOWNLOAD_HERE}" if isinstance(error, FilesError) and missing() and not downloads_problem() else ""
+        _log.error("GPEN left the picture unchanged: %s%s", error, where)
+        return {ERROR: first_line(error) + where}
     _log.error("GPEN left the picture unchanged.", exc_info=error)
     return {ERROR: f"{type(error).__name__}: {first_line(error)}"}
 

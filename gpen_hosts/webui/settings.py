@@ -10,6 +10,7 @@ from modules import scripts, shared
 
 from gpen.options import OPTIONS
 
+from .downloads import download_area
 from .host import DEFAULTS, NAME, networks
 
 
@@ -43,6 +44,21 @@ def add_settings() -> None:
     add_option("identity_guard")
     add_option("identity_action")
     add("keep_in_memory", gr.Checkbox, None, "Keep in memory", "so that models are not loaded again for every picture")
+    info = shared.OptionInfo("<h3>Download models</h3>", "", _downloads, section=section)
+    # SD.Next has no settings without a value: there the models are downloaded in the panel.
+    if hasattr(info, "do_not_save"):
+        info.do_not_save = True
+        shared.opts.add_option("gpen_downloads", info)
+
+
+def _downloads(*, value: str, elem_id: str, **_: Any) -> Any:
+    """The setting's component: a heading, which is its value, above controls of our own."""
+    heading = gr.HTML(value=value, elem_id=elem_id)
+    # Built before, as its setting comes first.
+    model = (getattr(shared, "settings_components", None) or {}).get("gpen_model")
+    lists = [] if model is None else [model]
+    download_area("settings", lists, lambda: [gr.update(choices=networks()) for _ in lists])
+    return heading
 
 
 def add_plot_axes() -> None:

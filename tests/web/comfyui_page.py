@@ -88,9 +88,12 @@ class ComfyUIPage(ChromiumPage):
     def run(self) -> dict[str, Any]:
         """Press Run and wait for the end; returns the server's last event, whose name is in "name"."""
         before = self.window.evaluate("gpenRuns.length")
-        self.window.locator(_RUN).first.click()
+        self.press_run()
         self.window.wait_for_function("(before) => gpenRuns.length > before", arg=before, timeout=90_000)
         return dict(self.window.evaluate("gpenRuns.at(-1)"))
+
+    def press_run(self) -> None:
+        self.window.locator(_RUN).first.click()
 
     def run_to_end(self) -> None:
         ended = self.run()

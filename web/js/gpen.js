@@ -1,5 +1,6 @@
 import { app } from "../../../scripts/app.js";
 import { createComparison } from "./comparison.js";
+import { chooseDownloads, downloadsOfLoadedNode, offerDownloads, updateDownloads, watchRuns } from "./downloads.js";
 import { createFacePicker } from "./face_picker.js";
 import { showKnownOutput, showOutputIn } from "./node_preview.js";
 
@@ -19,18 +20,24 @@ function fromSwitches(node) {
 
 app.registerExtension({
   name: "GPEN.FaceRestore",
+  commands: [{ id: "GPEN.DownloadModels", label: "Download GPEN models", function: chooseDownloads }],
+  menuCommands: [{ path: ["Extensions", "GPEN Face Restore"], commands: ["GPEN.DownloadModels"] }],
   init() {
     const style = document.createElement("link");
     style.rel = "stylesheet";
     style.href = new URL("gpen.css", import.meta.url);
     document.head.append(style);
+    watchRuns();
+    updateDownloads().catch(console.error);
   },
   nodeCreated(node) {
     const view = VIEWS[node.comfyClass];
     if (view && node.addDOMWidget) previews.set(node, showOutputIn(node, view(node)));
+    offerDownloads(node);
   },
   loadedGraphNode(node) {
     fromSwitches(node);
+    downloadsOfLoadedNode(node);
     const show = previews.get(node);
     if (show) showKnownOutput(node, show);
   },

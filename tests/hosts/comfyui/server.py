@@ -96,15 +96,22 @@ class ComfyUIServer:
         *,
         arguments: Sequence[str] = (),
         environment: Mapping[str, str] | None = None,
+        packs: Mapping[str, str] | None = None,
         deadline: float = 120,
     ) -> None:
-        """base_dir: an empty folder. models: path under its models/, to the file that is copied there."""
+        """base_dir: an empty folder. models: path under its models/, to the file that is copied there.
+
+        packs: further node packs of one file each, name to source.
+        """
         host = comfyui_folder()
         if host is None:
             raise RuntimeError(why_not())
         self.base_dir = base_dir
         (base_dir / "custom_nodes").mkdir(parents=True)
         (base_dir / "custom_nodes" / PACK).symlink_to(CHECKOUT, target_is_directory=True)
+        packs = {f"{name}.py": source for name, source in (packs or {}).items()}
+        for name, source in packs.items():
+            (base_dir / "custom_nodes" / name).write_text(source, encoding="utf-8")
         for path, file in (models or {}).items():
             self.add_model(path, file)
         with socket.socket() as free:
@@ -114,7 +121,7 @@ class ComfyUIServer:
         self._log_file = base_dir / "server.log"
         command = [sys.executable, "main.py", "--cpu", "--listen", "127.0.0.1", "--port", str(self.port)]
         command += ["--disable-auto-launch", "--base-directory", str(base_dir), "--database-url", "sqlite:///:memory:"]
-        command += ["--disable-all-custom-nodes", "--whitelist-custom-nodes", PACK, *arguments]
+        command += ["--disable-all-custom-nodes", "--whitelist-custom-nodes", PACK, *packs, *arguments]
         settings = {"OMP_WAIT_POLICY": "passive", "PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"}
         # Ignore models that were downloaded on this computer.
         settings |= {"XDG_CACHE_HOME": str(base_dir / "cache"), "GPEN_MODELS_PATH": "", "GPEN_DETECTORS_PATH": ""}

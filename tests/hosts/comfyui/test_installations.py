@@ -67,7 +67,8 @@ def test_an_empty_list_says_which_file_to_put_where(
     folder = bare.base_dir / "models/facerestore_models"
     declared = bare.object_info(node)["input"]["required"][name][1]
     assert declared["options"] == []
-    advice = f"Put a model such as GPEN-BFR-512.pth into {folder}, then refresh the node definitions (R)."
+    advice = f"Put a model such as GPEN-BFR-512.pth into {folder}, then refresh the node definitions (R). "
+    advice += "Or click Download on GPEN Load Model."
     assert declared["tooltip"] == advice
     assert folder.is_dir()
 

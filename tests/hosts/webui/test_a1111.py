@@ -214,8 +214,10 @@ def test_matching_colours_may_still_be_yes_or_no(
 def test_gradio_3_builds_the_components_of_the_settings(a1111: WebUI) -> None:
     gradio = importlib.import_module("gradio")
     names = [name for name in a1111.opts.data_labels if name.startswith("gpen_")]
-    assert len(names) == 9
-    for info in [a1111.opts.data_labels[name] for name in names]:
+    assert len(names) == 10
+    for name in names:
+        info = a1111.opts.data_labels[name]
         arguments = info.component_args() if callable(info.component_args) else info.component_args
         with gradio.Blocks():
-            assert info.component(label=info.label, value=info.default, **(arguments or {})).value == info.default
+            built = info.component(label=info.label, value=info.default, elem_id=f"setting_{name}", **(arguments or {}))
+        assert built.value == info.default

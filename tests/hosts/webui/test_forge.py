@@ -130,7 +130,9 @@ def test_settings_are_registered_with_the_defaults_of_the_options(forge: WebUI) 
     added = {name: info for name, info in forge.opts.data_labels.items() if name.startswith("gpen_")}
     defaults = {name: OPTIONS[name].default for name in SETTINGS}
     defaults |= {"model": "auto", "keep_in_memory": True}
-    assert {name: info.default for name, info in added.items()} == {f"gpen_{k}": v for k, v in defaults.items()}
+    saved = {name: info.default for name, info in added.items() if not info.do_not_save}
+    assert saved == {f"gpen_{k}": v for k, v in defaults.items()}
+    assert set(added) - set(saved) == {"gpen_downloads"}
     assert {info.section for info in added.values()} == {("gpen", "GPEN")}
     choices = added["gpen_model"].component_args()["choices"]
     assert choices[:2] == ["auto", "GPEN-BFR-256.safetensors"]
@@ -144,7 +146,7 @@ def test_gradio_builds_the_components_of_the_settings(forge: WebUI) -> None:
         info = forge.opts.data_labels[name]
         arguments = info.component_args() if callable(info.component_args) else info.component_args
         with gradio.Blocks():
-            built = info.component(label=info.label, value=info.default, **(arguments or {}))
+            built = info.component(label=info.label, value=info.default, elem_id=f"setting_{name}", **(arguments or {}))
         assert built.value == info.default
 
 
