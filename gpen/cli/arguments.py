@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import itertools
 import os
 import re
@@ -14,6 +15,7 @@ from typing import Any
 from ..errors import OptionError
 from ..options import ALIGNED, OPTIONS, Option, Options, preset_values
 from .command_parser import CommandParser, did_you_mean
+from .completion import complete_with
 
 _DEFAULT_COMMAND = "restore"
 
@@ -40,7 +42,9 @@ def add_options(parser: CommandParser, names: Sequence[str]) -> None:
                     f"--no{flag[1:]}", action="store_const", const=off, **more | {"help": argparse.SUPPRESS}
                 )
                 more |= {"nargs": "?", "const": on}
-            group.add_argument(flag, type=_value(option), metavar=metavar, **more)
+            action = group.add_argument(flag, type=_value(option), metavar=metavar, **more)
+            if option.choices:
+                complete_with(action, functools.partial(tuple, option.choices))
 
 
 def with_command(arguments: Sequence[str], commands: Collection[str]) -> list[str]:

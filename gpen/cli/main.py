@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 from ..errors import GpenError, OptionError
 from ..threads import let_threads_sleep
+from . import completion
 from .arguments import with_command, with_values
 from .command_parser import HELP_ALL, MISUSED
 from .parser import make_parser
@@ -27,6 +28,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     _escape_unprintable()
     try:
+        if completion.is_asked():
+            completion.complete(make_parser(full=True))
         arguments = _parsed(sys.argv[1:] if argv is None else argv)
         code = 0 if arguments is None else _run(arguments)
         sys.stdout.flush()

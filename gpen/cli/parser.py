@@ -23,6 +23,7 @@ from .arguments import (
     quality,
 )
 from .command_parser import HELP_ALL, CommandParser, FullCommandParser
+from .completion import SHELLS, complete_with, published_names
 
 
 def make_parser(*, full: bool = False) -> CommandParser:
@@ -48,6 +49,7 @@ def make_parser(*, full: bool = False) -> CommandParser:
     _add_download(commands)
     _add_app(commands)
     _add_doctor(commands)
+    _add_completion(commands)
     parser.commands = commands.choices
     return parser
 
@@ -69,11 +71,12 @@ def _add_task(commands: Any, task: Task) -> None:
         f"folder, beside it, as FOLDER_{task.done})",
     )
     auto = "; auto: for each face the one of its size, of those on disk" if task.networks_by_size else ""
-    parser.add_argument(
+    model = parser.add_argument(
         "--model",
         metavar="FILE|NAME",
         help=f"model file or name{auto} (default: the one on disk that suits most faces)",
     )
+    complete_with(model, lambda: (*task.networks, *(["auto"] if task.networks_by_size else [])))
     if task.looks_for_faces:
         parser.add_argument(
             "--faces",
@@ -220,7 +223,8 @@ def _add_models(commands: Any) -> None:
 
 def _add_download(commands: Any) -> None:
     parser = _command(commands, "download", "download a published model", "download")
-    parser.add_argument("name", metavar="NAME", help="name as in the list of gpen models")
+    name = parser.add_argument("name", metavar="NAME", help="name as in the list of gpen models")
+    complete_with(name, published_names)
     parser.add_argument("--accept-licence", action="store_true", help="accept the licence without being asked")
     parser.add_argument(
         "-o", "--output", type=Path, metavar="DIR", help="output folder (default: the first one searched)"
@@ -249,6 +253,12 @@ def _add_doctor(commands: Any) -> None:
     parser.add_argument("--paths", action="store_true", help="show the folders that are searched")
     add_models_path(parser)
     add_device(parser)
+
+
+def _add_completion(commands: Any) -> None:
+    help = "print what a shell needs to complete commands and options with the Tab key"
+    parser = _command(commands, "completion", help, "completion")
+    parser.add_argument("shell", choices=SHELLS, help='the shell; in bash: eval "$(gpen completion bash)"')
 
 
 def _command(commands: Any, name: str, help: str, module: str) -> CommandParser:

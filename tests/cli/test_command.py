@@ -159,7 +159,8 @@ def test_runs_from_a_checkout_and_help_needs_no_heavy_package(arguments):
 def test_every_command_is_in_the_help(start):
     out, err = start("--help").communicate(timeout=60)
     assert err == ""
-    for command in (*TASKS, "compare", "detect", "convert", "inspect", "models", "download", "app", "doctor"):
+    others = ("compare", "detect", "convert", "inspect", "models", "download", "app", "doctor", "completion")
+    for command in (*TASKS, *others):
         assert re.search(rf"^    {command} +\w", out, re.MULTILINE)
 
 
