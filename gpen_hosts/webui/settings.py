@@ -10,7 +10,7 @@ from modules import scripts, shared
 
 from gpen.options import OPTIONS
 
-from .host import DEFAULTS, NAME, networks
+from .host import DEFAULTS, NAME, networks, restorer_lists
 
 
 def add_settings() -> None:
@@ -46,7 +46,9 @@ def add_settings() -> None:
 
 
 def add_plot_axes() -> None:
-    """Add GPEN's axes to the XYZ plot, in place of those added before."""
+    """Add GPEN's axes to the XYZ plot, in place of those added before, where the host has a checkbox that they set."""
+    if not restorer_lists():
+        return
     for data in scripts.scripts_data:
         if Path(data.path).name == "xyz_grid.py" and hasattr(data.module, "axis_options"):
             axes = data.module.axis_options
