@@ -75,7 +75,8 @@ def _say_where_else() -> None:
     """Log what to use in place of the checkbox; once, not on every Reload UI."""
     _log.info(
         "This WebUI has no face restorers to choose from. GPEN is in the Process tab; to have it in txt2img and "
-        'img2img as well, add it in Settings, Postprocessing, to "Additional postprocessing operations", and restart the UI.'
+        'img2img as well, add it in Settings, Postprocessing, to "Additional postprocessing operations", and restart '
+        "the UI."
     )
 
 

@@ -1,7 +1,7 @@
-"""The modules of SD-WebUI Forge or of a relative, imported into this process, with this checkout as the only extension.
+"""The modules of SD-WebUI Forge or of a relative, imported into this process, with this checkout as the extension.
 
-No server runs: the modules read ``sys.argv`` once and keep their state in globals, so that a process has one host, whose
-name is in the environment variable WEBUI. Modules for diffusion models are mocked, so that their packages need not be
+No server runs: the modules read ``sys.argv`` once and keep their state in globals, so that a process has one host, which
+is named in the environment variable WEBUI. Modules for diffusion models are mocked, so that their packages need not be
 installed.
 """
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import inspect
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -170,9 +169,8 @@ def test_batch_and_folder_mode_restore_every_picture(
     for mode, images, folder in ((1, pictures, ""), (2, None, str(tmp_path))):
         outputs, infotext = batch(webui, mode, images, folder, MARKER)
         # SD.Next does not sort a folder.
-        order = (
-            [int(Path(name).stem) for name in os.listdir(tmp_path)] if folder and webui.name == "sdnext" else range(3)
-        )
+        unsorted = folder and webui.name == "sdnext"
+        order = [int(path.stem) for path in tmp_path.iterdir()] if unsorted else [0, 1, 2]
         assert len(outputs) == 3
         assert all(np.array_equal(output, expected[n]) for output, n in zip(outputs, order, strict=True))
         assert f"Postprocess GPEN faces: {(5, 0, 4)[order[-1]]}" in infotext
