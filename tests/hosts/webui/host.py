@@ -1,8 +1,7 @@
-"""The modules of SD-WebUI Forge or of a relative, imported into this process, with this checkout as the extension.
+"""The modules of SD-WebUI Forge or of a relative, imported into this process, with this checkout as extension.
 
-No server runs: the modules read ``sys.argv`` once and keep their state in globals, so that a process has one host, which
-is named in the environment variable WEBUI. Modules for diffusion models are mocked, so that their packages need not be
-installed.
+No server runs: the modules read ``sys.argv`` once and keep their state in globals, so that a process has one host,
+which the variable WEBUI names. Modules for diffusion models are mocked, so that their packages need not be installed.
 """
 
 from __future__ import annotations
@@ -144,6 +143,7 @@ class A1111(WebUI):
     mocked = (
         *WebUI.mocked,
         *(f"modules.{name}" for name in ("hypernetworks.hypernetwork", "interrogate", "sd_hijack", "sd_models_types")),
+        "modules.sd_samplers_kdiffusion",
     )
 
     def source(self) -> Path:
