@@ -9,7 +9,7 @@
 # it. `make test-ray` makes an environment with Ray, `make test-app`
 # one with Gradio; that needs Chromium as well.
 .PHONY: demo pictures test bench bench-scaling test-comfyui test-web test-forge test-a1111 test-reforge test-sdnext \
-	test-ray test-app format
+	test-release test-ray test-app format
 
 demo:
 	@python=$$(bash .ci/environment) && "$$python" demo/demo.py && "$$python" demo/tasks.py
@@ -32,13 +32,16 @@ bench-scaling:
 	@python=$$(bash .ci/environment ray) && "$$python" -m bench.scaling $(PARTS)
 
 test-comfyui:
-	@python=$$(bash .ci/environment comfyui) && "$$python" -m pytest --durations=10 tests/hosts/comfyui
+	@python=$$(bash .ci/environment comfyui) && "$$python" -m pytest --durations=10 tests/hosts/comfyui tests/hosts/test_pack.py
 
 test-web:
 	@bash .ci/chromium >/dev/null && python=$$(bash .ci/environment comfyui) && "$$python" -m pytest tests/web
 
 test-forge test-a1111 test-reforge test-sdnext: test-%:
 	@python=$$(bash .ci/environment $*) && WEBUI=$* "$$python" -m pytest --durations=10 tests/hosts/webui
+
+test-release:
+	@python=$$(bash .ci/environment release) && "$$python" -m pytest --durations=10 tests/test_release.py
 
 test-ray:
 	@python=$$(bash .ci/environment ray) && "$$python" -m pytest --durations=10 tests/batch/ray/test_engine.py
