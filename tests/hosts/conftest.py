@@ -29,7 +29,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip the tests that need a missing host here, so that pytest gives the reason once."""
     hosts = {"start_comfyui": why_not, "in_comfyui": why_not}
     hosts |= {"webui": webui_host.why_not, "checkbox": webui_host.why_no_checkbox}
-    hosts |= {name: partial(webui_host.why_not, name) for name in ("a1111", "reforge", "sdnext")}
+    hosts |= {name: partial(webui_host.why_not, name) for name in ("a1111", "sdnext")}
     for fixture, why in hosts.items():
         if fixture in getattr(item, "fixturenames", ()) and (reason := why()):
             pytest.skip(reason)
@@ -98,12 +98,6 @@ def checkbox(webui: webui_host.WebUI) -> webui_host.WebUI:
 @pytest.fixture
 def a1111(webui: webui_host.WebUI) -> webui_host.WebUI:
     """The same, for tests of what only AUTOMATIC1111 does."""
-    return webui
-
-
-@pytest.fixture
-def reforge(webui: webui_host.WebUI) -> webui_host.WebUI:
-    """The same, for reForge."""
     return webui
 
 
