@@ -3,10 +3,13 @@
 # `make bench` takes the measurements of docs/performance.md, or with ROWS="..." some of them; `make bench-scaling` those of
 # docs/scaling.md, or with PARTS="..." some of them.
 # `make test-comfyui` and `make test-web` also need ComfyUI, in $COMFYUI_DIR or ~/.cache/gpen-hosts/ComfyUI, and the
-# latter needs Chromium, in $CHROMIUM or on the path. `make test-forge` needs SD-WebUI Forge, in $FORGE_DIR or
-# ~/.cache/gpen-hosts/stable-diffusion-webui-forge. `make test-ray` makes an environment with Ray, `make test-app`
+# latter needs Chromium, in $CHROMIUM or on the path. `make test-forge` and `make test-a1111` need SD-WebUI Forge, whose
+# history has AUTOMATIC1111 in it, in $FORGE_DIR or ~/.cache/gpen-hosts/stable-diffusion-webui-forge; `make test-reforge`
+# and `make test-sdnext` those hosts, in $REFORGE_DIR and $SDNEXT_DIR or stable-diffusion-webui-reForge and sdnext beside
+# it. `make test-ray` makes an environment with Ray, `make test-app`
 # one with Gradio; that needs Chromium as well.
-.PHONY: demo pictures test bench bench-scaling test-comfyui test-web test-forge test-ray test-app format
+.PHONY: demo pictures test bench bench-scaling test-comfyui test-web test-forge test-a1111 test-reforge test-sdnext \
+	test-release test-ray test-app format
 
 demo:
 	@python=$$(bash .ci/environment) && "$$python" demo/demo.py && "$$python" demo/tasks.py
@@ -29,14 +32,16 @@ bench-scaling:
 	@python=$$(bash .ci/environment ray) && "$$python" -m bench.scaling $(PARTS)
 
 test-comfyui:
-	@python=$$(bash .ci/environment comfyui) && "$$python" -m pytest --durations=10 tests/hosts/comfyui
+	@python=$$(bash .ci/environment comfyui) && "$$python" -m pytest --durations=10 tests/hosts/comfyui tests/hosts/test_pack.py
 
 test-web:
 	@bash .ci/chromium >/dev/null && python=$$(bash .ci/environment comfyui) && "$$python" -m pytest tests/web
 
-test-forge:
-	@python=$$(bash .ci/environment forge) && "$$python" -m pytest --durations=10 tests/hosts/webui/test_forge*.py
-	@python=$$(bash .ci/environment a1111) && "$$python" -m pytest --durations=10 tests/hosts/webui/test_a1111*.py
+test-forge test-a1111 test-reforge test-sdnext: test-%:
+	@python=$$(bash .ci/environment $*) && WEBUI=$* "$$python" -m pytest --durations=10 tests/hosts/webui
+
+test-release:
+	@python=$$(bash .ci/environment release) && "$$python" -m pytest --durations=10 tests/test_release.py
 
 test-ray:
 	@python=$$(bash .ci/environment ray) && "$$python" -m pytest --durations=10 tests/batch/ray/test_engine.py

@@ -19,8 +19,10 @@ from gpen_hosts.webui.api import add_routes  # noqa: E402 - only after the check
 from gpen_hosts.webui.extras import GpenPostprocessing  # noqa: E402, F401 - the host registers it
 from gpen_hosts.webui.face_restorer import RememberJob, register_restorer  # noqa: E402, F401 - likewise
 from gpen_hosts.webui.host import make_folder  # noqa: E402
+from gpen_hosts.webui.sdnext import show_messages  # noqa: E402
 from gpen_hosts.webui.settings import add_plot_axes, add_settings  # noqa: E402
 
+show_messages()
 make_folder()
 register_restorer()
 script_callbacks.on_ui_settings(add_settings)

@@ -6,10 +6,12 @@ import inspect
 import re
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 import tomllib
 
+from tests.hosts.comfyui.server import comfyui_folder
 from tests.hosts.loading import load_checkout
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -26,12 +28,21 @@ def name_of(requirement: str) -> str:
     return found[0]
 
 
-def test_the_requirements_are_the_dependencies_without_torch(pyproject: dict[str, Any]) -> None:
+COMFYUI_HAS = {"torch", "numpy", "safetensors", "pillow", "tqdm"}
+"""Dependencies that are in ComfyUI's own requirements."""
+
+
+def test_the_requirements_are_the_dependencies_that_comfyui_lacks(pyproject: dict[str, Any]) -> None:
     lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
     requirements = [line for line in lines if line and not line.startswith("#")]
     dependencies = pyproject["project"]["dependencies"]
-    assert requirements == [line for line in dependencies if name_of(line) != "torch"]
-    assert "torch" in map(name_of, dependencies)
+    assert requirements == [line for line in dependencies if name_of(line) not in COMFYUI_HAS]
+    assert set(map(name_of, dependencies)) > COMFYUI_HAS
+    folder = comfyui_folder()
+    if folder is not None:
+        lines = (folder / "requirements.txt").read_text(encoding="utf-8").splitlines()
+        installed = {name_of(line).casefold() for line in lines if line and not line.startswith("#")}
+        assert installed & set(map(name_of, dependencies)) == COMFYUI_HAS
     # Lower bounds only: a host may have newer versions.
     assert all(re.fullmatch(r"[a-z-]+>=[\d.]+", line) for line in requirements)
 
@@ -43,7 +54,13 @@ def test_the_registrys_fields(pyproject: dict[str, Any]) -> None:
     assert re.fullmatch(r"\d+\.\d+\.\d+", project["version"])
     assert project["description"]
     assert (ROOT / project["license"]["file"]).is_file()
-    assert project["urls"]["Repository"].startswith("https://")
+    assert {"Repository", "Documentation", "Issues"} <= set(project["urls"])
+    assert all(url.startswith(project["urls"]["Repository"]) for url in project["urls"].values())
+    raw = project["urls"]["Repository"].replace("github.com", "raw.githubusercontent.com") + "/main/"
+    for name, shape in (("Icon", (400, 400)), ("Banner", (1260, 540))):
+        assert comfy[name].startswith(raw)
+        picture = ElementTree.parse(ROOT / comfy[name].removeprefix(raw)).getroot()
+        assert (int(picture.attrib["width"]), int(picture.attrib["height"])) == shape
     assert comfy["PublisherId"]
     assert comfy["DisplayName"] == "GPEN Face Restore"
     assert comfy["requires-comfyui"] == ">=0.3.64"

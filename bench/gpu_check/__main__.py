@@ -2,7 +2,7 @@
 
 On a bare machine with an NVIDIA GPU, from the project's folder:
 
-    python -m pip install torch -r requirements.txt pytest onnx onnxruntime-gpu && python -m bench.gpu_check
+    python -m pip install . pytest onnx onnxruntime-gpu && python -m bench.gpu_check
 
 facexlib, onnx, onnxruntime-gpu and pytest may be missing: what needs them is then reported as not measured. The folder
 of photos, detector weights and references is looked for in ./shared and ../shared; --shared names another one. Weights

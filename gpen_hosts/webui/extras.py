@@ -36,6 +36,7 @@ from .host import (
     to_float,
     to_samples,
 )
+from .sdnext import is_sdnext
 
 # The detector and the precision are settings, the host has a limit of its own, and a picture is not a video.
 SHOWN = (("strength", "upscale"), ("mask", "select"), ("only_faces", "detection_threshold"), ("color_match", "grain"))
@@ -46,7 +47,9 @@ FOLDED = (
 PERSON = "Only this person: a photo"
 PROTECT = "Protect: white where nothing changes"
 """Labels over small uploads, which have no room for help."""
-TASK_HELP = "inpaint fills in what is transparent. synthesize makes a face from a segmentation map."
+INPAINT_HELP = "inpaint fills in what is transparent."
+INPAINT_HELP_SDNEXT = "inpaint does not work here: SD.Next drops transparency. Use POST /gpen/restore or gpen inpaint."
+SYNTHESIZE_HELP = "synthesize makes a face from a segmentation map."
 
 
 class GpenPostprocessing(scripts_postprocessing.ScriptPostprocessing):
@@ -62,8 +65,9 @@ class GpenPostprocessing(scripts_postprocessing.ScriptPostprocessing):
         """The controls, by the names of :meth:`process`'s arguments."""
         with ExitStack() as panel:
             enable = _enable(panel)
+            help = f"{INPAINT_HELP_SDNEXT if is_sdnext() else INPAINT_HELP} {SYNTHESIZE_HELP}"
             task = gr.Dropdown(
-                choices=list(TASKS), value=RESTORE.name, label="Task", info=TASK_HELP, elem_id="extras_gpen_task"
+                choices=list(TASKS), value=RESTORE.name, label="Task", info=help, elem_id="extras_gpen_task"
             )
             with gr.Row():
                 model = gr.Dropdown(
@@ -134,6 +138,11 @@ class GpenPostprocessing(scripts_postprocessing.ScriptPostprocessing):
 
 def _transparent(image: Image.Image) -> FloatImage:
     """How transparent each pixel is, (H, W), [0, 1]; PhotoError for a picture without alpha."""
+    if "A" not in image.getbands() and is_sdnext():
+        raise PhotoError(
+            "SD.Next drops the transparency of pictures before GPEN gets them, so that they cannot be inpainted here. "
+            'Use POST /gpen/restore with the picture\'s mask as "damage", or the command gpen inpaint.'
+        )
     if "A" not in image.getbands():
         raise PhotoError(
             "This picture has no alpha channel; to inpaint, it has to be transparent where it is damaged. Erase the "

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from typing import Any
 
 import numpy as np
-from modules import scripts, shared
+from modules import scripts
 from numpy.typing import NDArray
 
 from .host import (
@@ -18,6 +19,7 @@ from .host import (
     job,
     network_files,
     options_from,
+    restorer_lists,
     setting,
     to_samples,
 )
@@ -60,13 +62,22 @@ class GpenFaceRestorer(FaceRestoration):
 
 def register_restorer() -> None:
     """Add the restorer to the host's list, once: Reload UI runs scripts again without clearing the list."""
-    lists = [getattr(shared, name, None) for name in ("face_restorers", "detailers")]
+    lists = restorer_lists()
     for restorers in lists:
-        if restorers is not None:
-            restorers[:] = [restorer for restorer in restorers if restorer.name() != NAME]
-            restorers.append(GpenFaceRestorer())
-    if lists == [None, None]:  # SD.Next since July 2026
-        _log.info("This WebUI has no face restorers to choose from: GPEN is where pictures are processed afterwards.")
+        restorers[:] = [restorer for restorer in restorers if restorer.name() != NAME]
+        restorers.append(GpenFaceRestorer())
+    if not lists:
+        _say_where_else()
+
+
+@functools.cache
+def _say_where_else() -> None:
+    """Log what to use in place of the checkbox; once, not on every Reload UI."""
+    _log.info(
+        "This WebUI has no face restorers to choose from. GPEN is in the Process tab; to have it in txt2img and "
+        'img2img as well, add it in Settings, Postprocessing, to "Additional postprocessing operations", and restart '
+        "the UI."
+    )
 
 
 class RememberJob(scripts.Script):

@@ -55,6 +55,13 @@ _OTHERS = ("gfpgan", "codeformer", "restoreformer")
 _FOLDERS = ("GPEN", "GFPGAN", "facerestore_models", "facedetection", "facexlib")
 
 
+def restorer_lists() -> list[list[Any]]:
+    """The host's lists of face restorers to choose from; none in SD.Next since July 2026."""
+    # The second is that of SD.Next in the months before.
+    lists = (getattr(shared, name, None) for name in ("face_restorers", "detailers"))
+    return [restorers for restorers in lists if restorers is not None]
+
+
 def folders() -> list[Path]:
     """Folders to search for model files, first choice first; guides send people to other programs' folders too."""
     models = Path(paths.models_path)

@@ -11,7 +11,7 @@ from modules import scripts, shared
 from gpen.options import OPTIONS
 
 from .downloads import download_area
-from .host import DEFAULTS, NAME, networks
+from .host import DEFAULTS, NAME, networks, restorer_lists
 
 
 def add_settings() -> None:
@@ -62,7 +62,9 @@ def _downloads(*, value: str, elem_id: str, **_: Any) -> Any:
 
 
 def add_plot_axes() -> None:
-    """Add GPEN's axes to the XYZ plot, in place of those added before."""
+    """Add GPEN's axes to the XYZ plot, in place of those added before, where the host has a checkbox that they set."""
+    if not restorer_lists():
+        return
     for data in scripts.scripts_data:
         if Path(data.path).name == "xyz_grid.py" and hasattr(data.module, "axis_options"):
             axes = data.module.axis_options

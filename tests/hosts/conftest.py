@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,7 +28,8 @@ MARKER = {"color_matrix": checks.MATRIX.tolist(), "color_bias": checks.BIAS.toli
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip the tests that need a missing host here, so that pytest gives the reason once."""
     hosts = {"start_comfyui": why_not, "in_comfyui": why_not}
-    hosts |= {"forge": webui_host.why_not_forge, "a1111": webui_host.why_not_a1111}
+    hosts |= {"webui": webui_host.why_not, "checkbox": webui_host.why_no_checkbox}
+    hosts |= {name: partial(webui_host.why_not, name) for name in ("a1111", "sdnext")}
     for fixture, why in hosts.items():
         if fixture in getattr(item, "fixturenames", ()) and (reason := why()):
             pytest.skip(reason)
@@ -79,21 +81,30 @@ def webui_models(synthetic_models: dict[str, Path]) -> dict[str, Path]:
 
 
 @pytest.fixture
-def forge(tmp_path_factory: pytest.TempPathFactory, webui_models: dict[str, Path]) -> Iterator[webui_host.WebUI]:
-    """SD-WebUI Forge with those networks, and "GPEN" chosen as face restorer."""
-    yield from _chosen(webui_host.start_forge(tmp_path_factory.mktemp("forge"), webui_models))
-
-
-@pytest.fixture
-def a1111(tmp_path_factory: pytest.TempPathFactory, webui_models: dict[str, Path]) -> Iterator[webui_host.WebUI]:
-    """AUTOMATIC1111, likewise."""
-    yield from _chosen(webui_host.start_a1111(tmp_path_factory.mktemp("a1111"), webui_models))
-
-
-def _chosen(host: webui_host.WebUI) -> Iterator[webui_host.WebUI]:
+def webui(tmp_path_factory: pytest.TempPathFactory, webui_models: dict[str, Path]) -> Iterator[webui_host.WebUI]:
+    """SD-WebUI Forge or a relative, with those networks, and where it can be chosen "GPEN" as face restorer."""
+    host = webui_host.start(tmp_path_factory.mktemp("webui"), webui_models)
     with host.as_it_was():
         host.opts.data["face_restoration_model"] = "GPEN"
         yield host
+
+
+@pytest.fixture
+def checkbox(webui: webui_host.WebUI) -> webui_host.WebUI:
+    """The same, for tests of the Face Restoration checkbox."""
+    return webui
+
+
+@pytest.fixture
+def a1111(webui: webui_host.WebUI) -> webui_host.WebUI:
+    """The same, for tests of what only AUTOMATIC1111 does."""
+    return webui
+
+
+@pytest.fixture
+def sdnext(webui: webui_host.WebUI) -> webui_host.WebUI:
+    """The same, for SD.Next."""
+    return webui
 
 
 class Parts(NamedTuple):

@@ -44,8 +44,15 @@ def run_panel(host: WebUI, image: Image.Image, arguments: dict[str, Any]) -> Any
 
 
 def restore_faces(host: WebUI, pixels: Pixels) -> Any:
-    """Restore a picture as the host's checkbox does."""
+    """Restore a picture as the host's checkbox does, or in a host without one its panel."""
+    if not host.checkbox:
+        return np.asarray(run_panel(host, Image.fromarray(pixels), {"enable": True, "upscale": 1.0}).image)
     return host.face_restoration.restore_faces(pixels)
+
+
+def choices_of(control: Any) -> list[str]:
+    """The values that a control offers: since Gradio 4 each has a label as well."""
+    return [choice[1] if isinstance(choice, tuple) else choice for choice in control.choices]
 
 
 def known_facts(picture: Any) -> dict[str, Any]:

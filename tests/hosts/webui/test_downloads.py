@@ -1,4 +1,4 @@
-"""Downloads from Settings and Extras, for every host: those who import these tests give it as the fixture "webui"."""
+"""Downloads from Settings and Extras, in the modules of SD-WebUI Forge or of a relative."""
 
 from __future__ import annotations
 

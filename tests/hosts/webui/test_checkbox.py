@@ -1,8 +1,7 @@
-"""The Face Restoration checkbox, the settings and the plot axes, in SD-WebUI Forge's own modules."""
+"""The Face Restoration checkbox and the plot axes, in the modules of SD-WebUI Forge or of a relative."""
 
 from __future__ import annotations
 
-import importlib
 import logging
 import shutil
 import sys
@@ -16,17 +15,17 @@ import numpy as np
 import pytest
 import torch
 
-from gpen.options import OPTIONS
 from gpen.restoration.result import Restoration
 from gpen.weights.checkpoint import load_model
 from tests.face_parsers import FILE, write_parser
 from tests.hosts.conftest import Parts
 from tests.hosts.webui.conftest import Reference
-from tests.hosts.webui.host import CHECKOUT, EXTENSION, WebUI
+from tests.hosts.webui.host import CHECKOUT, CHOSEN, EXTENSION, WebUI
 from tests.hosts.webui.pictures import Pixels, bytes_of, restore_faces
 from tests.restoration import checks
 
-SETTINGS = ("detector", "precision", "mask", "strength", "upscale", "identity_guard", "identity_action")
+pytestmark = pytest.mark.usefixtures("checkbox")
+reads_any_pth = pytest.mark.skipif(CHOSEN == "a1111", reason="it refuses files of newer PyTorch: see test_a1111.py")
 
 
 class Generation:
@@ -42,53 +41,54 @@ def as_restoration(restoration: Restoration, pixels: Pixels) -> Restoration:
 
 
 @pytest.fixture
-def corrupted(forge: WebUI, synthetic_models: dict[str, Path]) -> Any:
+def corrupted(webui: WebUI, synthetic_models: dict[str, Path]) -> Any:
     """A .pth file that the setting names: its zip directory is intact, one of its members is not."""
     state = load_model(synthetic_models["facerestore_models/passthrough-256.safetensors"]).network.state_dict()
-    file = forge.data / "models" / "facerestore_models" / "corrupted.pth"
+    file = webui.data / "models" / "facerestore_models" / "corrupted.pth"
     torch.save(state, file)
     start = zipfile.ZipFile(file).infolist()[9].header_offset
     with file.open("r+b") as written:
         written.seek(start)
         written.write(bytes(4))
-    forge.opts.gpen_model = file.name
+    webui.opts.gpen_model = file.name
     yield file
     for path in file.parent.glob("corrupted*"):
         path.unlink()
 
 
 @pytest.fixture
-def job(forge: WebUI) -> Any:
+def job(webui: WebUI) -> Any:
     """A running generation."""
-    runner = forge.scripts.scripts_txt2img
+    runner = webui.scripts.scripts_txt2img
     runner.initialize_scripts(is_img2img=False)
     runner.scripts = [script for script in runner.scripts if EXTENSION in script.filename]
     runner.alwayson_scripts = list(runner.scripts)
-    runner.callback_map.clear()
+    # Since the host remembers which scripts have a method.
+    getattr(runner, "callback_map", {}).clear()
     processing = Generation()
     runner.process(processing)
     yield processing
     runner.postprocess(processing, None)
 
 
-def test_reload_ui_leaves_one_restorer_one_panel_and_one_of_each_script(forge: WebUI) -> None:
+def test_reload_ui_leaves_one_restorer_one_panel_and_one_of_each_script(webui: WebUI) -> None:
     for _ in range(2):
-        forge.load_scripts()
-        assert [restorer.name() for restorer in forge.shared.face_restorers].count("GPEN") == 1
-        ours = [data for data in forge.scripts.scripts_data if EXTENSION in data.path]
-        panels = [data for data in forge.scripts.postprocessing_scripts_data if EXTENSION in data.path]
+        webui.load_scripts()
+        assert [restorer.name() for restorer in webui.shared.face_restorers].count("GPEN") == 1
+        ours = [data for data in webui.scripts.scripts_data if EXTENSION in data.path]
+        panels = [data for data in webui.scripts.postprocessing_scripts_data if EXTENSION in data.path]
         assert [data.script_class.__name__ for data in ours] == ["RememberJob"]
         assert [data.script_class.name for data in panels] == ["GPEN"]
 
 
-def test_the_setting_face_restoration_model_lists_gpen(forge: WebUI) -> None:
-    choices = forge.shared_options.options_templates["face_restoration_model"].component_args()
+def test_the_setting_face_restoration_model_lists_gpen(webui: WebUI) -> None:
+    choices = webui.shared_options.options_templates["face_restoration_model"].component_args()
     assert "GPEN" in choices["choices"]
 
 
-def test_passthrough_returns_the_solvay_photo(forge: WebUI, solvay_pixels: Pixels, reference: Reference) -> None:
+def test_passthrough_returns_the_solvay_photo(webui: WebUI, solvay_pixels: Pixels, reference: Reference) -> None:
     before = solvay_pixels.copy()
-    restored = restore_faces(forge, solvay_pixels)
+    restored = restore_faces(webui, solvay_pixels)
     assert restored.dtype == np.uint8
     assert restored.shape == solvay_pixels.shape
     assert np.array_equal(solvay_pixels, before)
@@ -98,100 +98,77 @@ def test_passthrough_returns_the_solvay_photo(forge: WebUI, solvay_pixels: Pixel
     assert np.array_equal(restored, bytes_of(expected.photo))
 
 
-def test_marker_weights_change_the_colours(forge: WebUI, parts: Parts, reference: Reference) -> None:
-    forge.opts.gpen_model = "marker-256.safetensors"
-    restored = restore_faces(forge, parts.left)
+def test_marker_weights_change_the_colours(webui: WebUI, parts: Parts, reference: Reference) -> None:
+    webui.opts.gpen_model = "marker-256.safetensors"
+    restored = restore_faces(webui, parts.left)
     expected = reference(parts.left)
     checks.marked(as_restoration(expected, restored), parts.left.astype(np.float32) / 255)
 
 
-def test_the_strength_setting_takes_effect(forge: WebUI, parts: Parts, reference: Reference) -> None:
-    forge.opts.gpen_model, forge.opts.gpen_strength = "marker-256.safetensors", 0.5
+def test_the_strength_setting_takes_effect(webui: WebUI, parts: Parts, reference: Reference) -> None:
+    webui.opts.gpen_model, webui.opts.gpen_strength = "marker-256.safetensors", 0.5
     expected = bytes_of(reference(parts.left, strength=0.5).photo)
-    assert np.array_equal(restore_faces(forge, parts.left), expected)
+    assert np.array_equal(restore_faces(webui, parts.left), expected)
 
 
-def test_the_checkbox_never_enlarges(forge: WebUI, parts: Parts) -> None:
-    plain = restore_faces(forge, parts.left)
-    forge.opts.gpen_upscale = 2.0
-    assert np.array_equal(restore_faces(forge, parts.left), plain)
+def test_the_checkbox_never_enlarges(webui: WebUI, parts: Parts) -> None:
+    plain = restore_faces(webui, parts.left)
+    webui.opts.gpen_upscale = 2.0
+    assert np.array_equal(restore_faces(webui, parts.left), plain)
 
 
-def test_without_the_settings_page_defaults_apply(forge: WebUI, parts: Parts, reference: Reference) -> None:
+def test_without_the_settings_page_defaults_apply(webui: WebUI, parts: Parts, reference: Reference) -> None:
     """With --nowebui it is never built."""
-    for name in [name for name in forge.opts.data if name.startswith("gpen_")]:
-        del forge.opts.data[name], forge.opts.data_labels[name]
-    assert not hasattr(forge.opts, "gpen_model")
+    for name in [name for name in webui.opts.data if name.startswith("gpen_")]:
+        del webui.opts.data[name], webui.opts.data_labels[name]
+    assert not hasattr(webui.opts, "gpen_model")
     expected = bytes_of(reference(parts.left, "passthrough-256").photo)
-    assert np.array_equal(restore_faces(forge, parts.left), expected)
+    assert np.array_equal(restore_faces(webui, parts.left), expected)
 
 
-def test_settings_are_registered_with_the_defaults_of_the_options(forge: WebUI) -> None:
-    added = {name: info for name, info in forge.opts.data_labels.items() if name.startswith("gpen_")}
-    defaults = {name: OPTIONS[name].default for name in SETTINGS}
-    defaults |= {"model": "auto", "keep_in_memory": True}
-    saved = {name: info.default for name, info in added.items() if not info.do_not_save}
-    assert saved == {f"gpen_{k}": v for k, v in defaults.items()}
-    assert set(added) - set(saved) == {"gpen_downloads"}
-    assert {info.section for info in added.values()} == {("gpen", "GPEN")}
-    choices = added["gpen_model"].component_args()["choices"]
-    assert choices[:2] == ["auto", "GPEN-BFR-256.safetensors"]
-    assert {"passthrough-256.safetensors", "marker-256.safetensors"} < set(choices)
-    assert not [name for name in choices if "yunet" in name or "detection" in name]
-
-
-def test_gradio_builds_the_components_of_the_settings(forge: WebUI) -> None:
-    gradio = importlib.import_module("gradio")
-    for name in [name for name in forge.opts.data_labels if name.startswith("gpen_")]:
-        info = forge.opts.data_labels[name]
-        arguments = info.component_args() if callable(info.component_args) else info.component_args
-        with gradio.Blocks():
-            built = info.component(label=info.label, value=info.default, elem_id=f"setting_{name}", **(arguments or {}))
-        assert built.value == info.default
-
-
-def test_infotext_of_the_checkbox_is_read_back_into_settings(forge: WebUI, parts: Parts, job: Any) -> None:
-    restore_faces(forge, parts.left)
+def test_infotext_of_the_checkbox_is_read_back_into_settings(webui: WebUI, parts: Parts, job: Any) -> None:
+    restore_faces(webui, parts.left)
     written = job.extra_generation_params
-    read = {info.infotext: name for name, info in forge.opts.data_labels.items() if name.startswith("gpen_")}
+    read = {info.infotext: name for name, info in webui.opts.data_labels.items() if name.startswith("gpen_")}
     assert {read[name]: written[name] for name in written if name in read} == {
         "gpen_model": "GPEN-BFR-256.safetensors",
         "gpen_mask": "ellipse",
         "gpen_strength": 1.0,
     }
-    assert written["GPEN model"] in forge.opts.data_labels["gpen_model"].component_args()["choices"]
+    assert written["GPEN model"] in webui.opts.data_labels["gpen_model"].component_args()["choices"]
 
 
-def test_infotext_of_the_running_job(forge: WebUI, parts: Parts, job: Any) -> None:
-    restore_faces(forge, parts.left)
+def test_infotext_of_the_running_job(webui: WebUI, parts: Parts, job: Any) -> None:
+    restore_faces(webui, parts.left)
     first = {"Steps": 20, "GPEN model": "GPEN-BFR-256.safetensors", "GPEN mask": "ellipse", "GPEN strength": 1.0}
     first["GPEN faces"] = 5
     assert job.extra_generation_params == first
-    forge.opts.gpen_model = "not there"
-    restore_faces(forge, parts.left)
+    webui.opts.gpen_model = "not there"
+    restore_faces(webui, parts.left)
     assert set(job.extra_generation_params) == {"Steps", "GPEN error"}
     assert "not there" in job.extra_generation_params["GPEN error"]
-    forge.opts.gpen_model = "auto"
-    restore_faces(forge, parts.left)
+    webui.opts.gpen_model = "auto"
+    restore_faces(webui, parts.left)
     assert job.extra_generation_params == first
-    forge.scripts.scripts_txt2img.postprocess(job, None)
-    forge.opts.gpen_strength = 0.5
-    restore_faces(forge, parts.left)
+    webui.scripts.scripts_txt2img.postprocess(job, None)
+    webui.opts.gpen_strength = 0.5
+    restore_faces(webui, parts.left)
     assert job.extra_generation_params == first
 
 
+@reads_any_pth
 def test_the_mask_auto_is_parsed_where_a_parser_is_and_infotext_says_so(
-    forge: WebUI, parts: Parts, job: Any, tmp_path: Path
+    webui: WebUI, parts: Parts, job: Any, tmp_path: Path
 ) -> None:
     def restored(mask: str) -> Pixels:
-        forge.opts.gpen_mask = mask
-        return restore_faces(forge, parts.left)
+        webui.opts.gpen_mask = mask
+        return restore_faces(webui, parts.left)
 
-    forge.opts.gpen_model = "marker-256.safetensors"
+    webui.opts.gpen_model = "marker-256.safetensors"
     ellipse = restored("ellipse")
     assert np.array_equal(restored("auto"), ellipse)
     assert job.extra_generation_params["GPEN mask"] == "ellipse"
-    parser = forge.data / "models" / "facedetection" / FILE
+    parser = webui.data / "models" / "facedetection" / FILE
     shutil.copy(write_parser(tmp_path), parser)
     try:
         parsed = restored("parsed")
@@ -202,39 +179,41 @@ def test_the_mask_auto_is_parsed_where_a_parser_is_and_infotext_says_so(
         assert np.array_equal(restored("ellipse"), ellipse)
     finally:
         parser.unlink()
-    template = forge.opts.data_labels["gpen_mask"]
+    template = webui.opts.data_labels["gpen_mask"]
     assert template.infotext == "GPEN mask"
     assert {"auto", "ellipse", "parsed"} < set(template.component_args["choices"])
 
 
-def test_sdnext_passes_the_job(forge: WebUI, parts: Parts) -> None:
-    restorer = next(restorer for restorer in forge.shared.face_restorers if restorer.name() == "GPEN")
+def test_sdnext_passes_the_job(webui: WebUI, parts: Parts) -> None:
+    restorer = next(restorer for restorer in webui.shared.face_restorers if restorer.name() == "GPEN")
     processing = Generation()
     restorer.restore(parts.left, processing)
     assert processing.extra_generation_params["GPEN faces"] == 5
 
 
-def test_gpen_is_listed_once_among_sdnext_s_detailers(forge: WebUI, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gpen_is_listed_once_among_sdnext_s_detailers(webui: WebUI, monkeypatch: pytest.MonkeyPatch) -> None:
     other = SimpleNamespace(name=lambda: "Detailer")
-    monkeypatch.setattr(forge.shared, "detailers", [other], raising=False)
+    monkeypatch.setattr(webui.shared, "detailers", [other], raising=False)
     for _ in range(2):
-        forge.load_scripts()
-        assert [detailer.name() for detailer in forge.shared.detailers] == ["Detailer", "GPEN"]
+        webui.load_scripts()
+        assert [detailer.name() for detailer in webui.shared.detailers] == ["Detailer", "GPEN"]
 
 
+@reads_any_pth
 def test_the_host_wraps_torch_load(corrupted: Path) -> None:
-    """The premise of the next test: the wrapper renames a corrupted file, if it is given its path as text."""
+    """The premise of the next test: Forge's wrapper renames a corrupted file, if it is given its path as text."""
     with pytest.raises(ValueError, match="File corrupted"):
         torch.load(str(corrupted), weights_only=True)
     assert not corrupted.exists()
     assert corrupted.with_name("corrupted.pth.corrupted").exists()
 
 
+@reads_any_pth
 def test_a_corrupted_file_leaves_the_picture_unchanged_and_is_not_renamed(
-    forge: WebUI, parts: Parts, corrupted: Path, job: Any, caplog: pytest.LogCaptureFixture
+    webui: WebUI, parts: Parts, corrupted: Path, job: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     content = corrupted.read_bytes()
-    assert restore_faces(forge, parts.left) is parts.left
+    assert restore_faces(webui, parts.left) is parts.left
     assert corrupted.read_bytes() == content
     assert sorted(file.name for file in corrupted.parent.glob("corrupted*")) == ["corrupted.pth"]
     assert "corrupted.pth" in caplog.text
@@ -243,13 +222,13 @@ def test_a_corrupted_file_leaves_the_picture_unchanged_and_is_not_renamed(
 
 
 def test_a_bug_of_ours_does_not_lose_the_picture(
-    forge: WebUI, parts: Parts, job: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    webui: WebUI, parts: Parts, job: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fail(*_: Any, **__: Any) -> Any:
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr(forge.adapter.engine, "run", fail)
-    assert restore_faces(forge, parts.left) is parts.left
+    monkeypatch.setattr(webui.adapter.engine, "run", fail)
+    assert restore_faces(webui, parts.left) is parts.left
     assert caplog.records[-1].levelno == logging.ERROR
     assert caplog.records[-1].exc_info
     assert job.extra_generation_params["GPEN error"] == "ZeroDivisionError: a bug"
@@ -257,9 +236,9 @@ def test_a_bug_of_ours_does_not_lose_the_picture(
 
 @pytest.mark.parametrize("flag", ["interrupted", "skipped"])
 def test_interrupt_and_skip_keep_the_faces_done_so_far(
-    forge: WebUI, parts: Parts, reference: Reference, monkeypatch: pytest.MonkeyPatch, flag: str, job: Any
+    webui: WebUI, parts: Parts, reference: Reference, monkeypatch: pytest.MonkeyPatch, flag: str, job: Any
 ) -> None:
-    class Pressed(type(forge.state)):  # type: ignore[misc]
+    class Pressed(type(webui.state)):  # type: ignore[misc]
         """The user presses the button while the third face is restored."""
 
         def __setattr__(self, name: str, value: Any) -> None:
@@ -267,19 +246,19 @@ def test_interrupt_and_skip_keep_the_faces_done_so_far(
             if (name, value) == ("sampling_step", 2):
                 super().__setattr__(flag, True)
 
-    monkeypatch.setattr(forge.shared, "state", Pressed())
-    forge.opts.gpen_model = "marker-256.safetensors"
-    restored = restore_faces(forge, parts.left)
+    monkeypatch.setattr(webui.shared, "state", Pressed())
+    webui.opts.gpen_model = "marker-256.safetensors"
+    restored = restore_faces(webui, parts.left)
     assert np.array_equal(restored, bytes_of(reference(parts.left, only_faces="0,1").photo))
     assert job.extra_generation_params["GPEN faces"] == 2
 
 
 def test_progress_counts_faces_and_is_restored_afterwards(
-    forge: WebUI, parts: Parts, monkeypatch: pytest.MonkeyPatch
+    webui: WebUI, parts: Parts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shown: list[tuple[int, int, str]] = []
 
-    class Watched(type(forge.state)):  # type: ignore[misc]
+    class Watched(type(webui.state)):  # type: ignore[misc]
         def __setattr__(self, name: str, value: Any) -> None:
             super().__setattr__(name, value)
             if name == "textinfo" and value and value.startswith("GPEN"):
@@ -287,25 +266,25 @@ def test_progress_counts_faces_and_is_restored_afterwards(
 
     state = Watched()
     state.sampling_step, state.sampling_steps, state.textinfo = 7, 20, "before"
-    monkeypatch.setattr(forge.shared, "state", state)
-    restore_faces(forge, parts.left)
+    monkeypatch.setattr(webui.shared, "state", state)
+    restore_faces(webui, parts.left)
     assert shown == [(done, 5, f"GPEN: {done} of 5 faces") for done in range(6)]
     assert (state.sampling_step, state.sampling_steps, state.textinfo) == (7, 20, "before")
 
 
-def test_another_extension_s_package_gpen_is_refused(forge: WebUI, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_extension_s_package_gpen_is_refused(webui: WebUI, monkeypatch: pytest.MonkeyPatch) -> None:
     other = ModuleType("gpen")
-    other.__file__ = str(forge.data / "extensions" / "other" / "gpen" / "__init__.py")
+    other.__file__ = str(webui.data / "extensions" / "other" / "gpen" / "__init__.py")
     monkeypatch.setitem(sys.modules, "gpen", other)
     with pytest.raises(ImportError, match="Disable one of the two extensions") as refused:
-        forge.script_loading.load_module(str(CHECKOUT / "scripts" / "gpen_webui.py"))
+        webui.script_loading.load_module(str(CHECKOUT / "scripts" / "gpen_webui.py"))
     assert other.__file__ in str(refused.value)
 
 
-def test_each_plot_axis_is_listed_once_and_sets_its_value(forge: WebUI, parts: Parts, reference: Reference) -> None:
-    grid = next(data.module for data in forge.scripts.scripts_data if data.path.endswith("xyz_grid.py"))
+def test_each_plot_axis_is_listed_once_and_sets_its_value(webui: WebUI, parts: Parts, reference: Reference) -> None:
+    grid = next(data.module for data in webui.scripts.scripts_data if data.path.endswith("xyz_grid.py"))
     for _ in range(2):
-        forge.script_callbacks.before_ui_callback()
+        webui.script_callbacks.before_ui_callback()
         axes = {axis.label: axis for axis in grid.axis_options if "GPEN" in axis.label}
         assert [axis.label for axis in grid.axis_options if "GPEN" in axis.label] == list(axes)
     model, strength = axes["[GPEN] Model"], axes["[GPEN] Strength"]
@@ -319,6 +298,6 @@ def test_each_plot_axis_is_listed_once_and_sets_its_value(forge: WebUI, parts: P
     strength.apply(processing, strength.type("0.5"), [])
     assert processing.restore_faces
     for name, value in processing.override_settings.items():
-        assert forge.opts.set(name, value, is_api=True) or forge.opts.data[name] == value
+        assert webui.opts.set(name, value, is_api=True) or webui.opts.data[name] == value
     expected = bytes_of(reference(parts.left, strength=0.5).photo)
-    assert np.array_equal(restore_faces(forge, parts.left), expected)
+    assert np.array_equal(restore_faces(webui, parts.left), expected)
