@@ -3,7 +3,8 @@
 # `make bench` takes the measurements of docs/performance.md, or with ROWS="..." some of them; `make bench-scaling` those of
 # docs/scaling.md, or with PARTS="..." some of them.
 # `make test-comfyui` and `make test-web` also need ComfyUI, in $COMFYUI_DIR or ~/.cache/gpen-hosts/ComfyUI, and the
-# latter needs Chromium, in $CHROMIUM or on the path. `make test-forge` needs SD-WebUI Forge, in $FORGE_DIR or
+# latter needs Chromium, in $CHROMIUM or on the path. `make test-comfyui COMFYUI_DIR=...` runs them in another version;
+# each version gets an environment of its own. `make test-forge` needs SD-WebUI Forge, in $FORGE_DIR or
 # ~/.cache/gpen-hosts/stable-diffusion-webui-forge. `make test-ray` makes an environment with Ray, `make test-app`
 # one with Gradio; that needs Chromium as well.
 .PHONY: demo pictures test bench bench-scaling test-comfyui test-web test-forge test-ray test-app format
@@ -29,10 +30,12 @@ bench-scaling:
 	@python=$$(bash .ci/environment ray) && "$$python" -m bench.scaling $(PARTS)
 
 test-comfyui:
-	@python=$$(bash .ci/environment comfyui) && "$$python" -m pytest --durations=10 tests/hosts/comfyui
+	@python=$$(bash .ci/environment comfyui) && \
+	GPEN_NEEDS_COMFYUI=1 "$$python" -m pytest --durations=10 tests/hosts/comfyui
 
 test-web:
-	@bash .ci/chromium >/dev/null && python=$$(bash .ci/environment comfyui) && "$$python" -m pytest tests/web
+	@bash .ci/chromium >/dev/null && python=$$(bash .ci/environment comfyui) && \
+	GPEN_NEEDS_COMFYUI=1 "$$python" -m pytest tests/web
 
 test-forge:
 	@python=$$(bash .ci/environment forge) && "$$python" -m pytest --durations=10 tests/hosts/webui/test_forge*.py

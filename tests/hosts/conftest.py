@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,11 +26,16 @@ MARKER = {"color_matrix": checks.MATRIX.tolist(), "color_bias": checks.BIAS.toli
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skip the tests that need a missing host here, so that pytest gives the reason once."""
+    """Skip the tests that need a missing host here, so that pytest gives the reason once.
+
+    Where $GPEN_NEEDS_COMFYUI is set they fail instead: otherwise a suite that ran nothing would pass.
+    """
     hosts = {"start_comfyui": why_not, "in_comfyui": why_not}
     hosts |= {"forge": webui_host.why_not_forge, "a1111": webui_host.why_not_a1111}
     for fixture, why in hosts.items():
         if fixture in getattr(item, "fixturenames", ()) and (reason := why()):
+            if why is why_not and os.environ.get("GPEN_NEEDS_COMFYUI"):
+                pytest.fail(reason)
             pytest.skip(reason)
 
 
