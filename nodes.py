@@ -114,7 +114,12 @@ class GPENRestoreFaces(io.ComfyNode):
             "Finds the faces in each photo, restores them and pastes them back. Everything else stays as it is.",
             inputs=[
                 io.Image.Input("image", tooltip="One photo or a batch, such as the frames of a video."),
-                GpenModel.Input("model", tooltip="The model, from GPEN Load Model."),
+                GpenModel.Input(
+                    "model",
+                    optional=True,
+                    tooltip="The model, from GPEN Load Model. If not connected, the best one on disk: GPEN-BFR-512, "
+                    "else 1024, 2048 or 256.",
+                ),
                 detector_input(),
                 faces_input(),
                 region_input(),
@@ -151,13 +156,14 @@ class GPENRestoreFaces(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, **values: Any) -> Any:
-        return host.state_of(host.detector_files())
+        best = host.best_network(RESTORE)
+        return host.state_of([*host.detector_files(), *([] if best is None else [best])])
 
     @classmethod
     def execute(
         cls,
         image: Tensor,
-        model: host.ManagedModel,
+        model: host.ManagedModel | None = None,
         background: Tensor | None = None,
         upscale_model: Any = None,
         protect: Tensor | None = None,
@@ -167,6 +173,8 @@ class GPENRestoreFaces(io.ComfyNode):
         options = options_from(values)
         if background is not None and upscale_model is not None:
             raise OptionError("A background and an upscale model are connected. Disconnect one of them.")
+        if model is None:
+            model = host.best_model(RESTORE)
         faces = where.faces if where.faces is not None else where.find_anew(image, options)
         if background is not None:
             enlarged = host.backgrounds(background, len(image))

@@ -33,7 +33,7 @@ from ...gpen.restoration.needs import Needs
 from ...gpen.tasks import RESTORE, Task
 from ...gpen.weights.catalog import NETWORK_SUFFIXES, ONNX_SUFFIX, find_published, published_by_file_name
 from ...gpen.weights.checkpoint import Model, load_model
-from ...gpen.weights.search import may_be_network, search_folders
+from ...gpen.weights.search import default_network, may_be_network, search_folders
 from ...gpen.wording import count
 from .found_faces import FoundFaces
 from .frames import FrameHost, find_faces
@@ -48,6 +48,7 @@ _MOST_PREVIEWS = 16
 _HELPER_BYTES = 3 << 29
 """Upper bound for each: RetinaFace ResNet-50 on one tile, ParseNet, ArcFace."""
 
+_cache = ComponentCache()
 _log = logging.getLogger(__name__)
 
 
@@ -97,6 +98,16 @@ def network_path(name: str) -> Path:
         missing = f"There is no model file {name!r} in ComfyUI's model folders. " if name else ""
         raise FilesError(missing + where_to_put())
     return Path(path)
+
+
+def best_network(task: Task) -> Path | None:
+    """The published model on disk that suits most faces: what a task takes where none is connected.
+
+    It is looked for in ComfyUI's folders, in those below them, and where the command line finds models.
+    """
+    listed = (folder_paths.get_full_path(NETWORKS, name) for name in network_files())
+    below = [Path(path).parent for path in listed if path is not None]
+    return default_network(search_folders([*folders(NETWORKS), *below]), task.name)
 
 
 def where_to_put() -> str:
@@ -171,14 +182,24 @@ def dtype_for(precision: str, device: torch.device) -> torch.dtype:
     return torch.float32 if avoided else dtype
 
 
+def best_model(task: Task) -> ManagedModel:
+    """The :func:`best_network`, which stays loaded between executions; FilesError where there is none."""
+    path = best_network(task)
+    if path is None:
+        files = network_files()
+        choice = f" Or connect GPEN Load Model, and choose one of these in it: {', '.join(files)}." if files else ""
+        raise FilesError(
+            f"No model is connected, and no published one that {task.network_does} is on disk. {where_to_put()}{choice}"
+        )
+    _log.info("No model is connected: %s is used.", path.name)
+    return _cache.get("best network", tuple(state_of([path])), lambda: ManagedModel(path, "auto"))
+
+
 def make_room() -> None:
     """Have ComfyUI free memory for a detector, parser or recogniser; they are too small to be managed one by one."""
     device = management.get_torch_device()
     if not management.is_device_cpu(device):
         management.free_memory(_HELPER_BYTES, device)
-
-
-_cache = ComponentCache()
 
 
 def component_loader() -> ComponentLoader:

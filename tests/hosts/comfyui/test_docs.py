@@ -170,8 +170,8 @@ def test_a_page_shows_a_small_picture_of_the_node(node: str) -> None:
         assert min(image.size) > 100
 
 
-def test_there_are_eight_example_workflows() -> None:
-    assert len(WORKFLOWS) == 8
+def test_there_are_nine_example_workflows() -> None:
+    assert len(WORKFLOWS) == 9
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
