@@ -6,6 +6,7 @@ The nodes for tasks other than restoring are in nodes_tasks.py.
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from typing import Any
 
 from comfy_api.latest import ComfyExtension, io
@@ -14,8 +15,8 @@ from torch import Tensor
 from .gpen.errors import OptionError
 from .gpen.tasks import RESTORE
 from .gpen.weights.convert import convert, converted, target_of
-from .gpen.wording import count
-from .gpen_hosts.comfyui import host
+from .gpen.wording import count, set_command
+from .gpen_hosts.comfyui import host, replacements
 from .gpen_hosts.comfyui.face_inputs import FaceInputs
 from .gpen_hosts.comfyui.found_faces import FoundFaces
 from .gpen_hosts.comfyui.frames import FrameInputs, crop_faces, draw_frames, paste_faces, restore_frames
@@ -224,6 +225,7 @@ class GPENDetectFaces(io.ComfyNode):
                 ),
             ],
             is_output_node=True,
+            has_intermediate_output=True,
             search_aliases=["face detection", "find faces", "face box"],
         )
 
@@ -232,7 +234,7 @@ class GPENDetectFaces(io.ComfyNode):
         where = FaceInputs.taken_from(values)
         found = where.find_anew(image, options_from(values))
         _log.info(found.summary)
-        drawings = draw_frames(image, found, host.output_device())
+        drawings = draw_frames(image, found, host.output_format())
         return io.NodeOutput(found, drawings, ui=host.numbered_preview(drawings, found))
 
 
@@ -267,7 +269,7 @@ class GPENCropFaces(io.ComfyNode):
 
     @classmethod
     def execute(cls, image: Tensor, faces: FoundFaces, size: int, template: str) -> Any:
-        crops, placed = crop_faces(image, faces, size, template, host.output_device())
+        crops, placed = crop_faces(image, faces, size, template, host.output_format())
         if not placed.chosen:
             _log.warning("There is no face to crop: the crop is black.")
         return io.NodeOutput(crops, placed)
@@ -378,6 +380,10 @@ class GPENConvertCheckpoint(io.ComfyNode):
 
 class GPENExtension(ComfyExtension):
     """The node pack."""
+
+    async def on_load(self) -> None:
+        set_command("python -m gpen", Path(__file__).parent)
+        await replacements.register()
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         return [

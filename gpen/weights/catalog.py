@@ -9,6 +9,7 @@ from pathlib import PurePosixPath
 
 from ..errors import FilesError
 from ..tasks import task_of_network
+from ..wording import command
 
 KINDS = ("network", "detector", "parser", "recognizer", "occluder")
 
@@ -255,7 +256,7 @@ def find_published(name: str) -> Published:
         hint = f"Did you mean {_either([names[key] for key in near[:3]])}?"
     else:
         hint = f"Choose one of {', '.join(names.values())}."
-    raise FilesError(f'No published model is called "{name}". {hint} "gpen models" lists them all.')
+    raise FilesError(f'No published model is called "{name}". {hint} {command("models")} lists them all.')
 
 
 def is_half(name: str) -> bool:

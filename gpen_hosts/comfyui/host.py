@@ -37,7 +37,7 @@ from ...gpen.weights.search import default_network, may_be_network, search_folde
 from ...gpen.wording import count
 from .found_faces import FoundFaces
 from .frames import FrameHost, find_faces
-from .image_batches import photo_of
+from .image_batches import OutputFormat, photo_of
 
 NETWORKS, DETECTORS = "facerestore_models", "facedetection"
 """Names of model folders, shared with other node packs for faces: many users already have models there."""
@@ -70,6 +70,14 @@ def register_folders() -> None:
 def folders(name: str) -> list[Path]:
     """The folders registered under a name, in order of preference."""
     return [Path(path) for path in folder_paths.get_folder_paths(name)]
+
+
+def helper_folders() -> list[Path]:
+    """The folders for detectors, parsers and recognisers, in order of preference.
+
+    ComfyUI-Manager's list puts RetinaFace beside the models that restore faces.
+    """
+    return [*folders(DETECTORS), *folders(NETWORKS)]
 
 
 def network_files() -> list[str]:
@@ -126,7 +134,7 @@ def state_of(paths: Iterable[Path]) -> list[tuple[str, int, int]]:
 
 def detector_files() -> list[Path]:
     """All files in the folders that are searched for detectors, parsers and recognisers."""
-    searched = search_folders(folders(DETECTORS), kind="detector")
+    searched = search_folders(helper_folders(), kind="detector")
     return sorted(path for folder in searched if folder.is_dir() for path in folder.iterdir())
 
 
@@ -205,7 +213,7 @@ def make_room() -> None:
 def component_loader() -> ComponentLoader:
     """Loads detectors, parsers and recognisers onto ComfyUI's device; they stay loaded between executions."""
     return ComponentLoader(
-        folders(DETECTORS),
+        helper_folders(),
         management.get_torch_device(),
         cache=_cache,
         hooks=HostHooks(before_helper=make_room),
@@ -226,7 +234,7 @@ def detector_of(name: str) -> FaceDetector:
 def frame_host(model: ManagedModel | None = None) -> FrameHost:
     """How ComfyUI takes part while frames are worked on, through a network or not: memory, progress, Cancel."""
     before_frame = FrameHost.before_frame if model is None else model.load
-    return FrameHost(before_frame=before_frame, on_step=Progress(), device=output_device())
+    return FrameHost(before_frame=before_frame, on_step=Progress(), output=output_format())
 
 
 def faces_of(
@@ -277,10 +285,10 @@ def show_text(node_id: str | None, text: str) -> None:
         send(text, node_id)
 
 
-def output_device() -> torch.device:
-    """The device for images that nodes pass on."""
-    device: torch.device = management.intermediate_device()
-    return device
+def output_format() -> OutputFormat:
+    """Device and dtype for the images that nodes pass on: float16 on --fp16-intermediates, in newer versions."""
+    dtype = getattr(management, "intermediate_dtype", lambda: torch.float32)
+    return OutputFormat(management.intermediate_device(), dtype())
 
 
 def enlarger(upscale_model: Any, images: Tensor, options: Options) -> Callable[[int], FloatImage]:
