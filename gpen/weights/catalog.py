@@ -110,6 +110,7 @@ DETECTORS: tuple[Published, ...] = (
         addresses=(
             "https://github.com/" + _YUNET.format("raw/"),
             "https://media.githubusercontent.com/media/" + _YUNET.format(""),
+            "https://huggingface.co/opencv/face_detection_yunet/resolve/main/face_detection_yunet_2023mar.onnx",
         ),
         licence="MIT (OpenCV Zoo); trained with libfacedetection.train, which is Apache-2.0.",
         # The same weights for pictures of any size, OpenCV's default since version 5 (opencv_zoo, pull request 310).

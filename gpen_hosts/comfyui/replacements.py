@@ -44,6 +44,8 @@ def _replacements() -> list[dict[str, Any]]:
             "input_mapping": [
                 {"new_id": "image", "old_id": "image"},
                 {"new_id": "model", "old_id": "facerestore_model"},
+                # ComfyUI looks for this name once more if it replaces the loader after this node. The node ignores it.
+                {"new_id": "facerestore_model", "old_id": "facerestore_model"},
                 # A prompt has to hold every value.
                 *_set(**{name: OPTIONS[name].default for name in option_names(RESTORE)}),
             ],

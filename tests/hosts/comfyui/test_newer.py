@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import urllib.error
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from gpen.options import OPTIONS
 from gpen.tasks import RESTORE
 from tests.hosts.comfyui.expected import colored
 from tests.hosts.comfyui.graphs import GraphBuilder, restore, run
-from tests.hosts.comfyui.server import ComfyUIServer, PromptRefusedError, comfyui_folder
+from tests.hosts.comfyui.server import PACK, ComfyUIServer, Graph, PromptRefusedError, comfyui_folder
 from tests.hosts.comfyui.workflows import problems
 from tests.hosts.conftest import Parts
 from tests.hosts.loading import ROOT, from_checkout
@@ -47,33 +48,34 @@ def test_the_blueprints_are_served(comfyui: ComfyUIServer) -> None:
 
 @pytest.mark.parametrize("name", BLUEPRINTS)
 def test_a_blueprint_fits_the_server(comfyui: ComfyUIServer, name: str) -> None:
-    """Its nodes, and what is shown of their widgets. Its links have a form of their own: see tests/web."""
-    (outer,) = BLUEPRINTS[name]["nodes"]
-    (subgraph,) = BLUEPRINTS[name]["definitions"]["subgraphs"]
+    """Its nodes, their values and the links between them; tests/web adds it to a graph, and runs it."""
+    blueprint = copy.deepcopy(BLUEPRINTS[name])
+    (outer,) = blueprint["nodes"]
+    (subgraph,) = blueprint["definitions"]["subgraphs"]
     assert outer["type"] == subgraph["id"]
     assert outer["title"] == subgraph["name"] == name
+    assert [slot["name"] for slot in outer["inputs"]] == [slot["name"] for slot in subgraph["inputs"]]
     links = {link["id"]: link for link in subgraph["links"]}
-    inner = [link for link in links.values() if link["origin_id"] != -10 and link["target_id"] != -20]
-    ends = ("id", "origin_id", "origin_slot", "target_id", "target_slot", "type")
-    nodes = json.loads(json.dumps(subgraph["nodes"]))
+    nodes = {node["id"]: node for node in subgraph["nodes"]}
     info = comfyui.object_info()
-    for end, links_of in ((subgraph["inputs"], "target_id"), (subgraph["outputs"], "origin_id")):
-        for slot in end:
-            assert [links[link]["type"] for link in slot["linkIds"]] == [slot["type"]]
-            assert all(any(node["id"] == links[link][links_of] for node in nodes) for link in slot["linkIds"])
-    # As a workflow, in which a photo comes from a loader and nothing is done to the result.
-    photo = {"id": -10, "type": "LoadImage", "inputs": [], "widgets_values": ["example.png", "image"]}
-    photo["outputs"] = [{"name": "IMAGE", "type": "IMAGE", "links": subgraph["inputs"][0]["linkIds"]}]
-    photo["outputs"].append({"name": "MASK", "type": "MASK", "links": None})
-    for node in nodes:
-        for output in node["outputs"]:
-            output["links"] = [link for link in output["links"] or [] if links[link]["target_id"] != -20]
-    kept = [*inner, *(links[link] for link in subgraph["inputs"][0]["linkIds"])]
-    workflow = {"nodes": [photo, *nodes], "links": [[link[end] for end in ends] for link in kept]}
+    for slot in (slot for slot in subgraph["inputs"] if slot["name"] != "image"):
+        (link,) = (links.pop(link) for link in slot["linkIds"])
+        target = nodes[link["target_id"]]["inputs"][link["target_slot"]]
+        assert target["type"] == link["type"] == slot["type"]
+        assert target["widget"]["name"] in info[nodes[link["target_id"]]["type"]]["input"]["required"]
+        target["link"] = None
+    (result,) = (links.pop(link) for link in subgraph["outputs"][0]["linkIds"])
+    source = nodes[result["origin_id"]]["outputs"][result["origin_slot"]]
+    assert source["type"] == result["type"] == subgraph["outputs"][0]["type"]
+    source["links"].remove(result["id"])
+    # The rest as a workflow, in which a photo comes from a loader.
+    outputs = [{"name": "IMAGE", "type": "IMAGE", "links": subgraph["inputs"][0]["linkIds"]}]
+    outputs.append({"name": "MASK", "type": "MASK", "links": None})
+    photo = {"id": -10, "type": "LoadImage", "inputs": [], "outputs": outputs}
+    photo["widgets_values"] = ["example.png", "image"]
+    ends = ("id", "origin_id", "origin_slot", "target_id", "target_slot", "type")
+    workflow = {"nodes": [photo, *nodes.values()], "links": [[link[end] for end in ends] for link in links.values()]}
     assert problems(workflow, info) == []
-    for node_id, widget in outer["properties"]["proxyWidgets"]:
-        (node,) = (node for node in nodes if str(node["id"]) == node_id)
-        assert widget in info[node["type"]]["input"]["required"]
 
 
 def test_float16_between_nodes(
@@ -119,24 +121,31 @@ OLD_NODES = {
 """The nodes of facerestore_cf, with the values of their widgets."""
 
 
+def old_prompt(server: ComfyUIServer, parts: Parts, loader: str, restorer: str) -> Graph:
+    """A photo through them. loader, restorer: their ids."""
+    graph = GraphBuilder(server)
+    photo = graph.photo(parts.left, "left.png")
+    for id, (type, values) in zip((loader, restorer), OLD_NODES.items(), strict=True):
+        graph.graph[id] = {"class_type": type, "inputs": dict(values)}
+    graph.graph[restorer]["inputs"] |= {"facerestore_model": [loader, 0], "image": photo[0]}
+    graph.graph["10"] = {"class_type": "PreviewImage", "inputs": {"images": [restorer, 0]}}
+    return {id: node | {"_meta": {"title": ""}} for id, node in graph.graph.items()}
+
+
 def test_the_nodes_of_facerestore_cf_are_replaced(
     comfyui: ComfyUIServer, parts: Parts, synthetic_models: dict[str, Path]
 ) -> None:
     """In a prompt of a workflow that was made with that pack."""
     served(comfyui, "/node_replacements")
-    graph = GraphBuilder(comfyui)
-    photo = graph.photo(parts.left, "left.png")
-    for id, (type, values) in zip("89", OLD_NODES.items(), strict=True):
-        graph.graph[id] = {"class_type": type, "inputs": dict(values), "_meta": {"title": type}}
-    graph.graph["9"]["inputs"] |= {"facerestore_model": ["8", 0], "image": photo[0]}
-    graph.graph["10"] = {"class_type": "PreviewImage", "inputs": {"images": ["9", 0]}, "_meta": {"title": ""}}
-    graph.graph[photo.id]["_meta"] = {"title": ""}
-    with pytest.raises(PromptRefusedError, match=r"There is no model file 'GPEN-BFR-512\.pth'.*Put a model such as"):
-        comfyui.submit(graph.graph)
+    # ComfyUI replaces them in an order that depends on their ids, differently after each start.
+    prompts = [old_prompt(comfyui, parts, *ids) for ids in ("89", "ab", "xy", "pq", "mn", "st")]
+    for prompt in prompts:
+        with pytest.raises(PromptRefusedError, match=r"no model file 'GPEN-BFR-512\.pth'.*Put a model such as"):
+            comfyui.submit(copy.deepcopy(prompt))
     marker = synthetic_models["facerestore_models/marker-256.safetensors"]
     file = comfyui.add_model("facerestore_models/GPEN-BFR-512.pth", marker)
     try:
-        (image,) = comfyui.images(comfyui.run(graph.graph), "10")
+        (image,) = comfyui.images(comfyui.run(prompts[0]), "10")
     finally:
         file.unlink()
     changed = np.abs(image.astype(int) - parts.left).max(axis=2) > 20
@@ -150,7 +159,7 @@ def test_every_value_of_the_node_has_its_default_in_a_replacement(comfyui: Comfy
     ours = {old: replacements[old][0] for old in OLD_NODES}
     for old, replacement in ours.items():
         new = comfyui.object_info(replacement["new_node_id"])["input"]
-        mapped = {entry["new_id"] for entry in replacement["input_mapping"]}
+        mapped = {entry["new_id"] for entry in replacement["input_mapping"]} - {"facerestore_model"}
         assert set(new["required"]) <= mapped <= set(new["required"] | new.get("optional", {}))
         assert replacement["old_widget_ids"] == list(OLD_NODES[old])
     names = from_checkout("gpen_hosts.comfyui.widgets").option_names(RESTORE)

@@ -1,0 +1,123 @@
+"""What only newer versions of ComfyUI's page have. In an older one these tests are skipped, and say what it lacks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from gpen.network.spec import Spec
+from gpen.network.synthetic import SHARPEN, synthetic_weights
+from gpen.weights.catalog import find_published
+from tests.hosts.comfyui.server import CHECKOUT, ComfyUIServer
+from tests.web.comfyui_page import SETTINGS, ComfyUIPage
+from tests.web.conftest import Parts
+
+_AROUND = """() => {
+    const [inner] = app.graph.nodes;
+    const photo = LiteGraph.createNode("LoadImage"), save = LiteGraph.createNode("SaveImage");
+    for (const node of [photo, save]) app.graph.add(node);
+    photo.widgets[0].value = "example.png";
+    photo.connect(0, inner, 0);
+    inner.connect(0, save, 0);
+}"""
+"""Puts the only node of the graph between a photo and a node that saves."""
+
+
+@pytest.fixture(scope="module")
+def comfyui(
+    start_comfyui: Callable[..., ComfyUIServer],
+    synthetic_models: dict[str, Path],
+    upscale_x2: Path,
+    parts: Parts,
+) -> ComfyUIServer:
+    """A server without GPEN models."""
+    models = {path: file for path, file in synthetic_models.items() if path.startswith("facedetection/")}
+    server = start_comfyui(models | {"upscale_models/RealESRGAN_x2plus.pth": upscale_x2})
+    server.upload_image(parts.left, "example.png")
+    server.post("/settings", SETTINGS | {"Comfy.Workflow.ShowMissingModelsWarning": True})
+    return server
+
+
+@pytest.fixture(scope="module")
+def opened_page(comfyui: ComfyUIServer, browser: Any) -> Iterator[ComfyUIPage]:
+    page = ComfyUIPage(browser, comfyui)
+    yield page
+    page.close()
+
+
+@pytest.fixture
+def model(comfyui: ComfyUIServer, tmp_path: Path) -> Iterator[Callable[[], Path]]:
+    """Puts the model that the workflows name where it belongs, as a user does, until the test ends."""
+    weights = tmp_path / "GPEN-BFR-512.pth"
+    torch.save(synthetic_weights(Spec(512, 512, 2, 1 / 8), kernel=SHARPEN), weights)
+    path = f"facerestore_models/{weights.name}"
+    yield lambda: comfyui.add_model(path, weights)
+    (comfyui.base_dir / "models" / path).unlink(missing_ok=True)
+
+
+def newer(page: ComfyUIPage) -> None:
+    if tuple(map(int, page.version.split(".")[:2])) < (1, 49):
+        pytest.skip(f"the page {page.version} is older")
+
+
+def test_the_page_offers_the_download_of_a_missing_model(page: ComfyUIPage, model: Callable[[], Path]) -> None:
+    """From the address in the workflow, for which an answer here stands in."""
+    newer(page)
+    asked: list[tuple[str, str]] = []
+
+    def answer(route: Any) -> None:
+        asked.append((route.request.method, route.request.url))
+        headers = {"access-control-allow-origin": "*", "content-length": "284022236"}
+        route.fulfill(status=200, headers=headers, body="" if route.request.method == "HEAD" else "the file")
+
+    (address,) = (address for address in find_published("GPEN-BFR-512").addresses if "huggingface.co" in address)
+    page.window.context.route("https://huggingface.co/**", answer)
+    page.drop(CHECKOUT / "example_workflows" / "Restore a portrait.json")
+    page.window.get_by_role("button", name="View details").first.click()
+    group = page.window.get_by_test_id("error-group-missing-model")
+    group.get_by_text("GPEN-BFR-512.pth").first.wait_for()
+    with page.window.context.expect_page() as opened:
+        group.get_by_test_id("missing-model-download").first.click()
+    opened.value.wait_for_load_state()
+    opened.value.close()
+    assert ("GET", address) in asked
+    assert {url for _, url in asked} == {address}
+    model()
+    group.get_by_test_id("missing-model-header-refresh").click()
+    group.wait_for(state="detached")
+    page.run_to_end()
+
+
+@pytest.mark.parametrize(("name", "factor"), [("Restore faces", 1), ("Restore faces and enlarge", 2)])
+def test_a_blueprint_is_added_from_the_list_of_nodes_and_runs(
+    page: ComfyUIPage, parts: Parts, model: Callable[[], Path], name: str, factor: int
+) -> None:
+    newer(page)
+    model()
+    page.window.locator("#graph-canvas").focus()
+    page.window.keyboard.press("r")
+    page.window.get_by_text("Node definitions updated").first.wait_for()
+    search = page.window.get_by_placeholder("Search...").first
+    if not search.is_visible():
+        page.window.keyboard.press("n")
+    search.fill(name)
+    page.window.get_by_text(name, exact=True).first.click()
+    page.window.mouse.click(900, 600)
+    page.window.wait_for_function("app.graph.nodes.length === 1")
+    shown = page.window.evaluate(
+        "app.graph.nodes[0].widgets.map((widget) => [widget.label ?? widget.name, widget.value])"
+    )
+    upscaler = [["Upscale model", "RealESRGAN_x2plus.pth"]] if factor > 1 else []
+    assert shown == [["Model", "GPEN-BFR-512.pth"], *upscaler, ["Faces", "all"], ["Strength", 1]]
+    page.window.evaluate(_AROUND)
+    page.run_to_end()
+    (saved,) = page.pictures("SaveImage")
+    assert saved.shape == (257 * factor, 301 * factor, 3)
+    # The upscale model repeats pixels; faces differ from that, and from the photo.
+    untouched = parts.left.repeat(factor, axis=0).repeat(factor, axis=1)
+    assert np.abs(saved.astype(int) - untouched).max() > 10
