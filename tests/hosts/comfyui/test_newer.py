@@ -37,9 +37,7 @@ def served(server: ComfyUIServer, path: str) -> Any:
 
 def test_the_blueprints_are_served(comfyui: ComfyUIServer) -> None:
     entries = served(comfyui, "/global_subgraphs")
-    ours = {
-        key: entry for key, entry in entries.items() if entry["info"]["node_pack"] == "custom_nodes.gpen-face-restore"
-    }
+    ours = {key: entry for key, entry in entries.items() if entry["info"]["node_pack"] == f"custom_nodes.{PACK}"}
     assert {entry["name"] for entry in ours.values()} == {"Restore faces", "Restore faces and enlarge"}
     for key, entry in ours.items():
         data = served(comfyui, f"/global_subgraphs/{key}")["data"]
