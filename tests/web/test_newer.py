@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,14 @@ from tests.hosts.comfyui.server import CHECKOUT, ComfyUIServer
 from tests.web.comfyui_page import SETTINGS, ComfyUIPage
 from tests.web.conftest import Parts
 
+WORKFLOWS = sorted((CHECKOUT / "example_workflows").glob("*.json"))
+_BOXES = """() => [...document.querySelectorAll("[data-node-id]")].map((element) => {
+    const { x, y, width, height } = element.getBoundingClientRect();
+    const { scale } = app.canvas.ds;
+    const node = app.graph.getNodeById(element.dataset.nodeId);
+    return [`${node.title} (${node.id})`, ...[x, y, x + width, y + height].map((at) => at / scale)];
+})"""
+"""Title and box of each node, in units of the graph."""
 _AROUND = """() => {
     const [inner] = app.graph.nodes;
     const photo = LiteGraph.createNode("LoadImage"), save = LiteGraph.createNode("SaveImage");
@@ -121,3 +130,27 @@ def test_a_blueprint_is_added_from_the_list_of_nodes_and_runs(
     # The upscale model repeats pixels; faces differ from that, and from the photo.
     untouched = parts.left.repeat(factor, axis=0).repeat(factor, axis=1)
     assert np.abs(saved.astype(int) - untouched).max() > 2
+
+
+@pytest.mark.parametrize("file", WORKFLOWS, ids=lambda file: file.stem)
+def test_no_node_covers_another_in_the_newer_renderer(page: ComfyUIPage, file: Path, screenshots: Path) -> None:
+    """Its widgets are taller than those of the classic one, and nodes grow with them."""
+    newer(page)
+    page.set("Comfy.VueNodes.Enabled", True)
+    page.drop(file)
+    number = len(json.loads(file.read_text("utf-8"))["nodes"])
+    page.window.evaluate(
+        "app.canvas.ds.scale = 0.4; app.canvas.ds.offset = [200, 200]; app.canvas.setDirty(true, true)"
+    )
+    page.window.wait_for_function(f"document.querySelectorAll('[data-node-id]').length === {number}")
+    page.window.wait_for_timeout(500)
+    page.window.screenshot(path=screenshots / f"{file.stem}, newer renderer.png")
+    boxes = page.window.evaluate(_BOXES)
+    assert len(boxes) == number
+    covered = [
+        (title, other, round(min(bottom, below) - max(top, above)))
+        for index, (title, left, top, right, bottom) in enumerate(boxes)
+        for other, start, above, end, below in boxes[index + 1 :]
+        if max(left, start) < min(right, end) - 1 and max(top, above) < min(bottom, below) - 1
+    ]
+    assert covered == []
