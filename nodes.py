@@ -6,7 +6,6 @@ The nodes for tasks other than restoring are in nodes_tasks.py.
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 from typing import Any
 
 from comfy_api.latest import ComfyExtension, io
@@ -15,7 +14,7 @@ from torch import Tensor
 from .gpen.errors import OptionError
 from .gpen.tasks import RESTORE
 from .gpen.weights.convert import convert, converted, target_of
-from .gpen.wording import count, set_command
+from .gpen.wording import count
 from .gpen_hosts.comfyui import host, replacements
 from .gpen_hosts.comfyui.face_inputs import FaceInputs
 from .gpen_hosts.comfyui.found_faces import FoundFaces
@@ -382,7 +381,6 @@ class GPENExtension(ComfyExtension):
     """The node pack."""
 
     async def on_load(self) -> None:
-        set_command("python -m gpen", Path(__file__).parent)
         await replacements.register()
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
