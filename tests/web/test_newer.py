@@ -13,6 +13,7 @@ import torch
 
 from gpen.network.spec import Spec
 from gpen.network.synthetic import SHARPEN, synthetic_weights
+from gpen.options import OPTIONS
 from gpen.weights.catalog import find_published
 from tests.hosts.comfyui.server import CHECKOUT, ComfyUIServer
 from tests.web.comfyui_page import SETTINGS, ComfyUIPage
@@ -154,3 +155,39 @@ def test_no_node_covers_another_in_the_newer_renderer(page: ComfyUIPage, file: P
         if max(left, start) < min(right, end) - 1 and max(top, above) < min(bottom, below) - 1
     ]
     assert covered == []
+
+
+def test_the_page_replaces_the_nodes_of_facerestore_cf(page: ComfyUIPage, tmp_path: Path) -> None:
+    """In a workflow that was made with that pack."""
+    newer(page)
+
+    def node(id: int, type: str, values: list[Any], inputs: list[Any], output: list[Any]) -> dict[str, Any]:
+        places = {"id": id, "type": type, "pos": [400 * id, 100], "size": [300, 200]}
+        places |= {"flags": {}, "order": id, "mode": 0}
+        slots = [{"name": name, "type": kind, "link": link} for name, kind, link in inputs]
+        outputs = [{"name": output[0], "type": output[0], "links": output[1]}] if output else []
+        return places | {"inputs": slots, "outputs": outputs, "properties": {}, "widgets_values": values}
+
+    slots = [("facerestore_model", "FACERESTORE_MODEL", 1), ("image", "IMAGE", 2)]
+    nodes = [
+        node(1, "FaceRestoreModelLoader", ["codeformer.pth"], [], ["FACERESTORE_MODEL", [1]]),
+        node(2, "LoadImage", ["example.png", "image"], [], ["IMAGE", [2]]),
+        node(3, "FaceRestoreCFWithModel", ["retinaface_resnet50", 0.5], slots, ["IMAGE", [3]]),
+        node(4, "SaveImage", ["old"], [("images", "IMAGE", 3)], []),
+    ]
+    links = [[1, 1, 0, 3, 0, "FACERESTORE_MODEL"], [2, 2, 0, 3, 1, "IMAGE"], [3, 3, 0, 4, 0, "IMAGE"]]
+    file = tmp_path / "old.json"
+    head = {"last_node_id": 4, "last_link_id": 3, "groups": [], "config": {}, "extra": {}, "version": 0.4}
+    file.write_text(json.dumps(head | {"nodes": nodes, "links": links}))
+    page.drop(file)
+    page.window.get_by_role("button", name="View details").first.click()
+    page.window.get_by_role("button", name="Replace All").first.click()
+    types = "app.graph.nodes.map((node) => node.type)"
+    page.window.wait_for_function(f"{types}.filter((type) => type.startsWith('GPEN')).length === 2")
+    assert page.window.evaluate(types) == ["GPENLoadModel", "LoadImage", "GPENRestoreFaces", "SaveImage"]
+    linked = "node.inputs.filter(({ link }) => link != null).map(({ name }) => name)"
+    assert page.node("GPENRestoreFaces", linked) == ["image", "model"]
+    assert page.node("SaveImage", linked) == ["images"]
+    assert page.widget("GPENLoadModel", "model_name") == "GPEN-BFR-512.pth"
+    for name in ("detection_threshold", "mask", "strength", "upscale"):
+        assert page.widget("GPENRestoreFaces", name) == OPTIONS[name].default
