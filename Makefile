@@ -3,7 +3,8 @@
 # `make bench` takes the measurements of docs/performance.md, or with ROWS="..." some of them; `make bench-scaling` those of
 # docs/scaling.md, or with PARTS="..." some of them.
 # `make test-comfyui` and `make test-web` also need ComfyUI, in $COMFYUI_DIR or ~/.cache/gpen-hosts/ComfyUI, and the
-# latter needs Chromium, in $CHROMIUM or on the path. `make test-forge` and `make test-a1111` need SD-WebUI Forge, whose
+# latter needs Chromium, in $CHROMIUM or on the path. `make test-comfyui COMFYUI_DIR=...` runs them in another version;
+# each version gets an environment of its own. `make test-forge` and `make test-a1111` need SD-WebUI Forge, whose
 # history has AUTOMATIC1111 in it, in $FORGE_DIR or ~/.cache/gpen-hosts/stable-diffusion-webui-forge; `make test-reforge`
 # and `make test-sdnext` those hosts, in $REFORGE_DIR and $SDNEXT_DIR or stable-diffusion-webui-reForge and sdnext beside
 # it. `make test-ray` makes an environment with Ray, `make test-app`
@@ -32,10 +33,12 @@ bench-scaling:
 	@python=$$(bash .ci/environment ray) && "$$python" -m bench.scaling $(PARTS)
 
 test-comfyui:
-	@python=$$(bash .ci/environment comfyui) && "$$python" -m pytest --durations=10 tests/hosts/comfyui tests/hosts/test_pack.py
+	@python=$$(bash .ci/environment comfyui) && \
+	GPEN_NEEDS_COMFYUI=1 "$$python" -m pytest --durations=10 tests/hosts/comfyui tests/hosts/test_pack.py
 
 test-web:
-	@bash .ci/chromium >/dev/null && python=$$(bash .ci/environment comfyui) && "$$python" -m pytest tests/web
+	@bash .ci/chromium >/dev/null && python=$$(bash .ci/environment comfyui) && \
+	GPEN_NEEDS_COMFYUI=1 "$$python" -m pytest tests/web
 
 test-forge test-a1111 test-reforge test-sdnext: test-%:
 	@python=$$(bash .ci/environment $*) && WEBUI=$* "$$python" -m pytest --durations=10 tests/hosts/webui

@@ -9,10 +9,14 @@ WEB_DIRECTORY = "./web"
 
 async def comfy_entrypoint() -> Any:
     """The node pack; nothing of it is imported before ComfyUI calls this."""
+    from pathlib import Path
+
+    from .gpen.wording import set_command
     from .gpen_hosts.comfyui.downloads import add_routes
     from .gpen_hosts.comfyui.host import register_folders
     from .nodes import GPENExtension
 
+    set_command("python -m gpen", Path(__file__).parent)
     register_folders()
     add_routes()
     return GPENExtension()

@@ -15,7 +15,7 @@ from .gpen.errors import OptionError
 from .gpen.tasks import RESTORE
 from .gpen.weights.convert import convert, converted, target_of
 from .gpen.wording import count
-from .gpen_hosts.comfyui import host
+from .gpen_hosts.comfyui import host, replacements
 from .gpen_hosts.comfyui.face_inputs import FaceInputs
 from .gpen_hosts.comfyui.found_faces import FoundFaces
 from .gpen_hosts.comfyui.frames import FrameInputs, crop_faces, draw_frames, paste_faces, restore_frames
@@ -114,7 +114,12 @@ class GPENRestoreFaces(io.ComfyNode):
             "Finds the faces in each photo, restores them and pastes them back. Everything else stays as it is.",
             inputs=[
                 io.Image.Input("image", tooltip="One photo or a batch, such as the frames of a video."),
-                GpenModel.Input("model", tooltip="The model, from GPEN Load Model."),
+                GpenModel.Input(
+                    "model",
+                    optional=True,
+                    tooltip="The model, from GPEN Load Model. If not connected, the best one on disk: GPEN-BFR-512, "
+                    "else 1024, 2048 or 256.",
+                ),
                 detector_input(),
                 faces_input(),
                 region_input(),
@@ -151,13 +156,14 @@ class GPENRestoreFaces(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, **values: Any) -> Any:
-        return host.state_of(host.detector_files())
+        best = host.best_network(RESTORE)
+        return host.state_of([*host.detector_files(), *([] if best is None else [best])])
 
     @classmethod
     def execute(
         cls,
         image: Tensor,
-        model: host.ManagedModel,
+        model: host.ManagedModel | None = None,
         background: Tensor | None = None,
         upscale_model: Any = None,
         protect: Tensor | None = None,
@@ -167,6 +173,8 @@ class GPENRestoreFaces(io.ComfyNode):
         options = options_from(values)
         if background is not None and upscale_model is not None:
             raise OptionError("A background and an upscale model are connected. Disconnect one of them.")
+        if model is None:
+            model = host.best_model(RESTORE)
         faces = where.faces if where.faces is not None else where.find_anew(image, options)
         if background is not None:
             enlarged = host.backgrounds(background, len(image))
@@ -216,6 +224,7 @@ class GPENDetectFaces(io.ComfyNode):
                 ),
             ],
             is_output_node=True,
+            has_intermediate_output=True,
             search_aliases=["face detection", "find faces", "face box"],
         )
 
@@ -224,7 +233,7 @@ class GPENDetectFaces(io.ComfyNode):
         where = FaceInputs.taken_from(values)
         found = where.find_anew(image, options_from(values))
         _log.info(found.summary)
-        drawings = draw_frames(image, found, host.output_device())
+        drawings = draw_frames(image, found, host.output_format())
         return io.NodeOutput(found, drawings, ui=host.numbered_preview(drawings, found))
 
 
@@ -259,7 +268,7 @@ class GPENCropFaces(io.ComfyNode):
 
     @classmethod
     def execute(cls, image: Tensor, faces: FoundFaces, size: int, template: str) -> Any:
-        crops, placed = crop_faces(image, faces, size, template, host.output_device())
+        crops, placed = crop_faces(image, faces, size, template, host.output_format())
         if not placed.chosen:
             _log.warning("There is no face to crop: the crop is black.")
         return io.NodeOutput(crops, placed)
@@ -370,6 +379,9 @@ class GPENConvertCheckpoint(io.ComfyNode):
 
 class GPENExtension(ComfyExtension):
     """The node pack."""
+
+    async def on_load(self) -> None:
+        await replacements.register()
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         return [

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+_how_to_run = ["gpen", ""]
+
 
 def count(number: int, noun: str) -> str:
     """A number with its noun, whose plural ends in s: "1 face", "3 faces"."""
@@ -17,3 +21,14 @@ def first_line(error: BaseException) -> str:
     """The first line of an error's text, at most 200 characters; the name of its type if it has none."""
     lines = str(error).strip().splitlines()
     return lines[0][:200] if lines else type(error).__name__
+
+
+def command(arguments: str) -> str:
+    """What to type to run the command `gpen` with these arguments, in quotes; see :func:`set_command`."""
+    program, where = _how_to_run
+    return f'"{program} {arguments}"{where}'
+
+
+def set_command(program: str, folder: Path) -> None:
+    """Have messages name another program than "gpen", to be run in a folder: for hosts without that command."""
+    _how_to_run[:] = [program, f" in the folder {folder}"]

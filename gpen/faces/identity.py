@@ -17,6 +17,7 @@ from ..errors import FaceError, GpenError
 from ..images.tensors import as_array, on_cpu
 from ..weights.catalog import find_published
 from ..weights.search import find_file, require_file, search_folders
+from ..wording import command
 from .align import similarity
 from .facexlib import facexlib_module, load_weights
 from .folding import fold_batch_norm
@@ -181,6 +182,6 @@ def find_recognizer(folders: Sequence[Path] = ()) -> tuple[str, Path]:
         found = find_file(sface, searched)
         if found is not None:
             return sface.name, found
-        advice = f'Or run "gpen download {sface.name}": {sface.saved_as} does without facexlib.'
+        advice = f"Or run {command(f'download {sface.name}')}: {sface.saved_as} does without facexlib."
         raise type(error)(f"{error}\n{advice}") from error
     return "arcface", weights

@@ -15,6 +15,7 @@ from ..errors import FaceError
 from ..images.tensors import as_array
 from ..weights.catalog import find_published
 from ..weights.limited import read_limited
+from ..wording import command
 from .align import similarity
 from .identity import SIZE, TEMPLATE
 from .resample import warp
@@ -66,6 +67,6 @@ def _published_bytes(path: Path) -> bytes:
     if hashlib.sha256(content).hexdigest() != published.sha256:
         raise FaceError(
             f"{path} is not the published file of the face recogniser SFace: its SHA256 is another one. It may be a "
-            'broken download or another network. Remove it, and run "gpen download sface".'
+            f"broken download or another network. Remove it, and run {command('download sface')}."
         )
     return content

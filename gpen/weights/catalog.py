@@ -9,6 +9,7 @@ from pathlib import PurePosixPath
 
 from ..errors import FilesError
 from ..tasks import task_of_network
+from ..wording import command
 
 KINDS = ("network", "detector", "parser", "recognizer", "occluder")
 
@@ -125,6 +126,7 @@ DETECTORS: tuple[Published, ...] = (
         addresses=(
             "https://github.com/" + _YUNET.format("raw/"),
             "https://media.githubusercontent.com/media/" + _YUNET.format(""),
+            "https://huggingface.co/opencv/face_detection_yunet/resolve/main/face_detection_yunet_2023mar.onnx",
         ),
         licence="MIT (OpenCV Zoo); trained with libfacedetection.train, which is Apache-2.0.",
         terms="MIT",
@@ -279,7 +281,7 @@ def find_published(name: str) -> Published:
         hint = f"Did you mean {_either([names[key] for key in near[:3]])}?"
     else:
         hint = f"Choose one of {', '.join(names.values())}."
-    raise FilesError(f'No published model is called "{name}". {hint} "gpen models" lists them all.')
+    raise FilesError(f'No published model is called "{name}". {hint} {command("models")} lists them all.')
 
 
 def is_half(name: str) -> bool:

@@ -7,7 +7,7 @@ import re
 _PART = re.compile(r"-0*(\d{1,9})-of-0*(\d{1,9})\.\w+$")
 _AGAIN = "Download the file again, from its direct address."
 
-_ONE_FILE = "GPEN's networks are single files: give such a file (`gpen models` lists the published ones)."
+_ONE_FILE = "GPEN's networks are single files: give such a file, for instance GPEN-BFR-512.pth."
 
 _MAGICS: tuple[tuple[int, bytes, str], ...] = (
     (257, b"ustar", "is a tar archive. Unpack it, or save the weights again with a PyTorch newer than 0.1."),

@@ -13,6 +13,7 @@ from pathlib import Path, PurePath
 
 from ..errors import FilesError
 from ..tasks import find_task
+from ..wording import command
 from .catalog import (
     KINDS,
     NETWORK_SUFFIXES,
@@ -104,7 +105,7 @@ def require_file(published: Published, folders: Sequence[Path]) -> Path:
     lines = [f"{published.name} ({published.saved_as}) is not on this computer.", _searched(folders)]
     by_hand = f"put {' or '.join(published.all_file_names)} into {download_folder(folders)}."
     if published.addresses:
-        lines.append(f'Run "gpen download {published.name}", or download it yourself from')
+        lines.append(f"Run {command(f'download {published.name}')}, or download it yourself from")
         lines += [f"  {address}" for address in published.addresses]
         lines.append(f"and {by_hand}")
     else:
@@ -134,7 +135,7 @@ def find_network(name_or_path: str | Path | None, folders: Sequence[Path], task:
             return require_file(published, folders)
         if published is not None:
             raise FilesError(
-                f'{text} is a {published.kind}, not a GPEN model. Choose one of those that "gpen models" lists.'
+                f"{text} is a {published.kind}, not a GPEN model. Choose one of those that {command('models')} lists."
             )
     if _safe(path.is_dir):
         raise FilesError(f"{path} is a folder. Give one of the model files in it, or a name from the catalogue.")
@@ -144,7 +145,7 @@ def find_network(name_or_path: str | Path | None, folders: Sequence[Path], task:
     found = f"Found {', '.join(on_disk)}. " if on_disk else ""
     raise FilesError(
         f'"{text}" is neither a file, nor a name from the catalogue, nor a model in the searched folders. {found}'
-        f'"gpen models" lists what is published and what is on disk.\n{_searched(folders)}'
+        f"{command('models')} lists what is published and what is on disk.\n{_searched(folders)}"
     )
 
 
@@ -224,7 +225,7 @@ def _require_default(folders: Sequence[Path], task: str) -> Path:
         return found
     on_disk = [file.name for file in list_networks(folders) if may_be_network(file.name, task)]
     published = by_preference(task)
-    advice = f'Run "gpen download {published[0].name}" to get one' if published else "Give a model file"
+    advice = f"Run {command(f'download {published[0].name}')} to get one" if published else "Give a model file"
     if on_disk:
         advice += f", or name one of the models on disk: {', '.join(on_disk)}"
     what = find_task(task).network_does

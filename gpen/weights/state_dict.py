@@ -14,6 +14,7 @@ from ..errors import CheckpointError
 from ..network.fir import published_kernel
 from ..network.gpen import GPEN
 from ..network.spec import Spec
+from ..wording import command
 from . import other_formats, other_networks
 from .headers import Header, TensorInfo, show_shape
 from .headers_torch import code_complaint
@@ -198,7 +199,7 @@ def _wrong_part(header: Header, part: str, names: set[str]) -> str:
     return (
         f"{header.path.name} consists of {', '.join(p for p in PARTS if p in header.tree)}, but its {part} is not "
         f"GPEN's: found {len(names)} tensors such as {_some(sorted(names))}{looks}, expected {expected}. It is not a "
-        "GPEN model; get one of the published models (`gpen models` lists them)."
+        f"GPEN model; get one of the published models ({command('models')} lists them)."
     )
 
 
@@ -227,7 +228,7 @@ def _names(tree: Mapping[str, Any]) -> set[str]:
 
 def _not_gpen(header: Header) -> str:
     what = _other(header)
-    advice = "`gpen models` lists the models that fit."
+    advice = f"{command('models')} lists the models that fit."
     if what:
         return f"{header.path.name} is {what} {advice}"
     groups = [header.tree, *(value for value in header.tree.values() if isinstance(value, dict))]
@@ -278,8 +279,8 @@ def _infer(header: Header, tensors: dict[str, TensorInfo]) -> Spec:
         raise CheckpointError(
             f"{header.path.name} describes a network that takes {in_size} pixels and returns {out_size}, "
             f"with {bottom} channels and a style vector of {style} numbers. GPEN never returns fewer pixels than it "
-            f"takes, and never has more than {_MAX_SIZE} channels. Get one of the published models (`gpen models` "
-            "lists them)."
+            f"takes, and never has more than {_MAX_SIZE} channels. Get one of the published models "
+            f"({command('models')} lists them)."
         )
     multiplier = _multiplier(tensors, in_size, out_size, bottom)
     return Spec(in_size, out_size, multiplier, bottom / 512, style, layers)
@@ -330,7 +331,7 @@ def _compare(header: Header, spec: Spec, tensors: dict[str, TensorInfo]) -> tupl
         raise CheckpointError(
             f"{header.path.name} looks like {spec.title}, but its tensors do not fit that network: "
             f"{'; '.join(problems)}. The file is damaged, or belongs to a variant of GPEN that is not supported. Get "
-            "one of the published models (`gpen models` lists them)."
+            f"one of the published models ({command('models')} lists them)."
         )
     return kernels
 

@@ -39,7 +39,16 @@ from ...gpen.restoration.result import Restoration, RestoredFace
 from ...gpen.tasks import Task
 from ...gpen.wording import count
 from .found_faces import FoundFaces, FrameFace
-from .image_batches import check_not_empty, empty, empty_results, masks_by_frame, photo_of, put
+from .image_batches import (
+    FLOAT32_ON_CPU,
+    OutputFormat,
+    check_not_empty,
+    empty,
+    empty_results,
+    masks_by_frame,
+    photo_of,
+    put,
+)
 
 OnStep = Callable[[int, int, FloatImage | None], None]
 """Called with the amount done, the total, and the face just done; raise an exception to stop."""
@@ -77,14 +86,14 @@ class FrameInputs:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FrameHost:
-    """Hooks of the host, and where it wants the results."""
+    """Hooks of the host, and what it wants the results to be."""
 
     before_frame: Callable[[], None] = lambda: None
     """Called before the network runs on a frame."""
     on_step: OnStep = lambda done, total, face: None
     """Called as frames and faces are done."""
-    device: torch.device | str = "cpu"
-    """The device of the results."""
+    output: OutputFormat = FLOAT32_ON_CPU
+    """Device and dtype of the results."""
 
 
 def find_faces(
@@ -189,8 +198,8 @@ class _Results:
         self._has_alpha = frames.shape[3] == 4 and task.keeps_photo
         self._faces = faces
         self._done = 0
-        self._after = _empty_crops(faces, spec.out_size, host.device)
-        self._before = _empty_crops(faces, spec.in_size, host.device)
+        self._after = _empty_crops(faces, spec.out_size, host.output)
+        self._before = _empty_crops(faces, spec.in_size, host.output)
         self._images: Tensor | None = None
         self._mask: Tensor | None = None
 
@@ -212,7 +221,7 @@ class _Results:
             _log.warning("Photo %d: %s", index, restoration.note)
         if self._images is None or self._mask is None:
             shape = restoration.photo.shape[:2]
-            self._images, self._mask = empty_results(len(self._frames), shape, self._has_alpha, self._host.device)
+            self._images, self._mask = empty_results(len(self._frames), shape, self._has_alpha, self._host.output)
         put(self._images, index, restoration.photo, self._frames)
         self._mask[index] = torch.from_numpy(restoration.mask)
 
@@ -233,18 +242,18 @@ def _source(task: Task, options: Options, chosen: Sequence[FrameFace] | None, sc
 
 
 def crop_faces(
-    frames: Tensor, found: FoundFaces, size: int, template: str, device: torch.device | str = "cpu"
+    frames: Tensor, found: FoundFaces, size: int, template: str, output: OutputFormat = FLOAT32_ON_CPU
 ) -> tuple[Tensor, FoundFaces]:
     """Crop the chosen faces: (N, size, size, 3), and the faces with their placements in the crops.
 
     One black crop where no face was chosen. A face that cannot be aligned is left out, with the reason.
     """
     wide, high = found.scale_to(frames)
-    crops = _empty_crops(len(found.chosen), size, device)
+    crops = _empty_crops(len(found.chosen), size, output)
     chosen: list[FrameFace] = []
     left_out = list(found.left_out)
     for index in range(found.frames):
-        photo = DevicePhoto(photo_of(frames[index]), torch.device(device))
+        photo = DevicePhoto(photo_of(frames[index]), torch.device(output.device))
         for face in found.of_frame(index):
             try:
                 placement = place(face.face.scaled(wide, high), size, template)
@@ -277,8 +286,8 @@ def paste_faces(
     scale = found.scale_to(frames)
     _check_crops(crops, found)
     protects = masks_by_frame(protect, *frames.shape[:3])
-    images, mask = empty_results(len(frames), frames.shape[1:3], frames.shape[3] == 4, host.device)
-    paste_crops = functools.partial(paste, options=options, parser=parser, occluder=occluder, device=host.device)
+    images, mask = empty_results(len(frames), frames.shape[1:3], frames.shape[3] == 4, host.output)
+    paste_crops = functools.partial(paste, options=options, parser=parser, occluder=occluder, device=host.output.device)
     done = 0
     for index in range(found.frames):
         photo, placed = photo_of(frames[index]), []
@@ -293,9 +302,9 @@ def paste_faces(
     return images, mask
 
 
-def draw_frames(frames: Tensor, found: FoundFaces, device: torch.device | str = "cpu") -> Tensor:
+def draw_frames(frames: Tensor, found: FoundFaces, output: OutputFormat = FLOAT32_ON_CPU) -> Tensor:
     """The frames (B, H, W, 3) with a numbered box around each face; grey around those left out."""
-    images = empty((*frames.shape[:3], 3), device)
+    images = empty((*frames.shape[:3], 3), output)
     for index in range(found.frames):
         chosen, others = (
             [(face.number, face.face) for face in faces if face.frame == index]
@@ -320,8 +329,8 @@ def _check_crops(crops: Tensor, found: FoundFaces) -> None:
         )
 
 
-def _empty_crops(number: int, size: int, device: torch.device | str) -> Tensor:
+def _empty_crops(number: int, size: int, output: OutputFormat) -> Tensor:
     """Memory for square crops, at least one; the first is black, and stays so where there is no face."""
-    crops = empty((max(number, 1), size, size, 3), device)
+    crops = empty((max(number, 1), size, size, 3), output)
     crops[0] = 0
     return crops

@@ -34,11 +34,11 @@ from ...gpen.tasks import RESTORE, Task
 from ...gpen.weights.catalog import NETWORK_SUFFIXES, ONNX_SUFFIX, find_published, published_by_file_name
 from ...gpen.weights.checkpoint import Model, load_model
 from ...gpen.weights.downloads import downloads_problem
-from ...gpen.weights.search import may_be_network, search_folders
+from ...gpen.weights.search import default_network, may_be_network, search_folders
 from ...gpen.wording import count
 from .found_faces import FoundFaces
 from .frames import FrameHost, find_faces
-from .image_batches import photo_of
+from .image_batches import OutputFormat, photo_of
 
 NETWORKS, DETECTORS = "facerestore_models", "facedetection"
 """Names of model folders, shared with other node packs for faces: many users already have models there."""
@@ -49,6 +49,7 @@ _MOST_PREVIEWS = 16
 _HELPER_BYTES = 3 << 29
 """Upper bound for each: RetinaFace ResNet-50 on one tile, ParseNet, ArcFace."""
 
+_cache = ComponentCache()
 _log = logging.getLogger(__name__)
 
 
@@ -70,6 +71,14 @@ def register_folders() -> None:
 def folders(name: str) -> list[Path]:
     """The folders registered under a name, in order of preference."""
     return [Path(path) for path in folder_paths.get_folder_paths(name)]
+
+
+def helper_folders() -> list[Path]:
+    """The folders for detectors, parsers and recognisers, in order of preference.
+
+    ComfyUI-Manager's list puts RetinaFace beside the models that restore faces.
+    """
+    return [*folders(DETECTORS), *folders(NETWORKS)]
 
 
 def network_files() -> list[str]:
@@ -100,6 +109,16 @@ def network_path(name: str) -> Path:
     return Path(path)
 
 
+def best_network(task: Task) -> Path | None:
+    """The published model on disk that suits most faces: what a task takes where none is connected.
+
+    It is looked for in ComfyUI's folders, in those below them, and where the command line finds models.
+    """
+    listed = (folder_paths.get_full_path(NETWORKS, name) for name in network_files())
+    below = [Path(path).parent for path in listed if path is not None]
+    return default_network(search_folders([*folders(NETWORKS), *below]), task.name)
+
+
 def where_to_put() -> str:
     """What a user without a model has to do."""
     advice = (
@@ -117,7 +136,7 @@ def state_of(paths: Iterable[Path]) -> list[tuple[str, int, int]]:
 
 def detector_files() -> list[Path]:
     """All files in the folders that are searched for detectors, parsers and recognisers."""
-    searched = search_folders(folders(DETECTORS), kind="detector")
+    searched = search_folders(helper_folders(), kind="detector")
     return sorted(path for folder in searched if folder.is_dir() for path in folder.iterdir())
 
 
@@ -173,6 +192,19 @@ def dtype_for(precision: str, device: torch.device) -> torch.dtype:
     return torch.float32 if avoided else dtype
 
 
+def best_model(task: Task) -> ManagedModel:
+    """The :func:`best_network`, which stays loaded between executions; FilesError where there is none."""
+    path = best_network(task)
+    if path is None:
+        files = network_files()
+        choice = f" Or connect GPEN Load Model, and choose one of these in it: {', '.join(files)}." if files else ""
+        raise FilesError(
+            f"No model is connected, and no published one that {task.network_does} is on disk. {where_to_put()}{choice}"
+        )
+    _log.info("No model is connected: %s is used.", path.name)
+    return _cache.get("best network", tuple(state_of([path])), lambda: ManagedModel(path, "auto"))
+
+
 def make_room() -> None:
     """Have ComfyUI free memory for a detector, parser or recogniser; they are too small to be managed one by one."""
     device = management.get_torch_device()
@@ -180,13 +212,10 @@ def make_room() -> None:
         management.free_memory(_HELPER_BYTES, device)
 
 
-_cache = ComponentCache()
-
-
 def component_loader() -> ComponentLoader:
     """Loads detectors, parsers and recognisers onto ComfyUI's device; they stay loaded between executions."""
     return ComponentLoader(
-        folders(DETECTORS),
+        helper_folders(),
         management.get_torch_device(),
         cache=_cache,
         hooks=HostHooks(before_helper=make_room),
@@ -207,7 +236,7 @@ def detector_of(name: str) -> FaceDetector:
 def frame_host(model: ManagedModel | None = None) -> FrameHost:
     """How ComfyUI takes part while frames are worked on, through a network or not: memory, progress, Cancel."""
     before_frame = FrameHost.before_frame if model is None else model.load
-    return FrameHost(before_frame=before_frame, on_step=Progress(), device=output_device())
+    return FrameHost(before_frame=before_frame, on_step=Progress(), output=output_format())
 
 
 def faces_of(
@@ -258,10 +287,10 @@ def show_text(node_id: str | None, text: str) -> None:
         send(text, node_id)
 
 
-def output_device() -> torch.device:
-    """The device for images that nodes pass on."""
-    device: torch.device = management.intermediate_device()
-    return device
+def output_format() -> OutputFormat:
+    """Device and dtype for the images that nodes pass on: float16 on --fp16-intermediates, in newer versions."""
+    dtype = getattr(management, "intermediate_dtype", lambda: torch.float32)
+    return OutputFormat(management.intermediate_device(), dtype())
 
 
 def enlarger(upscale_model: Any, images: Tensor, options: Options) -> Callable[[int], FloatImage]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -14,6 +15,17 @@ from ...gpen.errors import OutOfMemoryError, PhotoError
 from ...gpen.images.picture import FloatImage
 from ...gpen.images.resize import resize
 from ...gpen.wording import count
+
+
+@dataclass(frozen=True)
+class OutputFormat:
+    """Where the host wants images and masks, and in which dtype."""
+
+    device: torch.device | str = "cpu"
+    dtype: torch.dtype = torch.float32
+
+
+FLOAT32_ON_CPU = OutputFormat()
 
 
 def photo_of(frame: Tensor) -> FloatImage:
@@ -55,26 +67,24 @@ def masks_by_frame(mask: Tensor | None, number: int, height: int, width: int) ->
     return resized
 
 
-def empty(shape: tuple[int, ...], device: torch.device | str) -> Tensor:
+def empty(shape: tuple[int, ...], output: OutputFormat) -> Tensor:
     """An uninitialised tensor; OutOfMemoryError with its size where memory runs out."""
     try:
-        return torch.empty(shape, dtype=torch.float32, device=device)
+        return torch.empty(shape, dtype=output.dtype, device=output.device)
     except Exception as error:
         if not is_out_of_memory(error):
             raise
         raise OutOfMemoryError(
             f"{count(shape[0], 'photo')} of {shape[2]} x {shape[1]} pixels would take "
-            f"{4 * math.prod(shape) / 1e9:.1f} GB, more than the free memory. Process fewer photos at a time, or "
-            "choose a smaller model or upscale."
+            f"{output.dtype.itemsize * math.prod(shape) / 1e9:.1f} GB, more than the free memory. Process fewer photos "
+            "at a time, or choose a smaller model or upscale."
         ) from error
 
 
-def empty_results(
-    number: int, shape: Sequence[int], has_alpha: bool, device: torch.device | str
-) -> tuple[Tensor, Tensor]:
+def empty_results(number: int, shape: Sequence[int], has_alpha: bool, output: OutputFormat) -> tuple[Tensor, Tensor]:
     """Memory for all frames at ``shape``, (height, width), and for their masks."""
     size = (number, *shape)
-    return empty((*size, 4 if has_alpha else 3), device), empty(size, device)
+    return empty((*size, 4 if has_alpha else 3), output), empty(size, output)
 
 
 def put(images: Tensor, index: int, photo: FloatImage, frames: Tensor) -> None:

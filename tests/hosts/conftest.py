@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -26,12 +27,17 @@ MARKER = {"color_matrix": checks.MATRIX.tolist(), "color_bias": checks.BIAS.toli
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skip the tests that need a missing host here, so that pytest gives the reason once."""
+    """Skip the tests that need a missing host here, so that pytest gives the reason once.
+
+    Where $GPEN_NEEDS_COMFYUI is set they fail instead: otherwise a suite that ran nothing would pass.
+    """
     hosts = {"start_comfyui": why_not, "in_comfyui": why_not}
     hosts |= {"webui": webui_host.why_not, "checkbox": webui_host.why_no_checkbox}
     hosts |= {name: partial(webui_host.why_not, name) for name in ("a1111", "sdnext")}
     for fixture, why in hosts.items():
         if fixture in getattr(item, "fixturenames", ()) and (reason := why()):
+            if why is why_not and os.environ.get("GPEN_NEEDS_COMFYUI"):
+                pytest.fail(reason)
             pytest.skip(reason)
 
 

@@ -56,7 +56,7 @@ def test_a_workflow_runs(page: ComfyUIPage, file: Path, parts: Parts, screenshot
 
 
 def test_a_workflow_from_earlier_opens_with_its_values(page: ComfyUIPage, tmp_path: Path) -> None:
-    """From when matching colours was a switch, and before option video existed."""
+    """From when matching colours was a switch, a model had to be connected, and before option video existed."""
     file = next(file for file in FILES if file.stem == "Restore a portrait")
     workflow = json.loads(file.read_text(encoding="utf-8"))
     (node,) = (node for node in workflow["nodes"] if node["type"] == "GPENRestoreFaces")
@@ -69,3 +69,5 @@ def test_a_workflow_from_earlier_opens_with_its_values(page: ComfyUIPage, tmp_pa
     assert page.widget("GPENRestoreFaces", "color_match") == "lab"
     assert page.widget("GPENRestoreFaces", "video") is False
     assert page.widget("GPENRestoreFaces", "grain") == 0
+    linked = page.node("GPENRestoreFaces", "node.inputs.filter(({ link }) => link != null).map(({ name }) => name)")
+    assert linked == ["image", "model", "detector"]

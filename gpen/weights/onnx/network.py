@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ...errors import CheckpointError
+from ...wording import command
 from ..checkpoint import CheckpointInfo, info_of
 from ..headers import Header, TensorInfo
 from ..state_dict import Located, is_own_name, locate, standard_kernel
@@ -119,10 +120,10 @@ def _not_gpen(file: OnnxFile, why: NotGpenError) -> str:
     name, graph = file.path.name, file.graph
     what = other_networks.identify(graph)
     if what is not None:
-        return f"{name} is {what} `gpen models` lists the models that fit."
+        return f"{name} is {what} {command('models')} lists the models that fit."
     return (
         f"{name} is not a GPEN network: {why}. It takes {_values(graph.inputs)} and returns {_values(graph.outputs)}. "
-        "Expected an export of GPEN such as GPEN-BFR-512.onnx; `gpen models` lists the .pth files that fit."
+        f"Expected an export of GPEN such as GPEN-BFR-512.onnx; {command('models')} lists the .pth files that fit."
     )
 
 

@@ -170,8 +170,8 @@ def test_a_page_shows_a_small_picture_of_the_node(node: str) -> None:
         assert min(image.size) > 100
 
 
-def test_there_are_eight_example_workflows() -> None:
-    assert len(WORKFLOWS) == 8
+def test_there_are_nine_example_workflows() -> None:
+    assert len(WORKFLOWS) == 9
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
@@ -204,7 +204,8 @@ def test_the_links_of_an_example_workflow_are_whole(path: Path) -> None:
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
 def test_nothing_in_an_example_workflow_lies_over_anything_else(path: Path) -> None:
     title_height = 30
-    nodes = json.loads(path.read_text("utf-8"))["nodes"]
+    workflow = json.loads(path.read_text("utf-8"))
+    nodes = workflow["nodes"]
     boxes = [
         (x, y - title_height, x + wide, y + high)
         for (x, y), (wide, high) in ((node["pos"], node["size"]) for node in nodes)
@@ -212,6 +213,10 @@ def test_nothing_in_an_example_workflow_lies_over_anything_else(path: Path) -> N
     for index, (left, top, right, bottom) in enumerate(boxes):
         for other in boxes[index + 1 :]:
             assert left >= other[2] or other[0] >= right or top >= other[3] or other[1] >= bottom
+    groups = [group["bounding"] for group in workflow["groups"]]
+    for index, (left, top, wide, high) in enumerate(groups):
+        for x, y, width, height in groups[index + 1 :]:
+            assert left >= x + width or x >= left + wide or top >= y + height or y >= top + high
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)

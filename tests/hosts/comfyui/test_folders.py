@@ -54,7 +54,7 @@ def real_folder_paths(base: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType
     folder = comfyui_folder()
     if folder is None:
         pytest.skip("needs ComfyUI, in $COMFYUI_DIR or ~/.cache/gpen-hosts/ComfyUI")
-    arguments = SimpleNamespace(args=SimpleNamespace(base_directory=str(base)))
+    arguments = SimpleNamespace(args=SimpleNamespace(base_directory=str(base), models_directory=None))
     monkeypatch.setitem(sys.modules, "comfy.cli_args", arguments)
     spec = importlib.util.spec_from_file_location("folder_paths", folder / "folder_paths.py")
     assert spec is not None

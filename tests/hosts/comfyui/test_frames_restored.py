@@ -22,6 +22,7 @@ enlarge = from_checkout("gpen.images.resize").enlarge
 FrameFace = from_checkout("gpen_hosts.comfyui.frames").FrameFace
 FrameHost = from_checkout("gpen_hosts.comfyui.frames").FrameHost
 FrameInputs = from_checkout("gpen_hosts.comfyui.frames").FrameInputs
+OutputFormat = from_checkout("gpen_hosts.comfyui.image_batches").OutputFormat
 FoundFaces = from_checkout("gpen_hosts.comfyui.frames").FoundFaces
 photo_of = from_checkout("gpen_hosts.comfyui.frames").photo_of
 restore_frames = from_checkout("gpen_hosts.comfyui.frames").restore_frames
@@ -99,6 +100,20 @@ def test_half_precision_and_grey_frames_pass_through(passthrough: Any) -> None:
     for batch in (frames(1).half(), frames(1).bfloat16(), frames(1, 1)):
         result = restore_frames(RESTORE, batch, passthrough, faces, Options())
         passed_through(result.images, result.mask, batch.float().expand(-1, -1, -1, 3))
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+def test_results_are_rounded_to_the_dtype_that_the_host_wants(tinting: Any, channels: int) -> None:
+    """Nothing else changes: frames in that dtype keep every bit outside the mask."""
+    batch, faces = frames(2, channels).half(), found([face_at(80)], [])
+    exact = restore_frames(RESTORE, batch, tinting, faces, Options())
+    host = FrameHost(output=OutputFormat(dtype=torch.float16))
+    rounded = restore_frames(RESTORE, batch, tinting, faces, Options(), host=host)
+    for name in ("images", "mask", "after", "before"):
+        assert torch.equal(getattr(rounded, name), getattr(exact, name).half()), name
+    untouched = exact.mask == 0
+    assert torch.equal(rounded.images[untouched], batch[untouched])
+    assert not untouched.all()
 
 
 def test_faces_found_in_the_small_frames_are_restored_in_the_enlarged_ones(passthrough: Any) -> None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 import socket
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.hosts.comfyui.graphs import MARKER, PASSTHROUGH, GraphBuilder, restore
-from tests.hosts.comfyui.server import ComfyUIServer, PromptError
+from tests.hosts.comfyui.server import PACK, ComfyUIServer, PromptError
 from tests.hosts.conftest import Parts
 
 Start = Callable[..., ComfyUIServer]
@@ -113,3 +115,28 @@ def test_the_users_own_folders_are_kept_and_searched(
     assert len(result.after) == 5
     other = GraphBuilder(server)
     restore(other, other.photo(parts.nobody, "nobody.png"), weights=MARKER).nothing_done(parts.nobody)
+
+
+def test_detectors_beside_the_models_are_found(
+    start_comfyui: Start, synthetic_models: dict[str, Path], parts: Parts
+) -> None:
+    """ComfyUI-Manager's list puts RetinaFace there. The list of models stays one of models."""
+    models = {f"facerestore_models/{Path(path).name}": file for path, file in synthetic_models.items()}
+    server = start_comfyui(models)
+    assert choices(server, "GPENLoadModel", "model_name") == [MARKER, PASSTHROUGH]
+    for detector in ("retinaface_mobile0.25", "yunet", "auto"):
+        graph = GraphBuilder(server)
+        loaded = graph.add("GPENLoadFaceDetector", detector=detector)
+        found = graph.add("GPENDetectFaces", image=graph.photo(parts.left, "left.png"), detector=loaded)
+        assert len(graph.run().outputs[found.id]["gpen_faces"]) >= 4
+
+
+def test_messages_name_a_command_that_is_there(graph: GraphBuilder, parts: Parts) -> None:
+    """No installation of the package: its module is run in the pack's folder."""
+    with pytest.raises(PromptError, match="not on this computer") as missing:
+        restore(graph, graph.photo(parts.left, "left.png"), mask="parsed")
+    folder = graph.server.base_dir / "custom_nodes" / PACK
+    said = f'Run "python -m gpen download parsenet" in the folder {folder}, or download it yourself'
+    assert said in str(missing.value)
+    command = [sys.executable, "-m", "gpen", "download", "--help"]
+    assert "usage" in subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout

@@ -76,8 +76,13 @@ def test_alpha_stays(graph: GraphBuilder, parts: Parts) -> None:
 
 def test_a_grey_photo(graph: GraphBuilder, parts: Parts) -> None:
     grey = parts.left.mean(axis=2).astype(np.uint8)
-    result = restore(graph, graph.photo(grey, "grey.png"))
-    result.passed_through(np.repeat(grey[..., None], 3, axis=2))
+    loaded = graph.photo(grey, "grey.png")
+    shown = graph.show(loaded)
+    result = restore(graph, loaded)
+    # Newer versions read grey files to within one level.
+    expected = graph.server.images(graph.run(), shown.id)[0]
+    assert np.abs(expected.astype(int) - grey[..., None]).max() <= 1
+    result.passed_through(expected)
     assert len(result.after) == 5
 
 

@@ -28,7 +28,7 @@ WORKFLOWS = {
 }
 PORTRAIT, OLD_PHOTO = "Restore a portrait", "Old photograph x2 with an upscale model"
 COLORIZE, FILL_IN, FROM_MAP = "Colorize an old photograph", "Fill in damage", "Segmentation map to face"
-COMPARE = "Compare with another face model"
+COMPARE, ONE_NODE = "Compare with another face model", "Restore a photo with one node"
 NEED_STABLE_DIFFUSION = {"Generate then restore", "Crop img2img paste"}
 
 
@@ -63,7 +63,16 @@ def pictures(server: ComfyUIServer, finished: Finished, workflow: Workflow, kind
 
 
 def test_the_examples() -> None:
-    assert set(WORKFLOWS) == {PORTRAIT, OLD_PHOTO, COLORIZE, FILL_IN, FROM_MAP, COMPARE, *NEED_STABLE_DIFFUSION}
+    assert set(WORKFLOWS) == {
+        PORTRAIT,
+        OLD_PHOTO,
+        COLORIZE,
+        FILL_IN,
+        FROM_MAP,
+        COMPARE,
+        ONE_NODE,
+        *NEED_STABLE_DIFFUSION,
+    }
     for name, workflow in WORKFLOWS.items():
         assert bool(nodes(workflow, "CheckpointLoaderSimple")) == (name in NEED_STABLE_DIFFUSION)
         with Image.open(CHECKOUT / "example_workflows" / f"{name}.jpg") as thumbnail:
@@ -150,6 +159,20 @@ def test_the_portrait_runs(
     before, after = pictures(example_files, finished, workflow, "PreviewImage")
     are_crops(before, parts.left, faces)
     are_crops(after, parts.left, faces)
+
+
+def test_one_node_restores(
+    example_files: ComfyUIServer, info: dict[str, Any], parts: Parts, detector_weights: Path
+) -> None:
+    workflow = WORKFLOWS[ONE_NODE]
+    finished = example_files.run(to_api(workflow, info))
+    ((saved,),) = pictures(example_files, finished, workflow, "SaveImage")
+    assert np.abs(saved.astype(int) - parts.left).max() <= 7
+    (node,) = nodes(workflow, "GPENRestoreFaces")
+    assert [slot["name"] for slot in node["inputs"] if slot["link"] is not None] == ["image"]
+    for face in faces_in(parts.left, detector_weights):
+        x, y = np.rint(face.landmarks[2]).astype(int)
+        assert not np.array_equal(saved[y - 8 : y + 8, x - 8 : x + 8], parts.left[y - 8 : y + 8, x - 8 : x + 8])
 
 
 def test_the_old_photo_runs(
