@@ -68,7 +68,7 @@ def warp(image: Tensor, matrix: Matrix, size: tuple[int, int], *, clipped: bool 
 
 
 def warp_photo(photo: DevicePhoto, matrix: Matrix, size: tuple[int, int]) -> Tensor:
-    """A crop: as :func:`warp`, clipped, on the photo's device; only what is read of the photo (H, W, 3) is needed there.
+    """A crop of a photo (H, W, 3) on its device, where only what is read is needed: as :func:`warp`, clipped.
 
     Where it enlarges, it keeps what :func:`warp` needs to bring the photo back as sharp as it was.
     """
