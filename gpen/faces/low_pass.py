@@ -5,6 +5,11 @@ pixels, close enough together for linear interpolation. Linear interpolation als
 sample by sinc(f)^2. The filter amplifies by the inverse, so that what is left of the interpolation's error are images
 of the spectrum, 6 % at the Nyquist limit of the coarser grid for :data:`gpen.faces.resample.OVERSAMPLING` samples per
 pixel, and 1 % at half of it.
+
+A filter cannot fall from 1 to 0 at the Nyquist limit itself, so what lies just below it would be lost twice, on the way
+to a larger crop and on the way back. Therefore a crop that is larger than its part of the photo also gets the images
+just above the limit, as far as it can hold them (:func:`cutoff_of_crop`): 1 - f is the image of f, and the filter on
+the way back, which halves both near the limit, folds one onto the other.
 """
 
 from __future__ import annotations
@@ -19,9 +24,11 @@ from torch import Tensor
 
 from ..images import tensors
 
-CUTOFF = 0.49
+CUTOFF = 0.504
 """The cutoff frequency, in cycles per pixel of the coarser grid; the Nyquist limit is 0.5."""
-HALF_WIDTH = 8.0
+_CUTOFF_OF_CROP = 0.52, 0.54
+"""The same for a crop at the photo's resolution, and for one that holds all images the filter back can let through."""
+HALF_WIDTH = 12.0
 """The kernel's reach to either side, in pixels of the coarser grid."""
 KAISER_BETA = 5.0
 """The shape of the kernel's window."""
@@ -29,7 +36,17 @@ BLOCK = 24
 """Samples per matrix product: with more, a larger share of the weights is zero; with fewer, products are too small."""
 
 _KERNEL_POINTS = 1 << 14
-_FREQUENCIES = 1 << 10
+_FREQUENCIES = 64
+"""Nodes of a quadrature that is exact to float64 for the 13 periods that the kernel has at most."""
+
+
+def cutoff_of_crop(enlargement: float) -> float:
+    """The cutoff frequency for a crop that has so many pixels per pixel of its part of the photo."""
+    if enlargement < 1:
+        return CUTOFF
+    smallest, largest = _CUTOFF_OF_CROP
+    # Half as steep as the Nyquist limit of the crop: what it cannot hold any more would be aliased.
+    return min(smallest + (enlargement - 1) / 4, largest)
 
 
 class Scratch:
@@ -55,12 +72,12 @@ class LowPass:
     ``start`` is negative. As ``pixels`` is an integer, all blocks have the same weights.
 
     coarse: pixels of the picture per pixel of the coarser grid, at least 1. oversampling: at least so many samples per
-    pixel of that grid.
+    pixel of that grid. cutoff: in cycles per pixel of that grid.
     """
 
-    def __init__(self, coarse: float, oversampling: int) -> None:
+    def __init__(self, coarse: float, oversampling: int, cutoff: float = CUTOFF) -> None:
         self._coarse = coarse
-        self._oversampling = oversampling
+        self._cutoff = cutoff
         self.pixels = math.floor(coarse * BLOCK / oversampling)
         """Pixels per block."""
         self.step = self.pixels / BLOCK
@@ -72,7 +89,8 @@ class LowPass:
         """What :meth:`filter` multiplies by, (BLOCK, taps)."""
         positions = (np.arange(BLOCK) + 0.5) * self.step - 0.5
         pixels = self.start + np.arange(self.taps)
-        weights = _kernel((pixels - positions[:, None]) / self._coarse, self._oversampling)
+        kernel = _kernel_table(round(self._cutoff, 3), round(self._coarse / self.step, 2))
+        weights = _at((pixels - positions[:, None]) / self._coarse, *kernel)
         weights /= weights.sum(axis=1, keepdims=True)
         return weights.astype(np.float32)
 
@@ -92,9 +110,8 @@ class LowPass:
         return out
 
 
-def _kernel(x: NDArray[np.float64], oversampling: int) -> NDArray[np.float64]:
-    """The kernel at ``x`` pixels of the coarser grid from its centre."""
-    values, slopes = _kernel_table(oversampling)
+def _at(x: NDArray[np.float64], values: NDArray[np.float64], slopes: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The kernel of a table at ``x`` pixels of the coarser grid from its centre."""
     position = np.abs(x) * (_KERNEL_POINTS / HALF_WIDTH)
     np.minimum(position, _KERNEL_POINTS, out=position)
     before = position.astype(np.intp)
@@ -103,15 +120,16 @@ def _kernel(x: NDArray[np.float64], oversampling: int) -> NDArray[np.float64]:
 
 
 @functools.cache
-def _kernel_table(oversampling: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _kernel_table(cutoff: float, oversampling: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """One side of the kernel, and the differences between its values: fine enough for linear interpolation."""
     x = np.linspace(0, HALF_WIDTH, _KERNEL_POINTS + 1)
     window = np.i0(KAISER_BETA * np.sqrt(1 - (x / HALF_WIDTH) ** 2))
     window[-1] = 0  # and beyond
     # The inverse Fourier transform of the passband, each frequency amplified by what interpolation will take.
-    edges = np.linspace(0, CUTOFF, _FREQUENCIES + 1)
-    frequencies = (edges[1:] + edges[:-1]) / 2
+    nodes, shares = np.polynomial.legendre.leggauss(_FREQUENCIES)
+    frequencies = cutoff * (nodes + 1) / 2
     gains = np.sinc(frequencies / oversampling) ** -2
-    values = sum(gain * np.cos(2 * np.pi * f * x) for f, gain in zip(frequencies, gains, strict=True)) * window
-    values = np.asarray(values / values[0])
+    # Not a product of matrices, whose last digits may depend on the number of threads.
+    values = (np.cos(2 * np.pi * np.outer(x, frequencies)) * (gains * shares)).sum(axis=1) * window
+    values /= values[0]
     return values, np.diff(values, append=0)

@@ -7,9 +7,10 @@ they stay in its caches. On other devices, where starting an operation takes lon
 large as memory allows, and all that the host computes for a call is brought there by one copy.
 
 The constants lose the least of a real photo on its way to a crop and back, among those that keep stripes just too fine
-for the result under 16/255 (tests/faces/test_resample.py holds both bounds). A face larger than its crop comes back as
-the photo low-passed to the crop's resolution, to within 6/255; the sharpest faces, whose detail lies right at that
-limit, to within 9/255 (tests/restoration/test_photos.py).
+for the result under 16/255 (tests/faces/test_resample.py holds both bounds). From a crop at the photo's resolution, or
+a finer one, at least 98 % of the energy of fine detail comes back, even of a photo that is sharp to the last pixel. A
+face larger than its crop comes back as the photo low-passed to the crop's resolution, to within 6/255; the sharpest
+faces, whose detail lies right at that limit, to within 9/255 (tests/restoration/test_photos.py).
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from ..images import tensors
 from ..images.resize import area_weights
 from ..images.tensors import DevicePhoto
 from ..images.uploads import uploaded_together
-from .low_pass import BLOCK, LowPass, Scratch
+from .low_pass import BLOCK, CUTOFF, LowPass, Scratch, cutoff_of_crop
 from .transforms import Matrix, apply, compose, corners, invert, scaling, shrinking, translation
 from .workers import shared_workers
 
@@ -67,8 +68,11 @@ def warp(image: Tensor, matrix: Matrix, size: tuple[int, int], *, clipped: bool 
 
 
 def warp_photo(photo: DevicePhoto, matrix: Matrix, size: tuple[int, int]) -> Tensor:
-    """As :func:`warp`, clipped, on the photo's device; of the photo (H, W, 3) only what is read is needed there."""
-    resampling = _Resampling(matrix, size)
+    """A crop of a photo (H, W, 3) on its device, where only what is read is needed: as :func:`warp`, clipped.
+
+    Where it enlarges, it keeps what :func:`warp` needs to bring the photo back as sharp as it was.
+    """
+    resampling = _Resampling(matrix, size, cutoff_of_crop(1 / shrinking(matrix)))
     rows, columns = resampling.needed_part(photo.shape)
     return resampling.run(photo.part(rows, columns), (columns.start, rows.start), clipped=True)
 
@@ -124,14 +128,14 @@ class _Tile:
 class _Resampling:
     """One call of :func:`warp`: where the samples lie, and how they are filtered."""
 
-    def __init__(self, matrix: Matrix, size: tuple[int, int]) -> None:
+    def __init__(self, matrix: Matrix, size: tuple[int, int], cutoff: float = CUTOFF) -> None:
         self._matrix = matrix
         self._inverse = invert(matrix)
         self._size = size
         shrink = shrinking(matrix)
         coarse = max(1.0, shrink)
         oversampling = FINE_OVERSAMPLING if shrink * FINE_ENLARGEMENT <= 1 else OVERSAMPLING
-        self._low_pass = LowPass(coarse, oversampling)
+        self._low_pass = LowPass(coarse, oversampling, cutoff)
         margin = math.ceil(self._low_pass.step) + 1
         seen = apply(self._inverse, corners(*size))
         # The pixel (x, y) of the source that positions of samples are relative to.

@@ -14,7 +14,8 @@ from torch import Tensor
 from gpen.faces import resample
 from gpen.faces.low_pass import LowPass
 from gpen.faces.transforms import compose, invert, scaling
-from tests.arrays import warp, warp_mask
+from gpen.images.picture import FloatImage
+from tests.arrays import crop_face, warp, warp_mask
 
 pytestmark = pytest.mark.usefixtures("each_implementation")
 
@@ -85,6 +86,35 @@ def test_there_and_back_through_a_larger_crop_is_faithful() -> None:
     error = np.abs(back - photo)[30:90, 30:90] * 255
     assert error.max() <= 6
     assert error.mean() <= 1
+
+
+def sharp_to_the_last_pixel() -> FloatImage:
+    """A texture with as much energy in each octave as photos have, freshly reduced to half."""
+    side = 560
+    white = np.fft.rfft2(np.random.default_rng(5).standard_normal((side, side)))
+    frequency = np.hypot(np.fft.fftfreq(side)[:, None], np.fft.rfftfreq(side))
+    frequency[0, 0] = 1
+    texture = np.fft.irfft2(white / frequency, (side, side))
+    texture = (0.5 + 0.12 * texture / texture.std()).astype(np.float32)
+    small = cv2.resize(texture, (side // 2, side // 2), interpolation=cv2.INTER_AREA)
+    return np.repeat(small[..., None], 3, axis=2)
+
+
+@pytest.mark.parametrize(("degrees", "most_wrong"), [(0, 0.015), (8, 0.03), (15, 0.05), (30, 0.1)])
+# Nearly 1 to nearly 2: from there on a smaller network is large enough.
+@pytest.mark.parametrize("enlargement", [1.01, 1.07, 1.3, 1.98])
+def test_a_crop_brings_back_detail_as_fine_as_pixels(enlargement: float, degrees: float, most_wrong: float) -> None:
+    photo = sharp_to_the_last_pixel()
+    middle, angle = len(photo) / 2, math.radians(degrees)
+    side = math.ceil(len(photo) * enlargement * 1.45)
+    turn = enlargement * np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+    matrix = np.hstack([turn, (np.array([side / 2 + 0.3, side / 2 - 0.2]) - turn @ (middle, middle))[:, None]])
+    back = warp(crop_face(photo, matrix, side), invert(matrix), photo.shape[1::-1])
+    before, after = ((one - cv2.GaussianBlur(one, (0, 0), 1.5))[40:-40, 40:-40] for one in (photo, back))
+    kept = (after**2).sum() / (before**2).sum()
+    assert 0.98 <= kept <= 1.03
+    # It is the detail that was there, as far as the square of its frequencies fits into the turned one of the crop.
+    assert ((after - before) ** 2).sum() / (before**2).sum() <= most_wrong
 
 
 def test_only_the_needed_part_is_touched_and_the_result_is_the_same() -> None:

@@ -33,7 +33,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     """
     hosts = {"start_comfyui": why_not, "in_comfyui": why_not}
     hosts |= {"webui": webui_host.why_not, "checkbox": webui_host.why_no_checkbox}
-    hosts |= {name: partial(webui_host.why_not, name) for name in ("a1111", "sdnext")}
+    hosts |= {name: partial(webui_host.why_not, name) for name in ("a1111", "forge", "sdnext")}
     for fixture, why in hosts.items():
         if fixture in getattr(item, "fixturenames", ()) and (reason := why()):
             if why is why_not and os.environ.get("GPEN_NEEDS_COMFYUI"):
@@ -104,6 +104,12 @@ def checkbox(webui: webui_host.WebUI) -> webui_host.WebUI:
 @pytest.fixture
 def a1111(webui: webui_host.WebUI) -> webui_host.WebUI:
     """The same, for tests of what only AUTOMATIC1111 does."""
+    return webui
+
+
+@pytest.fixture
+def forge(webui: webui_host.WebUI) -> webui_host.WebUI:
+    """The same, for what is shown in Forge's own page."""
     return webui
 
 
