@@ -26,6 +26,8 @@ from tests.hosts.webui.host import WebUI
 from tests.hosts.webui.pictures import restore_faces
 from tests.weights.conftest import Site
 
+has_settings = pytest.mark.usefixtures("checkbox")
+"""For tests of hosts with the checkbox: SD.Next, without it, has no place for the button in its settings either."""
 BOTH = [NETWORK, DETECTOR]
 AREAS = {"settings": settings_area, "extras": extras_area}
 
@@ -49,6 +51,7 @@ def names_in(folder: Path) -> list[str]:
     return sorted(file.name for file in folder.iterdir())
 
 
+@has_settings
 @pytest.mark.parametrize("make_area", AREAS.values(), ids=AREAS)
 def test_from_nothing_to_a_restored_picture(
     webui: WebUI,
@@ -103,6 +106,7 @@ def test_the_choice_changes_licences_and_button(webui: WebUI, site: Site, folder
     assert "No model was chosen" in last[0]
 
 
+@has_settings
 def test_a_wrong_hash_is_told(webui: WebUI, site: Site, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     catalog = importlib.import_module("gpen.weights.catalog")
     monkeypatch.setitem(vars(catalog.find_published(NETWORK)), "sha256", "0" * 64)
@@ -112,6 +116,7 @@ def test_a_wrong_hash_is_told(webui: WebUI, site: Site, folder: Path, monkeypatc
     assert names_in(folder) == [DETECTOR_FILE]
 
 
+@has_settings
 def test_stop(webui: WebUI, site: Site, folder: Path) -> None:
     area = settings_area(webui)
     gate = site.resources["/network"].gate = threading.Event()
@@ -125,6 +130,7 @@ def test_stop(webui: WebUI, site: Site, folder: Path) -> None:
     assert f"{NETWORK}.safetensors" not in names_in(folder)
 
 
+@has_settings
 def test_switched_off(
     webui: WebUI,
     site: Site,
@@ -144,6 +150,7 @@ def test_switched_off(
     assert "The button that downloads" not in caplog.text
 
 
+@has_settings
 def test_without_gradios_queue_the_end_is_shown(webui: WebUI, site: Site, folder: Path) -> None:
     """Gradio takes no generators then."""
     webui.shared.cmd_opts.no_gradio_queue = True
@@ -151,6 +158,7 @@ def test_without_gradios_queue_the_end_is_shown(webui: WebUI, site: Site, folder
     assert shown[0] == "GPEN-BFR-512: downloaded<br>yunet: downloaded"
 
 
+@has_settings
 def test_nothing_of_it_is_saved(webui: WebUI, tmp_path: Path) -> None:
     area = extras_area(webui)
     settings_area(webui)
