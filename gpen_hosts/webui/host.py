@@ -305,7 +305,8 @@ class Job:
 
 
 ERROR = "GPEN error"
-DOWNLOAD_HERE = "The button that downloads what is missing is in Settings, GPEN, and in Extras, GPEN."
+DOWNLOADS = "gpen_downloads"
+"""The setting that is a button, where the host has a place for it."""
 RESULT = ("GPEN model", "GPEN mask", "GPEN strength", "GPEN upscale", "GPEN faces", "GPEN task", "GPEN note")
 """Infotext keys of a picture that a task was done to. A value of None is left out."""
 
@@ -326,10 +327,17 @@ def facts_of(result: Restoration, request: PictureRequest) -> dict[str, Any]:
     return dict(zip(RESULT, facts, strict=True))
 
 
+def _download_here() -> str:
+    places = "in Settings, GPEN, and in Extras, GPEN" if DOWNLOADS in shared.opts.data_labels else "in Process, GPEN"
+    return f"The button that downloads what is missing is {places}."
+
+
 def failure(error: Exception) -> dict[str, Any]:
     """The infotext of a picture that is returned unchanged because of an error, which is logged."""
     if isinstance(error, GpenError):
-        where = f" {DOWNLOAD_HERE}" if isinstance(error, FilesError) and missing() and not downloads_problem() else ""
+        where = (
+            f" {_download_here()}" if isinstance(error, FilesError) and missing() and not downloads_problem() else ""
+        )
         _log.error("GPEN left the picture unchanged: %s%s", error, where)
         return {ERROR: first_line(error) + where}
     _log.error("GPEN left the picture unchanged.", exc_info=error)

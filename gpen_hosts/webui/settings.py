@@ -11,7 +11,7 @@ from modules import scripts, shared
 from gpen.options import OPTIONS
 
 from .downloads import download_area
-from .host import DEFAULTS, NAME, networks, restorer_lists
+from .host import DEFAULTS, DOWNLOADS, NAME, networks, restorer_lists
 
 
 def add_settings() -> None:
@@ -48,7 +48,7 @@ def add_settings() -> None:
     # SD.Next has no settings without a value: there the models are downloaded in the panel.
     if hasattr(info, "do_not_save"):
         info.do_not_save = True
-        shared.opts.add_option("gpen_downloads", info)
+        shared.opts.add_option(DOWNLOADS, info)
 
 
 def _downloads(*, value: str, elem_id: str, **_: Any) -> Any:
