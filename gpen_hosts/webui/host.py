@@ -328,16 +328,16 @@ def facts_of(result: Restoration, request: PictureRequest) -> dict[str, Any]:
 
 
 def _download_here() -> str:
-    places = "in Settings, GPEN, and in Extras, GPEN" if DOWNLOADS in shared.opts.data_labels else "in Process, GPEN"
-    return f"The button that downloads what is missing is {places}."
+    has_setting = DOWNLOADS in shared.opts.data_labels
+    place = "in Settings, GPEN, and in Extras, GPEN" if has_setting else "in the panel GPEN, in Extras or Process"
+    return f"The button that downloads what is missing is {place}."
 
 
 def failure(error: Exception) -> dict[str, Any]:
     """The infotext of a picture that is returned unchanged because of an error, which is logged."""
     if isinstance(error, GpenError):
-        where = (
-            f" {_download_here()}" if isinstance(error, FilesError) and missing() and not downloads_problem() else ""
-        )
+        is_offered = isinstance(error, FilesError) and missing() and not downloads_problem()
+        where = f" {_download_here()}" if is_offered else ""
         _log.error("GPEN left the picture unchanged: %s%s", error, where)
         return {ERROR: first_line(error) + where}
     _log.error("GPEN left the picture unchanged.", exc_info=error)
