@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ..atomic import make_folder
 from ..errors import GpenError
+from ..faces.close_ups import MOST_IN_VIEW, with_close_ups
 from ..faces.drawing import draw_faces, side_by_side
 from ..faces.source import ChosenFaces, FaceSource
 from ..images import OnSize, Picture, read_picture, write_picture
@@ -240,10 +241,11 @@ class PhotoProcessor:
         height, width = restoration.photo.shape[:2]
         x, y = width / photo.shape[1], height / photo.shape[0]
         faces = [(face.number, face.face.scaled(x, y)) for face in restoration.faces]
-        before, after = (
-            draw_faces(picture, faces, boxes=False) for picture in (resize(photo, (width, height)), restoration.photo)
-        )
+        pictures = resize(photo, (width, height)), restoration.photo
+        before, after = (draw_faces(picture, faces, boxes=False) for picture in pictures)
         drawing = side_by_side([before, after], ["before", f"after ({self._components.title})"])
+        if len(faces) > MOST_IN_VIEW:
+            drawing = with_close_ups(drawing, *pictures, faces)
         path = job.target.parent / f"{job.label}_compare.png"
         write_picture(path, from_samples(drawing))
 

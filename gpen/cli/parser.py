@@ -127,7 +127,11 @@ def _add_task(commands: Any, task: Task) -> None:
     for name, preset in PRESETS.items():
         if preset.task is task:
             parser.add_argument(f"--{name}", dest="preset", action="store_const", const=name, help=preset.help)
-    parser.add_argument("--compare", action="store_true", help="also write before and after side by side")
+    parser.add_argument(
+        "--compare",
+        action="store_true",
+        help="also write before and after side by side, with close-ups of a group's faces",
+    )
     parser.add_argument("--save-faces", action="store_true", help="also write each face before and after")
     parser.add_argument("--report", type=Path, metavar="FILE", help="write the outcome for each photo as JSON")
     parser.add_argument("--overwrite", action="store_true", help="overwrite existing results")

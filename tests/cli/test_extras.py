@@ -13,6 +13,17 @@ from gpen.cli import task as task_module
 from gpen.images import read_picture
 
 
+def test_a_group_is_compared_face_by_face(restore, album, one_face, tmp_path):
+    photo = album.add("a.png", faces=[one_face(4 + 26 * number, 28, 20) for number in range(4)])
+    assert restore(photo, "-o", tmp_path / "out", "--compare").code == 0
+    group = read_picture(tmp_path / "out" / "a_compare.png", 1).photo
+    album.set_faces("a.png", [one_face(4, 28, 20)])
+    assert restore(photo, "-o", tmp_path / "one", "--compare").code == 0
+    single = read_picture(tmp_path / "one" / "a_compare.png", 1).photo
+    assert group.shape[0] == single.shape[0] + 4 * (96 + 3)
+    assert group.shape[1] == single.shape[1]
+
+
 def test_faces_before_and_after(restore, album, tmp_path, files_in, one_face):
     photo = album.add("a.png", faces=[one_face(5, 5, 40), one_face(60, 40, 30)])
     out = tmp_path / "out"
