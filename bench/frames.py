@@ -54,7 +54,7 @@ def command(suffix: str, number: int, *flags: str) -> Measure:
 
     def measure() -> dict[str, Any]:
         (short, less), (long, more) = (_restore(path, folder / "out", arguments) for path in frames.values())
-        written = len(list((folder / "out").iterdir()))
+        written = len([path for path in (folder / "out").iterdir() if not path.name.startswith(".")])
         return {"seconds": (long - short) / number, "cpu_seconds": (more - less) / number, "frames": written}
 
     measure()
