@@ -68,7 +68,7 @@ def test_a_sharp_face_beside_a_blurred_one(gpen, networks, tmp_path):
     # Nothing is left to do.
     run = gpen(*arguments, "-o", tmp_path / "out", "--skip-sharp", 0.6, "--only-faces", 0, "--report", report)
     assert run.code == 0
-    assert entries(report)[0]["message"].startswith("None of 2 faces was chosen (sharp enough: its sharpness is 0.8")
+    assert entries(report)[0]["message"].startswith("None of 2 faces was chosen (sharp enough: its sharpness is 0.9")
     assert [face["sharpness"] for face in entries(report)[0]["skipped"]] == [sharp["sharpness"], blurred["sharpness"]]
 
 

@@ -103,6 +103,7 @@ def test_all_requirements_of_the_package_are_listed(install: Any) -> None:
                 imported.add(node.module.split(".")[0])
     others = imported - set(sys.stdlib_module_names) - {"torch", "torchvision", "numpy", "gpen"}
     assert others <= set(install.NEEDED) | {
+        "cryptography",
         "facexlib",
         "gradio",
         "ray",
