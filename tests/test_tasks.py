@@ -227,4 +227,4 @@ def test_the_command_cannot_ask_to_restore_aligned_portraits(portrait, capsys):
     with pytest.raises(SystemExit) as stopped:
         main(command)
     assert stopped.value.code == 2
-    assert "unrecognized arguments: --aligned" in capsys.readouterr().err
+    assert "There is no option --aligned." in capsys.readouterr().err

