@@ -135,9 +135,14 @@ def state_of(paths: Iterable[Path]) -> list[tuple[str, int, int]]:
 
 
 def detector_files() -> list[Path]:
-    """All files in the folders that are searched for detectors, parsers and recognisers."""
+    """The detectors, parsers and recognisers in the folders that are searched for them; networks may be there too."""
     searched = search_folders(helper_folders(), kind="detector")
-    return sorted(path for folder in searched if folder.is_dir() for path in folder.iterdir())
+    return sorted(path for folder in searched if folder.is_dir() for path in folder.iterdir() if _is_helper(path.name))
+
+
+def _is_helper(name: str) -> bool:
+    published = published_by_file_name(name)
+    return published is not None and published.kind != "network"
 
 
 class ManagedModel:
