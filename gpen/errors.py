@@ -6,15 +6,37 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+LONGEST = 2000
+"""Characters of an error's text; of a longer one, a part in its middle is left out."""
+
 
 class GpenError(Exception):
-    """Anything that a user can cause. Its text is shown to the user as it stands."""
+    """Anything that a user can cause. Its text is shown to the user as it stands.
+
+    It may quote names out of files of strangers: letters that a terminal would obey are escaped, and it is shortened.
+    """
 
     # ComfyUI shows an error's module to the user, and names our modules after the folder that holds them.
     __module__ = "gpen.errors"
 
     def __init_subclass__(cls) -> None:
         cls.__module__ = GpenError.__module__
+
+    def __init__(self, text: str = "") -> None:
+        super().__init__(presentable(text))
+
+
+def presentable(text: str) -> str:
+    """A text that may hold parts of a file, for a terminal: no control characters but line ends, and not too long."""
+    if len(text) > LONGEST:
+        # Most say first what is wrong, and at the end what to do.
+        text = f"{text[: LONGEST // 2]} [...] {text[-LONGEST // 3 :]}"
+    if text.isprintable():
+        return text
+    escaped = (letter.encode("unicode_escape").decode() for letter in text)
+    return "".join(
+        letter if letter.isprintable() or letter == "\n" else safe for letter, safe in zip(text, escaped, strict=True)
+    )
 
 
 class CheckpointError(GpenError):

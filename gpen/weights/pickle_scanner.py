@@ -23,6 +23,12 @@ MAX_STEPS = 500_000
 
 MAX_DIMENSIONS = 8
 
+MAX_NAME = 200
+"""Characters of a module's or class's name; those of model files have some 50."""
+
+MAX_NAMES = 100
+"""Names of code that are collected for a message."""
+
 # The opcodes that PyTorch's own restricted reader (weights_only) understands.
 _READABLE = frozenset(
     "PROTO STOP MARK NONE NEWTRUE NEWFALSE BININT BININT1 BININT2 LONG1 BINFLOAT BINUNICODE SHORT_BINSTRING "  # noqa: SIM905
@@ -90,6 +96,8 @@ class _Machine:
         self.stack: list[Any] = []
         self.marks: list[int] = []
         self.memo: dict[int, Any] = {}
+        self.copied = 0
+        """Items copied from values that stay: a few bytes of a pickle can ask for each copy."""
 
     def step(self, name: str, argument: Any) -> None:
         if name not in _READABLE and self.result.unreadable is None:
@@ -222,9 +230,15 @@ class _Machine:
             raise PickleError(f"modifies a {kind} after creating it, which no model file does")
 
     def _is_refused(self, value: Any) -> bool:
-        return (isinstance(value, Opaque) and value.name in self.result.code) or (
-            isinstance(value, Name) and value.full in self.result.code
-        )
+        name = value.name if isinstance(value, Opaque) else value.full if isinstance(value, Name) else None
+        # Of a pickle that names more code than is collected, any may be refused.
+        return name is not None and (name in self.result.code or len(self.result.code) == MAX_NAMES)
+
+    def _charge(self, items: int) -> None:
+        """Count items that are copied; PickleError once they are more than a pickle could hold."""
+        self.copied += items
+        if self.copied > MAX_STEPS:
+            raise PickleError("has a table of contents that copies parts of itself far more often than any model file")
 
     def _setitem(self, _: Any) -> None:
         value, key = self.stack.pop(), self.stack.pop()
@@ -248,7 +262,9 @@ class _Machine:
     # Names, and what would be calls
 
     def _global(self, argument: Any) -> None:
-        module, _, name = str(argument).partition(" ")
+        module, _, name = argument.partition(" ")
+        if max(len(module), len(name)) > MAX_NAME:
+            raise PickleError("names a class by a text far longer than any model file's")
         module = {"__builtin__": "builtins", "copy_reg": "copyreg", "torch.cuda": "torch"}.get(module, module)
         full = f"{module}.{name}"
         if full not in NAMES and full not in STORAGES:
@@ -257,11 +273,14 @@ class _Machine:
         self.stack.append(Name(full))
 
     def _refuse(self, name: str) -> None:
-        if name not in self.result.code:
+        if len(self.result.code) < MAX_NAMES and name not in self.result.code:
             self.result.code.append(name)
 
     def _stack_global(self, _: Any) -> None:
         name, module = self.stack.pop(), self.stack.pop()
+        # Anything else is not even turned into text: nested tuples can describe more of it than there is memory.
+        if not (isinstance(name, str) and isinstance(module, str)) or max(len(module), len(name)) > MAX_NAME:
+            raise PickleError("names a class by something that is not the name of one")
         self._global(f"{module} {name}")
 
     def _inst(self, argument: Any) -> None:
@@ -286,13 +305,17 @@ class _Machine:
     def _build(self, _: Any) -> None:
         state, target = self.stack.pop(), self.stack[-1]
         if isinstance(target, NamespaceRef) and isinstance(state, dict):
+            self._charge(len(state))
             target.values.update(state)
         # The attributes of an OrderedDict, such as a state dict's _metadata, are ignored.
         elif not (isinstance(target, dict) and (isinstance(state, dict) or self._is_refused(state))):
             self._refuse_change(target)
 
     def _binpersid(self, _: Any) -> None:
-        kind, storage, key, _location, length, *view = self.stack.pop()
+        reference = self.stack.pop()
+        if not isinstance(reference, tuple) or len(reference) not in (5, 6):
+            raise ValueError
+        kind, storage, key, _location, length, *view = reference
         dtype = STORAGES.get(storage.full)
         if kind not in ("storage", b"storage") or dtype is None or any(view):
             raise PickleError("stores its tensors in a way that only very old or unusual programs do")
@@ -310,10 +333,10 @@ class _Machine:
     def _describe(self, called: Any, arguments: Any) -> Any:
         name = called.full if isinstance(called, Name) else getattr(called, "name", "?")
         if name in ("torch._utils._rebuild_tensor_v2", "torch._utils._rebuild_tensor"):
-            storage, offset, shape, stride, *_ = arguments
+            storage, offset, shape, stride = self._first(arguments, 4)
             return _tensor(storage, offset, shape, stride, storage.dtype)
         if name == "torch._utils._rebuild_tensor_v3":
-            storage, offset, shape, stride, _, _, dtype, *_ = arguments
+            storage, offset, shape, stride, _, _, dtype = self._first(arguments, 7)
             return _tensor(storage, offset, shape, stride, dtype.full.removeprefix("torch."))
         if name in ("torch._utils._rebuild_parameter", "torch._utils._rebuild_parameter_with_state"):
             return arguments[0]
@@ -332,8 +355,15 @@ class _Machine:
         self._refuse(name)
         return Opaque(name)
 
+    def _first(self, arguments: Any, count: int) -> tuple[Any, ...]:
+        """The first arguments of a call, without copying the others."""
+        if not isinstance(arguments, tuple) or len(arguments) < count:
+            raise ValueError
+        return arguments[:count]
+
     def _ordered_dict(self, items: Any = ()) -> dict[Any, Any]:
         result: dict[Any, Any] = {}
+        self._charge(len(items))
         pairs = items.items() if isinstance(items, dict) else items
         self.stack.append(result)
         self._set([part for key, value in pairs for part in (key, value)])

@@ -1,0 +1,158 @@
+"""Small files that ask for endless work or memory are refused at once, and their names reach no terminal as they are.
+
+Each runs in a process of its own with limits: a guard that is lost fails a test instead of stopping the machine.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import struct
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from gpen.errors import LONGEST, CheckpointError, GpenError, presentable
+
+ROOT = Path(__file__).resolve().parents[2]
+SECONDS, MEMORY = 30, 2 << 30
+CHILD = """
+import resource, sys
+from pathlib import Path
+from gpen.errors import GpenError
+from gpen.weights.checkpoint import inspect
+used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+try:
+    inspect(Path(sys.argv[1]))
+except GpenError as error:
+    print(f"{type(error).__name__}: {error}")
+else:
+    print("accepted")
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - used) // 1024)
+"""
+
+
+def text(value: str) -> bytes:
+    return b"X" + struct.pack("<I", len(value)) + value.encode()
+
+
+def as_zip(pickle: bytes, **records: bytes) -> bytes:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as file:
+        file.writestr("archive/data.pkl", b"\x80\x02" + pickle)
+        file.writestr("archive/version", b"3\n")
+        for name, record in records.items():
+            file.writestr(f"archive/data/{name}", record)
+    return packed.getvalue()
+
+
+def doubling(levels: int) -> bytes:
+    """Tuples of the tuple before, twice: their text has 2^levels parts."""
+    return b")" + b"".join(b"q%c0h%ch%c\x86" % (n, n, n) for n in range(levels))
+
+
+def ordered_dict_copies(size: int, copies: int) -> bytes:
+    items = b"".join(b"M" + struct.pack("<H", number) + b"N" for number in range(size))
+    return b"}q\x00(" + items + b"u0ccollections\nOrderedDict\nq\x01" + b"h\x01h\x00\x85R" * copies + b"."
+
+
+def persistent_id(extra: int, copies: int) -> bytes:
+    start = b"(" + text("storage") + b"ctorch\nFloatStorage\n" + text("0") + text("cpu") + b"K\x00"
+    return start + b"N" * extra + b"tq\x000" + b"h\x00Q0" * copies + b"}."
+
+
+def namespace_copies(size: int, copies: int) -> bytes:
+    items = b"".join(b"M" + struct.pack("<H", number) + b"N" for number in range(size))
+    one = b"cargparse\nNamespace\n)\x81h\x00b0"
+    return b"}q\x00(" + items + b"u0" + one * copies + b"}."
+
+
+def long_arguments(size: int, copies: int) -> bytes:
+    many = b"(" + b"N" * size + b"tq\x000"
+    return many + b"ctorch._utils\n_rebuild_tensor_v2\nq\x01h\x00R" + b"h\x01h\x00R" * copies + b"."
+
+
+BOMBS: dict[str, Callable[[], bytes]] = {
+    "a name of nested tuples": lambda: as_zip(doubling(40) + text("b") + b"\x93."),
+    "long names, joined again and again": lambda: as_zip(
+        text("a" * 100_000) + b"q\x00" + text("b" * 100_000) + b"q\x01" + b"h\x00h\x01\x93" * 30_000 + b"."
+    ),
+    "a name of a megabyte": lambda: as_zip(b"c" + b"a" * 1_000_000 + b"\nb\n."),
+    "copies of one dict": lambda: as_zip(ordered_dict_copies(2000, 100_000)),
+    "copies of one namespace": lambda: as_zip(namespace_copies(2000, 60_000)),
+    "a persistent id of 150,000 items": lambda: as_zip(persistent_id(150_000, 100_000), **{"0": b""}),
+    "arguments of 150,000 items": lambda: as_zip(long_arguments(150_000, 100_000)),
+    "120,000 names of code": lambda: as_zip(b"".join(b"ca\nb%d\n" % number for number in range(120_000)) + b"."),
+}
+
+
+def inspected(path: Path) -> tuple[str, int]:
+    """What inspecting a file says, and how many megabytes it took."""
+    limited = f"import resource; resource.setrlimit(resource.RLIMIT_DATA, ({MEMORY}, {MEMORY}))\n{CHILD}"
+    run = subprocess.run(
+        [sys.executable, "-c", limited, str(path)], cwd=ROOT, capture_output=True, text=True, timeout=SECONDS + 30
+    )
+    assert run.returncode == 0, run.stderr[-2000:]
+    *said, used = run.stdout.strip().split("\n")
+    return "\n".join(said), int(used)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs Linux's limits")
+@pytest.mark.parametrize("bomb", BOMBS)
+def test_what_asks_for_more_than_the_file_holds_is_refused(tmp_path: Path, bomb: str) -> None:
+    path = tmp_path / "bomb.pth"
+    path.write_bytes(BOMBS[bomb]())
+    said, used = inspected(path)
+    assert said.startswith("CheckpointError: ")
+    assert used < 300
+    assert len(said) < LONGEST
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs Linux's limits")
+def test_a_tower_in_the_legacy_format(tmp_path: Path) -> None:
+    """The list of storages, after the pickle, holds tuples whose text has 2^40 parts."""
+    import pickle
+
+    magic, protocol, system = 0x1950A86A20F9469CFC6C, 1001, {"little_endian": True}
+    parts = [pickle.dumps(part, 2) for part in (magic, protocol, system, {})]
+    (tmp_path / "tower.pth").write_bytes(b"".join(parts) + b"\x80\x02](" + doubling(40) + b"e.")
+    said, used = inspected(tmp_path / "tower.pth")
+    assert said.startswith("CheckpointError: ")
+    assert used < 300
+
+
+def test_code_is_named_even_in_a_file_with_very_many_names(tmp_path: Path) -> None:
+    from gpen.weights.checkpoint import inspect
+
+    path = tmp_path / "names.pth"
+    path.write_bytes(as_zip(b"".join(b"ca\nb%d\n" % number for number in range(1000)) + b"."))
+    with pytest.raises(CheckpointError, match=r"wants to run code.*a\.b0"):
+        inspect(path)
+
+
+@pytest.mark.parametrize("name", ["\x1b[2J\x1b]0;owned\x07", "a\r\nb", "‮gnp.exe", "\udcff"])
+def test_text_out_of_files_reaches_no_terminal_as_it_is(tmp_path: Path, name: str) -> None:
+    assert GpenError(f"There is {name}.").args[0].replace("\n", "").isprintable()
+    if name == "\udcff":
+        return
+    header = {f"ecd0.{name}.weight": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}
+    packed = json.dumps(header).encode()
+    path = tmp_path / "names.safetensors"
+    path.write_bytes(struct.pack("<Q", len(packed)) + packed + bytes(4))
+    from gpen.weights.checkpoint import inspect
+
+    with pytest.raises(CheckpointError) as caught:
+        inspect(path)
+    assert str(caught.value).replace("\n", "").isprintable()
+
+
+def test_long_texts_keep_what_is_wrong_and_what_to_do() -> None:
+    shown = presentable("It is wrong. " + "x" * 7_000_000 + " Download it again.")
+    assert shown.startswith("It is wrong. xxx")
+    assert shown.endswith("xxx Download it again.")
+    assert len(shown) < LONGEST
+    assert presentable("Short,\nin two lines.") == "Short,\nin two lines."
