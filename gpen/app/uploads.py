@@ -22,6 +22,7 @@ MOST_FILES = 2000
 """The most pictures of one batch."""
 
 _CHUNK = 1 << 20
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, NotImplementedError, RuntimeError, EOFError, ValueError)
 
 _MOST_OF_DIRECTORY = 8 << 20
@@ -119,9 +120,20 @@ def _checked(archive: Path, name: str, entry: zipfile.ZipInfo) -> PurePath:
         raise PhotoError(f"{archive} contains {name!r}, a path outside its own folder. Create the zip again.")
     if stat.S_ISLNK(entry.external_attr >> 16):
         raise PhotoError(f"{archive} contains a link, {name!r}. Create the zip again, from the pictures themselves.")
+    if entry.compress_type not in _METHODS:
+        # Its decompressor takes memory for blocks of any size that a few bytes state.
+        raise PhotoError(
+            f"{archive} is compressed in an unusual way ({_method(entry.compress_type)}). Create a plain zip, stored "
+            "or deflated."
+        )
     if entry.flag_bits & 1:
         raise PhotoError(f"{archive} is protected by a password. Create the zip again, without one.")
     return PurePath(*path.parts)
+
+
+def _method(number: int) -> str:
+    known = {zipfile.ZIP_BZIP2: "bzip2", zipfile.ZIP_LZMA: "LZMA"}
+    return known.get(number, f"method {number}")
 
 
 def _free(path: Path) -> Path:

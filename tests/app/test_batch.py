@@ -132,6 +132,31 @@ def test_paths_outside_the_folder_are_refused(tmp_path: Path, picture: bytes, na
     assert not list(tmp_path.rglob("good.png"))
 
 
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_other_compression_is_refused_before_anything_is_unpacked(tmp_path: Path, picture: bytes, method: int) -> None:
+    """A few bytes of bzip2 or LZMA make their decompressors take gigabytes."""
+    archive = tmp_path / "a.zip"
+    with zipfile.ZipFile(archive, "w") as file:
+        file.writestr("good.png", picture, zipfile.ZIP_DEFLATED)
+        file.writestr("other.png", picture, method)
+    with pytest.raises(
+        PhotoError, match=r"^a\.zip is compressed in an unusual way \((bzip2|LZMA)\)\. Create a plain zip"
+    ):
+        gather([archive], tmp_path / "out", MOST)
+    assert not list((tmp_path / "out").rglob("*.png"))
+
+
+def test_a_picture_without_a_name_is_refused(tmp_path: Path, picture: bytes) -> None:
+    archive = make_zip(tmp_path / "a.zip", {"x": picture})
+    data = bytearray(archive.read_bytes())
+    for start in (data.index(b"PK\3\4") + 26, data.index(b"PK\1\2") + 28):
+        data[start : start + 2] = bytes(2)
+    # What follows the empty names is read as part of the data, and of the directory.
+    archive.write_bytes(data)
+    with pytest.raises(PhotoError):
+        gather([archive], tmp_path / "out", MOST)
+
+
 def test_links_are_refused(tmp_path: Path) -> None:
     link = zipfile.ZipInfo("link.png")
     link.external_attr = (stat.S_IFLNK | 0o777) << 16
