@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import os
 import shutil
+import struct
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -110,7 +112,7 @@ def convert(
         digest, tensors = graph.sha256, {n: _stored(info.path, n, t, half) for n, t in graph.tensors.items()}
     metadata = _metadata(info, digest)
     with _writing(target), atomic_path(target, overwrite=overwrite) as temporary:
-        save_file(tensors, temporary, metadata)
+        _write(temporary, tensors, metadata)
         verify_written(temporary, tensors, metadata)
         written = inspect(temporary)
     return ConvertResult(
@@ -125,6 +127,23 @@ def convert(
         source_sha256=digest,
         comparison=comparison,
     )
+
+
+def _write(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
+    """Write a new .safetensors file, the same bytes for the same tensors and metadata, as others may read it."""
+    with path.open("xb"):
+        mode = path.stat().st_mode  # safetensors makes files that only their owner may read
+    save_file(tensors, path, metadata)
+    path.chmod(mode)
+    # It writes the metadata in an order that differs from time to time.
+    with path.open("r+b") as file:
+        (length,) = struct.unpack("<Q", file.read(8))
+        header = json.loads(file.read(length))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+        if len(text) <= length:
+            file.seek(8)
+            file.write(text.ljust(length))
 
 
 def _read(info: CheckpointInfo, half: bool) -> tuple[str, dict[str, Tensor]]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from ..errors import FilesError
+from ..filenames import is_hidden
 from ..tasks import find_task
 from ..wording import command
 from .catalog import (
@@ -166,8 +167,11 @@ def list_networks(folders: Iterable[Path]) -> list[Path]:
 def may_be_network(name: str, task: str | None = None) -> bool:
     """Whether a file of this name may be a GPEN network: False for detectors, parsers and GPEN's discriminators.
 
+    Also for hidden files, such as temporary ones and those that macOS writes beside others (``._name``).
     task: if given, also False for published networks for another task.
     """
+    if is_hidden(PurePath(name.replace("\\", "/")).parts[-1:]):
+        return False
     published = published_by_file_name(name)
     if published is not None:
         return published.kind == "network" and task in (None, published.task)
@@ -254,7 +258,8 @@ def _published_or_none(name: str) -> Published | None:
 
 def _weight_files(folder: Path) -> list[Path]:
     try:
-        names = sorted(entry.name for entry in os.scandir(folder) if weight_suffix(entry.name))
+        found = (entry.name for entry in os.scandir(folder))
+        names = sorted(name for name in found if weight_suffix(name) and not is_hidden((name,)))
         return [path for path in map(folder.joinpath, names) if path.is_file()]
     except OSError:
         return []

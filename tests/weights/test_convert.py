@@ -346,3 +346,21 @@ def test_folder_continues_after_a_failure(source: Path, tmp_path: Path, monkeypa
     assert [path for path, _ in result.failed] == [source]
     with pytest.raises(FilesError, match="cannot be read"):
         convert_folder(tmp_path / "absent")
+
+
+def test_the_same_conversion_gives_the_same_bytes(source: Path, tmp_path: Path) -> None:
+    files = [tmp_path / f"{number}.safetensors" for number in range(5)]
+    for file in files:
+        convert(source, file)
+    assert len({file.read_bytes() for file in files}) == 1
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no umask")
+def test_converted_files_may_be_read_by_whom_the_umask_says(source: Path, tmp_path: Path) -> None:
+    for mask, mode in ((0o022, 0o644), (0o077, 0o600), (0o002, 0o664)):
+        before = os.umask(mask)
+        try:
+            convert(source, tmp_path / f"{mask}.safetensors")
+        finally:
+            os.umask(before)
+        assert (tmp_path / f"{mask}.safetensors").stat().st_mode & 0o777 == mode

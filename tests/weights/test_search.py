@@ -17,6 +17,7 @@ from gpen.weights.search import (
     find_files,
     find_network,
     list_networks,
+    may_be_network,
     require_file,
     search_folders,
     user_cache,
@@ -277,3 +278,12 @@ def test_searching_creates_nothing(tmp_path):
     find_file(find_published("yunet"), search)
     list_networks(search)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["._GPEN-BFR-512.pth", ".gpen-0123abcd-1-x.safetensors", ".hidden.pth"])
+def test_hidden_files_are_no_networks(tmp_path: Path, name: str) -> None:
+    _file(tmp_path, name)
+    shown = _file(tmp_path, "mine.pth")
+    assert list_networks([tmp_path]) == [shown]
+    assert not may_be_network(name)
+    assert not may_be_network(f"folder/{name}")
