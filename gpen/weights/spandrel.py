@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,11 +12,13 @@ import torch
 from ..device import is_out_of_memory, pick_device, pick_dtype, without_autocast
 from ..errors import CheckpointError, GpenError, OutOfMemoryError
 from ..wording import first_line
-from .headers import Header
+from .headers import Header, TensorInfo
 from .headers_torch import code_complaint
 from .other_networks import describe
 from .state_dict import network_names
 from .tensors import read_everything
+
+_FEWEST_LAYERS = 1000  # that a name may count to, however few tensors there are
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,7 @@ def load_descriptor(
     """
     name = header.path.name
     refuse_code(header)
+    _refuse_absurd(header)
     spandrel = import_spandrel(role)
     known = describe(network_names(header)) or "another network"
     target = pick_device(device)
@@ -85,6 +88,30 @@ def load_descriptor(
                 f"smaller {role.name}."
             ) from error
     return descriptor
+
+
+def _refuse_absurd(header: Header) -> None:
+    """CheckpointError for a file of few tensors that stand for a network of any size.
+
+    Architectures count their layers by the numbers in names, and their channels by shapes.
+    """
+    tensors = list(_tensors(header.tree))
+    most = max(_FEWEST_LAYERS, 4 * len(tensors))
+    for name, info in tensors:
+        numbers = [int(part[:9]) for part in name.split(".") if part.isdecimal()]
+        if 0 in info.shape or max(numbers, default=0) > most:
+            raise CheckpointError(
+                f"{header.path.name} is damaged or malicious: its tensor {name} stands for far more layers or numbers "
+                "than it has. It was not loaded; get it again from a source you trust."
+            )
+
+
+def _tensors(tree: Mapping[str, Any]) -> Iterator[tuple[str, TensorInfo]]:
+    for name, value in tree.items():
+        if isinstance(value, TensorInfo):
+            yield name, value
+        elif isinstance(value, dict):
+            yield from _tensors(value)
 
 
 def refuse_code(header: Header) -> None:

@@ -247,6 +247,11 @@ def _not_gpen(header: Header) -> str:
 
 def _check_numbers(header: Header, tensors: dict[str, TensorInfo]) -> None:
     for name, info in tensors.items():
+        if 0 in info.shape:  # its other dimensions may be any number
+            raise CheckpointError(
+                f"{header.path.name} is damaged or malicious: its tensor {name} has no numbers. It was not loaded; get "
+                "it again from a source you trust."
+            )
         if info.dtype not in WEIGHT_DTYPES:
             raise CheckpointError(
                 f"{header.path.name} stores the tensor {name} as {info.dtype}. Expected float32, float16 or "

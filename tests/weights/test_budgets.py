@@ -156,3 +156,34 @@ def test_long_texts_keep_what_is_wrong_and_what_to_do() -> None:
     assert shown.endswith("xxx Download it again.")
     assert len(shown) < LONGEST
     assert presentable("Short,\nin two lines.") == "Short,\nin two lines."
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs Linux's limits")
+@pytest.mark.parametrize(
+    "shapes",
+    [
+        {"ecd0.0.0.weight": [0, 1 << 62, 1024, 3, 3]},
+        {"ecd0.0.0.weight": [1 << 40, 0, 3, 3], "final_linear.0.weight": [1 << 41, 0]},
+        {"ecd0.0.0.weight": [0, 0, 0, 0], "generator.style.1.weight": [0, 0]},
+    ],
+)
+def test_tensors_without_numbers_but_with_absurd_dimensions(tmp_path: Path, shapes: dict[str, list[int]]) -> None:
+    header = {name: {"dtype": "F32", "shape": shape, "data_offsets": [0, 0]} for name, shape in shapes.items()}
+    packed = json.dumps(header).encode()
+    path = tmp_path / "empty.safetensors"
+    path.write_bytes(struct.pack("<Q", len(packed)) + packed)
+    said, used = inspected(path)
+    assert said.startswith("CheckpointError: ")
+    assert used < 300
+
+
+def test_few_tensors_that_stand_for_very_many_layers(tmp_path: Path) -> None:
+    """spandrel would make as many layers as the largest number in a name."""
+    torch, upscaler = pytest.importorskip("torch"), pytest.importorskip("gpen.restoration.upscaler")
+    pytest.importorskip("spandrel")
+    from safetensors.torch import save_file
+
+    names = ("body.0.weight", "body.1.weight", "body.100000000.weight")
+    save_file({name: torch.zeros(12, 3, 3, 3) for name in names}, tmp_path / "deep.safetensors")
+    with pytest.raises(CheckpointError, match="stands for far more layers"):
+        upscaler.load_upscaler(tmp_path / "deep.safetensors", "cpu")
