@@ -12,6 +12,7 @@ from ..errors import PhotoError
 from . import jpeg, pillow, xmp
 from .decoded import Decoded
 from .exif import clean_exif, upright
+from .exif_color import exif_profile
 from .extras import AVIF, HEIC, JPEG_2000, JPEG_XL, RAW
 from .heic import read_avif, read_heic
 from .jpeg12 import read_jpeg12
@@ -181,7 +182,10 @@ def _with_pillow(notes: Notes, kind: str, path: Path, check: OnSize) -> Picture:
         if kind == "PNG":
             icc = color_profile(data, icc, path)
         dpi = info.get("dpi") if kind != "JPEG" or pillow.states_dpi(image) else None
-        result = _picture(Decoded(samples, orientation, icc=icc, exif=exif, dpi=dpi, metadata=metadata), kind)
+        decoded = Decoded(
+            samples, orientation, icc=icc, colors_by_exif=not converted, exif=exif, dpi=dpi, metadata=metadata
+        )
+        result = _picture(decoded, kind)
         return dataclasses.replace(result, lossless_webp=kind == "WEBP" and is_lossless_webp(data))
 
 
@@ -195,12 +199,15 @@ def _picture(decoded: Decoded, kind: str) -> Picture:
         dpi = dpi if all(1 <= number <= 65535 for number in dpi) else None
     if dpi is not None and turned >= 5:
         dpi = (dpi[1], dpi[0])
+    exif = clean_exif(decoded.exif)[0]
+    if not fits:
+        icc = exif_profile(exif, grey=samples.shape[2] < 3) if decoded.colors_by_exif else None
     seen = samples if decoded.is_upright else upright(samples, turned)
     height, width = seen.shape[:2]
     return dataclasses.replace(
         from_samples(seen),
-        icc=icc if fits else None,
-        exif=clean_exif(decoded.exif)[0],
+        icc=icc,
+        exif=exif,
         format=kind,
         dpi=dpi,
         metadata=upright_metadata(decoded.metadata, turned, (width, height) if turned < 5 else (height, width)),

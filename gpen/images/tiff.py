@@ -82,6 +82,7 @@ def read_tiff(data: bytes, path: Path, check: Callable[[int, int], None]) -> Dec
             samples,
             orientation,
             icc=icc,
+            colors_by_exif=not converted,
             exif=exif,
             dpi=_resolution(page),
             metadata=_metadata(page, data, has_exif=exif is not None),
