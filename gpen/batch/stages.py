@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..atomic import make_folder
-from ..errors import GpenError
+from ..errors import GpenError, SalvageableError
 from ..faces.drawing import draw_faces, side_by_side
 from ..faces.source import ChosenFaces, FaceSource
 from ..images import OnSize, Picture, read_picture, write_picture
@@ -170,7 +170,10 @@ class PhotoProcessor:
             return exists(job)
         watch = _Stopwatch()
         try:
-            picture = read_picture(job.photo.path, self._options.max_megapixels, on_size, salvage=self._salvage)
+            try:
+                picture = read_picture(job.photo.path, self._options.max_megapixels, on_size, salvage=self._salvage)
+            except SalvageableError as error:
+                return replace(_failed(job, error, watch.seconds), is_salvageable=True)
             masks = self._components.damage_masks, self._components.protect_masks
             damage, protect = (None if given is None else given.of(job.photo.name) for given in masks)
             source = self._faces.source(job.photo, picture)

@@ -93,8 +93,8 @@ def _has_all_scans(data: bytes) -> bool:
 def all_grey(tables: bytes, head: bytes, rows: int) -> bytes:
     """A picture of JPEG whose pixels are all of middle grey, with another one's header.
 
-    tables: a file's beginning with tables that apply; head: that of a picture up to its pixels. The result is that of
-    ``head``, with as many rows. Raises ValueError where it is not coded sequentially, KeyError where its tables lack a code.
+    tables: a file's beginning with tables that apply; head: that of a picture up to its pixels. Raises ValueError
+    where it is not coded sequentially, KeyError where its tables lack a code.
     """
     marker, place = _frame(head)
     scan = next((place for marker, place in segments(head) if marker == SCAN), None)

@@ -50,8 +50,8 @@ def read_picture(path: Path, max_megapixels: float, on_size: OnSize | None = Non
     missing, damaged, of another kind or of one whose package is missing, and, before it is decoded, if it has more than
     ``max_megapixels``.
 
-    salvage: read a damaged PNG, JPEG or TIFF file as far as it goes, with grey for the rest. What is missing is logged,
-    and is a notice of the picture's metadata.
+    salvage: read a damaged PNG, JPEG or TIFF file as far as it goes, with grey for the rest; what is missing is
+    said by ``salvaged`` of the picture. Without it, SalvageableError, a PhotoError, is raised for such a file.
     """
     path = Path(path)
 
@@ -117,10 +117,9 @@ def _read(data: bytes, kind: str, path: Path, check: OnSize, *, salvage: bool) -
             why = str(error).rstrip(".") or type(error).__name__
             raise damaged(path, why, salvageable=whole is not None) from error
     content, notice = whole
-    _log.warning("%s: %s", path, notice)
     picture = _decoded(content, kind, path, check)
     metadata = dataclasses.replace(picture.metadata, notices=(notice, *picture.metadata.notices))
-    return dataclasses.replace(picture, metadata=metadata, salvaged=True)
+    return dataclasses.replace(picture, metadata=metadata, salvaged=notice)
 
 
 def _decoded(data: bytes, kind: str, path: Path, check: OnSize) -> Picture:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import re
 import struct
@@ -15,7 +14,7 @@ import pytest
 import tifffile
 from PIL import Image, ImageFile
 
-from gpen.errors import PhotoError
+from gpen.errors import PhotoError, SalvageableError
 from gpen.images import left_out, read_picture, write_picture
 from gpen.images.jpeg import all_grey
 from gpen.images.picture import Picture
@@ -25,8 +24,9 @@ from tests.images.made import Samples, made, png, smooth, tiff
 def salvaged(path: Path, data: bytes) -> tuple[Samples, int, Picture]:
     """The samples, how many rows are said to be missing, and the picture; without asking, the file is an error."""
     path.write_bytes(data)
-    with pytest.raises(PhotoError, match=r"damaged or incomplete.*--salvage"):
+    with pytest.raises(SalvageableError, match=r"damaged or incomplete") as error:
         read_picture(path, 1)
+    assert "salvage" not in str(error.value)  # the page and the WebUI have no such switch
     found = read_picture(path, 1, salvage=True)
     assert ImageFile.LOAD_TRUNCATED_IMAGES is False
     assert path.read_bytes() == data
@@ -145,12 +145,13 @@ def test_lzw_of_an_old_kind_and_damaged_lzw(tmp_path: Path) -> None:
         (tmp_path / "a.tif").write_bytes(damaged)
         try:
             read_picture(tmp_path / "a.tif", 1)
-        except PhotoError:
+        except SalvageableError:
             tried += 1
-            with contextlib.suppress(PhotoError):
-                found = np.rint(read_picture(tmp_path / "a.tif", 1, salvage=True).photo * 255)
-                kept = int(64 * (at - start) / (len(data) - start) * 0.9) - 1
-                np.testing.assert_array_equal(found[: max(0, kept)], samples[: max(0, kept)])
+            found = np.rint(read_picture(tmp_path / "a.tif", 1, salvage=True).photo * 255)
+            kept = int(64 * (at - start) / (len(data) - start) * 0.9) - 1
+            np.testing.assert_array_equal(found[: max(0, kept)], samples[: max(0, kept)])
+        except PhotoError:
+            continue
     assert tried > 5
     (tmp_path / "a.tif").write_bytes(data[:start] + b"\0\1" + data[start + 2 : -50])
     with pytest.raises(PhotoError, match="damaged"):
@@ -178,7 +179,7 @@ def test_what_cannot_be_salvaged_is_not_promised(tmp_path: Path) -> None:
     for salvage in (False, True):
         with pytest.raises(PhotoError, match="damaged or incomplete") as error:
             read_picture(tmp_path / "a.png", 1, salvage=salvage)
-        assert "--salvage" not in str(error.value)
+        assert type(error.value) is PhotoError
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF"])
@@ -195,10 +196,11 @@ def test_what_is_promised_is_kept(tmp_path: Path, kind: str, mode: str) -> None:
         (tmp_path / "a").write_bytes(damaged[: rng.integers(12, len(damaged))])
         try:
             read_picture(tmp_path / "a", 1)
-        except PhotoError as error:
-            if "--salvage" in str(error):
-                tried += 1
-                assert read_picture(tmp_path / "a", 1, salvage=True).salvaged
+        except SalvageableError:
+            tried += 1
+            assert read_picture(tmp_path / "a", 1, salvage=True).salvaged
+        except PhotoError:
+            continue
     assert tried > 10
 
 
