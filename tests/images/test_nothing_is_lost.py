@@ -105,6 +105,7 @@ def test_what_is_not_changed_is_kept(
     np.testing.assert_array_equal(again, TURNS[turn](samples))
 
 
+DPI = st.tuples(st.integers(1, 1200), st.integers(1, 1200))
 COMMENTS = st.lists(st.binary(min_size=1, max_size=40), max_size=3)
 XMP = (
     '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"/></x:xmpmeta>'
@@ -119,33 +120,30 @@ def jpeg_segment(marker: int, body: bytes) -> bytes:
 @given(
     size=st.tuples(st.integers(1, 40), st.integers(1, 40)),
     grey=st.booleans(),
-    quality=st.tuples(st.integers(30, 100), st.integers(50, 100)),
-    subsampling=st.sampled_from([0, 1, 2]),
+    coding=st.tuples(st.integers(30, 100), st.sampled_from([0, 1, 2]), st.integers(50, 100)),
     profile=st.sampled_from([None, *PROFILES]),
     turn=st.integers(1, 8),
-    dpi=st.tuples(st.integers(1, 1200), st.integers(1, 1200)),
-    comments=COMMENTS,
+    notes=st.tuples(DPI, COMMENTS),
     seed=st.integers(0, 2**32 - 1),
 )
 def test_a_jpeg_loses_no_more_than_encoding_does(
     tmp_path: Path,
     size: tuple[int, int],
     grey: bool,
-    quality: tuple[int, int],
-    subsampling: int,
+    coding: tuple[int, int, int],
     profile: str | None,
     turn: int,
-    dpi: tuple[int, int],
-    comments: list[bytes],
+    notes: tuple[tuple[int, int], list[bytes]],
     seed: int,
 ) -> None:
+    (first, subsampling, quality), (dpi, comments) = coding, notes
     samples = np.random.default_rng(seed).integers(0, 256, (*size, 1 if grey else 3), dtype=np.uint8)
     icc = None if profile is None else PROFILES[profile]
     icc = icc if icc is None or (icc[16:20] == b"GRAY") == grey else None
     exif = b"II*\0" + struct.pack("<IHHHIHHI", 8, 1, 274, 3, 1, turn, 0, 0)
     file, more = io.BytesIO(), ({"icc_profile": icc} if icc else {})
     image = Image.fromarray(samples.squeeze(2) if grey else samples)
-    image.save(file, "JPEG", quality=quality[0], subsampling=subsampling, dpi=dpi, **more)
+    image.save(file, "JPEG", quality=first, subsampling=subsampling, dpi=dpi, **more)
     added = jpeg_segment(0xE1, b"Exif\0\0" + exif) + jpeg_segment(
         0xE1, b"http://ns.adobe.com/xap/1.0/\0" + XMP.encode()
     )
@@ -158,7 +156,7 @@ def test_a_jpeg_loses_no_more_than_encoding_does(
     found = read_picture(source, 1)
     if icc is None:
         np.testing.assert_array_equal(np.rint(found.photo * 255)[..., : shown.shape[2]], shown)
-    write_picture(target, found, quality=quality[1])
+    write_picture(target, found, quality=quality)
     again, kept, orientation = contents(target)
     assert (kept, orientation) == (icc, 1)
     with Image.open(target) as opened:
@@ -170,7 +168,7 @@ def test_a_jpeg_loses_no_more_than_encoding_does(
     # Another encoder, at the same quality with full chroma resolution, and no photo in between.
     options = [
         cv2.IMWRITE_JPEG_QUALITY,
-        quality[1],
+        quality,
         cv2.IMWRITE_JPEG_SAMPLING_FACTOR,
         cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444,
     ]
