@@ -223,9 +223,12 @@ class PhotoProcessor:
     def write(self, processed: ProcessedPhoto, on_ready: Callable[[PhotoResult], None] | None = None) -> PhotoResult:
         """Write the result of a photo and its further files.
 
-        The result comes last, so if it exists, the other files do too. on_ready: called just before it is written.
+        The result comes last, so if it exists, the other files do too; then nothing is written, as
+        in :meth:`read`. on_ready: called just before it is written.
         """
         job, watch = processed.job, _Stopwatch(processed.seconds)
+        if job.target.is_file() and not self._output.overwrite:  # another run was faster
+            return exists(job)
         try:
             make_folder(job.target.parent)
             if self._output.save_faces:
