@@ -47,6 +47,10 @@ class PhotoError(GpenError):
     """A picture cannot be read or written."""
 
 
+class SalvageableError(PhotoError):
+    """A picture file is damaged; what is left of it can be read with ``salvage=True``."""
+
+
 class FilesError(GpenError):
     """A model file is missing, cannot be read, or cannot be downloaded."""
 

@@ -56,6 +56,8 @@ class PhotoResult:
     """What restored each face, by number, where each gets the network of its size."""
     left_out: tuple[str, ...] = ()
     """In sentences, what of the photo's file the result does not hold; also in the message."""
+    is_salvageable: bool = False
+    """Whether the photo's file is damaged, and what is left of it could be read."""
     is_stale: bool = False
     """Whether the result existed and was made with other options or models than this run's."""
 
@@ -76,6 +78,7 @@ class PhotoResult:
                 for left in self.skipped
             ],
             **({"left_out": list(self.left_out)} if self.left_out else {}),
+            **({"salvageable": True} if self.is_salvageable else {}),
             "seconds": round(self.seconds, 3),
         }
 
@@ -102,6 +105,7 @@ class PhotoResult:
             *(job, status, content["message"], content["seconds"], faces, skipped, identities, mask, sharpness),
             networks,
             tuple(content.get("left_out", ())),
+            content.get("salvageable", False),
         )
 
     def _measured(self, number: int) -> dict[str, Any]:

@@ -6,6 +6,7 @@ A line that a killed process left half written is passed over.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -91,7 +92,10 @@ class ResumeRecord:
         lines = self._read()
         if lines > 2 * (len(self._results) + len(self._recipes)) + _SPARE_LINES:
             self._compact()
-        self._is_known = self._run in self._recipes
+        # The file that holds this run's recipe: another run may put a new one in its place, or somebody delete it.
+        self._known_in: tuple[int, int] | None = None
+        with contextlib.suppress(OSError):
+            self._known_in = _identity(self._file.stat()) if self._run in self._recipes else None
 
     def add(self, result: PhotoResult) -> PhotoResult:
         """Record a result that was written; returns it, with the difference where it was there and made otherwise."""
@@ -135,7 +139,7 @@ class ResumeRecord:
                 elif run in self._recipes:
                     size, changed_ns = map(int, content[_STATE])
                     self._results[str(content[_FILE])] = run, (size, changed_ns)
-            except (ValueError, KeyError, TypeError, RecursionError):
+            except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
                 continue
             lines += 1
         return lines
@@ -166,15 +170,16 @@ class ResumeRecord:
         if not self._is_writable or state is None:
             return
         line = _line(self._run, self._name(job), state) + "\n"
-        if not self._is_known:
-            # A line that a killed run left without its end must not take this one with it.
-            line = "\n" + json.dumps({_RUN: self._run, _RECIPE: self._now}) + "\n" + line
         try:
             with self._file.open("ab") as file:
+                identity = _identity(os.fstat(file.fileno()))
+                if identity != self._known_in or file.tell() == 0:
+                    # A line that a killed run left without its end must not take this one with it.
+                    line = "\n" + json.dumps({_RUN: self._run, _RECIPE: self._now}) + "\n" + line
                 file.write(line.encode())
+                self._known_in = identity
         except OSError as error:
             self._give_up(f"{self._file} cannot be written: {error.strerror or error}.")
-        self._is_known = True
 
     def _give_up(self, why: str) -> None:
         self._is_writable = False
@@ -183,6 +188,10 @@ class ResumeRecord:
 
 def _line(run: str, name: str, state: tuple[int, int]) -> str:
     return json.dumps({_RUN: run, _FILE: name, _STATE: state})
+
+
+def _identity(status: os.stat_result) -> tuple[int, int]:
+    return status.st_dev, status.st_ino
 
 
 def _state(path: Path) -> tuple[int, int] | None:
@@ -201,4 +210,4 @@ def _shown(value: Any) -> str:
         return "none"
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return f"{value:g}" if isinstance(value, int | float) else str(value)
+    return f"{value:g}" if isinstance(value, float) else str(value)

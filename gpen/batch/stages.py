@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..atomic import make_folder
-from ..errors import GpenError
+from ..errors import GpenError, SalvageableError
 from ..faces.close_ups import MOST_IN_VIEW, with_close_ups
 from ..faces.drawing import draw_faces, side_by_side
 from ..faces.source import ChosenFaces, FaceSource
@@ -171,7 +171,10 @@ class PhotoProcessor:
             return exists(job)
         watch = _Stopwatch()
         try:
-            picture = read_picture(job.photo.path, self._options.max_megapixels, on_size, salvage=self._salvage)
+            try:
+                picture = read_picture(job.photo.path, self._options.max_megapixels, on_size, salvage=self._salvage)
+            except SalvageableError as error:
+                return replace(_failed(job, error, watch.seconds), is_salvageable=True)
             masks = self._components.damage_masks, self._components.protect_masks
             damage, protect = (None if given is None else given.of(job.photo.name) for given in masks)
             source = self._faces.source(job.photo, picture)
@@ -221,9 +224,12 @@ class PhotoProcessor:
     def write(self, processed: ProcessedPhoto, on_ready: Callable[[PhotoResult], None] | None = None) -> PhotoResult:
         """Write the result of a photo and its further files.
 
-        The result comes last, so if it exists, the other files do too. on_ready: called just before it is written.
+        The result comes last, so if it exists, the other files do too; then nothing is written, as
+        in :meth:`read`. on_ready: called just before it is written.
         """
         job, watch = processed.job, _Stopwatch(processed.seconds)
+        if job.target.is_file() and not self._output.overwrite:  # another run was faster
+            return exists(job)
         try:
             make_folder(job.target.parent)
             if self._output.save_faces:

@@ -9,9 +9,11 @@ from typing import Any
 from tqdm import tqdm
 
 from ..atomic import make_folder, write_json
+from ..batch.plan import Problem
 from ..compare.comparison import CELL, Comparison, compare
 from ..compare.models import load_face_model
 from ..device import pick_device
+from ..errors import PhotoError, SalvageableError
 from ..faces.detection.detector import make_detector
 from ..faces.faces_file import FacesFromFile
 from ..faces.source import FaceSource
@@ -26,6 +28,7 @@ from ..weights.search import find_network, search_folders
 from ..wording import count
 from .arguments import options_from
 from .outputs import check_output_file
+from .progress import SALVAGE, print_problems
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -40,7 +43,12 @@ def run(arguments: argparse.Namespace) -> int:
     check_output_file(output, "sheet", suffix=".png", given=given, overwrite=overwrite)
     if table is not None:
         check_output_file(table, "table", suffix=".json", given=given, overwrite=overwrite)
-    picture = read_picture(photo, options.max_megapixels, salvage=arguments.salvage)
+    try:
+        picture = read_picture(photo, options.max_megapixels, salvage=arguments.salvage)
+    except SalvageableError as error:
+        raise PhotoError(f"{error} {SALVAGE}") from error
+    if picture.salvaged:
+        print_problems([Problem(str(photo), picture.salvaged, is_notice=True)])
     searched = search_folders(folders)
     files = [find_network(arguments.model, searched), *(find_network(other, searched) for other in arguments.others)]
     device = str(pick_device(arguments.device))

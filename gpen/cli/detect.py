@@ -10,7 +10,7 @@ from pathlib import Path
 from ..atomic import make_folder
 from ..batch.plan import PhotoFile, Problem, check_targets, find_photos, labels
 from ..device import pick_device
-from ..errors import FaceError, GpenError
+from ..errors import FaceError, GpenError, SalvageableError
 from ..faces.detection.detector import FaceDetector, make_detector
 from ..faces.drawing import draw_faces
 from ..faces.face import Face
@@ -21,7 +21,7 @@ from ..options import Options
 from ..wording import count
 from .arguments import options_from
 from .outputs import check_output_file
-from .progress import print_problems
+from .progress import SALVAGE, print_problems
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -45,6 +45,10 @@ def run(arguments: argparse.Namespace) -> int:
         try:
             picture, faces = _detect_in(photo, detector, options, drawing, salvage=arguments.salvage)
             found.append(PhotoFaces(name, picture.width, picture.height, tuple(faces)))
+            if picture.salvaged:
+                problems.append(Problem(str(photo.path), picture.salvaged, is_notice=True))
+        except SalvageableError as error:
+            problems.append(Problem(str(photo.path), f"{error} {SALVAGE}"))
         except GpenError as error:
             problems.append(Problem(str(photo.path), str(error)))
     if json is not None:

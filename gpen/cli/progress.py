@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -18,6 +19,8 @@ from ..wording import count
 OVERWRITE = "Use --overwrite to replace the result."
 """What to do about a result that exists."""
 
+SALVAGE = "What is left of it can be read with --salvage."
+"""What to do about a photo that is damaged."""
 
 MOST_REPEATED = 10
 """How many failures are said again at the end."""
@@ -27,6 +30,11 @@ def failure(result: PhotoResult) -> str:
     """Which photo failed, and why."""
     path = str(result.job.photo.path)
     return result.message if path in result.message else f"{path}: {result.message}"
+
+
+def with_advice(result: PhotoResult) -> PhotoResult:
+    """The result, with the flag in its message that helps where its photo is damaged."""
+    return dataclasses.replace(result, message=f"{result.message} {SALVAGE}") if result.is_salvageable else result
 
 
 class Tally:

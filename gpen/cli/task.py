@@ -29,7 +29,7 @@ from ..weights.search import find_networks, search_folders
 from ..wording import count
 from .arguments import options_from
 from .outputs import check_output_file, check_results_spare
-from .progress import OVERWRITE, Progress, Tally, frame_progress, print_failures, print_problems
+from .progress import OVERWRITE, Progress, Tally, frame_progress, print_failures, print_problems, with_advice
 
 _SCREEN = 20  # lines
 
@@ -198,7 +198,7 @@ def _process(
         with Progress(len(jobs)) as progress:
 
             def ends(result: PhotoResult) -> None:
-                result = result if record is None else record.add(result)
+                result = with_advice(result if record is None else record.add(result))
                 tally.add(result)
                 progress.ends(result)
 

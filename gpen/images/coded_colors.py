@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from .icc_made import SRGB_CHROMATICITIES, SRGB_CURVE, Chromaticities, grey_profile, rgb_profile, srgb_profile
+from .icc_made import SRGB_CHROMATICITIES, SRGB_CURVE, Chromaticities, Curve, grey_profile, rgb_profile, srgb_profile
 
 D65 = (0.3127, 0.3290)
 PRIMARIES: dict[int, Chromaticities] = {
@@ -41,14 +41,14 @@ def coded_profile(primaries: int, transfer: int, *, grey: bool) -> bytes | None:
     return made_profile(PRIMARIES[primaries], CURVES[transfer], grey=grey)
 
 
-def made_profile(primaries: Chromaticities, curve: tuple[float, ...], *, grey: bool) -> bytes | None:
-    """The profile for primaries and a tone curve; None if the primaries span no space."""
+def made_profile(primaries: Chromaticities, curve: Curve, *, grey: bool, name: str = "RGB") -> bytes | None:
+    """The profile for primaries and a tone curve; None if the primaries span no space. name: where it is not grey."""
     if grey:
         return grey_profile(curve, "Grey")
-    if (primaries, curve) == (SRGB_CHROMATICITIES, SRGB_CURVE):
+    if isinstance(curve, tuple) and (primaries, curve) == (SRGB_CHROMATICITIES, SRGB_CURVE):
         return srgb_profile()
     try:
-        return rgb_profile(primaries, curve, "RGB")
+        return rgb_profile(primaries, curve, name)
     except ValueError:
         return None
 

@@ -22,6 +22,8 @@ class Decoded:
     """Whether the decoder has turned the samples upright already; the metadata are as stored in any case."""
     icc: bytes | None = None
     """The colour profile; None if the colours were converted to sRGB."""
+    colors_by_exif: bool = True
+    """Whether, without a profile, EXIF says what colours mean: not if they were converted, or the format says it."""
     exif: bytes | None = None
     """An EXIF block; its orientation does not count."""
     dpi: tuple[float, float] | None = None

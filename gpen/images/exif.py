@@ -13,11 +13,12 @@ import numpy as np
 
 from .picture import Samples
 
-DESCRIPTION, ORIENTATION, EXIF_POINTER, GPS_POINTER = 270, 274, 34665, 34853
+DESCRIPTION, ORIENTATION, EXIF_POINTER, GPS_POINTER, INTEROP_POINTER = 270, 274, 34665, 34853, 40965
 _USER_COMMENT = 37510
-_INTEROP_POINTER, _PAGE_SIZE, _EXIF_SIZE = 40965, (256, 257), (40962, 40963)
+_PAGE_SIZE, _EXIF_SIZE = (256, 257), (40962, 40963)
 _PREFIX = b"Exif\0\0"
 _NUMBERS = {1: "B", 3: "H", 4: "I"}
+_TEXT = 2
 BYTES_PER_NUMBER = {3: 2, 4: 4, 5: 8, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8}
 """By type of a tag; 1 for all others."""
 DESCRIPTIVE = (270, 271, 272, 305, 306, 315, 316, 18246, 18249, 33432, *range(40091, 40096))
@@ -57,6 +58,13 @@ class Directory:
         """The tag's integer value, 0 if it has none."""
         letter = self._letter(tag)
         return self._unpack(letter, self.entries[tag] + 8) if letter else 0
+
+    def short_text(self, tag: int) -> bytes:
+        """The tag's text of up to four bytes, without the zero at its end; empty if it has none."""
+        entry = self.entries.get(tag)
+        if not entry or self._unpack("H", entry + 2) != _TEXT or self._unpack("I", entry + 4) > 4:
+            return b""
+        return bytes(self.data[entry + 8 : entry + 8 + self._unpack("I", entry + 4)]).partition(b"\0")[0]
 
     def set(self, tag: int, number: int) -> None:
         """Overwrite the tag's integer value, if it has one and the new one fits."""
@@ -168,14 +176,14 @@ def exif_from_tiff(data: bytes, leave_out: tuple[int, ...] = ()) -> bytes | None
     if data[2:4] in (b"+\0", b"\0+"):
         return None  # BigTIFF, in which Pillow reads no EXIF
     page, block = Image.Exif(), Image.Exif()
-    dropped = (_INTEROP_POINTER, *leave_out)
     try:
         page.load(data)
         block.endian = page.endian
         block.update({tag: page[tag] for tag in DESCRIPTIVE if tag in page})
         for pointer in (EXIF_POINTER, GPS_POINTER):
-            # An offset into the old file would be wrong.
-            values = {tag: value for tag, value in page.get_ifd(pointer).items() if tag not in dropped}
+            values = {tag: value for tag, value in page.get_ifd(pointer).items() if tag not in leave_out}
+            if values.pop(INTEROP_POINTER, None) and (pointed := page.get_ifd(INTEROP_POINTER)):
+                values[INTEROP_POINTER] = pointed  # the tags themselves, not an offset into the old file
             if values:
                 block[pointer] = values
         return block.tobytes()[len(_PREFIX) :] if len(block) else None

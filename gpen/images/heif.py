@@ -71,8 +71,10 @@ def read_heif(data: bytes, path: Path, check: Callable[[int, int], None]) -> Hei
     """
     top = list(boxes(data, strict=False))  # some telephones append what is no box
     meta = next((box for box in top if box.kind == b"meta"), None)
-    if meta is None or data[8:12] in _SEQUENCES:
+    if data[8:12] in _SEQUENCES or (meta is None and any(box.kind == b"moov" for box in top)):
         raise unsupported(path, "is a sequence of pictures", "Save its frames as single files and use those.")
+    if meta is None:
+        raise ValueError("its header is missing")
     main, items, kept = _parsed(data, meta)
     item = items[main]
     found = _properties(item)

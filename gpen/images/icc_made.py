@@ -13,6 +13,10 @@ from .srgb_light import D50
 Chromaticities = Sequence[tuple[float, float]]
 """CIE xy of red, green, blue and white."""
 
+Curve = Sequence[float] | NDArray[np.uint16]
+"""A tone curve: the exponent of a power; five parameters as :data:`SRGB_CURVE`; or light, 0 to 65535, at evenly spaced
+device values: (nodes,), or (3, nodes) for red, green and blue."""
+
 # Source: ITU-R BT.709, which sRGB has in common.
 SRGB_CHROMATICITIES: Chromaticities = ((0.64, 0.33), (0.30, 0.60), (0.15, 0.06), (0.3127, 0.3290))
 # Parameters of ICC's parametricCurveType: exponent, factor, addition, slope of the straight part, where that ends.
@@ -22,8 +26,8 @@ _BRADFORD = np.array([(0.8951, 0.2664, -0.1614), (-0.7502, 1.7135, 0.0367), (0.0
 _KINDS = {1: 0, 5: 3}  # kinds of parametric curve by their number of parameters
 
 
-def rgb_profile(chromaticities: Chromaticities, curve: Sequence[float], name: str) -> bytes:
-    """A profile of an RGB space. curve: the exponent of a power, or five parameters as :data:`SRGB_CURVE`.
+def rgb_profile(chromaticities: Chromaticities, curve: Curve, name: str) -> bytes:
+    """A profile of an RGB space.
 
     Raises ValueError where the chromaticities do not span a space.
     """
@@ -37,22 +41,22 @@ def rgb_profile(chromaticities: Chromaticities, curve: Sequence[float], name: st
     columns = (adaptation @ (primaries * amounts)).T
     if not np.isfinite(columns).all() or np.abs(columns).max() > 4 or amounts.min() <= 0:
         raise ValueError("its primaries do not span a space")
-    tone = _parametric(curve)
     tags = {b"r": columns[0], b"g": columns[1], b"b": columns[2]}
+    of_each = curve if isinstance(curve, np.ndarray) and curve.ndim == 2 else [curve] * 3
     return _profile(
         b"RGB ",
         name,
         {
             b"chad": b"sf32" + bytes(4) + _fixed(*adaptation.ravel()),
             **{letter + b"XYZ": b"XYZ " + bytes(4) + _fixed(*column) for letter, column in tags.items()},
-            **{letter + b"TRC": tone for letter in tags},
+            **{letter + b"TRC": _tone(one) for letter, one in zip(tags, of_each, strict=True)},
         },
     )
 
 
-def grey_profile(curve: Sequence[float], name: str) -> bytes:
+def grey_profile(curve: Curve, name: str) -> bytes:
     """A profile of greys; see :func:`rgb_profile`."""
-    return _profile(b"GRAY", name, {b"kTRC": _parametric(curve)})
+    return _profile(b"GRAY", name, {b"kTRC": _tone(curve)})
 
 
 def srgb_profile() -> bytes:
@@ -76,7 +80,9 @@ def _fixed(*numbers: float) -> bytes:
     return struct.pack(f">{len(numbers)}i", *[round(number * 65536) for number in numbers])
 
 
-def _parametric(curve: Sequence[float]) -> bytes:
+def _tone(curve: Curve) -> bytes:
+    if isinstance(curve, np.ndarray):
+        return b"curv" + bytes(4) + struct.pack(">I", curve.size) + curve.astype(">u2").tobytes()
     return b"para" + bytes(4) + struct.pack(">HH", _KINDS[len(curve)], 0) + _fixed(*curve)
 
 

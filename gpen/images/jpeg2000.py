@@ -99,7 +99,14 @@ def read_jpeg2000(data: bytes, path: Path, check: Callable[[int, int], None]) ->
         elif found.alpha == _PREMULTIPLIED:
             samples = straight(samples.copy())
     metadata = Metadata(xmp=found.xmp, iptc=found.iptc, notices=tuple(dict.fromkeys(found.notices)))
-    return Decoded(samples, icc=found.icc, exif=found.exif, dpi=found.dpi, metadata=metadata)
+    return Decoded(
+        samples,
+        icc=found.icc,
+        colors_by_exif=found.colours is None,
+        exif=found.exif,
+        dpi=found.dpi,
+        metadata=metadata,
+    )
 
 
 def _codestream(data: bytes, start: int, path: Path) -> tuple[tuple[int, int], int, int]:

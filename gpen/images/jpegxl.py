@@ -60,7 +60,9 @@ def read_jpegxl(data: bytes, path: Path, check: Callable[[int, int], None]) -> D
     icc = None
     if about.curve is not None and (about.grey or about.primaries is not None):
         icc = made_profile(about.primaries or SRGB_CHROMATICITIES, about.curve, grey=about.grey)
-    return Decoded(samples, about.orientation, is_upright=True, icc=icc, exif=exif, metadata=metadata)
+    return Decoded(
+        samples, about.orientation, is_upright=True, icc=icc, colors_by_exif=False, exif=exif, metadata=metadata
+    )
 
 
 def _check(about: JpegXlHeader, path: Path) -> None:

@@ -32,7 +32,6 @@ DAMAGED_RESOURCES = "Its IPTC and Photoshop data are damaged, and are kept only 
 """Says that some of Photoshop's resources are left out."""
 
 _COMMENT, _PARAMETERS = "text “Comment”", "text “parameters”"
-_OTHER_REGIONS = b"RegionBoundary"
 _SHOWN = 5  # names in a sentence
 
 
@@ -88,9 +87,11 @@ def upright_metadata(metadata: Metadata, turned: int, size: tuple[int, int]) -> 
         if xmp.merged(packet, extended) is None:
             packet, extended = xmp.without_extended(packet), None
             metadata = without(metadata, DAMAGED_EXTENSION)
-    if turned > 1 and _OTHER_REGIONS in packet:
-        metadata = without(metadata, "The regions of IPTC in its XMP are not turned upright with the photo.")
-    if not all(xmp.is_whole(part) for part in (packet, extended) if part is not None):
+    parts = [part for part in (packet, extended) if part is not None]
+    if turned > 1 and any(map(xmp.leaves_regions, parts)):
+        what = "Regions of IPTC in its XMP are not turned upright with the photo: their unit or a number is not known."
+        metadata = without(metadata, what)
+    if not all(map(xmp.is_whole, parts)):
         what = "Its XMP is damaged or too long, and is corrected only as far as it can be read."
         metadata = without(metadata, what)
     return dataclasses.replace(metadata, xmp=packet, extended_xmp=extended)

@@ -49,8 +49,8 @@ class Picture:
     """XMP, IPTC, comments and texts."""
     lossless_webp: bool = False
     """Whether it came from a WebP file without loss; written as WebP, it is one again."""
-    salvaged: bool = False
-    """Whether pixels of it are missing in the file that it came from; a notice of its metadata says how many."""
+    salvaged: str = ""
+    """What of it is missing in the file that it came from, in a sentence; else empty. Its metadata say it, too."""
 
     def __post_init__(self) -> None:
         if self.photo.ndim != 3 or self.photo.shape[2] != 3 or 0 in self.photo.shape:

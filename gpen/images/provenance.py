@@ -90,7 +90,9 @@ def with_provenance(metadata: Metadata, note: Provenance) -> Metadata:
         new.append(f"<gpen:History><rdf:Seq>{_entry(note)}</rdf:Seq></gpen:History>")
         edits += [Edit(value.first, value.last, b"") for value in values if value.name == _HISTORY]
     else:
-        edits.append(Edit(earlier.end, earlier.end, _entry(note).encode()))
+        # Another program may have written the packet anew, with other prefixes.
+        text = _entry(note, f' {_SPACES} xmlns:gpen="{GPEN}"')
+        edits.append(Edit(earlier.end, earlier.end, text.encode()))
     if new:
         text = f'<rdf:Description rdf:about="" {_SPACES} {_OWN_SPACES}>{"".join(new)}</rdf:Description>\n'
         edits.append(Edit(root.end, root.end, text.encode()))
@@ -105,7 +107,7 @@ def _with_one_packet(metadata: Metadata) -> Metadata:
     return dataclasses.replace(metadata, xmp=one_packet(metadata), extended_xmp=None)
 
 
-def _entry(note: Provenance) -> str:
+def _entry(note: Provenance, spaces: str = "") -> str:
     networks = "".join(
         _struct("rdf:li", {"Name": used.name, "Part": used.part} | ({"SHA256": used.sha256} if used.sha256 else {}))
         for used in note.networks
@@ -113,7 +115,7 @@ def _entry(note: Provenance) -> str:
     boxes = "".join(_struct("rdf:li", {"Rectangle": ", ".join(f"{part:.5f}" for part in box)}) for box in note.boxes)
     return "".join(
         (
-            '<rdf:li rdf:parseType="Resource">',
+            f'<rdf:li{spaces} rdf:parseType="Resource">',
             _element("gpen:Software", note.software),
             _element("gpen:Task", note.task),
             f"<gpen:Networks><rdf:Seq>{networks}</rdf:Seq></gpen:Networks>",

@@ -53,7 +53,9 @@ def read_raw(data: bytes, path: Path, check: Callable[[int, int], None]) -> Deco
         words = why.decode("utf-8", "replace") if isinstance(why, bytes) else str(why)
         raise damaged(path, f"LibRaw says “{words.rstrip('.')}”") from error
     exif, metadata = described(data)
-    return Decoded(np.ascontiguousarray(samples), turned, is_upright=True, exif=exif, metadata=metadata)
+    return Decoded(
+        np.ascontiguousarray(samples), turned, is_upright=True, exif=exif, colors_by_exif=False, metadata=metadata
+    )
 
 
 def described(data: bytes) -> tuple[bytes | None, Metadata]:

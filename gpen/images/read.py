@@ -12,6 +12,7 @@ from ..errors import PhotoError
 from . import jpeg, pillow, xmp
 from .decoded import Decoded
 from .exif import clean_exif, upright
+from .exif_color import exif_profile
 from .extras import AVIF, HEIC, JPEG_2000, JPEG_XL, RAW
 from .heic import read_avif, read_heic
 from .jpeg12 import read_jpeg12
@@ -49,8 +50,8 @@ def read_picture(path: Path, max_megapixels: float, on_size: OnSize | None = Non
     missing, damaged, of another kind or of one whose package is missing, and, before it is decoded, if it has more than
     ``max_megapixels``.
 
-    salvage: read a damaged PNG, JPEG or TIFF file as far as it goes, with grey for the rest. What is missing is logged,
-    and is a notice of the picture's metadata.
+    salvage: read a damaged PNG, JPEG or TIFF file as far as it goes, with grey for the rest; what is missing is
+    said by ``salvaged`` of the picture. Without it, SalvageableError, a PhotoError, is raised for such a file.
     """
     path = Path(path)
 
@@ -116,10 +117,9 @@ def _read(data: bytes, kind: str, path: Path, check: OnSize, *, salvage: bool) -
             why = str(error).rstrip(".") or type(error).__name__
             raise damaged(path, why, salvageable=whole is not None) from error
     content, notice = whole
-    _log.warning("%s: %s", path, notice)
     picture = _decoded(content, kind, path, check)
     metadata = dataclasses.replace(picture.metadata, notices=(notice, *picture.metadata.notices))
-    return dataclasses.replace(picture, metadata=metadata, salvaged=True)
+    return dataclasses.replace(picture, metadata=metadata, salvaged=notice)
 
 
 def _decoded(data: bytes, kind: str, path: Path, check: OnSize) -> Picture:
@@ -181,7 +181,10 @@ def _with_pillow(notes: Notes, kind: str, path: Path, check: OnSize) -> Picture:
         if kind == "PNG":
             icc = color_profile(data, icc, path)
         dpi = info.get("dpi") if kind != "JPEG" or pillow.states_dpi(image) else None
-        result = _picture(Decoded(samples, orientation, icc=icc, exif=exif, dpi=dpi, metadata=metadata), kind)
+        decoded = Decoded(
+            samples, orientation, icc=icc, colors_by_exif=not converted, exif=exif, dpi=dpi, metadata=metadata
+        )
+        result = _picture(decoded, kind)
         return dataclasses.replace(result, lossless_webp=kind == "WEBP" and is_lossless_webp(data))
 
 
@@ -195,12 +198,15 @@ def _picture(decoded: Decoded, kind: str) -> Picture:
         dpi = dpi if all(1 <= number <= 65535 for number in dpi) else None
     if dpi is not None and turned >= 5:
         dpi = (dpi[1], dpi[0])
+    exif = clean_exif(decoded.exif)[0]
+    if not fits:
+        icc = exif_profile(exif, grey=samples.shape[2] < 3) if decoded.colors_by_exif else None
     seen = samples if decoded.is_upright else upright(samples, turned)
     height, width = seen.shape[:2]
     return dataclasses.replace(
         from_samples(seen),
-        icc=icc if fits else None,
-        exif=clean_exif(decoded.exif)[0],
+        icc=icc,
+        exif=exif,
         format=kind,
         dpi=dpi,
         metadata=upright_metadata(decoded.metadata, turned, (width, height) if turned < 5 else (height, width)),

@@ -5,16 +5,15 @@ A decoder then reads a whole file, and no setting of one, which other threads wo
 
 from __future__ import annotations
 
-import io
 import struct
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from . import jpeg
+from .partial import inflated
 from .png import chunk, chunks
-from .tiff import main_page
+from .salvage_tiff import whole_tiff
 
 Check = Callable[[int, int], None]
 
@@ -63,7 +62,7 @@ def _png(data: bytes, path: Path, check: Check) -> tuple[bytes, str] | None:
     sizes = [(-(-(width - x) // dx), y, dy) for x, y, dx, dy in passes if width > x and height > y]
     lines = [((columns * bits + 7) // 8, row) for columns, y, dy in sizes for row in range(y, height, dy)]
     others, packed = _chunks(data)
-    rows, _ = _inflated(packed, sum(size + 1 for size, _ in lines))
+    rows, _ = inflated(packed, sum(size + 1 for size, _ in lines))
     end, lost, grey = 0, set[int](), bytearray()
     pixel = b"\0" if color == 3 else _FILL[depth]
     for size, row in lines:
@@ -102,62 +101,9 @@ def _chunks(data: bytes) -> tuple[list[bytes], bytes]:
     return others, bytes(packed)
 
 
-def _inflated(packed: bytes, most: int) -> tuple[bytes, bool]:
-    """As much of a zlib stream as can be unpacked, up to ``most`` bytes; and whether it ends as it should."""
-    unpacker, content = zlib.decompressobj(), bytearray()
-    try:
-        for start in range(0, len(packed), 256):  # an error loses what its piece held
-            content += unpacker.decompress(packed[start : start + 256], max(1, most - len(content)))
-            if len(content) > most or unpacker.eof:
-                break
-    except zlib.error:
-        pass
-    return bytes(content[:most]), unpacker.eof
-
-
 def _tiff(data: bytes, path: Path, check: Check) -> tuple[bytes, str] | None:
-    from tifffile import TiffFile
-
-    file = io.BytesIO(data)
-    with TiffFile(file) as opened:
-        page: Any = main_page(opened.pages, path)
-        check(page.imagewidth, page.imagelength)
-        packing = int(page.compression)
-        if packing not in (1, 8, 32946):
-            return None
-        width, height = page.imagewidth, page.imagelength
-        tall, wide = (page.tilelength, page.tilewidth) if page.is_tiled else (min(page.rowsperstrip, height), width)
-        across, down = -(-width // wide), -(-height // tall)
-        contiguous = page.planarconfig != 2
-        channels, sample = (page.samplesperpixel if contiguous else 1), page.bitspersample // 8
-        extra = len(page.extrasamples) if contiguous else 0
-        line = (wide * channels * page.bitspersample + 7) // 8
-        pixel = _GREY * (sample * (channels - extra)) + _OPAQUE * (sample * extra)
-        grey = (pixel * wide or _GREY * line) if page.predictor != 2 else pixel.ljust(line, b"\0")
-        lost, offsets, counts, end = set[int](), list(page.dataoffsets), list(page.databytecounts), len(data)
-        added = []
-        for index, (start, size) in enumerate(zip(page.dataoffsets, page.databytecounts, strict=True)):
-            top = index // across % down * tall
-            rows = tall if page.is_tiled else min(tall, height - top)
-            content = data[start : start + size]
-            content, is_whole = (content, True) if packing == 1 else _inflated(content, line * rows)
-            has = min(len(content) // line, rows)
-            if has == rows and is_whole:
-                continue
-            lost.update(range(top + has, min(top + rows, height)))
-            piece = content[: has * line] + grey * (rows - has)
-            piece = piece if packing == 1 else zlib.compress(piece, 1)
-            added.append(piece)
-            offsets[index], counts[index] = end, len(piece)
-            end += len(piece)
-        if not added or len(lost) == height:
-            return None
-        file.seek(0, io.SEEK_END)
-        file.write(b"".join(added))
-        places = (324, 325) if page.is_tiled else (273, 279)
-        for tag, values in zip(places, (offsets, counts), strict=True):
-            page.tags[tag].overwrite(values if len(values) > 1 else values[0])
-        return file.getvalue(), _sentence(len(lost), height)
+    found = whole_tiff(data, path, check)
+    return None if found is None else (found[0], _sentence(*found[1:]))
 
 
 _REPAIRS: dict[str, Callable[[bytes, Path, Check], tuple[bytes, str] | None]] = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..errors import PhotoError
+from ..errors import PhotoError, SalvageableError
 from .extras import AVIF, HEIC, JPEG_2000, JPEG_XL, RAW
 
 HEAD = 512
@@ -108,8 +108,8 @@ def check_size(path: Path, width: int, height: int, max_megapixels: float) -> No
 
 def damaged(path: Path, why: object, *, salvageable: bool = False) -> PhotoError:
     """The error for a file that violates its format; salvageable: whether a part of it can be read."""
-    rest = ", or have what is left of it read with --salvage (salvage=True in Python)" if salvageable else ""
-    return PhotoError(f"{path} is damaged or incomplete: {why}. Copy or download the picture again{rest}.")
+    kind = SalvageableError if salvageable else PhotoError
+    return kind(f"{path} is damaged or incomplete: {why}. Copy or download the picture again.")
 
 
 def unsupported(path: Path, what: str, advice: str = _ASK) -> PhotoError:

@@ -28,6 +28,7 @@ from .metadata import C2PA, DAMAGED_RESOURCES, LARGEST, Metadata, shown
 from .photoshop import clean_resources, iptc_of
 from .picture import Samples
 from .sniff import unsupported
+from .tiff_color import COLOR_TAGS, color_profile
 
 if TYPE_CHECKING:
     from tifffile import TiffPage
@@ -48,8 +49,20 @@ _RAW = {32803, 34892}  # colours behind a sensor's filters, and in its linear sp
 _XMP, _IPTC, _RESOURCES, _LAYERS, _MANIFEST = 700, 33723, 34377, 37724, 52545
 # The tags about a page's pixels, which an EXIF block's tags must not override.
 _OF_PIXELS = {*range(254, 270), *range(273, 281), 282, 283, 284, 296, 297, 317, *range(320, 326), 330, 338, 339}
-_OF_PIXELS |= {513, 514, *range(529, 533), _ICC}
-_READ = {*_OF_PIXELS, *DESCRIPTIVE, EXIF_POINTER, GPS_POINTER, _XMP, _IPTC, _RESOURCES, 340, 341, 347, *range(512, 522)}
+_OF_PIXELS |= COLOR_TAGS | {513, 514, *range(529, 533), _ICC}
+_READ = {
+    *_OF_PIXELS - COLOR_TAGS,
+    *DESCRIPTIVE,
+    EXIF_POINTER,
+    GPS_POINTER,
+    _XMP,
+    _IPTC,
+    _RESOURCES,
+    340,
+    341,
+    347,
+    *range(512, 522),
+}
 
 
 def read_tiff(data: bytes, path: Path, check: Callable[[int, int], None]) -> Decoded:
@@ -77,18 +90,21 @@ def read_tiff(data: bytes, path: Path, check: Callable[[int, int], None]) -> Dec
         samples, converted = _decode(page, data, path)
         orientation = orientation if orientation in range(1, 9) else 1
         icc = None if converted else page.tags.valueof(_ICC)
+        if icc is None and not converted:
+            icc = color_profile(page, _numbers(page, _PHOTOMETRIC, 1)[0], grey=samples.shape[2] < 3)
         exif = exif_from_tiff(data)
         return Decoded(
             samples,
             orientation,
             icc=icc,
+            colors_by_exif=not converted,
             exif=exif,
             dpi=_resolution(page),
-            metadata=_metadata(page, data, has_exif=exif is not None),
+            metadata=_metadata(page, data, has_exif=exif is not None, colors_are_open=icc is None and not converted),
         )
 
 
-def _metadata(page: Any, data: bytes, *, has_exif: bool) -> Metadata:
+def _metadata(page: Any, data: bytes, *, has_exif: bool, colors_are_open: bool) -> Metadata:
     packet, iptc, stored = (_block(page, tag, data) for tag in (_XMP, _IPTC, _RESOURCES))
     resources, is_whole = clean_resources(stored or b"")
     notices = []
@@ -102,8 +118,15 @@ def _metadata(page: Any, data: bytes, *, has_exif: bool) -> Metadata:
     if _LAYERS in page.tags:
         notices.append("Its Photoshop layers are left out: they show the photo as it was.")
     kept = {*_READ, _MANIFEST, _LAYERS} - (set() if has_exif else {*DESCRIPTIVE, EXIF_POINTER, GPS_POINTER})
+    if not colors_are_open:  # the profile says the same, or replaces what they say
+        kept |= COLOR_TAGS
     too_long = [tag for tag in (_XMP, _IPTC, _RESOURCES) if tag in page.tags and _is_too_long(page, tag)]
-    others = [str(tag.name) for tag in page.tags if tag.code not in kept or tag.code in too_long]
+    names = {tag.code: str(tag.name) for tag in page.tags}
+    unused = [name for code, name in names.items() if code in COLOR_TAGS - kept]
+    if unused:
+        does, is_ = ("does", "is") if len(unused) == 1 else ("do", "are")
+        notices.append(f"Its {shown(unused)} {does} not say what its colours mean, and {is_} left out.")
+    others = [name for code, name in names.items() if code not in kept | COLOR_TAGS or code in too_long]
     if others:
         notices.append(f"Its {shown(others)} {'is' if len(others) == 1 else 'are'} left out.")
     return Metadata(packet, iptc=iptc or iptc_of(resources), resources=resources, notices=tuple(notices))

@@ -13,7 +13,7 @@ from ..errors import PhotoError
 from ..images import Picture, left_out, write_picture
 from ..images.content_credentials import ContentSigner
 from ..images.extras import EXTRA_KINDS
-from ..images.metadata import C2PA, without_notice
+from ..images.metadata import C2PA, Metadata, without_notice
 from ..images.picture import FloatImage
 from ..images.provenance import Provenance, with_provenance
 from ..images.resize import resize
@@ -83,7 +83,8 @@ def finish(
     said = provenance(task, picture, restoration) if note else None
     if not task.keeps_photo:
         # The input's profile, metadata and alpha do not apply to a new picture.
-        new = _noted(Picture(restoration.photo), said)
+        notices = (picture.salvaged,) if picture.salvaged else ()
+        new = _noted(Picture(restoration.photo, metadata=Metadata(notices=notices)), said)
         return FinishedPhoto(new, None, is_unchanged=False, provenance=said)
     same_size = restoration.photo.shape == picture.photo.shape
     new_background = restoration.has_background

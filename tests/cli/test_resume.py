@@ -200,3 +200,23 @@ def test_control_c(start, restore, arguments, album, tmp_path, files_in):
     assert f"{40 - len(results)} restored, {len(results)} already there" in run.out
     assert {name: (out / name).stat().st_mtime_ns for name in results} == when
     assert len([name for name in files_in(out) if "face" not in name]) == 40
+
+
+def test_a_result_that_another_run_wrote_meanwhile_is_kept(restore, album, tmp_path, monkeypatch):
+    from gpen.batch import stages
+
+    album.add("a.png")
+    target, process = tmp_path / "out" / "a.png", stages.PhotoProcessor.process
+
+    def slow(self, loaded, *more):
+        result = process(self, loaded, *more)
+        target.parent.mkdir(exist_ok=True)
+        target.write_bytes(b"by another run")
+        return result
+
+    monkeypatch.setattr(stages.PhotoProcessor, "process", slow)
+    run = restore(album.folder, "-o", target.parent)
+    assert target.read_bytes() == b"by another run"
+    assert "already exists" in run.out
+    assert restore(album.folder, "-o", target.parent, "--overwrite").code == 0
+    assert target.read_bytes() != b"by another run"

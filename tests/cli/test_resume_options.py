@@ -118,6 +118,37 @@ def test_a_damaged_record_is_passed_over(restore, album, results):
     assert "strength 0.5, now 1" in run.out
 
 
+def test_a_record_with_absurd_numbers_is_read(restore, album, results):
+    first, *others = [json.loads(line) for line in (results / RECORD).read_text().splitlines() if line]
+    first["recipe"]["strength"] = 10**400
+    others.append({"run": first["run"], "file": "c.png", "state": [float("inf"), 1]})
+    (results / RECORD).write_text("".join(f"{json.dumps(line)}\n" for line in [first, *others]))
+    run = restore(album.folder, "-o", results)
+    assert run.code == 1
+    assert f"strength {10**400}, now 1" in run.out
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_record_that_goes_away_during_a_run_begins_anew(tmp_path, replaced):
+    """It was deleted, or another run wrote it anew without a recipe that no result had yet."""
+    from gpen.batch.plan import Job, PhotoFile
+    from gpen.batch.report import PhotoResult, Status
+
+    record = resume.ResumeRecord(tmp_path, {"strength": 1})
+    jobs = [Job(PhotoFile(tmp_path / "in.png", "in.png"), tmp_path / f"{name}.png", "x") for name in "ab"]
+    for job in jobs:
+        job.target.write_bytes(b"1")
+        record.add(PhotoResult(job, Status.DONE, ""))
+        if replaced:
+            (tmp_path / "other").write_text("{}\n")
+            (tmp_path / "other").replace(tmp_path / RECORD)
+        elif job is jobs[0]:
+            (tmp_path / RECORD).unlink()
+    record.add(PhotoResult(jobs[1], Status.DONE, ""))
+    after = resume.ResumeRecord(tmp_path, {"strength": 2})
+    assert after.differences(jobs[1]) == {"strength": "strength 1, now 2"}
+
+
 def test_a_record_that_cannot_be_written_does_not_stop_the_run(restore, album, tmp_path, assert_restored, caplog):
     photo = album.add("a.png")
     album.add("b.png")

@@ -22,6 +22,7 @@ def test_a_cut_photo(restore, album, tmp_path, name):
     assert "--salvage" in run.err
     run = restore(photo, "-o", out, "--salvage", "--report", report)
     assert run.code == 0
+    assert (run.out + run.err).count("The file is damaged") == 1
     (entry,) = json.loads(report.read_text())
     assert re.search(r"The file is damaged: \d+ of its \d+ rows of pixels are missing", " ".join(entry["left_out"]))
     with Image.open(out / name) as image:
@@ -44,5 +45,19 @@ def test_a_cut_photo_without_faces_is_not_copied(restore, album, tmp_path):
 def test_faces_of_a_cut_photo_are_detected(gpen, album, detector_weights):
     photo = album.add("a.png")
     photo.write_bytes(photo.read_bytes()[:-2000])
-    assert gpen("detect", photo, "--models-path", detector_weights).code == 1
-    assert gpen("detect", photo, "--salvage", "--models-path", detector_weights).code == 0
+    run = gpen("detect", photo, "--models-path", detector_weights)
+    assert run.code == 1
+    assert run.err.count("--salvage") == 1
+    run = gpen("detect", photo, "--salvage", "--models-path", detector_weights)
+    assert run.code == 0
+    assert run.err.count("rows of pixels are missing") == 1
+
+
+def test_a_mask_that_is_cut_is_not_said_to_be_salvageable(restore, album, tmp_path):
+    """The flag is for photos."""
+    photo, mask = album.add("a.png"), tmp_path / "mask.png"
+    mask.write_bytes(photo.read_bytes()[:-2000])
+    run = restore(photo, "-o", tmp_path / "out", "--protect", mask)
+    assert run.code == 1
+    assert "is damaged or incomplete" in run.err
+    assert "--salvage" not in run.err

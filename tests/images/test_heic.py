@@ -214,3 +214,10 @@ def test_premultiplied_alpha_becomes_straight(tmp_path: Path, bits: int) -> None
     assert np.abs(picture.photo - samples[..., :3] / top).max() <= 1.1 / top
     assert picture.alpha is not None
     assert np.abs(picture.alpha - samples[..., 3] / top).max() <= 0.51 / (2**picture.bits - 1)
+
+
+def test_a_file_without_its_header_is_damaged(tmp_path: Path) -> None:
+    """No sequence of pictures, whose header has another name."""
+    for kind in (b"heic", b"avif"):
+        with pytest.raises(PhotoError, match="is damaged or incomplete: its header is missing"):
+            read(tmp_path, box(b"ftyp", kind + b"\0\0\0\0mif1" + kind) + bytes(200))

@@ -11,7 +11,7 @@ from gpen.images.metadata import Metadata
 from gpen.images.provenance import COMPOSITE, GENERATED, NO_PLACE, Provenance, UsedNetwork, with_provenance
 from gpen.images.xmp import is_whole, upright_xmp
 from gpen.images.xmp_scanner import GPEN
-from tests.images.test_xmp import RDF, SPACES, packet
+from tests.images.test_xmp import RDF, packet
 
 IPTC = "http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
 NOTE = Provenance(
@@ -48,14 +48,6 @@ def entries(xmp: bytes) -> list[ElementTree.Element]:
     return [
         *parsed(xmp).iterfind(f"{{{RDF}}}RDF/{{{RDF}}}Description/{{{GPEN}}}History/{{{RDF}}}Seq/{{{RDF}}}li"),
     ]
-
-
-def described(attributes: str = "", elements: str = "") -> bytes:
-    SPACES["Iptc4xmpExt"] = IPTC
-    try:
-        return packet(attributes, elements)
-    finally:
-        del SPACES["Iptc4xmpExt"]
 
 
 def test_a_photo_without_xmp_gets_a_packet_with_the_note():
@@ -97,7 +89,7 @@ def test_another_digital_source_type_is_replaced(stated, as_attribute):
     uri = f"http://cv.iptc.org/newscodes/digitalsourcetype/{stated}"
     text = f'Iptc4xmpExt:DigitalSourceType="{uri}"' if as_attribute else ""
     element = "" if as_attribute else f"<Iptc4xmpExt:DigitalSourceType>{uri}</Iptc4xmpExt:DigitalSourceType>"
-    assert source_types(noted(described(text, element))) == [COMPOSITE]
+    assert source_types(noted(packet(text, element))) == [COMPOSITE]
 
 
 @pytest.mark.parametrize(
@@ -109,14 +101,14 @@ def test_another_digital_source_type_is_replaced(stated, as_attribute):
     ],
 )
 def test_an_empty_digital_source_type_is_replaced(stated):
-    assert source_types(noted(described(*stated))) == [COMPOSITE]
+    assert source_types(noted(packet(*stated))) == [COMPOSITE]
 
 
 def test_a_generated_picture_stays_a_generated_picture():
     for text in (f'Iptc4xmpExt:DigitalSourceType="{GENERATED}"', ""):
         element = "" if text else f"<Iptc4xmpExt:DigitalSourceType>{GENERATED}</Iptc4xmpExt:DigitalSourceType>"
-        assert source_types(noted(described(text, element))) == [GENERATED]
-    by_reference = described("", f'<Iptc4xmpExt:DigitalSourceType rdf:resource="{GENERATED}"/>')
+        assert source_types(noted(packet(text, element))) == [GENERATED]
+    by_reference = packet("", f'<Iptc4xmpExt:DigitalSourceType rdf:resource="{GENERATED}"/>')
     assert by_reference[:-30] in noted(by_reference)
     assert source_types(noted(None, dataclasses.replace(NOTE, is_generated=True))) == [GENERATED]
 
@@ -128,6 +120,18 @@ def test_a_second_run_is_added_to_the_first():
     assert [entry.findtext(f"{{{GPEN}}}Task") for entry in entries(twice)] == ["restore", "colorize"]
     assert source_types(twice) == [COMPOSITE]
     assert len(twice) > len(once)
+
+
+@pytest.mark.parametrize("prefixes", [("rdf:", "r:"), ("gpen:", "g:"), ("Iptc4xmpExt:", "i:")])
+def test_a_second_run_is_added_whatever_prefixes_another_program_uses(prefixes):
+    """Another program wrote the packet anew in between."""
+    first = noted(packet())
+    old, new = (prefix.rstrip(":").encode() for prefix in prefixes)
+    renamed = first.replace(old + b":", new + b":").replace(b"xmlns:" + old + b"=", b"xmlns:" + new + b"=")
+    parsed(renamed)
+    again = noted(renamed)
+    assert len(entries(again)) == 2
+    assert source_types(again) == [COMPOSITE]
 
 
 @pytest.mark.parametrize("left", ["<gpen:History/>", "<gpen:History><rdf:Seq/></gpen:History>"])
@@ -154,7 +158,7 @@ def test_boxes_turn_with_a_photo_that_another_program_turned():
 
 
 def test_what_may_be_there_only_once_is_not_written_beside_an_extended_packet():
-    extended = described(f'Iptc4xmpExt:DigitalSourceType="{GENERATED}"')
+    extended = packet(f'Iptc4xmpExt:DigitalSourceType="{GENERATED}"')
     metadata = with_provenance(Metadata(xmp=packet("", ""), extended_xmp=extended), NOTE)
     assert metadata.extended_xmp is None
     assert metadata.xmp is not None

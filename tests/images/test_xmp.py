@@ -32,6 +32,7 @@ SPACES = {
     "GPano": "http://ns.google.com/photos/1.0/panorama/",
     "dcterms": "http://purl.org/dc/terms/",
     "xmpMM": "http://ns.adobe.com/xap/1.0/mm/",
+    "Iptc4xmpExt": "http://iptc.org/std/Iptc4xmpExt/2008-02-29/",
 }
 
 
@@ -196,14 +197,119 @@ def test_regions_that_state_no_numbers_stay(tmp_path: Path, bad: str) -> None:
     assert passed(tmp_path, data) == data.replace(b'Orientation="3"', b'Orientation="1"')
 
 
+def boundary(unit: str, *, as_attributes: bool = False, **numbers: str) -> str:
+    """IPTC's boundary of a rectangle or circle."""
+    parts = {"rbUnit": unit, **numbers}
+    if as_attributes:
+        attributes = " ".join(f'Iptc4xmpExt:{name}="{value}"' for name, value in parts.items())
+        return f"<Iptc4xmpExt:RegionBoundary><rdf:Description {attributes}/></Iptc4xmpExt:RegionBoundary>"
+    inner = "".join(f"<Iptc4xmpExt:{name}>{value}</Iptc4xmpExt:{name}>" for name, value in parts.items())
+    return f'<Iptc4xmpExt:RegionBoundary rdf:parseType="Resource">{inner}</Iptc4xmpExt:RegionBoundary>'
+
+
+def polygon(unit: str, *vertices: tuple[float, float]) -> str:
+    corners = "".join(f'<rdf:li Iptc4xmpExt:rbX="{x}" Iptc4xmpExt:rbY="{y}"/>' for x, y in vertices)
+    inner = f"<Iptc4xmpExt:rbVertices><rdf:Seq>{corners}</rdf:Seq></Iptc4xmpExt:rbVertices>"
+    return boundary(unit).replace("</Iptc4xmpExt:RegionBoundary>", f"{inner}</Iptc4xmpExt:RegionBoundary>")
+
+
+def of_iptc(*boundaries: str) -> str:
+    items = "".join(f'<rdf:li rdf:parseType="Resource">{part}</rdf:li>' for part in boundaries)
+    return f"<Iptc4xmpExt:ImageRegion><rdf:Bag>{items}</rdf:Bag></Iptc4xmpExt:ImageRegion>"
+
+
+def disc(x: float, y: float, radius: float, size: tuple[int, int]) -> Any:
+    """The pixels whose middles are in a circle."""
+    rows, columns = np.mgrid[: size[1], : size[0]] + 0.5
+    return np.hypot(columns - x, rows - y) < radius
+
+
+@pytest.mark.parametrize("unit", ["relative", "pixel"])
+@pytest.mark.parametrize("turned", range(1, 9))
+@pytest.mark.parametrize("as_attributes", [False, True])
+def test_regions_of_iptc_turn_with_the_photo(tmp_path: Path, turned: int, unit: str, as_attributes: bool) -> None:
+    width, height = 56, 48
+    across, down = (width, height) if unit == "relative" else (1, 1)
+    corners = [(7, 12), (35, 6), (14, 36)]
+    data = packet(
+        f'tiff:Orientation="{turned}"',
+        of_iptc(
+            boundary(
+                unit,
+                as_attributes=as_attributes,
+                rbX=str(7 / across),
+                rbY=str(12 / down),
+                rbW=str(14 / across),
+                rbH=str(24 / down),
+            ),
+            boundary(unit, as_attributes=as_attributes, rbX=str(21 / across), rbY=str(30 / down), rbRx=str(7 / across)),
+            polygon(unit, *((x / across, y / down) for x, y in corners)),
+        ),
+    )
+    found = passed(tmp_path, data)
+    assert left_out(read_picture(tmp_path / "a.jpg", 1), Path("b.jpg")) == ()
+    if turned == 1:
+        assert found == data
+    shown = (width, height) if turned < 5 else (height, width)
+    across, down = shown if unit == "relative" else (1, 1)
+    x, y = (
+        [number * unit for number in numbers(found, f"Iptc4xmpExt:rb{name}")]
+        for name, unit in (("X", across), ("Y", down))
+    )
+    (w,), (h,), (radius,) = (
+        [number * unit for number in numbers(found, f"Iptc4xmpExt:rb{name}")]
+        for name, unit in (("W", across), ("H", down), ("Rx", across))
+    )
+    assert (w, h) == pytest.approx((14, 24) if turned < 5 else (24, 14))
+    assert radius == pytest.approx(7)
+
+    def turn(mask: Any) -> Any:
+        return np.asarray(Image.fromarray(mask).transpose(TURNS[turned])) if turned > 1 else mask
+
+    rectangle = np.zeros((height, width), bool)
+    rectangle[12:36, 7:21] = True
+    left, top = round(x[0]), round(y[0])
+    assert turn(rectangle)[top : top + round(h), left : left + round(w)].sum() == rectangle.sum() == 14 * 24
+    np.testing.assert_array_equal(disc(x[1], y[1], radius, shown), turn(disc(21, 30, 7, (width, height))))
+    dots = np.zeros((height, width), bool)
+    for column, row in corners:
+        dots[row - 1 : row + 1, column - 1 : column + 1] = True  # the four pixels around each corner
+    for column, row in zip(x[2:], y[2:], strict=True):
+        assert turn(dots)[round(row) - 1 : round(row) + 1, round(column) - 1 : round(column) + 1].sum() == 4
+
+
+@pytest.mark.parametrize("turned", [1, 6])
+def test_regions_of_iptc_in_pixels_follow_the_size(tmp_path: Path, turned: int) -> None:
+    pixels = boundary("pixel", rbX="7", rbY="12", rbW="14", rbH="24")
+    shares = boundary("relative", rbX="0.25", rbY="0.5", rbRx="0.25")
+    data = packet(f'tiff:Orientation="{turned}"', of_iptc(pixels, shares, polygon("pixel", (1, 2), (3, 4))))
+    size = (56, 48) if turned < 5 else (48, 56)
+    before = passed(tmp_path, data)
+    after = passed(tmp_path, data, size=(size[0] * 3, size[1] * 3))
+    for name in ("X", "Y", "W", "H", "Rx"):
+        was, now = (numbers(found, f"Iptc4xmpExt:rb{name}") for found in (before, after))
+        factors = [1] if name == "Rx" else [3] if name in "WH" else [3, 1, 3, 3]
+        assert now == pytest.approx([factor * number for factor, number in zip(factors, was, strict=True)])
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        boundary("relative", rbX="0.1"),
+        boundary("relative", rbX="0.1", rbY="x", rbW="0.1", rbH="0.1"),
+        boundary("relative", rbX="0.1", rbY="0.1", rbW="0.1"),
+        boundary("metre", rbX="0.1", rbY="0.1", rbW="0.1", rbH="0.1"),
+        boundary("", rbX="0.1", rbY="0.1", rbW="0.1", rbH="0.1"),
+    ],
+)
 @pytest.mark.parametrize("turned", [1, 3])
-def test_regions_of_iptc_stay_and_that_is_said(tmp_path: Path, turned: int) -> None:
-    boundary = '<Iptc4xmpExt:RegionBoundary rdf:parseType="Resource"><Iptc4xmpExt:rbX>0.1</Iptc4xmpExt:rbX>'
-    part = f"<i xmlns:Iptc4xmpExt='http://iptc.org/std/Iptc4xmpExt/2008-02-29/'>{boundary}</Iptc4xmpExt:RegionBoundary></i>"
-    data = packet(f'tiff:Orientation="{turned}"', part)
-    assert passed(tmp_path, data) == data.replace(b'Orientation="3"', b'Orientation="1"')
+def test_regions_of_iptc_that_are_not_known_stay_and_that_is_said(tmp_path: Path, turned: int, part: str) -> None:
+    data = packet(f'tiff:Orientation="{turned}"', of_iptc(part))
+    assert passed(tmp_path, data, size=(112, 96)) == data.replace(b'Orientation="3"', b'Orientation="1"')
     said = left_out(read_picture(tmp_path / "a.jpg", 1), Path("b.jpg"))
-    assert said == (("The regions of IPTC in its XMP are not turned upright with the photo.",) if turned > 1 else ())
+    assert [notice[:67] for notice in said] == (
+        ["Regions of IPTC in its XMP are not turned upright with the photo: t"] if turned > 1 else []
+    )
 
 
 def test_panoramas_follow_the_size(tmp_path: Path) -> None:

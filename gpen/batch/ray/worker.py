@@ -6,6 +6,7 @@ import json
 import logging
 import platform
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -111,7 +112,7 @@ class _JournalledStages:
             return PhotoResult(job, Status.FAILED, str(error))
         loaded = self._processor.read(job, on_size)
         if isinstance(loaded, PhotoResult) and loaded.status is Status.FAILED and not job.photo.path.exists():
-            return PhotoResult(job, Status.FAILED, loaded.message + _hint(), loaded.seconds)
+            return replace(loaded, message=loaded.message + _hint())
         return loaded
 
     def find(self, loaded: LoadedPhoto) -> LoadedPhoto | PhotoResult:
