@@ -51,9 +51,9 @@ def main(path: Path = HERE.parent / "docs" / "video-frames.png") -> None:
 
 def _camera(frame: int) -> Matrix:
     """Pans to the right and back, and zooms in by 0.3 % a frame; it always enlarges."""
-    scale = 1.7 * 1.003**frame
+    scale = 1.26 * 1.003**frame
     x = 235 + 40 * math.sin(2 * math.pi * frame / 110)
-    y = 128 + 12 * math.sin(2 * math.pi * frame / 90)
+    y = 156 + 12 * math.sin(2 * math.pi * frame / 90)
     return np.array([[scale, 0, SIZE[0] / 2 - scale * x], [0, scale, SIZE[1] / 2 - scale * y]])
 
 
@@ -63,8 +63,8 @@ def _crops(faces: list[Face]) -> list[Matrix]:
 
 def _draw(clip: list[Frame], crops: list[Matrix], errors: list[NDArray[np.float64]], path: Path) -> None:
     plt.rcParams.update({"font.size": 10, "axes.spines.top": False, "axes.spines.right": False})
-    figure = plt.figure(figsize=(12, 4.9), dpi=110, layout="constrained")
-    above, below = figure.subfigures(2, 1, height_ratios=(1, 1))
+    figure = plt.figure(figsize=(12, 4.6), dpi=110, layout="constrained")
+    above, below = figure.subfigures(2, 1, height_ratios=(1, 1.1))
     for number, axes in zip(SHOWN, above.subplots(1, len(SHOWN)), strict=True):
         axes.imshow(_outlined(clip[number], crops[number]))
         axes.set_title(f"frame {number}", fontsize=10)
