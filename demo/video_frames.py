@@ -1,7 +1,7 @@
-"""`make pictures`, docs/video-frames.png: frames of a clip with a face's crop, and how far the crop is off the camera's path.
+"""`make pictures`, docs/video-frames.png: frames with a face's crop, and how far it is off the camera's path.
 
-A camera pans, zooms and trembles over the portrait of demo.py by known amounts; YuNet, from the shared folder beside the
-checkout, finds the face in each frame. Given a file, the picture is written there.
+A camera pans, zooms and trembles over the portrait of demo.py by known amounts; YuNet, from the shared folder beside
+the checkout, finds the face in each frame. Given a file, the picture is written there.
 """
 
 from __future__ import annotations

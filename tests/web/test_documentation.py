@@ -1,4 +1,4 @@
-"""Takes the pictures of the nodes for the README and the help pages.
+"""Takes the pictures of the nodes for the README, docs/ and the help pages.
 
 They are replaced where $GPEN_SCREENSHOTS is the checkout.
 """
