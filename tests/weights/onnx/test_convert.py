@@ -151,7 +151,7 @@ def test_without_onnxruntime(
     assert main(["convert", str(source), "--overwrite"]) == 0
     out = capsys.readouterr().out
     assert "not compared with the graph: ONNX Runtime is not installed" in out
-    assert "pip install gpen-face-restore[onnx]" in out
+    assert 'pip install "gpen-face-restore[onnx]"' in out
 
 
 def test_names_alone_are_not_enough_without_onnxruntime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
