@@ -6,6 +6,7 @@ the checkout, finds the face in each frame. Given a file, the picture is written
 
 from __future__ import annotations
 
+import io
 import math
 import sys
 from pathlib import Path
@@ -30,6 +31,7 @@ from gpen.faces.align import crop_matrix  # noqa: E402
 from gpen.faces.detection.detector import make_detector  # noqa: E402
 from gpen.faces.face import Face  # noqa: E402
 from gpen.faces.transforms import Matrix, apply, invert  # noqa: E402
+from tests.documented import save_small  # noqa: E402
 
 FRAMES, CROP = 90, 512
 SHOWN = (0, 22, 44, 66, 89)
@@ -76,8 +78,10 @@ def _draw(clip: list[Frame], crops: list[Matrix], errors: list[NDArray[np.float6
         axes.set_xlabel("frame")
         axes.set_ylabel(f"crop, pixels {name}\nof the camera's path")
         axes.legend(frameon=False, ncols=2, loc="upper right", fontsize=9)
-    figure.savefig(path, metadata={"Software": None})
+    drawn = io.BytesIO()
+    figure.savefig(drawn)
     plt.close(figure)
+    save_small(drawn.getvalue(), path)
 
 
 def _outlined(frame: Frame, crop: Matrix) -> NDArray[np.uint8]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import shlex
@@ -9,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+import gpen
+from gpen.cli.arguments import with_command, with_values
+from gpen.cli.parser import make_parser
 from gpen.faces.tracking.tracks import LONGEST_GAP
 from tests.commands import ROOT
 from tests.weights.checkpoint_files import FORMS
@@ -48,10 +52,16 @@ def links(page: Path) -> list[str]:
     return [link for link in found if not re.match(r"[a-z]+:", link)]
 
 
-def blocks(page: Path) -> list[str]:
-    """The lines of the fenced blocks of code that name no language."""
-    found = re.findall(r"^```\n(.*?)^```$", page.read_text("utf-8"), re.MULTILINE | re.DOTALL)
-    return [line for block in found for line in block.splitlines()]
+def blocks(page: Path, language: str = "") -> list[str]:
+    """The lines of the page's fenced blocks of code in a language; "": of those that name none."""
+    found: list[str] = []
+    inside = None
+    for line in page.read_text("utf-8").splitlines():
+        if line.startswith("```"):
+            inside = line.removeprefix("```") if inside is None else None
+        elif inside == language:
+            found.append(line)
+    return found
 
 
 def test_the_readme_is_short() -> None:
@@ -95,6 +105,28 @@ def test_lines_that_install_work_in_every_shell(page: Path) -> None:
     if page == README:
         assert not [line for line in blocks(page) if "#" in line or "'" in line]
         assert all(shlex.split(line) for line in blocks(page))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_command_is_understood(page: Path) -> None:
+    parser = make_parser()
+    for line in blocks(page):
+        command = re.match(r"(?:[A-Z_]+=\S+ )?(?:python -m )?gpen ([\w.]+ .*|\w+|\S+\.jpg)$", line)
+        if command is None:
+            continue
+        arguments = shlex.split(command[1], comments=True)
+        parser.parse_args(with_values(with_command(arguments, parser.commands)))
+
+
+def test_names_that_programs_use_are_public() -> None:
+    program = "\n".join(blocks(ROOT / "docs" / "python.md", "python"))
+    used = {
+        node.attr
+        for node in ast.walk(ast.parse(program))
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "gpen"
+    }
+    assert len(used) > 8
+    assert used <= set(gpen.__all__)
 
 
 def test_figures_of_the_readme_are_those_of_make_bench() -> None:
