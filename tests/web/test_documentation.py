@@ -265,12 +265,12 @@ def test_the_wide_picture(fresh_page: ComfyUIPage, graph: GraphBuilder, screensh
     fresh_page.window.wait_for_selector(".gpen-works .gpen-face")
     fresh_page.window.wait_for_selector(".gpen-works .gpen-comparison")
     places = {
-        "LoadImage": (0, 0, 320, 40),
-        "GPENLoadModel": (0, 450, 320, 0),
-        "GPENLoadFaceDetector": (0, 590, 320, 0),
-        "GPENDetectFaces": (370, 0, 560, 362),
-        "GPENRestoreFaces": (980, 0, 420, 250),
-        "PreviewImage": (1450, 0, 640, 318),
+        "LoadImage": (0, 0, 360, 72),
+        "GPENLoadModel": (0, 500, 360, 0),
+        "GPENLoadFaceDetector": (0, 650, 360, 0),
+        "GPENDetectFaces": (410, 0, 640, 426),
+        "GPENRestoreFaces": (1100, 0, 420, 250),
+        "PreviewImage": (1570, 0, 724, 384),
     }
     for type, (left, top, width, room) in places.items():
         fresh_page.node(type, f"(node.pos = [{left}, {top}], node.setSize([{width}, node.computeSize()[1] + {room}]))")
