@@ -1,5 +1,5 @@
 # `make demo` and `make test` need nothing but Python 3.11 or newer: the environment is made when it is missing.
-# `make pictures` makes those of docs/options.md again, and prints its tables.
+# `make pictures` makes the pictures in docs/ again that show no screen, and prints the tables of docs/options.md.
 # `make bench` takes the measurements of docs/performance.md, or with ROWS="..." some of them; `make bench-scaling` those of
 # docs/scaling.md, or with PARTS="..." some of them.
 # `make test-comfyui` and `make test-web` also need ComfyUI, in $COMFYUI_DIR or ~/.cache/gpen-hosts/ComfyUI, and the
@@ -16,7 +16,9 @@ demo:
 	@python=$$(bash .ci/environment) && "$$python" demo/demo.py && "$$python" demo/tasks.py
 
 pictures:
-	@python=$$(bash .ci/environment) && "$$python" demo/options.py
+	@python=$$(bash .ci/environment) && for part in options paste compare_sheet video_frames; do \
+		"$$python" demo/$$part.py || exit; \
+	done
 
 test:
 	@python=$$(bash .ci/environment) && \

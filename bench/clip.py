@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import cv2
@@ -33,9 +33,14 @@ class Frame:
 
 def solvay_clip(photo: FloatImage, number: int, seed: int = 0) -> Iterator[Frame]:
     """Frames over the middle of the photo of the Solvay conference, (H, W, 3); two faces are always visible."""
+    return filmed(photo, number, _camera, seed)
+
+
+def filmed(photo: FloatImage, number: int, camera: Callable[[int], Matrix], seed: int = 0) -> Iterator[Frame]:
+    """Frames of a photo (H, W, 3). camera: the matrix of each frame as in :class:`Frame`, before it trembles."""
     rng = np.random.default_rng(seed)
     for frame in range(number):
-        smooth = _camera(frame)
+        smooth = camera(frame)
         true = smooth.copy()
         true[:, 2] += rng.normal(0, TREMBLE, 2)
         yield Frame(seen_through(photo, true), smooth, true)

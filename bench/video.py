@@ -16,11 +16,12 @@ from matplotlib import pyplot as plt
 from numpy.typing import NDArray
 
 from gpen.faces.align import crop_matrix
-from gpen.faces.detection.detector import make_detector
+from gpen.faces.detection.detector import FaceDetector, make_detector
 from gpen.faces.face import Face
 from gpen.faces.tracking.shot_cuts import find_cuts, thumbnail
 from gpen.faces.tracking.tracks import track_faces
 from gpen.images import read_picture
+from gpen.images.picture import FloatImage
 
 from .clip import TREMBLE, centers, solvay_clip, true_path
 from .photos import DETECTORS, PHOTO
@@ -34,20 +35,26 @@ def main(path: Path = ROOT / "docs" / "video.png") -> None:
     """Draw it, and print what a test of the same clip asserts."""
     clip = list(solvay_clip(read_picture(PHOTO, 100).photo, FRAMES))
     detector = make_detector("yunet", [DETECTORS])
-    detected = [detector.detect(frame.picture) for frame in clip]
-    tracked = track_faces(detected, find_cuts([thumbnail(frame.picture) for frame in clip]))
+    found, steady = followed([frame.picture for frame in clip], detector)
+    crops = [[crop_matrix(face, CROP, "gpen") for face in faces] for faces in (found, steady)]
+    paths = [centers(matrices, CROP) for matrices in crops]
+    true = true_path(clip, paths[0])
+    jitter = [np.diff([m[0] for m in matrices], 2, axis=0).std(axis=0)[[0, 2]] for matrices in crops]
+    print(f"jitter of the crop: {jitter[0] / jitter[1]} times less (scale, shift)")
+    _draw([path - true for path in paths], [_widths(faces) for faces in (found, steady)], path)
+
+
+def followed(frames: list[FloatImage], detector: FaceDetector) -> tuple[list[Face], list[Face]]:
+    """The first face that is in every frame: as it is detected in each, and as `--video` places it."""
+    detected = [detector.detect(frame) for frame in frames]
+    tracked = track_faces(detected, find_cuts([thumbnail(frame) for frame in frames]))
     number = min(set.intersection(*({face.number for face in faces} for faces in tracked)))
     steady = [next(face.face for face in faces if face.number == number) for faces in tracked]
     found = [
         min(faces, key=lambda face: float(np.hypot(*np.subtract(face.center, other.center))))
         for faces, other in zip(detected, steady, strict=True)
     ]
-    crops = [[crop_matrix(face, CROP, "gpen") for face in faces] for faces in (found, steady)]
-    paths = [centers(matrices, CROP) for matrices in crops]
-    true = true_path(clip, paths[0])
-    jitter = [np.diff([m[0] for m in matrices], 2, axis=0).std(axis=0)[[0, 2]] for matrices in crops]
-    print(f"jitter of the crop: {jitter[0] / jitter[1]} times less (scale, shift); {number=}")
-    _draw([path - true for path in paths], [_widths(faces) for faces in (found, steady)], path)
+    return found, steady
 
 
 def _widths(faces: list[Face]) -> NDArray[np.float64]:

@@ -34,7 +34,7 @@ SYNTHETIC = gpen.Spec(in_size=256, out_size=256, channel_multiplier=2, narrow=1 
 
 def main() -> None:
     before = degrade(data.astronaut())
-    model, caption = load_best()
+    model, caption, real = load_best()
     faces = find_faces(before)
     start = time.perf_counter()
     restoration = gpen.restore(before, model, faces)
@@ -42,9 +42,9 @@ def main() -> None:
     OUTPUT.mkdir(exist_ok=True)
     gpen.write_picture(OUTPUT / "before.png", gpen.Picture(before))
     gpen.write_picture(OUTPUT / "after.png", gpen.Picture(restoration.photo))
-    sheet = np.vstack([compare(before, restoration.photo, caption), closer(before, restoration)])
+    sheet = np.vstack([compare(before, restoration.photo, caption), closer(before, restoration, caption)])
     gpen.write_picture(OUTPUT / "before_after.png", gpen.Picture((sheet / 255).astype(np.float32)))
-    print(f"Look at {OUTPUT / 'before_after.png'}")
+    print(f"Look at {OUTPUT / 'before_after.png'}\n{real}")
 
 
 def degrade(photo: Drawing) -> FloatImage:
@@ -57,21 +57,25 @@ def degrade(photo: Drawing) -> FloatImage:
     return np.ascontiguousarray(decoded, dtype=np.float32) / 255
 
 
-def load_best() -> tuple[gpen.Model, str]:
-    """The best trained model on disk, else synthetic weights that sharpen; and a caption."""
+def load_best() -> tuple[gpen.Model, str, str]:
+    """The best trained model on disk, else synthetic weights that sharpen; a caption; what is real in the picture."""
     weights = default_network(search_folders())
     if weights is not None:
         model = gpen.load_model(weights)
         print(f"Restoring with {weights}.")
-        return model, f"after ({model.spec.title})"
+        real = (
+            "Real in it: the portrait, and how this model restores its face. Blur, noise and JPEG artefacts were added."
+        )
+        return model, f"after ({model.spec.title})", real
     print(
-        "No trained GPEN model is on disk (see the README). Restoring with SYNTHETIC WEIGHTS that only sharpen, not "
-        "with a trained model."
+        "No trained GPEN model is on disk (docs/weights.md says how to get one). Restoring with SYNTHETIC WEIGHTS that "
+        "only sharpen, not with a trained model."
     )
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "synthetic.pth"
         torch.save(synthetic_weights(SYNTHETIC, kernel=SHARPEN), path)
-        return gpen.load_model(path), "after: SYNTHETIC weights that only sharpen, no trained model"
+        real = "Real in it: the portrait, and how its face is cropped, masked and pasted; sharpening is no restoration."
+        return gpen.load_model(path), "after: SYNTHETIC weights that only sharpen, no trained model", real
 
 
 def find_faces(photo: FloatImage) -> list[gpen.Face]:
@@ -91,7 +95,7 @@ def compare(before: FloatImage, after: FloatImage, caption: str) -> Drawing:
     return side_by_side([drawing_of(before), drawing_of(after)], ["before", caption])
 
 
-def closer(before: FloatImage, restoration: gpen.Restoration) -> Drawing:
+def closer(before: FloatImage, restoration: gpen.Restoration, caption: str) -> Drawing:
     """The surroundings of the first face, before and after, at the size of the whole photo."""
     height, width = before.shape[:2]
     face = restoration.faces[0].face
@@ -102,7 +106,7 @@ def closer(before: FloatImage, restoration: gpen.Restoration) -> Drawing:
         cv2.resize(drawing_of(photo)[y : y + side, x : x + side], (width, height), interpolation=cv2.INTER_CUBIC)
         for photo in (before, restoration.photo)
     ]
-    return side_by_side([np.asarray(part, dtype=np.uint8) for part in parts], ["before, closer", "after, closer"])
+    return side_by_side([np.asarray(part, dtype=np.uint8) for part in parts], ["before, closer", caption])
 
 
 def drawing_of(photo: FloatImage) -> Drawing:

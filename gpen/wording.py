@@ -23,6 +23,14 @@ def first_line(error: BaseException) -> str:
     return lines[0][:200] if lines else type(error).__name__
 
 
+def pip_install(extra: str, options: str = "") -> str:
+    """What to type to install an extra of this package: quoted as every shell takes it; zsh needs the quotes.
+
+    options: of pip, each followed by a space.
+    """
+    return f'pip install {options}"gpen-face-restore[{extra}]"'
+
+
 def command(arguments: str) -> str:
     """What to type to run the command `gpen` with these arguments, in quotes; see :func:`set_command`."""
     program, where = _how_to_run

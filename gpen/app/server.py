@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import GpenError
-from ..wording import first_line
+from ..wording import first_line, pip_install
 
 HOST = "127.0.0.1"
 """The address of this computer to itself: no other computer can reach the page."""
@@ -93,7 +93,7 @@ def _gradio() -> Any:
         if isinstance(error, ModuleNotFoundError) and error.name == "gradio":
             raise GpenError(
                 "The page needs the Python package gradio, which is not installed. Install it with: "
-                "pip install gpen-face-restore[app]"
+                + pip_install("app")
             ) from error
         raise GpenError(
             f"The page needs the Python package gradio, which does not import here ({type(error).__name__}: "

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..errors import GpenError
+from ..wording import pip_install
 
 SHELLS = ("bash", "zsh", "fish", "powershell")
 _ASKED = "_ARGCOMPLETE"  # the variable by which argcomplete's shell code asks a program for words
@@ -52,5 +53,5 @@ def _package() -> Any:
     except ImportError as error:
         raise GpenError(
             "Completion needs the Python package argcomplete, which is not installed. Install it with: "
-            "pip install 'gpen-face-restore[completion]'"
+            + pip_install("completion")
         ) from error

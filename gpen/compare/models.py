@@ -19,7 +19,7 @@ from ..weights.headers import Header, read_header
 from ..weights.other_networks import describe
 from ..weights.spandrel import Role, import_spandrel, kind_of, load_descriptor, repeatable
 from ..weights.state_dict import is_gpen, network_names
-from ..wording import first_line
+from ..wording import first_line, pip_install
 
 SIZE = 512
 """Edge of the crops of GFPGAN, RestoreFormer and CodeFormer, in pixels."""
@@ -189,6 +189,6 @@ def _extra_architectures(header: Header) -> Any:
         raise GpenError(
             f"{header.path.name} is a CodeFormer network, which needs the Python package spandrel-extra-arches, {why}. "
             "CodeFormer's licence (S-Lab License 1.0) allows non-commercial use only; if that suits you, install it: "
-            "pip install gpen-face-restore[codeformer]"
+            f"{pip_install('codeformer')}"
         ) from error
     return spandrel_extra_arches.EXTRA_REGISTRY

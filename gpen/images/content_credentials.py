@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import FilesError, PhotoError
-from ..wording import first_line
+from ..wording import first_line, pip_install
 from .extras import AVIF, HEIC, JPEG_XL
 from .provenance import COMPOSITE, GENERATED, Provenance
 from .sniff import HEAD, picture_format
@@ -125,7 +125,7 @@ def _package() -> Any:
         if isinstance(error, ModuleNotFoundError) and error.name == "c2pa":
             raise FilesError(
                 "Signing needs the Python package c2pa-python, which is not installed. Install it with: "
-                "pip install 'gpen-face-restore[c2pa]'"
+                + pip_install("c2pa")
             ) from error
         raise FilesError(
             f"Signing needs the Python package c2pa-python, which does not import here ({type(error).__name__}: "

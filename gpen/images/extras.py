@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import PhotoError
+from ..wording import pip_install
 
 HEIC, AVIF, JPEG_2000, JPEG_XL, RAW = "HEIC", "AVIF", "JPEG 2000", "JPEG XL", "camera raw"
 JPEG_12 = "JPEG with 12 bits"
@@ -39,7 +40,7 @@ class ExtraKind:
     @property
     def how(self) -> str:
         """What to install, and how."""
-        return f"install {self.package} (pip install gpen-face-restore[{self.extra}])"
+        return f"install {self.package} ({pip_install(self.extra)})"
 
 
 _RAW_SUFFIXES = (

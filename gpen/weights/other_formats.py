@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from ..wording import pip_install
+
 _PART = re.compile(r"-0*(\d{1,9})-of-0*(\d{1,9})\.\w+$")
 _AGAIN = "Download the file again, from its direct address."
 
@@ -51,7 +53,7 @@ def recognise(start: bytes, size: int) -> str | None:
     if looks_like_onnx(start):
         return (
             "is an ONNX file. Convert it to .safetensors once, with `gpen convert FILE.onnx` (which needs "
-            "pip install gpen-face-restore[onnx]), and use the result."
+            f"{pip_install('onnx')}), and use the result."
         )
     return _text(start)
 

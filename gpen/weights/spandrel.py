@@ -11,7 +11,7 @@ import torch
 
 from ..device import is_out_of_memory, pick_device, pick_dtype, without_autocast
 from ..errors import CheckpointError, GpenError, OutOfMemoryError
-from ..wording import first_line
+from ..wording import first_line, pip_install
 from .headers import Header, TensorInfo
 from .headers_torch import code_complaint
 from .other_networks import describe
@@ -133,12 +133,12 @@ def import_spandrel(role: Role) -> Any:
         if isinstance(error, ModuleNotFoundError) and error.name == "spandrel":
             raise GpenError(
                 f"A {role.name} needs the Python package spandrel, which is not installed. Install it: "
-                f"pip install gpen-face-restore[{role.extra}]"
+                f"{pip_install(role.extra)}"
             ) from error
         raise GpenError(
             f"The Python package spandrel cannot be used here ({type(error).__name__}: {first_line(error)}). "
             f"Only {role.name}s need it. Install it again: "
-            f"pip install --force-reinstall gpen-face-restore[{role.extra}]"
+            f"{pip_install(role.extra, '--force-reinstall ')}"
         ) from error
     return spandrel
 

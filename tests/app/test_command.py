@@ -14,7 +14,7 @@ from gpen.cli import main
 def test_missing_gradio_says_what_to_install(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "gradio", None)
     assert main(["app"]) == 1
-    assert "pip install gpen-face-restore[app]" in capsys.readouterr().err
+    assert 'pip install "gpen-face-restore[app]"' in capsys.readouterr().err
 
 
 def test_a_broken_gradio_is_named(monkeypatch, capsys, tmp_path):

@@ -1,4 +1,4 @@
-"""Takes the picture of the page for the README; it is replaced where $GPEN_SCREENSHOTS is the checkout."""
+"""Takes the picture of the page for docs/page.md; it is replaced where $GPEN_SCREENSHOTS is the checkout."""
 
 from __future__ import annotations
 

@@ -187,7 +187,7 @@ def test_without_spandrel(restore, album, upscaler, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "spandrel", None)
     run = restore(photo, "-o", tmp_path / "out", "--background-model", upscaler)
     assert run.code == 1
-    assert "gpen-face-restore[upscale]" in run.err
+    assert '"gpen-face-restore[upscale]"' in run.err
     assert restore(photo, "-o", tmp_path / "out").code == 0
 
 

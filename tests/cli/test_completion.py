@@ -71,4 +71,4 @@ def test_without_the_package_the_extra_is_named(gpen, monkeypatch):
     monkeypatch.setitem(sys.modules, "argcomplete", None)
     run = gpen("completion", "bash")
     assert run.code == 1
-    assert "pip install 'gpen-face-restore[completion]'" in run.err
+    assert 'pip install "gpen-face-restore[completion]"' in run.err

@@ -147,7 +147,7 @@ def test_a_missing_package_is_named(restore, album, tmp_path, monkeypatch):
     for given in (album.folder, album.folder / "a.heic"):
         run = restore(given, "-o", tmp_path / "out")
         assert run.code == 1
-        assert "install pi-heif (pip install gpen-face-restore[heif])" in run.err
+        assert 'install pi-heif (pip install "gpen-face-restore[heif]")' in run.err
 
 
 def test_a_larger_picture_than_allowed_is_refused(restore, album, tmp_path, files_in):

@@ -217,7 +217,7 @@ def test_without_the_package_the_extra_is_named(sign, album, tmp_path, monkeypat
     monkeypatch.setitem(sys.modules, "c2pa", None)
     run = sign(album.add("a.png"), "-o", tmp_path / "out")
     assert run.code == 1
-    assert "pip install 'gpen-face-restore[c2pa]'" in run.err
+    assert 'pip install "gpen-face-restore[c2pa]"' in run.err
 
 
 def test_a_result_that_cannot_be_signed_leaves_nothing(sign, album, tmp_path, monkeypatch, files_in):

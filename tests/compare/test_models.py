@@ -209,7 +209,7 @@ def test_without_spandrel_the_error_says_what_to_install(small, like_codeformer,
     without("spandrel")
     for path in (small, like_codeformer):
         with pytest.raises(
-            GpenError, match=r"^A face model needs the Python package spandrel.*face-restore\[upscale\]$"
+            GpenError, match=r'^A face model needs the Python package spandrel.*face-restore\[upscale\]"$'
         ):
             load_face_model(path)
 
@@ -219,7 +219,7 @@ def test_without_the_package_of_codeformer_the_error_says_what_its_licence_allow
     with pytest.raises(
         GpenError,
         match=r"^codeformer\.pth is a CodeFormer network, which needs the Python package spandrel-extra-arches, which "
-        r"is not installed\. .*S-Lab License 1\.0.*non-commercial use only.*install gpen-face-restore\[codeformer\]$",
+        r'is not installed\. .*S-Lab License 1\.0.*non-commercial use only.*install "gpen-face-restore\[codeformer\]"$',
     ):
         load_face_model(like_codeformer)
     assert load_face_model(small).title == "RestoreFormer"

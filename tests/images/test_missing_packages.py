@@ -19,18 +19,21 @@ MODULES = ("pi_heif", "imagecodecs", "rawpy", "PIL._avif")
 def files() -> dict[str, tuple[bytes, str]]:
     """A file of each kind, and the end of the sentence about it."""
     samples = made(48, 64, 3)
-    codecs = "install imagecodecs (pip install gpen-face-restore[codecs]) to read it."
+    codecs = 'install imagecodecs (pip install "gpen-face-restore[codecs]") to read it.'
     return {
         "heic": (
             heic(samples),
-            "is an HEIC picture; install pi-heif (pip install gpen-face-restore[heif]) to read it.",
+            'is an HEIC picture; install pi-heif (pip install "gpen-face-restore[heif]") to read it.',
         ),
         "avif": (avif(samples), f"is an AVIF picture; {codecs}"),
         "jp2": (jp2(samples), f"is a JPEG 2000 picture; {codecs}"),
         "j2k": (jp2(samples, kind="J2K"), f"is a JPEG 2000 picture; {codecs}"),
         "jxl": (jxl(samples), f"is a JPEG XL picture; {codecs}"),
         "container.jxl": (contained(jxl(samples)), f"is a JPEG XL picture; {codecs}"),
-        "dng": (dng(scene()), "is a camera's raw file; install rawpy (pip install gpen-face-restore[raw]) to read it."),
+        "dng": (
+            dng(scene()),
+            'is a camera\'s raw file; install rawpy (pip install "gpen-face-restore[raw]") to read it.',
+        ),
     }
 
 
@@ -87,8 +90,8 @@ def test_folders_count_what_a_package_would_read(tmp_path: Path) -> None:
     assert [photo.name for photo in photos] == ["a.jpg"]
     assert problem.why == (
         "4 pictures are of a kind that cannot be read (2 HEIC, 1 Photoshop, 1 camera raw), and left out. "
-        "To read HEIC, install pi-heif (pip install gpen-face-restore[heif]). "
-        "To read camera raw, install rawpy (pip install gpen-face-restore[raw]). "
+        'To read HEIC, install pi-heif (pip install "gpen-face-restore[heif]"). '
+        'To read camera raw, install rawpy (pip install "gpen-face-restore[raw]"). '
         "Convert the others to JPEG, PNG or TIFF, and use the results."
     )
     assert problem.is_notice

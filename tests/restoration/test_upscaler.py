@@ -356,7 +356,7 @@ def test_without_spandrel_the_error_says_what_to_install(tmp_path, monkeypatch):
         return really(name, *more)
 
     monkeypatch.setattr(builtins, "__import__", missing)
-    with pytest.raises(GpenError, match=r"not installed\. Install it: pip install gpen-face-restore\[upscale\]$"):
+    with pytest.raises(GpenError, match=r'not installed\. Install it: pip install "gpen-face-restore\[upscale\]"$'):
         load_upscaler(tmp_path / "known.pth")
 
 

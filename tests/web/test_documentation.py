@@ -1,4 +1,4 @@
-"""Takes the pictures of the nodes for the README and the help pages.
+"""Takes the pictures of the nodes for the README, docs/ and the help pages.
 
 They are replaced where $GPEN_SCREENSHOTS is the checkout.
 """
@@ -249,3 +249,31 @@ def test_a_graph_with_chosen_faces(fresh_page: ComfyUIPage, graph: GraphBuilder,
     place = fresh_page.window.evaluate(_FIT, [90, 110, 1290, 900])
     _rest(fresh_page)
     save_small(fresh_page.window.screenshot(clip=place), screenshots / "docs" / "comfyui-choose.png")
+
+
+def test_the_wide_picture(fresh_page: ComfyUIPage, graph: GraphBuilder, screenshots: Path) -> None:
+    image = graph.add("LoadImage", image="portrait.png")
+    detector = graph.add("GPENLoadFaceDetector")
+    faces = graph.add("GPENDetectFaces", image=image, detector=detector)
+    model = graph.add("GPENLoadModel", model_name="GPEN-BFR-512.pth")
+    restored = graph.add("GPENRestoreFaces", image=image, model=model, faces=faces)
+    graph.show(restored)
+    fresh_page.window.set_viewport_size({"width": 1800, "height": 1010})
+    fresh_page.load(graph.graph)
+    fresh_page.forget_results()
+    fresh_page.run_to_end()
+    fresh_page.window.wait_for_selector(".gpen-works .gpen-face")
+    fresh_page.window.wait_for_selector(".gpen-works .gpen-comparison")
+    places = {
+        "LoadImage": (0, 0, 360, 72),
+        "GPENLoadModel": (0, 500, 360, 0),
+        "GPENLoadFaceDetector": (0, 650, 360, 0),
+        "GPENDetectFaces": (410, 0, 640, 426),
+        "GPENRestoreFaces": (1100, 0, 420, 250),
+        "PreviewImage": (1570, 0, 724, 384),
+    }
+    for type, (left, top, width, room) in places.items():
+        fresh_page.node(type, f"(node.pos = [{left}, {top}], node.setSize([{width}, node.computeSize()[1] + {room}]))")
+    place = fresh_page.window.evaluate(_FIT, [90, 110, 1690, 880])
+    _rest(fresh_page)
+    save_small(fresh_page.window.screenshot(clip=place), screenshots / "docs" / "comfyui.png")

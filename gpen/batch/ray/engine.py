@@ -25,7 +25,7 @@ from ...restoration.pipeline import OnProgress
 from ...restoration.upscaler import OnTile
 from ...threads import thread_variables
 from ...weights.checkpoint import inspect
-from ...wording import count, first_line
+from ...wording import count, first_line, pip_install
 from ..config import RunConfig
 from ..plan import Job
 from ..report import PhotoResult
@@ -183,9 +183,7 @@ def _connected() -> Any:
         import ray
         import ray.data
     except ImportError as error:
-        raise GpenError(
-            f"The Ray engine needs Ray ({first_line(error)}). Install it: pip install gpen-face-restore[ray]"
-        ) from error
+        raise GpenError(f"The Ray engine needs Ray ({first_line(error)}). Install it: {pip_install('ray')}") from error
     where = os.environ.get("RAY_ADDRESS", "")
     try:
         if _ADDRESS.fullmatch(where):  # Ray itself would retry for minutes

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import CheckpointError
-from ...wording import first_line
+from ...wording import first_line, pip_install
 from .constants import Node
 from .graph import Graph
 
@@ -76,8 +76,7 @@ def _package(path: Path) -> Any:
         if getattr(e, "name", None) != "onnx":
             raise _broken(path, e) from e
         raise CheckpointError(
-            f"{path.name} is an ONNX file; to convert it, the package onnx is needed: "
-            "pip install gpen-face-restore[onnx]"
+            f"{path.name} is an ONNX file; to convert it, the package onnx is needed: {pip_install('onnx')}"
         ) from e
     except Exception as e:  # an installation that does not fit protobuf or NumPy fails in many ways
         raise _broken(path, e) from e

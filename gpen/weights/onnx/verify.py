@@ -14,7 +14,7 @@ from torch import Tensor
 from ...errors import CheckpointError
 from ...network.gpen import GPEN
 from ...network.spec import Spec
-from ...wording import first_line
+from ...wording import first_line, pip_install
 from .reader import OnnxFile
 from .runtime import onnx_runtime
 
@@ -52,7 +52,7 @@ def compare(
     except Exception as e:  # an installation that does not fit NumPy or the system fails in many ways
         absent = isinstance(e, ModuleNotFoundError) and e.name == "onnxruntime"
         why = "is not installed" if absent else f"could not be imported ({first_line(e)})"
-        return Comparison(None, f"ONNX Runtime {why}; pip install gpen-face-restore[onnx]")
+        return Comparison(None, f"ONNX Runtime {why}; {pip_install('onnx')}")
     picture = _picture(spec.in_size, value_range)
     expected = _run(runtime, file, output, picture)
     with torch.inference_mode():

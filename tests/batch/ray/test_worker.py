@@ -66,7 +66,7 @@ def test_without_ray_the_error_says_what_to_install(restore, album, tmp_path, fi
     run = restore(album.folder, "-o", tmp_path / "out", "--engine", "ray")
     assert run.code == 1
     assert run.err.startswith("gpen: The Ray engine needs Ray (")
-    assert run.err.endswith("Install it: pip install gpen-face-restore[ray]\n")
+    assert run.err.endswith('Install it: pip install "gpen-face-restore[ray]"\n')
     assert files_in(tmp_path / "out") == []
 
 

@@ -89,7 +89,7 @@ def test_a_missing_package_is_named(client: Any, parts: Parts, monkeypatch: pyte
     response = client.post("/gpen/restore", json={"image": image})
     assert response.status_code == 422
     assert response.json()["detail"] == (
-        "The image is an HEIC picture; install pi-heif (pip install gpen-face-restore[heif]) to read it."
+        'The image is an HEIC picture; install pi-heif (pip install "gpen-face-restore[heif]") to read it.'
     )
 
 

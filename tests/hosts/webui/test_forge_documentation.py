@@ -1,4 +1,4 @@
-"""Takes the picture of the Extras tab for the README; it is replaced where $GPEN_SCREENSHOTS is the checkout.
+"""Takes the picture of the Extras tab for docs/webui.md; it is replaced where $GPEN_SCREENSHOTS is the checkout.
 
 The tab is Forge's own, in a page without its other tabs. Its buttons are emoji, for which a font has to be installed.
 """

@@ -151,7 +151,7 @@ def test_without_onnxruntime(
     assert main(["convert", str(source), "--overwrite"]) == 0
     out = capsys.readouterr().out
     assert "not compared with the graph: ONNX Runtime is not installed" in out
-    assert "pip install gpen-face-restore[onnx]" in out
+    assert 'pip install "gpen-face-restore[onnx]"' in out
 
 
 def test_names_alone_are_not_enough_without_onnxruntime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -160,7 +160,7 @@ def test_names_alone_are_not_enough_without_onnxruntime(tmp_path: Path, monkeypa
     monkeypatch.setattr(textbook, "scaled_leaky_relu", lambda x: torch.maximum(x, x * 0.2) * 2**0.5)
     path = export(network(STATE), tmp_path / "a.onnx", opset_version=13, do_constant_folding=False)
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(CheckpointError, match=r"cannot be followed.*pip install gpen-face-restore\[onnx\]"):
+    with pytest.raises(CheckpointError, match=r'cannot be followed.*pip install "gpen-face-restore\[onnx\]"'):
         convert(path)
     assert not path.with_suffix(".safetensors").exists()
 

@@ -330,7 +330,7 @@ def test_weights_beside_that_are_missing_or_short(good: bytes, tmp_path: Path) -
 def test_without_onnx(good: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a.onnx").write_bytes(good)
     monkeypatch.setitem(sys.modules, "onnx", None)
-    refused(tmp_path / "a.onnx", re.escape("is needed: pip install gpen-face-restore[onnx]"))
+    refused(tmp_path / "a.onnx", re.escape('is needed: pip install "gpen-face-restore[onnx]"'))
 
 
 def test_with_a_broken_onnx(good: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
