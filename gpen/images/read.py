@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import errno
 import logging
+import os
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
@@ -82,7 +84,10 @@ def _bytes_of(path: Path, max_megapixels: float) -> tuple[bytes, str]:
             head = file.read(HEAD)
             kind = picture_format(head, path)
             most = int(max_megapixels * 1e6 * 8) + _SPARE
-            data = head + file.read(most)
+            # Python takes the memory that is asked for at once, however small the file is.
+            status = os.fstat(file.fileno())
+            size = status.st_size if stat.S_ISREG(status.st_mode) else most  # a pipe has none
+            data = head + file.read(min(most, size) + 1)
     except FileNotFoundError:
         raise PhotoError(f"{path} does not exist. Check the name and the folder.") from None
     except IsADirectoryError:

@@ -10,6 +10,8 @@ import struct
 import subprocess
 import sys
 import textwrap
+import threading
+import tracemalloc
 import zlib
 from pathlib import Path
 from typing import Any
@@ -350,3 +352,26 @@ def test_tiff_layouts_that_no_library_reads_correctly(
     sentence = refused(tmp_path / "a.tif")
     assert expected in sentence
     assert "Save it uncompressed, with its channels interleaved" in sentence
+
+
+def test_a_small_file_takes_little_memory(tmp_path):
+    """Whatever the largest picture may be."""
+    path = tmp_path / "a.png"
+    Image.new("RGB", (8, 8)).save(path)
+    tracemalloc.start()
+    try:
+        read_picture(path, 10_000)
+        assert tracemalloc.get_traced_memory()[1] < 20e6
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_pipe_has_no_size(tmp_path):
+    picture, pipe = tmp_path / "a.png", tmp_path / "pipe.png"
+    Image.new("RGB", (300, 200), (9, 8, 7)).save(picture, compress_level=0)
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=lambda: pipe.write_bytes(picture.read_bytes()))
+    writer.start()
+    assert np.array_equal(read_picture(pipe, 1).photo, read_picture(picture, 1).photo)
+    writer.join()
