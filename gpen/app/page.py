@@ -74,6 +74,7 @@ def build_page(actions: Actions) -> Any:
                 photo.run,
                 photo.photo,
             ],
+            trigger_mode="always_last",
             **_AT_ONCE,
         )
         add_endpoints(actions, _IN_TURN)
@@ -123,6 +124,8 @@ class _Options:
             show_errors(actions.list_models),
             [self.task, self.weights],
             listed,
+            # The task may change while the first list is on its way.
+            trigger_mode="always_last",
             **_AT_ONCE,
         )
         # Each licence has to be accepted separately.

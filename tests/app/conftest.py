@@ -51,7 +51,7 @@ class Served:
         self._log = home / "log.txt"
         with self._log.open("w") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", _RUN, repr(dict(addresses)), "app", *map(str, arguments)],
+                [sys.executable, "-c", _RUN, repr(dict(addresses)), "app", "--no-browser", *map(str, arguments)],
                 env=environment,
                 stdout=log,
                 stderr=log,
