@@ -23,6 +23,9 @@ HOST = "127.0.0.1"
 PORTS = range(7860, 7960)
 """Tried in turn where no port is asked for."""
 
+_MODEL_BYTES = 2 << 30
+"""The largest model file that can be added on the page."""
+
 
 def serve(
     *,
@@ -50,7 +53,8 @@ def serve(
         gradio = _gradio()
         from .actions import Actions, Limits
         from .engine import Engine, ModelLocator
-        from .page import CSS, build_page
+        from .page import build_page
+        from .viewer import style
 
         engine = Engine(ModelLocator(tuple(folders)), device)
         results = Path(folder, "results")
@@ -62,7 +66,9 @@ def serve(
             server_name=HOST,
             server_port=port,
             share=False,
-            max_file_size=upload_bytes,
+            # Models are larger than photos, whose size the handlers check.
+            max_file_size=max(upload_bytes, _MODEL_BYTES),
+            allowed_paths=[str(results)],
             inbrowser=False,
             prevent_thread_lock=True,
             quiet=True,
@@ -72,7 +78,7 @@ def serve(
             theme=gradio.themes.Soft(
                 font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"], radius_size="sm"
             ),
-            css=CSS,
+            css=style(),
             footer_links=["api"],
         )
         print(f"The page is at {url} (device: {engine.device}). Press Ctrl+C to stop.", flush=True)
