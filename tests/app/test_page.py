@@ -25,27 +25,6 @@ from tests.app.page import AppPage
 from tests.images.made_formats import heic
 
 
-@pytest.fixture
-def visit(app: Served, browser: Any) -> Iterator[Callable[[], AppPage]]:
-    """Opens the page for another visitor. At the end, no script has failed, and no other host was contacted."""
-    pages: list[AppPage] = []
-
-    def open_page() -> AppPage:
-        pages.append(AppPage(browser, app.url))
-        return pages[-1]
-
-    yield open_page
-    for page in pages:
-        page.close()
-        assert page.errors == []
-        assert [url for url in page.requests if not url.startswith((app.url, "data:", "blob:"))] == []
-
-
-@pytest.fixture
-def page(visit: Callable[[], AppPage]) -> AppPage:
-    return visit()
-
-
 def test_drop_deselect_restore_slide_download(
     page: AppPage,
     photos: Path,
@@ -281,6 +260,27 @@ def test_missing_models_are_named_and_downloaded(
     page.wait_for("5 faces found")
     page.click("run")
     page.wait_for("5 faces restored")
+    page.close()
+    served.close()
+
+
+def test_a_model_that_is_there_is_dropped_on_the_card(
+    serve_session: Serve, browser: Any, weights: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "models"
+    folder.mkdir()
+    (folder / YUNET).write_bytes((weights / YUNET).read_bytes())
+    served = serve_session("--models-path", folder, "--device", "cpu")
+    page = AppPage(browser, served.url)
+    page.wait_for("Terms", "needed")
+    page.drop(weights / "broken.pth")
+    assert "broken.pth" in page.toast()
+    assert not (folder / "broken.pth").exists()
+    page.drop(weights / "small.pth")
+    assert "small.pth was added." in page.toast()
+    page.window.locator("#gpen-first").wait_for(state="hidden")
+    assert page.model() == "small.pth"
+    assert (folder / "small.pth").read_bytes() == (weights / "small.pth").read_bytes()
     page.close()
     served.close()
 

@@ -24,7 +24,9 @@ function show() {
   const compared = Boolean(state.after) && !view.held;
   after.hidden = !state.after;
   after.style.clipPath = view.held ? "inset(0 0 0 100%)" : `inset(0 0 0 ${Math.max(0, (at - view.x) / view.scale)}px)`;
-  line.hidden = !compared;
+  // Hidden, it would lose the focus, and the key that is held with it.
+  line.hidden = !state.after;
+  line.style.opacity = view.held ? 0 : 1;
   line.style.left = `${at}px`;
   line.setAttribute("aria-valuenow", Math.round(view.line * 100));
   line.setAttribute("aria-valuetext", `${Math.round(view.line * 100)} percent before`);

@@ -10,10 +10,12 @@ function give(input, files) {
   input.dispatchEvent(new Event("change", { bubbles: true }));
 }
 
-// The upload of many photos takes what is dropped while it is in sight.
+// The card about missing models takes models, the upload of many photos what is dropped while it is in sight.
+const isModel = (file) => /\.(pth|pt|ckpt|safetensors|onnx)$/i.test(file.name);
 function takeFiles(files) {
-  const many = document.querySelector("#gpen-files");
-  if (many?.checkVisibility()) give(many.querySelector("input[type=file]"), files);
+  const many = document.querySelector("#gpen-files"), card = document.querySelector("#gpen-first");
+  if (card && files.every(isModel)) give(card.querySelector("input[type=file]"), files);
+  else if (many?.checkVisibility()) give(many.querySelector("input[type=file]"), files);
   else give(photoInput(), files);
 }
 
