@@ -50,7 +50,7 @@ class Limits:
             if file.stat().st_size > self.upload_bytes:
                 raise PhotoError(
                     f"{file.name} is larger than the {self.upload_bytes / 1e6:,.0f} MB that are allowed. Use a smaller "
-                    "file, or start the page with a larger --max-upload-mb."
+                    "file."
                 )
 
 

@@ -40,10 +40,15 @@ class PhotoActions:
         session = actions.engine.call(open_photo, Path(photo), actions.folder, actions.limits.megapixels)
         actions.sessions.drop(key)
         key = actions.sessions.put(session)
+        absent = [each.name for each in actions.engine.locator.missing(find_task(task)) if each.kind == "detector"]
+        if absent:
+            text = f"The faces are looked for as soon as {absent[0]} is here."
+            gr.Info(text)
+            return key, seen(key, session, []), text, _no_file()
         try:
             view, text = self._found(key, session, people, aligned, task, options)
         except GpenError as error:
-            # The photo itself is fine: what is missing, such as a detector, may be downloaded later.
+            # The photo itself is fine: other options may find its faces.
             gr.Warning(error_text(error))
             view, text = seen(key, session, []), ""
         return key, view, text, _no_file()
