@@ -25,6 +25,13 @@ from tests.app.page import AppPage
 from tests.images.made_formats import heic
 
 
+def pixels(png: bytes, folder: Path) -> Any:
+    """The samples of a picture."""
+    file = folder / "read.png"
+    file.write_bytes(png)
+    return read_picture(file, 100).photo
+
+
 def test_drop_deselect_restore_slide_download(
     page: AppPage,
     photos: Path,
@@ -56,10 +63,9 @@ def test_drop_deselect_restore_slide_download(
     page.window.screenshot(path=screenshots / "solvay.png")
     result = page.download(tmp_path)
     assert result.name == "Solvay_conference_1927_restored.png"
-    # The download is what the command writes.
-    assert result.read_bytes() == from_command(
-        photos / SOLVAY, "--only-faces", "0-6,8-28", "--model", "GPEN-BFR-512.pth"
-    )
+    # The download is what the command writes, but for its note of what was done, which names the chosen numbers.
+    expected = from_command(photos / SOLVAY, "--only-faces", "0-6,8-28", "--model", "GPEN-BFR-512.pth")
+    assert np.array_equal(pixels(result.read_bytes(), tmp_path), pixels(expected, tmp_path))
 
 
 def test_strength_changes_without_running_the_network(
@@ -77,7 +83,9 @@ def test_strength_changes_without_running_the_network(
     finally:
         hidden.rename(small)
     assert changed != full
-    assert changed == from_command(portrait, "--model", small, "--strength", 0.4)
+    # The note of what was done has no hash of a file that is not there.
+    expected = from_command(portrait, "--model", small, "--strength", 0.4)
+    assert np.array_equal(pixels(changed, tmp_path), pixels(expected, tmp_path))
 
 
 def test_a_broken_model_is_explained_and_the_result_stays(
