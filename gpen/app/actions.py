@@ -6,38 +6,21 @@ import shutil
 import tempfile
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from ..errors import GpenError
-from ..options import FRAME_OPTIONS, OPTIONS, PRESETS, Options, preset_values
-from ..restoration.result import RestoredFace
+from ..errors import GpenError, PhotoError
+from ..options import FRAME_OPTIONS, OPTIONS, Options
 from ..tasks import Task, find_task
-from ..weights.catalog import PUBLISHED, find_published
-from ..weights.download import fetch
-from ..weights.downloads import downloads_problem
-from ..weights.search import download_folder, search_folders
-from ..wording import count
 from .batch import BatchOutput, BatchRequest, run_batch
 from .engine import Engine
-from .session import (
-    PhotoSession,
-    SessionCache,
-    WorkRequest,
-    before_and_after,
-    blend,
-    find,
-    open_photo,
-    work,
-    write_result,
-)
-from .texts import error_text, missing_text
+from .session import SessionCache, WorkRequest, open_photo, work, write_result
 
-SHOWN = ("strength", "upscale", "mask", "select")
+SHOWN = ("strength", "upscale")
 """Options that are always visible."""
 
 NOT_SHOWN = ("only_faces", "max_megapixels", *FRAME_OPTIONS)
@@ -61,6 +44,15 @@ class Limits:
     megapixels: float
     """Megapixels of one picture, and of one result."""
 
+    def check(self, *files: Path) -> None:
+        """PhotoError for a file that is too large. Gradio's limit is one for all uploads, models among them."""
+        for file in files:
+            if file.stat().st_size > self.upload_bytes:
+                raise PhotoError(
+                    f"{file.name} is larger than the {self.upload_bytes / 1e6:,.0f} MB that are allowed. Use a smaller "
+                    "file."
+                )
+
 
 class Actions:
     """The event handlers.
@@ -69,14 +61,16 @@ class Actions:
     """
 
     def __init__(self, engine: Engine, limits: Limits, folder: Path, *, provenance: bool = True) -> None:
-        self._provenance = provenance
+        self.provenance = provenance
+        """Whether results note what was done."""
         self.engine = engine
         """Computes everything."""
         self.limits = limits
         """What is refused."""
         self.sessions = SessionCache()
         """The open photos."""
-        self._folder = folder
+        self.folder = folder
+        """For results."""
         self._batches: deque[Path] = deque()
         self._stops: dict[str, threading.Event] = {}
         self._closing = threading.Event()
@@ -95,197 +89,19 @@ class Actions:
         except GpenError as error:
             raise gr.Error(str(error), print_exception=False) from error
 
-    def list_models(self, task: str, chosen: str | None) -> Any:
-        """Update the list of models and "Get models", which opens if the task still needs one."""
-        row, locator = find_task(task), self.engine.locator
-        available, missing = locator.networks(row), locator.missing(row)
-        absent = [published for published in PUBLISHED if locator.path_of(published) is None]
-        names = [published.name for published in absent if published.task in (None, row.name)]
-        suggested = missing[0].name if missing else next(iter(names), None)
-        return (
-            gr.update(choices=available, value=chosen if chosen in available else next(iter(available), None)),
-            gr.update(open=bool(missing), visible=bool(names)),
-            missing_text(missing),
-            gr.update(choices=names, value=suggested),
-            False,
-        )
-
-    def download_model(
-        self,
-        task: str,
-        chosen: str | None,
-        name: str | None,
-        accepted: bool,
-        progress: Any = gr.Progress(),  # noqa: B008
-    ) -> Any:
-        """Download a published model, once its licence is accepted."""
-        problem = downloads_problem()
-        if problem:
-            raise GpenError(problem)
-        if name is None:
-            raise GpenError("No model is selected. Choose one to download first.")
-        published = find_published(name)
-        if not accepted:
-            raise GpenError(f"Nothing was downloaded. Accept the terms of {published.name} first.")
-
-        def show(done: int, total: int | None) -> None:
-            of = f" of {total / 1e6:.1f}" if total else ""
-            progress(done / total if total else None, desc=f"{published.saved_as}, {done / 1e6:.1f}{of} MB")
-
-        fetch(
-            published,
-            download_folder(search_folders(self.engine.locator.folders, kind=published.kind)),
-            on_progress=show,
-        )
-        gr.Info(f"{published.name} was downloaded.")
-        return self.list_models(task, chosen)
-
-    def preset(self, name: str) -> Any:
-        """The model and the option values of a preset."""
-        preset = PRESETS[name]
-        published = find_published(preset.model)
-        path = self.engine.locator.path_of(published)
-        if path is None:
-            raise GpenError(
-                f'{preset.label} needs {published.name}, which is not on this computer. Download it under "Get models".'
-            )
-        return [path.name, *preset_values(name, {}).values()]
-
-    # One photo.
-
-    def _options(self, task: str, values: Sequence[Any]) -> Options:
-        return self.options(find_task(task), dict(zip(CONTROLS, values, strict=True)))
-
-    def open(
-        self, photo: str, key: str | None, people: list[str] | None, aligned: bool, task: str, *values: Any
-    ) -> Any:
-        """Open a photo instead of the one before, and find its faces."""
-        options = self._options(task, values)
-        session = self.engine.call(open_photo, Path(photo), self._folder, self.limits.megapixels)
-        self.sessions.drop(key)
-        key = self.sessions.put(session)
-        try:
-            seen = self._seen(session, people, aligned, task, options)
-        except GpenError as error:
-            # The photo itself is fine: what is missing, such as a detector, may be downloaded later.
-            gr.Warning(error_text(error))
-            seen = (session.shown, _no_faces(), "")
-        return (key, *seen, *_no_result())
-
-    def forget(self, key: str | None) -> Any:
-        """Close a photo."""
-        self.sessions.drop(key)
-        return (None, None, _no_faces(), "", *_no_result())
-
-    def find_faces(self, key: str | None, people: list[str] | None, aligned: bool, task: str, *values: Any) -> Any:
-        """Find the faces with the current options, and tick those that the options choose.
-
-        people: photos of those whose faces are ticked; none for everybody's.
-        """
-        if key is None:
-            return gr.skip(), gr.skip(), gr.skip()
-        return self._seen(self.sessions.get(key), people, aligned, task, self._options(task, values))
-
-    def look_again(self, key: str | None, people: list[str] | None, aligned: bool, task: str, *values: Any) -> Any:
-        """Find the faces of a photo that was dropped before a detector was downloaded."""
-        if any(published.kind == "detector" for published in self.engine.locator.missing(find_task(task))):
-            return gr.skip(), gr.skip(), gr.skip()
-        return self.find_faces(key, people, aligned, task, *values)
-
-    def _seen(
-        self, session: PhotoSession, people: Sequence[str] | None, aligned: bool, task: str, options: Options
-    ) -> Any:
-        """The photo with its faces drawn, their list, and a sentence about them."""
-        row = find_task(task)
-        if row.is_aligned(aligned and row.accepts_aligned):
-            return session.shown, _no_faces(), "The whole picture is one face."
-        chosen = self.engine.call(find, self.engine, session, options, [Path(person) for person in people or ()])
-        self.sessions.evict()
-        numbers = range(len(session.faces))
-        listed = gr.update(choices=[(str(n), n) for n in numbers], value=chosen, visible=bool(numbers))
-        text = f"{count(len(numbers), 'face')} found, {len(chosen)} chosen."
-        if not numbers:
-            text = "No face was found. Lower the detection threshold under More options."
-        return session.drawn(chosen), listed, text
-
-    def click(self, key: str | None, chosen: list[int], event: gr.SelectData) -> Any:
-        """Tick or untick the face whose box was clicked."""
-        session = self.sessions.get(key)
-        number = session.face_at(*event.index)
-        if number is None:
-            return gr.skip(), gr.skip()
-        changed = sorted(set(chosen) ^ {number})
-        return session.drawn(changed), changed
-
-    def draw(self, key: str | None, chosen: list[int]) -> Any:
-        """The photo with its faces drawn."""
-        return self.sessions.get(key).drawn(chosen)
-
-    def restore_photo(
-        self,
-        key: str | None,
-        model: str | None,
-        chosen: list[int],
-        damage: str | None,
-        protect: str | None,
-        aligned: bool,
-        request: gr.Request,
-        progress: Any = gr.Progress(),  # noqa: B008
-        *values: Any,
-    ) -> Any:
-        """Do a task to the ticked faces of the open photo. values: the task, and those of the controls."""
-        task, *controls = values
-        session, stop = self.sessions.get(key), self._stop_of(request)
-        asked = WorkRequest(
-            task=find_task(task),
-            options=self._options(task, controls),
-            model=model or "",
-            chosen=chosen,
-            damage=Path(damage) if damage else None,
-            protect=Path(protect) if protect else None,
-            # The checkbox keeps its value while it is hidden.
-            aligned=aligned and find_task(task).accepts_aligned,
-        )
-
-        def show(done: int, total: int, face: RestoredFace | None) -> bool:
-            progress((done, total), desc=f"{done} of {count(total, 'face')}", unit="faces")
-            return not stop.is_set()
-
-        def run() -> Any:
-            work(self.engine, session, asked, show)
-            self.sessions.evict()
-            return self._made(session)
-
-        progress(0, desc="loading the model")
-        return self.engine.call(run)
-
-    def change_strength(self, key: str | None, strength: float) -> Any:
-        """Blend the last result again at another strength, without running the network."""
-        if key is None:
-            return gr.skip(), gr.skip(), gr.skip()
-        return self.engine.call(self._blended, self.sessions.get(key), OPTIONS["strength"].check(strength))
-
-    def _blended(self, session: PhotoSession, strength: float) -> Any:
-        if blend(session, strength) is None:
-            return gr.skip(), gr.skip(), gr.skip()
-        return self._made(session)
-
-    def _made(self, session: PhotoSession) -> Any:
-        """The slider, the download and a sentence, for the last result."""
-        result, text = write_result(session, note=self._provenance)
-        return before_and_after(session), gr.update(value=result, interactive=True), text
-
     def restore_file(self, photo: str | None, asked: WorkRequest) -> Any:
         """Do a task to an uploaded photo, for the API; returns the file of the result and a sentence."""
         if photo is None:
             raise GpenError("There is no photo. Upload one first.")
 
+        self.limits.check(Path(photo), *asked.files)
+
         def run() -> Any:
-            session = open_photo(Path(photo), self._folder, self.limits.megapixels)
+            session = open_photo(Path(photo), self.folder, self.limits.megapixels)
             self.sessions.put(session)
             work(self.engine, session, asked, lambda *_: not self._closing.is_set())
             self.sessions.evict()
-            file, text = write_result(session, note=self._provenance)
+            file, text = write_result(session, note=self.provenance)
             return str(file), text
 
         return self.engine.call(run)
@@ -303,19 +119,22 @@ class Actions:
         request: gr.Request,
         progress: Any = gr.Progress(),  # noqa: B008
         *values: Any,
-    ) -> Any:
-        """Do a task to the photos of a batch. values: the task, and those of the controls."""
+    ) -> Iterator[Any]:
+        """Do a task to the photos of a batch. values: the task, and those of the controls.
+
+        Yields the zip and a sentence, once.
+        """
         task, *controls = values
-        stop = self._stop_of(request)
+        stop = self.stop_of(request)
 
         def show(done: float, text: str) -> bool:
             progress(done, desc=text)
             return not stop.is_set()
 
-        options = self._options(task, controls)
+        options = self.options(find_task(task), dict(zip(CONTROLS, controls, strict=True)))
         asked = self.batch_request(task, files, model or "", options, masks, protect, people, aligned)
         output = self.batch(asked, show)
-        return str(output.path), output.summary
+        yield str(output.path), output.summary
 
     def batch_request(
         self,
@@ -334,6 +153,7 @@ class Actions:
             raise GpenError("There are no photos yet. Drop some, or a zip of them, first.")
         if row.needs_damage_mask and not masks:
             raise GpenError("There are no masks. Inpainting needs one for each photo, white where it is damaged.")
+        self.limits.check(*map(Path, [*files, *(masks or ()), *(protect or ()), *(people or ())]))
         return BatchRequest(
             task=row,
             options=options,
@@ -344,12 +164,12 @@ class Actions:
             protect=[Path(mask) for mask in protect or () if row.keeps_photo],
             people=[Path(person) for person in people or ()],
             aligned=aligned and row.accepts_aligned,
-            provenance=self._provenance,
+            provenance=self.provenance,
         )
 
     def batch(self, asked: BatchRequest, show: Callable[[float, str], bool] = lambda done, text: True) -> BatchOutput:
         """Do a task to uploaded photos; see :func:`gpen.app.batch.run_batch`."""
-        folder = Path(tempfile.mkdtemp(dir=self._folder))
+        folder = Path(tempfile.mkdtemp(dir=self.folder))
         self._batches.append(folder)
         if len(self._batches) > _KEPT_BATCHES:
             shutil.rmtree(self._batches.popleft(), ignore_errors=True)
@@ -361,13 +181,19 @@ class Actions:
 
     # Stopping.
 
-    def begin(self, request: gr.Request) -> None:
-        """Clear an earlier press of Stop."""
-        self._stop_of(request).clear()
+    def begin(self, request: gr.Request) -> Any:
+        """Clear an earlier press of Stop, and show Stop in place of the button that was pressed."""
+        self.stop_of(request).clear()
+        return gr.update(visible=False), gr.update(visible=True, interactive=True)
 
-    def stop(self, request: gr.Request) -> None:
+    def ended(self) -> Any:
+        """Show the button again in place of Stop."""
+        return gr.update(visible=True), gr.update(visible=False)
+
+    def stop(self, request: gr.Request) -> Any:
         """Stop this visitor's run after the current face."""
-        self._stop_of(request).set()
+        self.stop_of(request).set()
+        return gr.update(interactive=False)
 
     def leave(self, request: gr.Request) -> None:
         """Stop the run of a visitor who closed the page, so that others need not wait for it."""
@@ -382,14 +208,6 @@ class Actions:
             stop.set()
         self.engine.close()
 
-    def _stop_of(self, request: gr.Request) -> threading.Event:
+    def stop_of(self, request: gr.Request) -> threading.Event:
+        """Set once this visitor wants to stop."""
         return self._stops.setdefault(str(request.session_hash), threading.Event())
-
-
-def _no_faces() -> Any:
-    return gr.update(choices=[], value=[], visible=False)
-
-
-def _no_result() -> tuple[Any, Any]:
-    """An empty slider, and a download that is off."""
-    return None, gr.update(value=None, interactive=False)

@@ -7,10 +7,11 @@ thread pool for each thread that calls it, keeps only one.
 from __future__ import annotations
 
 import contextvars
-from collections.abc import Callable
-from concurrent.futures import CancelledError, ThreadPoolExecutor
+from collections.abc import Callable, Generator
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any, TypeVar
 
 from ..device import pick_device
@@ -25,6 +26,7 @@ from ..weights.search import (
     AUTO,
     NetworkFiles,
     default_network,
+    download_folder,
     find_file,
     find_networks,
     list_networks,
@@ -34,6 +36,7 @@ from ..weights.search import (
 )
 
 _Result = TypeVar("_Result")
+_Update = TypeVar("_Update")
 
 
 @dataclass(frozen=True)
@@ -61,10 +64,10 @@ class ModelLocator:
         """
         available = self.networks(task)
         if not available:
+            folder = download_folder(search_folders(self.folders))
             suggestion = f'Download {task.example} under "Get models", or put' if task.example else "Put"
             raise FilesError(
-                f"No model that {task.network_does} is on this computer. {suggestion} a model file into one of the "
-                "folders that `gpen models` lists."
+                f"No model that {task.network_does} is on this computer. {suggestion} a model file into {folder}."
             )
         if name and name not in available:
             raise FilesError(f'"{name}" is not a model for this task. Choose one of: {", ".join(available)}.')
@@ -94,10 +97,31 @@ class Engine:
 
     def call(self, function: Callable[..., _Result], *arguments: Any) -> _Result:
         """Run a function in the engine's thread, and return or raise what it does; GpenError once closed."""
+        return self._unless_closed(lambda: self._submit(function, *arguments).result())
+
+    def follow(self, function: Callable[[Callable[[_Update], None]], _Result]) -> Generator[_Update, None, _Result]:
+        """Like :meth:`call`; yields what the function passes to its argument while it runs."""
+        updates: SimpleQueue[Any] = SimpleQueue()
+        end = object()
+
+        def start() -> Future[_Result]:
+            future = self._submit(function, updates.put)
+            # Called as well if the engine is closed before the function starts.
+            future.add_done_callback(lambda _: updates.put(end))
+            return future
+
+        future = self._unless_closed(start)
+        while (update := updates.get()) is not end:
+            yield update
+        return self._unless_closed(future.result)
+
+    def _submit(self, function: Callable[..., _Result], *arguments: Any) -> Future[_Result]:
         # Gradio finds in the context whose progress bar to update.
-        context = contextvars.copy_context()
+        return self._thread.submit(contextvars.copy_context().run, function, *arguments)
+
+    def _unless_closed(self, step: Callable[[], _Result]) -> _Result:
         try:
-            result = self._thread.submit(context.run, function, *arguments).result()
+            result = step()
         except (CancelledError, RuntimeError):
             if not self._closed:
                 raise

@@ -5,9 +5,11 @@ from __future__ import annotations
 import importlib
 import os
 import signal
+import socket
 import sys
 import tempfile
 import time
+import webbrowser
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,12 @@ from ..wording import first_line, pip_install
 HOST = "127.0.0.1"
 """The address of this computer to itself: no other computer can reach the page."""
 
+PORTS = range(7860, 7960)
+"""Tried in turn where no port is asked for."""
+
+_MODEL_BYTES = 2 << 30
+"""The largest model file that can be added on the page."""
+
 
 def serve(
     *,
@@ -27,13 +35,16 @@ def serve(
     max_upload_mb: float,
     max_megapixels: float,
     provenance: bool = True,
+    browser: bool = True,
 ) -> int:
     """Serve the page until Ctrl+C is pressed, and return 0.
 
     port: None for the first free one from 7860. folders: searched first for models. max_upload_mb: of one file, in
-    millions of bytes. provenance: note in results what was done to them. GpenError where Gradio is missing or broken,
-    the device cannot be used, or the port is taken.
+    millions of bytes. provenance: note in results what was done to them. browser: open the page in the user's browser.
+    GpenError where Gradio is missing or broken, the device cannot be used, or the port is taken.
     """
+    port = _free_port(port)
+    print("Starting ...", flush=True)
     with tempfile.TemporaryDirectory(prefix="gpen-app-", ignore_cleanup_errors=True) as folder:
         # Gradio reads these when it is imported.
         os.environ["GRADIO_TEMP_DIR"] = str(Path(folder, "cache"))
@@ -42,7 +53,8 @@ def serve(
         gradio = _gradio()
         from .actions import Actions, Limits
         from .engine import Engine, ModelLocator
-        from .page import CSS, build_page
+        from .page import build_page
+        from .viewer import style
 
         engine = Engine(ModelLocator(tuple(folders)), device)
         results = Path(folder, "results")
@@ -50,29 +62,28 @@ def serve(
         upload_bytes = round(max_upload_mb * 1e6)
         actions = Actions(engine, Limits(upload_bytes, max_megapixels), results, provenance=provenance)
         page = build_page(actions)
-        try:
-            _, url, _ = page.launch(
-                server_name=HOST,
-                server_port=port,
-                share=False,
-                max_file_size=upload_bytes,
-                inbrowser=False,
-                prevent_thread_lock=True,
-                quiet=True,
-                ssr_mode=False,
-                enable_monitoring=False,
-                show_error=True,
-                theme=gradio.themes.Soft(
-                    font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"], radius_size="sm"
-                ),
-                css=CSS,
-                footer_links=["api"],
-            )
-        except OSError as error:
-            raise GpenError(
-                f"The page cannot be served here ({first_line(error)}). Choose another port with --port."
-            ) from error
+        _, url, _ = page.launch(
+            server_name=HOST,
+            server_port=port,
+            share=False,
+            # Models are larger than photos, whose size the handlers check.
+            max_file_size=max(upload_bytes, _MODEL_BYTES),
+            allowed_paths=[str(results)],
+            inbrowser=False,
+            prevent_thread_lock=True,
+            quiet=True,
+            ssr_mode=False,
+            enable_monitoring=False,
+            show_error=True,
+            theme=gradio.themes.Soft(
+                font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"], radius_size="sm"
+            ),
+            css=style(),
+            footer_links=["api"],
+        )
         print(f"The page is at {url} (device: {engine.device}). Press Ctrl+C to stop.", flush=True)
+        if browser:
+            webbrowser.open(url)
         # Without a handler, SIGTERM would leave the temporary folder behind.
         signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
         try:
@@ -84,6 +95,28 @@ def serve(
             actions.close()
             page.close(verbose=False)
     return 0
+
+
+def _free_port(asked: int | None) -> int:
+    """The port that was asked for, or else the first free one of PORTS; GpenError where there is none."""
+    for port in PORTS if asked is None else [asked]:
+        with socket.socket() as tried:
+            # As the server binds: a port whose last connections are closing is free.
+            if os.name != "nt":
+                tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                tried.bind((HOST, port))
+            except OSError as error:
+                problem = error
+            else:
+                return port
+    if asked is None:
+        raise GpenError(f"Every port from {PORTS[0]} to {PORTS[-1]} is taken. Choose another one with --port.")
+    if isinstance(problem, PermissionError):
+        raise GpenError(f"Port {asked} is reserved by the system. Choose one from 1024 on with --port.") from problem
+    raise GpenError(
+        f"Port {asked} is taken, perhaps by another `gpen app`. Choose another port with --port, or leave --port out."
+    ) from problem
 
 
 def _gradio() -> Any:

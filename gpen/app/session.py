@@ -6,16 +6,17 @@ import dataclasses
 import shutil
 import tempfile
 import threading
+import time
 import uuid
 from collections import OrderedDict
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from ..errors import FaceError, GpenError, named
-from ..faces.drawing import Drawing, draw_faces
+from ..faces.drawing import Drawing
 from ..faces.face import Face
 from ..faces.select import FaceChoice
 from ..faces.source import FaceSource, GivenFaces
@@ -33,14 +34,17 @@ from ..restoration.result import Restoration
 from ..tasks import RESTORE, Task
 from .engine import Engine
 
-LONGEST_SIDE = 2560
-"""Pixels of the longer side of the pictures in the slider; downloads keep every pixel."""
+LONGEST_SIDE = 6144
+"""Pixels of the longer side of the pictures in the viewer; downloads keep every pixel."""
 
-LONGEST_SIDE_OF_FACES = 1600
-"""Pixels of the longer side of the picture whose faces are clicked."""
+_MOST_COLOURS_OF_MAPS = 32
+"""Colours, of 64 levels a channel, that nine tenths of a picture have: about 20 in maps, 40 and more in photos."""
 
 MEMORY_BUDGET = 2 << 30
 """Bytes that all sessions may hold together; a single one may hold more."""
+
+_IDLE = 3600.0
+"""Seconds after which a session that nobody uses may go."""
 
 MOST_SESSIONS = 16
 """The most sessions that are kept at once."""
@@ -54,10 +58,12 @@ class PhotoSession:
     """The file that was uploaded."""
     picture: Picture
     """The picture in that file."""
-    shown: Drawing
-    """(h, w, 3): the photo at the size at which its faces are clicked."""
     folder: Path
-    """Where its results are written."""
+    """Where what is shown of it, and its results, are written."""
+    before: Path
+    """The photo as a JPEG for the browser."""
+    after: Path | None = None
+    """The last result likewise; None while there is none to show."""
     faces: list[Face] = field(default_factory=list)
     """The faces that were found, from left to right."""
     found_with: tuple[str, float] | None = None
@@ -66,44 +72,27 @@ class PhotoSession:
     """The last result."""
     task: Task = RESTORE
     """The task of the last result."""
+    last_used: float = field(default_factory=time.monotonic)
+    """When it was last asked for, by the monotonic clock."""
+    said: tuple[str, Path] | None = None
+    """What was said about the last result, and the file of it."""
 
     @property
     def nbytes(self) -> int:
         """Roughly how many bytes of memory it holds."""
         made, picture = self.restoration, self.picture
-        parts = (picture.photo, picture.alpha, picture.stored, self.shown)
+        parts = (picture.photo, picture.alpha, picture.stored)
         held = sum(part.nbytes for part in parts if part is not None)
         if made is not None:
             held += made.photo.nbytes + made.mask.nbytes + (made.layers.nbytes if made.layers is not None else 0)
         return held
 
-    def scaled(self, number: int) -> Face:
-        """The face of that number, in pixels of ``shown``."""
-        height, width = self.shown.shape[:2]
-        return self.faces[number].scaled(width / self.picture.width, height / self.picture.height)
-
-    def face_at(self, x: float, y: float) -> int | None:
-        """The number of the face whose box contains that pixel of ``shown``, the smallest of several; else None."""
-        boxes = [(number, self.scaled(number)) for number in range(len(self.faces))]
-        hits = [
-            (face.width * face.height, number)
-            for number, face in boxes
-            if face.box[0] <= x <= face.box[2] and face.box[1] <= y <= face.box[3]
-        ]
-        return min(hits)[1] if hits else None
-
-    def drawn(self, chosen: Collection[int]) -> Drawing:
-        """The photo with a numbered box around each face; the boxes of faces that are not chosen are grey."""
-        faces = [(number, self.scaled(number)) for number in range(len(self.faces))]
-        return draw_faces(
-            self.shown / np.float32(255),
-            [numbered for numbered in faces if numbered[0] in chosen],
-            landmarks=False,
-            skipped=[numbered for numbered in faces if numbered[0] not in chosen],
-        )
+    def forget_result(self) -> None:
+        """Drop the last result: the faces, or what is done to them, were chosen anew."""
+        self.restoration = self.after = self.said = None
 
     def close(self) -> None:
-        """Remove its results."""
+        """Remove its files."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
@@ -132,6 +121,7 @@ class SessionCache:
             if key not in self._sessions:
                 raise GpenError("This photo is no longer in memory: others needed the space. Drop it again.")
             self._sessions.move_to_end(key)
+            self._sessions[key].last_used = time.monotonic()
             return self._sessions[key]
 
     def drop(self, key: str | None) -> None:
@@ -140,6 +130,14 @@ class SessionCache:
             session = self._sessions.pop(key or "", None)
         if session is not None:
             session.close()
+
+    def drop_idle(self, key: str | None) -> None:
+        """Drop a session that nobody has used for an hour: its page may have been loaded again since."""
+        with self._lock:
+            session = self._sessions.get(key or "")
+            if session is None or time.monotonic() - session.last_used < _IDLE:
+                return
+        self.drop(key)
 
     def evict(self) -> None:
         """Close the least recently used sessions until the rest is within bounds; the last one used stays."""
@@ -159,8 +157,8 @@ def open_photo(path: Path, folder: Path, max_megapixels: float) -> PhotoSession:
     """Read a photo; PhotoError where that fails. folder: where the session gets a folder for its results."""
     with named(path):
         picture = read_picture(path, max_megapixels)
-    shown = _shown(picture.photo, picture.alpha, _size(picture.photo, LONGEST_SIDE_OF_FACES))
-    return PhotoSession(path, picture, shown, Path(tempfile.mkdtemp(dir=folder)))
+    own = Path(tempfile.mkdtemp(dir=folder))
+    return PhotoSession(path, picture, own, _show(own / "before.jpg", picture.photo, picture.alpha))
 
 
 def find(engine: Engine, session: PhotoSession, options: Options, people: Sequence[Path] = ()) -> list[int]:
@@ -206,6 +204,11 @@ class WorkRequest:
     """Photos of the people whose faces are worked on, unless they are clicked; none for everybody's."""
     aligned: bool = False
     """Whether the photo is one aligned face."""
+
+    @property
+    def files(self) -> list[Path]:
+        """The files that were uploaded with the photo."""
+        return [file for file in (self.damage, self.protect, *self.people) if file is not None]
 
 
 def work(
@@ -284,16 +287,25 @@ def write_result(session: PhotoSession, *, note: bool = True) -> tuple[Path, str
     return target, " ".join([restoration.summary, *finished.left_out(target, session.path)])
 
 
-def before_and_after(session: PhotoSession) -> tuple[Path, Path]:
-    """Write the photo and the last result for the slider, both at one size, and return the files."""
+def show_result(session: PhotoSession) -> Path:
+    """Write the last result for the browser, and return the file."""
     restoration = session.restoration
     assert restoration is not None
     alpha = session.picture.alpha if session.task.keeps_photo else None
-    size = _size(restoration.photo, LONGEST_SIDE)
-    files = session.folder / "before.jpg", session.folder / "after.jpg"
-    for file, photo in zip(files, (session.picture.photo, restoration.photo), strict=True):
-        write_picture(file, from_samples(_shown(photo, alpha, size)))
-    return files
+    session.after = _show(session.folder / "after.jpg", restoration.photo, alpha)
+    return session.after
+
+
+def _show(file: Path, photo: FloatImage, alpha: FloatImage | None) -> Path:
+    write_picture(file, from_samples(_shown(photo, alpha, _size(photo, LONGEST_SIDE))))
+    return file
+
+
+def looks_like_photo(picture: FloatImage) -> bool:
+    """Whether a picture (H, W, 3) is more likely a photo than a segmentation map, which has few colours."""
+    levels = (np.clip(picture, 0, 1) * 255).astype(np.int64) >> 2
+    counts = np.sort(np.bincount((levels @ np.array([1 << 12, 1 << 6, 1])).ravel()))[::-1]
+    return int(np.searchsorted(np.cumsum(counts), 0.9 * counts.sum())) >= _MOST_COLOURS_OF_MAPS
 
 
 def _size(photo: FloatImage, longest: int) -> tuple[int, int]:

@@ -17,4 +17,5 @@ def run(arguments: argparse.Namespace) -> int:
         max_upload_mb=arguments.max_upload_mb,
         max_megapixels=options_from(arguments).max_megapixels,
         provenance=arguments.provenance,
+        browser=arguments.browser,
     )

@@ -10,6 +10,7 @@ from pathlib import Path
 from ..tasks import find_task
 from ..weights.catalog import PUBLISHED, Published, published_by_file_name
 from ..weights.search import find_file, list_networks, search_folders
+from ..wording import megabytes
 
 _PURPOSES = {
     "detector": "finds faces",
@@ -44,11 +45,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _row(published: Published, folders: Sequence[Path]) -> tuple[str, ...]:
     found = find_file(published, search_folders(folders, kind=published.kind))
-    size = found.stat().st_size if found is not None else published.size
+    size = found.stat().st_size if found is not None else published.about
     return (
         published.name,
         _PURPOSES[published.kind] if published.task is None else find_task(published.task).network_does,
-        "" if size is None else f"{size / 1e6:.1f} MB" if size < 1e7 else f"{size / 1e6:.0f} MB",
+        "" if size is None else megabytes(size),
         published.terms,
         _MISSING if found is None else str(found),
     )

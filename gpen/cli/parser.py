@@ -246,6 +246,9 @@ def _add_app(commands: Any) -> None:
         metavar="N",
         help="largest upload in megabytes (default: 100)",
     )
+    parser.add_argument(
+        "--no-browser", dest="browser", action="store_false", help="do not open the page in the browser"
+    )
     add_models_path(parser)
     add_device(parser)
     add_provenance(parser)

@@ -19,6 +19,7 @@ import torch
 from gpen.cli import main
 from gpen.network.spec import Spec
 from gpen.network.synthetic import SHARPEN, synthetic_weights
+from tests.app.page import AppPage
 from tests.chromium import launch, screenshots  # noqa: F401
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -51,7 +52,7 @@ class Served:
         self._log = home / "log.txt"
         with self._log.open("w") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", _RUN, repr(dict(addresses)), "app", *map(str, arguments)],
+                [sys.executable, "-c", _RUN, repr(dict(addresses)), "app", "--no-browser", *map(str, arguments)],
                 env=environment,
                 stdout=log,
                 stderr=log,
@@ -132,3 +133,24 @@ def from_command(weights: Path, tmp_path: Path) -> Callable[..., bytes]:
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:
     yield from launch("test-app")
+
+
+@pytest.fixture
+def visit(app: Served, browser: Any) -> Iterator[Callable[[], AppPage]]:
+    """Opens the page for another visitor. At the end, no script has failed, and no other host was contacted."""
+    pages: list[AppPage] = []
+
+    def open_page() -> AppPage:
+        pages.append(AppPage(browser, app.url))
+        return pages[-1]
+
+    yield open_page
+    for page in pages:
+        page.close()
+        assert page.errors == []
+        assert [url for url in page.requests if not url.startswith((app.url, "data:", "blob:"))] == []
+
+
+@pytest.fixture
+def page(visit: Callable[[], AppPage]) -> AppPage:
+    return visit()

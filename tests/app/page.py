@@ -21,11 +21,16 @@ class AppPage(ChromiumPage):
         self.window.on("request", lambda request: self.requests.append(request.url))
         self.window.on("pageerror", lambda error: self.errors.append(str(error)))
         self.window.goto(url)
-        self.window.wait_for_selector("#gpen-run")
+        self.window.wait_for_selector("#gpen-run", state="attached")
         self.window.wait_for_function(_LISTED)
 
-    def drop(self, file: Path, selector: str = "#gpen-photo") -> None:
-        """Drop a file on a control."""
+    def drop(self, file: Path, selector: str = "") -> None:
+        """Drop a file on a control, or anywhere."""
+        if not selector:
+            self.drop_on("#gpen-about", file)
+            return
+        if not self.window.locator(selector).is_visible():
+            self.window.get_by_role("button", name="Masks and people").click()
         self.window.wait_for_selector(f"{selector} input[type=file]", state="attached")
         self.drop_on(f"{selector} button, {selector} [role=button]", file)
 
@@ -33,6 +38,10 @@ class AppPage(ChromiumPage):
         """Choose an item of a dropdown."""
         self.window.locator(f"#gpen-{control} input").first.click()
         self.window.get_by_role("option", name=value, exact=True).click()
+
+    def model(self) -> str:
+        """The label of the chosen model."""
+        return str(self.window.locator("#gpen-weights input").input_value())
 
     def set(self, control: str, value: float) -> None:
         """Type a number beside a slider."""
@@ -67,17 +76,14 @@ class AppPage(ChromiumPage):
         return text
 
     def chosen(self) -> list[int]:
-        """The numbers of the ticked faces."""
-        ticked = self.window.locator("#gpen-chosen [data-testid=checkbox-group] label, #gpen-chosen .wrap label")
-        return [int(label.inner_text()) for label in ticked.all() if label.locator("input").is_checked()]
+        """The numbers of the ticked faces, from 0."""
+        return [number for number, box in enumerate(self.window.locator(".gv-strip input").all()) if box.is_checked()]
 
     def click_face(self, x: float, y: float, size: tuple[int, int]) -> None:
-        """Click the picture of the faces. x, y: in pixels of the photo, which has that size."""
-        picture = self.window.locator("#gpen-faces img")
-        box = picture.bounding_box()
-        scale = min(box["width"] / size[0], box["height"] / size[1])
-        left, top = box["x"] + (box["width"] - size[0] * scale) / 2, box["y"] + (box["height"] - size[1] * scale) / 2
-        self.window.mouse.click(left + (x + 0.5) * scale, top + (y + 0.5) * scale)
+        """Click the photo. x, y: in pixels of the photo, which has that size."""
+        box = self.window.locator(".gv-sheet").bounding_box()
+        scale = box["width"] / size[0]
+        self.window.mouse.click(box["x"] + (x + 0.5) * scale, box["y"] + (y + 0.5) * scale)
 
     def download(self, folder: Path, button: str = "#gpen-save") -> Path:
         """Click a download, and save the file under its suggested name."""

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import re
 import socket
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -55,7 +59,31 @@ def test_a_taken_port_asks_for_another(capsys):
         taken.listen()
         port = taken.getsockname()[1]
         assert main(["app", "--device", "cpu", "--port", str(port)]) == 1
-    assert "Choose another port with --port." in capsys.readouterr().err
+    assert capsys.readouterr().err.endswith(
+        f"Port {port} is taken, perhaps by another `gpen app`. Choose another port with --port, or leave --port out.\n"
+    )
+
+
+def test_it_says_that_it_starts_and_opens_the_browser(tmp_path):
+    pytest.importorskip("gradio", reason="needs gradio: run make test-app")
+    opened = tmp_path / "opened"
+    browser = tmp_path / "browser"
+    browser.write_text(f'#!/bin/sh\necho "$1" > {opened}\n')
+    browser.chmod(0o755)
+    arguments = [sys.executable, "-m", "gpen", "app", "--device", "cpu", "--models-path", str(tmp_path)]
+    environment = {**os.environ, "BROWSER": f"{browser} %s", "HOME": str(tmp_path), "TMPDIR": str(tmp_path)}
+    root = Path(__file__).resolve().parents[2]
+    with subprocess.Popen(arguments, cwd=root, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout.readline() == "Starting ...\n"
+            address = re.search(r"http://\S+", process.stdout.readline())[0]
+            deadline = time.monotonic() + 20
+            while not opened.exists() or not opened.read_text():
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+            assert opened.read_text().strip() == address
+        finally:
+            process.terminate()
 
 
 def test_no_other_command_imports_gradio():
@@ -65,4 +93,5 @@ def test_no_other_command_imports_gradio():
         for path in package.rglob("*.py")
         if "import gradio" in path.read_text(encoding="utf-8")
     }
-    assert importing == {"app/page.py", "app/actions.py", "app/api.py", "app/texts.py"}
+    modules = ("page", "viewer", "actions", "photo_actions", "model_actions", "api", "texts")
+    assert importing == {f"app/{name}.py" for name in modules}

@@ -21,7 +21,7 @@ def test_a_portrait_is_restored(
     photo = tmp_path / "portrait.png"
     write_picture(photo, Picture(portrait().astype("float32") / 255))
     page = AppPage(browser, serve_session("--models-path", models, "--device", "cpu").url)
-    page.window.set_viewport_size({"width": 1400, "height": 1060})
+    page.window.set_viewport_size({"width": 1400, "height": 900})
     page.drop(photo)
     page.wait_for("1 face found")
     page.click("run")

@@ -18,10 +18,11 @@ from gpen.app.session import (
     PhotoSession,
     SessionCache,
     WorkRequest,
-    before_and_after,
     blend,
     find,
+    looks_like_photo,
     open_photo,
+    show_result,
     work,
     write_result,
 )
@@ -62,7 +63,7 @@ def make_session(tmp_path: Path) -> Callable[..., PhotoSession]:
     """Opens a black photo whose session holds about so many bytes."""
 
     def make(nbytes: int = 100_000) -> PhotoSession:
-        side = round((nbytes / 15) ** 0.5)
+        side = round((nbytes / 12) ** 0.5)
         path = tmp_path / f"{side}.png"
         write_picture(path, Picture(np.zeros((side, side, 3), np.float32)))
         return open_photo(path, tmp_path, 200)
@@ -123,13 +124,12 @@ def test_the_page_shows_srgb_and_downloads_keep_the_profile(
     find(engine, session, Options())
     find(engine, other, Options())
     assert len(other.faces) == len(session.faces)
-    assert np.abs(other.shown.astype(int) - session.shown).mean() < 1
     assert other.nbytes - session.nbytes == session.picture.photo.size  # the samples of the file
     other.faces, other.found_with = session.faces, session.found_with
     shown = []
     for each in (session, other):
         restore(engine, each)
-        shown.append([read_picture(file, 10) for file in before_and_after(each)])
+        shown.append([read_picture(file, 10) for file in (each.before, show_result(each))])
     for one, two in zip(*shown, strict=True):
         assert two.icc is None
         assert np.abs(one.photo - two.photo).mean() * 255 < 2
@@ -186,17 +186,28 @@ def test_faces_are_detected_again_only_for_another_detector_or_threshold(
     assert session.faces is not faces
 
 
-def test_the_face_under_a_click(engine: Engine, session: PhotoSession) -> None:
-    find(engine, session, Options())
-    for number, face in enumerate(session.faces):
-        assert session.face_at(*face.center) == number
-    assert session.face_at(0, 0) is None
+def test_a_session_that_is_used_outlives_its_first_page(
+    make_session: Callable[..., PhotoSession], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = SessionCache()
+    key = cache.put(make_session())
+    cache.drop_idle(key)
+    assert len(cache) == 1
+    cache.get(key).last_used -= 3601
+    cache.drop_idle(key)
+    assert len(cache) == 0
+    cache.drop_idle(None)
 
 
-def test_boxes_of_chosen_faces_are_coloured_and_others_grey(engine: Engine, session: PhotoSession) -> None:
-    find(engine, session, Options())
-    colored = [np.ptp(session.drawn(chosen).astype(int), axis=2).max() > 100 for chosen in ([], [2])]
-    assert colored == [False, True]
+def test_a_map_is_told_from_a_photo(portrait: Path, photos: Path, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    labels = np.kron(rng.integers(0, 256, (5, 4, 3)), np.ones((80, 80, 1)))
+    path = tmp_path / "map.jpg"
+    write_picture(path, Picture((labels / 255).astype(np.float32)))
+    assert not looks_like_photo(read_picture(path, 10).photo)
+    assert looks_like_photo(read_picture(portrait, 10).photo)
+    colored = np.clip(read_picture(portrait, 10).photo * np.array([1.0, 0.8, 0.6], np.float32), 0, 1)
+    assert looks_like_photo(colored)
 
 
 def test_errors_keep_the_last_result(engine: Engine, session: PhotoSession) -> None:
@@ -322,7 +333,7 @@ def test_sixteen_bits_and_alpha_survive(engine: Engine, portrait: Path, tmp_path
     assert back.bits == 16
     assert back.alpha is not None
     assert np.abs(back.alpha - alpha).max() < 1e-4
-    before, after = (read_picture(file, 10).photo for file in before_and_after(session))
+    before, after = (read_picture(file, 10).photo for file in (session.before, show_result(session)))
     assert before.shape == after.shape == photo.shape
     assert before[0, 0].min() > 0.9  # white shows through
 

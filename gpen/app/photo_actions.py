@@ -1,0 +1,235 @@
+"""Event handlers of the tab for one photo."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from ..errors import GpenError
+from ..options import OPTIONS, Options
+from ..restoration.result import RestoredFace
+from ..tasks import TASKS, find_task
+from ..wording import count
+from .actions import CONTROLS, Actions
+from .session import PhotoSession, WorkRequest, blend, find, looks_like_photo, open_photo, show_result, work
+from .session import write_result as write
+from .texts import NOT_A_MAP, error_text, time_left
+from .viewer import EMPTY, View, chosen_faces, seen, thumbnail
+
+_AGAIN = "The options have changed: press the button again to see the difference."
+
+
+class PhotoActions:
+    """The handlers. A view is the value of the viewer."""
+
+    def __init__(self, actions: Actions) -> None:
+        self._actions = actions
+
+    def open(
+        self, photo: str, key: str | None, people: list[str] | None, aligned: bool, task: str, *values: Any
+    ) -> Any:
+        """Open a photo instead of the one before, and find its faces."""
+        actions = self._actions
+        options = _options(actions, task, values)
+        actions.limits.check(Path(photo))
+        session = actions.engine.call(open_photo, Path(photo), actions.folder, actions.limits.megapixels)
+        actions.sessions.drop(key)
+        key = actions.sessions.put(session)
+        absent = [each.name for each in actions.engine.locator.missing(find_task(task)) if each.kind == "detector"]
+        if absent:
+            text = f"The faces are looked for as soon as {absent[0]} is here."
+            gr.Info(text)
+            return key, seen(key, session, []), text, _no_file()
+        try:
+            view, text = self._found(key, session, people, aligned, task, options)
+        except GpenError as error:
+            # The photo itself is fine: other options may find its faces.
+            gr.Warning(error_text(error))
+            view, text = seen(key, session, []), ""
+        return key, view, text, _no_file()
+
+    def find_faces(self, key: str | None, people: list[str] | None, aligned: bool, task: str, *values: Any) -> Any:
+        """Find the faces with the current options, and choose those that the options choose.
+
+        people: photos of those whose faces are chosen; none for everybody's.
+        """
+        if key is None:
+            return gr.skip(), gr.skip(), gr.skip()
+        session = self._actions.sessions.get(key)
+        session.forget_result()
+        return *self._found(key, session, people, aligned, task, _options(self._actions, task, values)), _no_file()
+
+    def look_again(self, key: str | None, people: list[str] | None, aligned: bool, task: str, *values: Any) -> Any:
+        """Find the faces of a photo that was dropped before a detector was downloaded."""
+        missing = self._actions.engine.locator.missing(find_task(task))
+        if any(published.kind == "detector" for published in missing):
+            return gr.skip(), gr.skip(), gr.skip()
+        return self.find_faces(key, people, aligned, task, *values)
+
+    def _found(
+        self, key: str, session: PhotoSession, people: Sequence[str] | None, aligned: bool, task: str, options: Options
+    ) -> tuple[View, str]:
+        """The photo with its faces, and a sentence about them."""
+        row, actions = find_task(task), self._actions
+        if row.is_aligned(aligned and row.accepts_aligned):
+            if row.always_aligned and looks_like_photo(session.picture.photo):
+                gr.Warning(NOT_A_MAP)
+                return seen(key, session, [], with_faces=False), NOT_A_MAP
+            return seen(key, session, [], with_faces=False), "The whole picture is one face."
+        chosen = actions.engine.call(find, actions.engine, session, options, [Path(one) for one in people or ()])
+        actions.sessions.evict()
+        found = len(session.faces)
+        text = f"{count(found, 'face')} found, {len(chosen)} chosen."
+        if not found:
+            text = "No face was found. Lower the detection threshold under Advanced."
+        return seen(key, session, chosen), text
+
+    def choose(self, key: str | None, view: View) -> Any:
+        """What the page says once other faces are chosen; the result is one of those before, so it goes."""
+        session = self._actions.sessions.get(key)
+        session.forget_result()
+        return f"{len(chosen_faces(view))} of {count(len(session.faces), 'face')} chosen.", _no_file()
+
+    def change_options(self, key: str | None) -> Any:
+        """Say that the result was made with other options."""
+        if key is None or self._actions.sessions.get(key).restoration is None:
+            return gr.skip()
+        return _AGAIN
+
+    def restore_photo(
+        self,
+        key: str | None,
+        model: str | None,
+        view: View,
+        damage: str | None,
+        protect: str | None,
+        aligned: bool,
+        request: gr.Request,
+        *values: Any,
+    ) -> Iterator[Any]:
+        """Do a task to the chosen faces of the open photo. values: the task, and those of the controls.
+
+        Yields the view, what the page says, and the file to download.
+        """
+        actions = self._actions
+        session, stop = actions.sessions.get(key), actions.stop_of(request)
+        task, chosen = find_task(values[0]), chosen_faces(view)
+        asked = WorkRequest(
+            task=task,
+            options=_options(actions, values[0], values[1:]),
+            model=model or "",
+            chosen=chosen,
+            damage=Path(damage) if damage else None,
+            protect=Path(protect) if protect else None,
+            # The checkbox keeps its value while it is hidden.
+            aligned=aligned and task.accepts_aligned,
+        )
+        with_faces = not task.is_aligned(asked.aligned)
+        begun = {**EMPTY, **view, "running": {"done": 0, "total": len(chosen), "made": {}}}
+
+        def run(show: Callable[[tuple[int, int, str | None, int]], None]) -> Any:
+            def on_progress(done: int, total: int, face: RestoredFace | None) -> bool:
+                made = None if face is None else thumbnail(face)
+                show((done, total, made, -1 if face is None else face.number))
+                return not stop.is_set()
+
+            work(actions.engine, session, asked, on_progress)
+            actions.sessions.evict()
+            return self._made(key, session, chosen, with_faces)
+
+        # What there was stays until there is a new result, or for good if there is none.
+        yield begun, "Loading the model ...", gr.skip()
+        steps = actions.engine.follow(run)
+        started = 0.0
+        try:
+            while True:
+                done, total, made, number = next(steps)
+                before, begun = begun["running"], dict(begun)
+                begun["running"] = {"done": done, "total": total, "made": dict(before["made"])}
+                if made is not None and with_faces:
+                    begun["running"]["made"][str(number)] = made
+                text = f"{done} of {count(total, 'face')}"
+                if done > 1 and done < total:
+                    text += f", {time_left((time.monotonic() - started) / (done - 1) * (total - done))}"
+                elif done == 1:
+                    started = time.monotonic()
+                yield begun, text, gr.skip()
+        except StopIteration as end:
+            yield end.value
+        except (GpenError, MemoryError):
+            said = "" if session.said is None else session.said[0]
+            yield {**begun, "running": None}, said, gr.skip()
+            raise
+
+    def change_strength(self, key: str | None, view: View, strength: float) -> Any:
+        """Blend the last result again at another strength, without running the network."""
+        if key is None:
+            return gr.skip(), gr.skip(), gr.skip()
+        session = self._actions.sessions.get(key)
+        return self._actions.engine.call(
+            self._blended, key, session, chosen_faces(view), OPTIONS["strength"].check(strength)
+        )
+
+    def _blended(self, key: str, session: PhotoSession, chosen: Sequence[int], strength: float) -> Any:
+        if blend(session, strength) is None:
+            return gr.skip(), gr.skip(), gr.skip()
+        return self._made(key, session, chosen, with_faces=True)
+
+    def _made(self, key: str | None, session: PhotoSession, chosen: Sequence[int], with_faces: bool) -> Any:
+        """The viewer, a sentence and the download, for the last result."""
+        result, text = write(session, note=self._actions.provenance)
+        show_result(session)
+        session.said = text, result
+        return seen(key, session, chosen, with_faces=with_faces), text, gr.update(value=result, interactive=True)
+
+    def come_back(self, saved: str | None) -> Any:
+        """What was on the page before it was loaded again.
+
+        saved: JSON with the key, the chosen faces, the task, the model and the values of the controls. Returns the key,
+        the view, a sentence, the download, and those values.
+        """
+        nothing = [gr.skip()] * (4 + 2 + len(CONTROLS))
+        values = _saved(saved)
+        if values is None:
+            return nothing
+        settings = [values["task"], values["model"], *values["controls"]]
+        try:
+            key = values["key"]
+            session = self._actions.sessions.get(key)
+        except GpenError:
+            return [*nothing[:4], *settings]
+        chosen = [number for number in values["chosen"] if number < len(session.faces)]
+        row = find_task(values["task"])
+        view = seen(key, session, chosen, with_faces=not row.always_aligned)
+        if session.after is None or session.said is None:
+            text = f"{count(len(session.faces), 'face')} found, {len(chosen)} chosen."
+            return [key, view, text, _no_file(), *settings]
+        text, result = session.said
+        return [key, view, text, gr.update(value=result, interactive=True), *settings]
+
+
+def _options(actions: Actions, task: str, values: Sequence[Any]) -> Options:
+    return actions.options(find_task(task), dict(zip(CONTROLS, values, strict=True)))
+
+
+def _no_file() -> Any:
+    """A download that is off."""
+    return gr.update(value=None, interactive=False)
+
+
+def _saved(text: str | None) -> Mapping[str, Any] | None:
+    """What the browser kept, or None where it is nothing, or of another version of the page."""
+    try:
+        values = json.loads(text or "null")
+        given = dict(zip(CONTROLS, values["controls"], strict=True))
+        Options(**given)
+        if values["task"] not in TASKS or not all(isinstance(number, int) for number in values["chosen"]):
+            return None
+    except (ValueError, TypeError, KeyError, GpenError):
+        return None
+    return {**values, "key": values.get("key"), "model": values.get("model")}

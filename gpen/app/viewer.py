@@ -1,0 +1,102 @@
+"""The viewer: the photo with its line between before and after, its face boxes, and the strip of faces.
+
+It is a gr.HTML whose template never changes; what it shows is its value, which :func:`seen` makes and the
+scripts in ``browser/`` draw. They hand it back with the faces that the user chose.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import cv2
+import gradio as gr
+import numpy as np
+
+from ..images.resize import resize
+from ..images.tensors import as_array
+from ..restoration.result import RestoredFace
+from .session import PhotoSession
+
+_BROWSER = Path(__file__).parent / "browser"
+_SCRIPTS = ("viewer.js", "strip.js", "window.js")
+_THUMBNAIL = 160
+"""Pixels of the sides of a face's picture in the strip."""
+
+View = dict[str, Any]
+"""What the viewer shows; JSON."""
+
+EMPTY: View = {
+    "key": None,
+    "photo": None,
+    "after": None,
+    "faces": [],
+    "chosen": [],
+    "running": None,
+    "width": 1,
+    "height": 1,
+}
+"""No photo."""
+
+
+def viewer(elem_id: str) -> Any:
+    """The component."""
+    return gr.HTML(
+        value=EMPTY,
+        html_template=_read("viewer.html"),
+        js_on_load="\n".join(map(_read, _SCRIPTS)),
+        apply_default_css=False,
+        elem_id=elem_id,
+    )
+
+
+def style() -> str:
+    """The style sheets of the page."""
+    return _read("page.css") + _read("viewer.css")
+
+
+def seen(key: str | None, session: PhotoSession, chosen: Collection[int], *, with_faces: bool = True) -> View:
+    """The photo and its last result, if it has one. key: of the session. with_faces: show the faces that were found."""
+    made = session.restoration
+    height, width = (session.picture.photo if made is None else made.photo).shape[:2]
+    done = set() if made is None else {face.number for face in made.faces}
+    size = (session.picture.width, session.picture.height) * 2
+    faces = [
+        {"box": [float(value / side) for value, side in zip(face.box, size, strict=True)], "done": number in done}
+        for number, face in enumerate(session.faces if with_faces else ())
+    ]
+    return {
+        **EMPTY,
+        "key": key,
+        "photo": _address(session.before),
+        "after": None if session.after is None else _address(session.after),
+        "faces": faces,
+        "chosen": sorted(chosen),
+        "width": width,
+        "height": height,
+    }
+
+
+def chosen_faces(view: Mapping[str, Any] | None) -> list[int]:
+    """The numbers of the chosen faces."""
+    return [int(number) for number in (view or EMPTY)["chosen"]]
+
+
+def thumbnail(face: RestoredFace) -> str:
+    """The face as it was pasted, as a data address."""
+    assert face.crops is not None
+    small = resize(as_array(face.crops.after), (_THUMBNAIL, _THUMBNAIL))
+    samples = np.rint(small[..., ::-1].clip(0, 1) * 255).astype(np.uint8)
+    return "data:image/jpeg;base64," + base64.b64encode(cv2.imencode(".jpg", samples)[1].tobytes()).decode()
+
+
+def _address(file: Path) -> str:
+    # The time distinguishes a result from the one before it, which the browser would show again.
+    return f"gradio_api/file={quote(file.as_posix())}?{file.stat().st_mtime_ns}"
+
+
+def _read(name: str) -> str:
+    return (_BROWSER / name).read_text(encoding="utf-8")
