@@ -19,6 +19,7 @@ from ..weights.download import fetch
 from ..weights.downloads import downloads_problem
 from ..weights.search import download_folder, search_folders
 from .engine import Engine
+from .kept import kept_settings
 from .texts import model_label, needed_text
 
 
@@ -28,8 +29,14 @@ class ModelActions:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def list_models(self, task: str, chosen: str | None) -> Any:
-        """Update the list of models, the card about those that the task still needs, and "Get models"."""
+    def list_models(self, task: str, chosen: str | None, kept: str | None = None) -> Any:
+        """Update the list of models, the card about those that the task still needs, and "Get models".
+
+        kept: where the page is loaded again, what the browser kept; its task and model count, whatever comes first.
+        """
+        settings = kept_settings(kept)
+        if settings is not None:
+            task, chosen = settings["task"], settings["model"]
         row, locator = find_task(task), self._engine.locator
         available, missing = locator.networks(row), locator.missing(row)
         absent = [published for published in PUBLISHED if locator.path_of(published) is None]

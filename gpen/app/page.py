@@ -31,6 +31,11 @@ _KEEP = """(view, task, model, ...controls) => {
 }"""
 """Keeps what is on the page while the tab is open, for when it is loaded again."""
 _KEPT = """() => [sessionStorage.getItem("gpen") ?? ""]"""
+_KEPT_ONCE = """(task, model) => {
+    const kept = window.gpenIsLoaded ? "" : sessionStorage.getItem("gpen") ?? "";
+    window.gpenIsLoaded = true;
+    return [task, model, kept];
+}"""
 
 _IN_TURN: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "network"}
 _PRIVATE: dict[str, Any] = {"api_visibility": "private"}
@@ -120,14 +125,16 @@ class _Options:
             self.accepted = gr.Checkbox(False, label="I accept these terms", elem_id="gpen-accept")
             self.download = gr.Button("Download", elem_id="gpen-get-button")
         self.values = [self.task, *self.controls.values()]
+        self.kept = gr.Textbox(visible=False)
 
     def connect(self, models: ModelActions, first: _FirstRun, page: Any) -> None:
         listed = [self.weights, first.card, first.needed, first.accepted, self.get, self.which, self.accepted]
         gr.on(
             [page.load, self.refresh.click, self.task.change],
             show_errors(models.list_models),
-            [self.task, self.weights],
+            [self.task, self.weights, self.kept],
             listed,
+            js=_KEPT_ONCE,
             # The task may change while the first list is on its way.
             **_LATEST,
         )

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +12,10 @@ import gradio as gr
 from ..errors import GpenError
 from ..options import OPTIONS, Options
 from ..restoration.result import RestoredFace
-from ..tasks import TASKS, find_task
+from ..tasks import RESTORE, find_task
 from ..wording import count
 from .actions import CONTROLS, Actions
+from .kept import kept_settings
 from .session import PhotoSession, WorkRequest, blend, find, looks_like_photo, open_photo, show_result, work
 from .session import write_result as write
 from .texts import NOT_A_MAP, error_text, time_left
@@ -194,10 +194,16 @@ class PhotoActions:
         the view, a sentence, the download, and those values.
         """
         nothing = [gr.skip()] * (4 + 2 + len(CONTROLS))
-        values = _saved(saved)
+        values = kept_settings(saved)
         if values is None:
             return nothing
-        settings = [values["task"], values["model"], *values["controls"]]
+        # What is as the page begins is left alone: a user may have changed it already. The model comes with the list.
+        begins = [RESTORE.name, *(OPTIONS[name].default for name in CONTROLS)]
+        settings = [
+            gr.skip() if value == start else value
+            for value, start in zip([values["task"], *values["controls"]], begins, strict=True)
+        ]
+        settings.insert(1, gr.skip())
         try:
             key = values["key"]
             session = self._actions.sessions.get(key)
@@ -220,16 +226,3 @@ def _options(actions: Actions, task: str, values: Sequence[Any]) -> Options:
 def _no_file() -> Any:
     """A download that is off."""
     return gr.update(value=None, interactive=False)
-
-
-def _saved(text: str | None) -> Mapping[str, Any] | None:
-    """What the browser kept, or None where it is nothing, or of another version of the page."""
-    try:
-        values = json.loads(text or "null")
-        given = dict(zip(CONTROLS, values["controls"], strict=True))
-        Options(**given)
-        if values["task"] not in TASKS or not all(isinstance(number, int) for number in values["chosen"]):
-            return None
-    except (ValueError, TypeError, KeyError, GpenError):
-        return None
-    return {**values, "key": values.get("key"), "model": values.get("model")}

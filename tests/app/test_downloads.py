@@ -12,13 +12,15 @@ from gpen.weights.downloads import OFF_VARIABLE
 
 
 def test_switched_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    actions = pytest.importorskip("gpen.app.actions", reason="needs gradio: run make test-app")
+    handlers = pytest.importorskip("gpen.app.model_actions", reason="needs gradio: run make test-app")
     monkeypatch.setenv(OFF_VARIABLE, "1")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    page = actions.Actions(Engine(ModelLocator((tmp_path,)), "cpu"), actions.Limits(10**6, 1), tmp_path)
+    engine = Engine(ModelLocator((tmp_path,)), "cpu")
     try:
         with pytest.raises(GpenError, match=OFF_VARIABLE):
-            page.download_model("restore", None, "yunet", True)
+            handlers.ModelActions(engine).download_model("restore", None, "yunet", True)
+        with pytest.raises(GpenError, match=OFF_VARIABLE):
+            handlers.ModelActions(engine).download_needed("restore", None, True)
     finally:
-        page.close()
+        engine.close()
     assert list(tmp_path.iterdir()) == []

@@ -40,7 +40,9 @@ def test_options_commands_and_messages_are_in_the_list(capsys: pytest.CaptureFix
     printed = capsys.readouterr().out
     for option in OPTIONS.values():
         assert f"  {option.name}: {option.label}: {option.help}\n" in printed
-    assert "  restore --compare: also write before and after side by side, with close-ups of a group's faces\n" in printed
+    assert (
+        "  restore --compare: also write before and after side by side, with close-ups of a group's faces\n" in printed
+    )
     assert "\ngpen/options.py\n" in printed
     assert "is unknown. Choose one of: {', '.join(PRESETS)}.\n" in printed
 
