@@ -14,7 +14,7 @@ from gpen.cli.progress import Progress
 from gpen.faces.faces_file import PhotoFaces, write_faces
 from gpen.images import Picture, write_picture
 
-PHOTOS, SETTLED = 60, 15
+PHOTOS, SETTLED = 120, 15
 
 
 @pytest.fixture
@@ -22,13 +22,13 @@ def copies(album, one_face):
     """Make copies of a photo of that width and height, with one face each."""
 
     def make(width: int, height: int) -> Path:
-        first = album.add("00.png")
+        first = album.add("000.png")
         image = cv2.resize(cv2.imread(str(first)), (width, height))[:, :, ::-1].astype("float32") / 255
         write_picture(first, Picture(image))
         for number in range(1, PHOTOS):
-            shutil.copy(first, album.folder / f"{number:02d}.png")
+            shutil.copy(first, album.folder / f"{number:03d}.png")
         faces = (one_face(0.3 * width, 0.3 * height, 0.4 * height),)
-        names = [f"{number:02d}.png" for number in range(PHOTOS)]
+        names = [f"{number:03d}.png" for number in range(PHOTOS)]
         write_faces(album.faces_file, [PhotoFaces(name, width, height, faces) for name in names])
         return album.folder
 
@@ -45,13 +45,13 @@ def test_nothing_is_kept_of_a_photo(restore, copies, tmp_path, monkeypatch, flag
     moments = (SETTLED, PHOTOS - 3)
     for moment in moments:
         for number in range(moment - 3, moment + 3):
-            (out / f"{number:02d}.png").touch()
+            (out / f"{number:03d}.png").touch()
     held = []
     really = Progress.ends
 
     def ends(self, result):
         really(self, result)
-        if result.job.photo.name in [f"{moment:02d}.png" for moment in moments]:
+        if result.job.photo.name in [f"{moment:03d}.png" for moment in moments]:
             gc.collect()
             held.append(tracemalloc.get_traced_memory()[0])
 
