@@ -185,10 +185,12 @@ def test_a_missing_file_is_named_with_the_folder_it_belongs_in(host: Any, tmp_pa
 
 def test_the_fingerprint_of_a_file_changes_with_it(host: Any, tmp_path: Path) -> None:
     host.register_folders()
-    file = tmp_path / "models" / "facedetection" / "yunet.onnx"
+    file = tmp_path / "models" / "facedetection" / "face_detection_yunet_2023mar.onnx"
     assert host.detector_files() == []
     assert host.state_of([file]) == []
     file.write_bytes(b"1")
+    # Networks beside it are none of the detector's business.
+    (file.parent / "GPEN-BFR-512.pth").write_bytes(b"2")
     assert host.detector_files() == [file]
     first = host.state_of([file])
     assert host.state_of([file]) == first
