@@ -16,7 +16,7 @@ from ..tasks import Task, find_task
 from ..weights.catalog import NETWORK_SUFFIXES, PUBLISHED, Published, find_published
 from ..weights.checkpoint import inspect
 from ..weights.download import fetch
-from ..weights.downloads import downloads_problem
+from ..weights.downloads import require_downloads
 from ..weights.search import download_folder, search_folders
 from .engine import Engine
 from .kept import kept_settings
@@ -63,7 +63,7 @@ class ModelActions:
         progress: Any = gr.Progress(),  # noqa: B008
     ) -> Any:
         """Download a published model, once its licence is accepted."""
-        _check_allowed()
+        require_downloads()
         if name is None:
             raise GpenError("No model is selected. Choose one to download first.")
         published = find_published(name)
@@ -81,7 +81,7 @@ class ModelActions:
         progress: Any = gr.Progress(),  # noqa: B008
     ) -> Any:
         """Download everything that the task still needs, once the terms are accepted."""
-        _check_allowed()
+        require_downloads()
         if not accepted:
             raise GpenError("Nothing was downloaded. Accept the terms first.")
         missing = self._engine.locator.missing(find_task(task))
@@ -130,13 +130,6 @@ class ModelActions:
 
         folder = download_folder(search_folders(self._engine.locator.folders, kind=published.kind))
         fetch(published, folder, on_progress=show)
-
-
-def _check_allowed() -> None:
-    """GpenError where downloads are switched off."""
-    problem = downloads_problem()
-    if problem:
-        raise GpenError(problem)
 
 
 def _published_as(file_name: str) -> Published | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import signal
 import socket
@@ -12,10 +11,9 @@ import time
 import webbrowser
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from ..errors import GpenError
-from ..wording import first_line, pip_install
+from ..packages import optional_package
 
 HOST = "127.0.0.1"
 """The address of this computer to itself: no other computer can reach the page."""
@@ -50,7 +48,7 @@ def serve(
         os.environ["GRADIO_TEMP_DIR"] = str(Path(folder, "cache"))
         os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
         os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
-        gradio = _gradio()
+        gradio = optional_package("gradio", "gradio", "app", "The page", only="the page")
         from .actions import Actions, Limits
         from .engine import Engine, ModelLocator
         from .page import build_page
@@ -117,18 +115,3 @@ def _free_port(asked: int | None) -> int:
     raise GpenError(
         f"Port {asked} is taken, perhaps by another `gpen app`. Choose another port with --port, or leave --port out."
     ) from problem
-
-
-def _gradio() -> Any:
-    try:
-        return importlib.import_module("gradio")
-    except Exception as error:  # any of its dependencies may be broken
-        if isinstance(error, ModuleNotFoundError) and error.name == "gradio":
-            raise GpenError(
-                "The page needs the Python package gradio, which is not installed. Install it with: "
-                + pip_install("app")
-            ) from error
-        raise GpenError(
-            f"The page needs the Python package gradio, which does not import here ({type(error).__name__}: "
-            f"{first_line(error)}). Reinstall it; only the page needs it."
-        ) from error

@@ -18,6 +18,7 @@ from typing import Any
 
 from ..atomic import write_text
 from ..errors import PhotoError
+from ..restoration.provenance import decisive_options
 from ..weights.download import cached_sha256
 from .config import RunConfig
 from .plan import Job
@@ -27,7 +28,6 @@ RECORD = ".gpen-results.jsonl"
 """Name of the file."""
 
 _RUN, _RECIPE, _FILE, _STATE = "run", "recipe", "file", "state"
-_NOT_OF_PIXELS = ("max_megapixels",)
 _VERSION = "version"
 _MOST_SHOWN = 4
 _SPARE_LINES = 100  # that no longer count, before the record is written anew
@@ -41,7 +41,6 @@ def recipe(config: RunConfig) -> _Recipe:
     from .. import __version__
 
     task = config.task
-    values = {name: getattr(config.options, name) for name in task.options if name not in _NOT_OF_PIXELS}
     models = [_file(path) for path in (config.weights, *(config.other_weights or ()))]
     given: dict[str, list[Path]] = {
         "region": [config.region] if config.region else [],
@@ -53,7 +52,7 @@ def recipe(config: RunConfig) -> _Recipe:
     return {
         "task": task.name,
         "model": models,
-        **{name.replace("_", " "): value for name, value in values.items()},
+        **{name.replace("_", " "): value for name, value in decisive_options(task, config.options).items()},
         # It grows as photos are added, and says nothing of those that are there already.
         "faces file": config.faces.name if config.faces else None,
         **{what: [_file(path) for path in paths] for what, paths in given.items()},

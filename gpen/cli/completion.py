@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ..errors import GpenError
-from ..wording import pip_install
+from ..packages import optional_package
 
 SHELLS = ("bash", "zsh", "fish", "powershell")
 _ASKED = "_ARGCOMPLETE"  # the variable by which argcomplete's shell code asks a program for words
@@ -48,10 +46,4 @@ def published_names() -> list[str]:
 
 
 def _package() -> Any:
-    try:
-        return importlib.import_module("argcomplete")
-    except ImportError as error:
-        raise GpenError(
-            "Completion needs the Python package argcomplete, which is not installed. Install it with: "
-            + pip_install("completion")
-        ) from error
+    return optional_package("argcomplete", "argcomplete", "completion", "Completion", only="that")

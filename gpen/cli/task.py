@@ -7,6 +7,7 @@ import dataclasses
 import os
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from ..atomic import make_folder
@@ -52,8 +53,11 @@ def run(arguments: argparse.Namespace) -> int:
     output = arguments.output
     # Single results, and those beside their photos, need no record.
     is_folder = output is not None and jobs[0].target != output
-    engine = make_engine(config, cluster, output if is_folder else jobs[0].target.parent)
-    record = ResumeRecord(output, recipe(config)) if is_folder else None
+    with ThreadPoolExecutor(1) as beside:
+        # The SHA256 of models of several hundred megabytes, while the engine loads them.
+        made_with = beside.submit(recipe, config) if is_folder else None
+        engine = make_engine(config, cluster, output if is_folder else jobs[0].target.parent)
+    record = None if made_with is None else ResumeRecord(output, made_with.result())
     tally = _process(engine, jobs, arguments.report, Tally(arguments.report is not None, config.task.done), record)
     print_problems(problems)
     print(f"{count(len(jobs), 'photo')}: {tally}.")

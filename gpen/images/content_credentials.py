@@ -5,13 +5,13 @@ Source: C2PA Technical Specification 2.2, "Actions" and "Ingredient". The packag
 
 from __future__ import annotations
 
-import importlib
 import io
 from pathlib import Path
 from typing import Any
 
 from ..errors import FilesError, PhotoError
-from ..wording import first_line, pip_install
+from ..packages import optional_package
+from ..wording import first_line
 from .extras import AVIF, HEIC, JPEG_XL
 from .provenance import COMPOSITE, GENERATED, Provenance
 from .sniff import HEAD, picture_format
@@ -34,11 +34,11 @@ class ContentSigner:
 
     certificates: a PEM file with the signer's certificate, and those that lead to its root. key: a PEM file with the
     private key, without a password: ECDSA on P-256, P-384 or P-521, Ed25519, or RSA. Both are tried on a small picture.
-    FilesError where they or the package c2pa-python cannot be used.
+    FilesError where they cannot be used, GpenError where the package c2pa-python cannot.
     """
 
     def __init__(self, certificates: Path, key: Path) -> None:
-        self._c2pa = _package()
+        self._c2pa = optional_package("c2pa", "c2pa-python", "c2pa", "Signing", only="--sign")
         self._certificates = _pem(certificates, "certificate")
         self._key = _pem(key, "private key")
         self._algorithm = _algorithm(self._key, key)
@@ -116,21 +116,6 @@ def _region(box: tuple[float, float, float, float]) -> dict[str, Any]:
     left, top, width, height = (round(100 * part, 3) for part in box)
     shape = {"type": "rectangle", "unit": "percent", "origin": {"x": left, "y": top}, "width": width, "height": height}
     return {"name": "face", "region": [{"type": "spatial", "shape": shape}]}
-
-
-def _package() -> Any:
-    try:
-        return importlib.import_module("c2pa")
-    except Exception as error:  # its library may not load here
-        if isinstance(error, ModuleNotFoundError) and error.name == "c2pa":
-            raise FilesError(
-                "Signing needs the Python package c2pa-python, which is not installed. Install it with: "
-                + pip_install("c2pa")
-            ) from error
-        raise FilesError(
-            f"Signing needs the Python package c2pa-python, which does not import here ({type(error).__name__}: "
-            f"{first_line(error)}). Reinstall it; only --sign needs it."
-        ) from error
 
 
 def _pem(path: Path, what: str) -> bytes:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from ..faces.face import Face
 from ..images import Picture
 from ..images.provenance import Provenance, UsedNetwork
+from ..options import Options
 from ..tasks import Task
 from ..weights.download import cached_sha256
 from .result import Restoration
+
+_LIMITS = ("max_megapixels",)
 
 
 def provenance(task: Task, picture: Picture, restoration: Restoration) -> Provenance | None:
@@ -20,7 +24,6 @@ def provenance(task: Task, picture: Picture, restoration: Restoration) -> Proven
         return None
     from .. import __version__
 
-    values = {name: getattr(made_with.options, name) for name in task.options if name != "max_megapixels"}
     return Provenance(
         software=f"GPEN Face Restore {__version__}",
         task=task.name,
@@ -28,10 +31,15 @@ def provenance(task: Task, picture: Picture, restoration: Restoration) -> Proven
             *(_used(path, "faces") for path in made_with.networks),
             *(() if made_with.upscaler is None else (_used(made_with.upscaler, "background"),)),
         ),
-        options={name: values[name] for name in sorted(values)},
+        options=dict(sorted(decisive_options(task, made_with.options).items())),
         boxes=tuple(_share(face, picture.width, picture.height) for face in changed) if task.looks_for_faces else (),
         is_generated=not task.keeps_photo,
     )
+
+
+def decisive_options(task: Task, options: Options) -> dict[str, Any]:
+    """The task's options by name, without those that do not decide how a result looks."""
+    return {name: getattr(options, name) for name in task.options if name not in _LIMITS}
 
 
 def _used(path: Path, part: str) -> UsedNetwork:

@@ -69,9 +69,7 @@ class Downloads:
         accepted: whether the user has accepted their licences. GpenError where downloads are switched off, a name is
         not one of the catalogue's, or the licences are not accepted; then nothing is started.
         """
-        problem = downloads_problem()
-        if problem:
-            raise GpenError(problem)
+        require_downloads()
         wanted = [find_published(name) for name in names]
         if not wanted:
             raise FilesError("No model was chosen. Choose one to download first.")
@@ -170,6 +168,13 @@ def downloads_problem() -> str:
         f"Downloads are switched off on this computer by the environment variable {OFF_VARIABLE}. Ask whoever runs it "
         "for the model, or have the variable removed."
     )
+
+
+def require_downloads() -> None:
+    """GpenError where :func:`downloads_problem` says why."""
+    problem = downloads_problem()
+    if problem:
+        raise GpenError(problem)
 
 
 def download_label(models: Sequence[Published]) -> str:

@@ -222,20 +222,35 @@ def test_the_workflow_that_restores(fresh_page: ComfyUIPage, screenshots: Path) 
 
 def test_the_workflow_that_colorizes(fresh_page: ComfyUIPage, screenshots: Path) -> None:
     _run_workflow(fresh_page, "Colorize an old photograph", "grey.png")
-    place = fresh_page.window.evaluate(_FIT, [90, 90, 1290, 960])
-    _rest(fresh_page)
-    save_small(fresh_page.window.screenshot(clip=place), screenshots / "docs" / "comfyui-colorize.png")
+    _save(fresh_page, [90, 90, 1290, 960], screenshots / "docs" / "comfyui-colorize.png")
+
+
+def _run_with_pictures(page: ComfyUIPage, graph: GraphBuilder) -> None:
+    """Run a graph, and wait for the faces and the slider on its nodes."""
+    page.load(graph.graph)
+    page.forget_results()
+    page.run_to_end()
+    page.window.wait_for_selector(".gpen-works .gpen-face")
+    page.window.wait_for_selector(".gpen-works .gpen-comparison")
+
+
+def _place(page: ComfyUIPage, places: dict[str, tuple[int, int, int, int]]) -> None:
+    """Give the node of each type its left, top and width, and room below its widgets."""
+    for type, (left, top, width, room) in places.items():
+        page.node(type, f"(node.pos = [{left}, {top}], node.setSize([{width}, node.computeSize()[1] + {room}]))")
+
+
+def _save(page: ComfyUIPage, fit: list[int], file: Path) -> None:
+    place = page.window.evaluate(_FIT, fit)
+    _rest(page)
+    save_small(page.window.screenshot(clip=place), file)
 
 
 def test_a_graph_with_chosen_faces(fresh_page: ComfyUIPage, graph: GraphBuilder, screenshots: Path) -> None:
     image, faces = _chosen(graph)
     model = graph.add("GPENLoadModel", model_name="GPEN-BFR-512.pth")
     graph.show(graph.add("GPENRestoreFaces", image=image, model=model, faces=faces))
-    fresh_page.load(graph.graph)
-    fresh_page.forget_results()
-    fresh_page.run_to_end()
-    fresh_page.window.wait_for_selector(".gpen-works .gpen-face")
-    fresh_page.window.wait_for_selector(".gpen-works .gpen-comparison")
+    _run_with_pictures(fresh_page, graph)
     places = {
         "LoadImage": (0, 0, 300, 0),
         "GPENLoadFaceDetector": (0, 370, 300, 0),
@@ -244,11 +259,8 @@ def test_a_graph_with_chosen_faces(fresh_page: ComfyUIPage, graph: GraphBuilder,
         "GPENRestoreFaces": (840, 0, 380, 65),
         "PreviewImage": (1280, 0, 360, 0),
     }
-    for type, (left, top, width, room) in places.items():
-        fresh_page.node(type, f"(node.pos = [{left}, {top}], node.setSize([{width}, node.computeSize()[1] + {room}]))")
-    place = fresh_page.window.evaluate(_FIT, [90, 110, 1290, 900])
-    _rest(fresh_page)
-    save_small(fresh_page.window.screenshot(clip=place), screenshots / "docs" / "comfyui-choose.png")
+    _place(fresh_page, places)
+    _save(fresh_page, [90, 110, 1290, 900], screenshots / "docs" / "comfyui-choose.png")
 
 
 def test_the_wide_picture(fresh_page: ComfyUIPage, graph: GraphBuilder, screenshots: Path) -> None:
@@ -259,11 +271,7 @@ def test_the_wide_picture(fresh_page: ComfyUIPage, graph: GraphBuilder, screensh
     restored = graph.add("GPENRestoreFaces", image=image, model=model, faces=faces)
     graph.show(restored)
     fresh_page.window.set_viewport_size({"width": 1800, "height": 1010})
-    fresh_page.load(graph.graph)
-    fresh_page.forget_results()
-    fresh_page.run_to_end()
-    fresh_page.window.wait_for_selector(".gpen-works .gpen-face")
-    fresh_page.window.wait_for_selector(".gpen-works .gpen-comparison")
+    _run_with_pictures(fresh_page, graph)
     places = {
         "LoadImage": (0, 0, 360, 72),
         "GPENLoadModel": (0, 500, 360, 0),
@@ -272,8 +280,5 @@ def test_the_wide_picture(fresh_page: ComfyUIPage, graph: GraphBuilder, screensh
         "GPENRestoreFaces": (1100, 0, 420, 250),
         "PreviewImage": (1570, 0, 724, 384),
     }
-    for type, (left, top, width, room) in places.items():
-        fresh_page.node(type, f"(node.pos = [{left}, {top}], node.setSize([{width}, node.computeSize()[1] + {room}]))")
-    place = fresh_page.window.evaluate(_FIT, [90, 110, 1690, 880])
-    _rest(fresh_page)
-    save_small(fresh_page.window.screenshot(clip=place), screenshots / "docs" / "comfyui.png")
+    _place(fresh_page, places)
+    _save(fresh_page, [90, 110, 1690, 880], screenshots / "docs" / "comfyui.png")
