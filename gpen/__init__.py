@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from .faces.occlusion import make_occluder
     from .faces.parsing import make_parser
     from .images import Picture, left_out, read_picture, write_picture
+    from .images.tensors import luma
     from .network.spec import Spec
     from .options import OPTIONS, Option, Options
     from .restoration.api import colorize, inpaint, restore, run, synthesize
     from .restoration.components import make_guard, make_people
-    from .restoration.processors import luma
     from .restoration.result import Restoration, RestoredFace, SkippedFace
     from .restoration.upscaler import Upscaler, load_upscaler
     from .weights.checkpoint import CheckpointInfo, Model, inspect, load_model
@@ -60,7 +60,7 @@ _HOMES = {
     "inpaint": "restoration.api",
     "run": "restoration.api",
     "synthesize": "restoration.api",
-    "luma": "restoration.processors",
+    "luma": "images.tensors",
     "Upscaler": "restoration.upscaler",
     "load_upscaler": "restoration.upscaler",
 }

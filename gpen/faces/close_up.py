@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 from torch import Tensor
 
-from ..images.tensors import DevicePhoto
-from .align import check_reach, crop_face, crop_matrix
+from ..images.tensors import DevicePhoto, luma
+from .align import check_reach, crop_matrix
 from .detection.pyramid import reduced
 from .face import Face
-from .resample import needed_part, warp
+from .resample import needed_part, warp, warp_photo
 from .transforms import Matrix, compose, scaling, translation
 
 SIZE = 192
@@ -25,18 +25,22 @@ def close_up_matrix(face: Face) -> Matrix:
     return compose(translation(-LEFT, -TOP), crop_matrix(face, CROP_SIZE, "gpen"))
 
 
-def close_up(photo: DevicePhoto, face: Face) -> Tensor:
+def close_up(photo: DevicePhoto, face: Face, *, is_luma: bool = False) -> Tensor:
     """The close-up of a face (192, 192, 3), RGB, [0, 1], on the photo's device; FaceError if it cannot be cropped.
+
+    is_luma: only its luma, (192, 192, 1), in a third of the time.
 
     A large face is averaged to about twice the close-up's size first: a filter at its full size would take longer than
     everything that is measured.
     """
     matrix = close_up_matrix(face)
     factor = int(0.5 / float(np.hypot(*matrix[:, 0])))
-    if factor < 2:
-        return crop_face(photo, matrix, SIZE)
     check_reach(photo, matrix, SIZE)
+    if factor < 2:
+        return warp_photo(photo, matrix, (SIZE, SIZE), is_luma=is_luma)
     rows, columns = needed_part(photo.shape, matrix, (SIZE, SIZE))
     averaged = reduced(photo.part(rows, columns), factor)
     to_photo = compose(translation(columns.start, rows.start), scaling(factor))
+    if is_luma:
+        averaged = luma(averaged)[..., None]
     return warp(averaged, compose(matrix, to_photo), (SIZE, SIZE), clipped=True)

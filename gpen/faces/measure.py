@@ -32,14 +32,13 @@ def measure_faces(
     aligned: list[Tensor] = []
     for position, face in enumerate(faces):
         try:
-            crop = close_up(photo, face)
+            if is_sharpness_wanted:
+                sharp.append(sharpness(close_up(photo, face, is_luma=True)[None, ..., 0]))
+            if people is not None:
+                aligned.append(people.align(close_up(photo, face), face))
         except FaceError:  # whatever is done to the face says why
             continue
         measured.append(position)
-        if is_sharpness_wanted:
-            sharp.append(sharpness(crop[None]))
-        if people is not None:
-            aligned.append(people.align(crop, face))
     sharp_values = torch.cat(sharp).tolist() if sharp else [None] * len(measured)
     alike = [None] * len(measured) if people is None else people.likeness(aligned)
     for position, *values in zip(measured, sharp_values, alike, strict=True):

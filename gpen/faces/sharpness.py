@@ -12,8 +12,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..images.picture import BT601_LUMA
-
 _ROWS, _COLUMNS = slice(24, 176), slice(20, 172)
 """The part of the close-up with the features: what is behind a head may be out of focus."""
 _BLOCK = 8
@@ -36,19 +34,18 @@ _SLOPE = 2.0
 def sharpness(crops: Tensor) -> Tensor:
     """The sharpness of each face, 0 to 1: 0.5 on the border between portraits at full quality and degraded ones.
 
-    crops: (N, 192, 192, 3), as :func:`~gpen.faces.close_up.close_up` returns them. Returns (N,), on their device.
+    crops: (N, 192, 192), the luma of close-ups, as :func:`~gpen.faces.close_up.close_up` measures it. Returns (N,), on
+    their device.
     """
-    red, green, blue = (float(weight) for weight in BT601_LUMA)
     rows, columns = (slice(part.start - _MARGIN, part.stop + _MARGIN) for part in (_ROWS, _COLUMNS))
     seen = crops[:, rows, columns]
-    luma = red * seen[..., 0] + green * seen[..., 1] + blue * seen[..., 2]
-    bands, smooth = [], luma
+    bands, smooth = [], seen
     for step in _STEPS:
         rest = _smoothed(smooth, step)
         bands.append(_inner(smooth) - _inner(rest))
         smooth = rest
     fine, coarse = _block_energies(bands[0]), _block_energies(bands[2])
-    noise = _NOISE_TO_DEVIATION * _noise_filtered(luma).abs().flatten(1).median(dim=1).values + _TINY
+    noise = _NOISE_TO_DEVIATION * _noise_filtered(seen).abs().flatten(1).median(dim=1).values + _TINY
     fine_energy, coarse_energy = fine.mean(dim=1), coarse.mean(dim=1)
     measures = (
         (fine_energy / coarse_energy).log(),

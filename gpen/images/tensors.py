@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..errors import PhotoError
-from .picture import FloatImage
+from .picture import BT601_LUMA, FloatImage
 from .staging import to_device
 
 _SAMPLES = 1 << 21
@@ -51,6 +51,13 @@ def check_picture(picture: FloatImage, what: str) -> None:
 def on_cpu(picture: Tensor) -> bool:
     """Whether OpenCV, and threads of our own, can work on the picture."""
     return picture.device.type == "cpu"
+
+
+def luma(picture: Tensor) -> Tensor:
+    """The luma Y of pictures (..., 3) after ITU-R BT.601: (...)."""
+    red, green, blue = (float(weight) for weight in BT601_LUMA)
+    # Not a matrix product, which a host may have made less exact.
+    return red * picture[..., 0] + green * picture[..., 1] + blue * picture[..., 2]
 
 
 class _Writable:

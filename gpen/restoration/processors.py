@@ -21,10 +21,10 @@ from ..faces.occlusion import Occluder
 from ..faces.paste import Canvas, CropCanvas, PostBlend, RegionMask
 from ..faces.protect import edge_width, soft_edge
 from ..faces.transforms import apply, corners, invert, shrinking
-from ..images.picture import BT601_LUMA, FloatImage
+from ..images.picture import FloatImage
 from ..images.resize import enlarge
 from ..images.staging import to_device
-from ..images.tensors import DevicePhoto, as_tensor
+from ..images.tensors import DevicePhoto, as_tensor, luma
 from ..images.uploads import uploaded
 from ..options import Options
 
@@ -261,13 +261,6 @@ class Synthesis(FaceProcessor):
         size = (placement.size, placement.size)
         resized = cv2.resize(source.array, size, interpolation=cv2.INTER_NEAREST_EXACT)
         return as_tensor(np.asarray(resized, dtype=np.float32)).to(source.device)
-
-
-def luma(photo: Tensor) -> Tensor:
-    """The luma Y of a photo (H, W, 3) after ITU-R BT.601: (H, W)."""
-    red, green, blue = (float(weight) for weight in BT601_LUMA)
-    # Not a matrix product, which a host may have made less exact.
-    return red * photo[..., 0] + green * photo[..., 1] + blue * photo[..., 2]
 
 
 def with_luma_of(colors: Tensor, photo: Tensor) -> Tensor:

@@ -42,6 +42,9 @@ def test_it_shows_what_the_matrix_says(side: int, degrees: float, each_implement
     assert np.abs(apply(close_up_matrix(face), face.landmarks) - expected).max() < 1e-6
     exact = as_array(crop_face(DevicePhoto(photo, CPU), close_up_matrix(face), SIZE))
     assert np.abs(found - exact)[8:-8, 8:-8].max() < 1.5 / 255
+    grey = close_up(DevicePhoto(photo, CPU), face, is_luma=True)
+    assert grey.shape == (SIZE, SIZE, 1)
+    assert np.abs(as_array(grey)[..., 0] - found @ np.float32([0.299, 0.587, 0.114])).max() < 1e-5
 
 
 def test_at_the_edge_of_a_photo(each_implementation: str) -> None:

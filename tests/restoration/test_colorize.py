@@ -8,10 +8,10 @@ import pytest
 
 from gpen.errors import OptionError
 from gpen.images.picture import FloatImage
-from gpen.images.tensors import as_array, as_tensor
+from gpen.images.tensors import as_array, as_tensor, luma
 from gpen.options import Options
 from gpen.restoration.api import colorize
-from gpen.restoration.processors import luma, with_luma_of
+from gpen.restoration.processors import with_luma_of
 from gpen.restoration.result import Restoration
 from tests.restoration.markers import LUMA, aligned_face, marked
 
