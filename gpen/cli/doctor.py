@@ -58,6 +58,7 @@ _PACKAGES = (
     _Package("ray", "ray", "--engine ray"),
     _Package("pi_heif", "pi-heif", "HEIC"),
     _Package("imagecodecs", "imagecodecs", "AVIF, JPEG 2000, JPEG XL, JPEG with 12 bits"),
+    _Package("pylibjxl", "pylibjxl", "JPEG XL with an ICC profile"),
     _Package("rawpy", "rawpy", "cameras' raw files"),
     _Package("c2pa", "c2pa-python", "--sign"),
 )

@@ -12,7 +12,7 @@ from ..errors import PhotoError
 from ..wording import pip_install
 
 HEIC, AVIF, JPEG_2000, JPEG_XL, RAW = "HEIC", "AVIF", "JPEG 2000", "JPEG XL", "camera raw"
-JPEG_12 = "JPEG with 12 bits"
+JPEG_12, JPEG_XL_PROFILE = "JPEG with 12 bits", "JPEG XL with a profile"
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,7 @@ EXTRA_KINDS = {
         ),
         ExtraKind(JPEG_XL, "a JPEG XL picture", "imagecodecs", "codecs", ("imagecodecs",), (".jxl",)),
         ExtraKind(JPEG_12, "a JPEG picture with 12 bits per channel", "imagecodecs", "codecs", ("imagecodecs",), ()),
+        ExtraKind(JPEG_XL_PROFILE, "a JPEG XL picture with an ICC profile", "pylibjxl", "codecs", ("pylibjxl",), ()),
         ExtraKind(RAW, "a camera's raw file", "rawpy", "raw", ("rawpy",), _RAW_SUFFIXES),
     )
 }

@@ -1,4 +1,4 @@
-"""JPEG XL: decoding with imagecodecs.
+"""JPEG XL: decoding with imagecodecs, and with pylibjxl the ICC profile, which imagecodecs does not return.
 
 Source of the container: ISO/IEC 18181-2.
 """
@@ -14,7 +14,7 @@ import numpy as np
 from .boxes import Box, boxes, unknown
 from .coded_colors import made_profile, warn_of_hdr
 from .decoded import Decoded, whole_range
-from .extras import JPEG_XL, module_for
+from .extras import JPEG_XL, JPEG_XL_PROFILE, module_for
 from .icc_made import SRGB_CHROMATICITIES
 from .jpegxl_header import JpegXlHeader, read_header
 from .metadata import C2PA, GAIN_MAP, LARGEST, Metadata
@@ -23,6 +23,7 @@ from .sniff import unsupported
 
 _HEADER = 1 << 12  # bytes of a codestream that its header may take
 _PLAIN = "Save it as PNG with 8 or 16 bits per channel with an image editor and use that file."
+_WITH_LOSS = "Convert it to PNG, such as with `djxl photo.jxl photo.png`, and use that file."
 _ALPHA, _BLACK = 0, 4
 _PICTURE = {b"JXL ", b"ftyp", b"jxll", b"jxlc", b"jxlp", b"jxli", b"jbrd"}
 
@@ -58,7 +59,9 @@ def read_jpegxl(data: bytes, path: Path, check: Callable[[int, int], None]) -> D
     warn_of_hdr(about.transfer, path)
     exif, metadata = (None, Metadata()) if data[:2] == b"\xff\x0a" else _described(data, imagecodecs)
     icc = None
-    if about.curve is not None and (about.grey or about.primaries is not None):
+    if about.has_icc:
+        icc = _profile(data, path)
+    elif about.curve is not None and (about.grey or about.primaries is not None):
         icc = made_profile(about.primaries or SRGB_CHROMATICITIES, about.curve, grey=about.grey)
     return Decoded(
         samples, about.orientation, is_upright=True, icc=icc, colors_by_exif=False, exif=exif, metadata=metadata
@@ -74,10 +77,19 @@ def _check(about: JpegXlHeader, path: Path) -> None:
         raise unsupported(path, f"has {about.bits} bits per channel", _PLAIN)
     if _BLACK in about.extra:
         raise unsupported(path, "holds CMYK colours", _PLAIN)
-    if about.has_icc:
-        raise unsupported(path, "holds an ICC profile in a form that no package here can take out", _PLAIN)
+    if about.has_icc and about.is_xyb:
+        # libjxl without a colour management module returns linear sRGB with 8 bits, and clips what lies outside.
+        raise unsupported(
+            path, "is compressed with loss and has an ICC profile, which its decoder cannot apply", _WITH_LOSS
+        )
     if about.premultiplied:
         raise unsupported(path, "holds colours that are multiplied with its transparency", _PLAIN)
+
+
+def _profile(data: bytes, path: Path) -> bytes:
+    """The ICC profile of a file that holds one. Raises PhotoError where pylibjxl is missing."""
+    _, described = module_for(JPEG_XL_PROFILE, path).decode(data, metadata=True)
+    return bytes(described["icc"])
 
 
 def _codestream(data: bytes) -> bytes:

@@ -41,6 +41,8 @@ class JpegXlHeader:
     """Whether its alpha is."""
     grey: bool = False
     """Whether it has one colour channel."""
+    is_xyb: bool = True
+    """Whether colours are coded as XYB, as of lossy files: the decoder converts to what the file states."""
     has_icc: bool = False
     """Whether it holds an ICC profile instead of what follows."""
     primaries: Chromaticities | None = None
@@ -101,9 +103,10 @@ def read_header(codestream: bytes) -> JpegXlHeader:
     is_float, bits = _depth(fields)
     fields.flag()
     kinds, premultiplied = _extra_channels(fields)
-    fields.flag()  # whether colours are coded in XYB, from which the decoder converts to those that follow
     about = JpegXlHeader(
-        size, orientation, bits, is_float, is_animated, tuple(kinds), premultiplied, primaries=PRIMARIES[1]
+        *(size, orientation, bits, is_float, is_animated, tuple(kinds), premultiplied),
+        is_xyb=fields.flag(),
+        primaries=PRIMARIES[1],
     )
     return _with_colors(fields, about)
 

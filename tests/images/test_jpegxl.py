@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import io
+import sys
 from pathlib import Path
+from typing import Any
 
 import imagecodecs
 import numpy as np
+import pylibjxl
 import pytest
 from PIL import Image
 
@@ -16,7 +19,7 @@ from gpen.images.exif import ORIENTATION, upright
 from gpen.images.metadata import LARGEST
 from tests.images.made import assert_samples, made, smooth
 from tests.images.made_formats import XMP, box, contained, exif, jxl
-from tests.profiles import SRGB, converted, rgb_profile, srgb_curve
+from tests.profiles import SRGB, converted, rgb_profile, srgb_curve, table_curve
 
 Fields = list[tuple[int, int]]
 """Values and their numbers of bits, the first in the lowest bits."""
@@ -192,13 +195,39 @@ BLACK: Fields = [(0, 1), *name_of(4), (0, 1), (0, 2), (0, 2), (0, 2)]
         ([(0, 1), (0, 1), (3, 2), (23, 6), (1, 1), (0, 2), (0, 1), *DEFAULT], "has 24 bits per channel"),
         ([(0, 1), *EIGHT, (1, 2), *BLACK, (0, 1), *DEFAULT], "holds CMYK colours"),
         ([(0, 1), *EIGHT, (1, 2), *PREMULTIPLIED, (0, 1), *DEFAULT], "multiplied with its transparency"),
-        ([(0, 1), *EIGHT, (0, 2), (0, 1), (0, 1), (1, 1), (0, 2)], "holds an ICC profile"),
+        ([(0, 1), *EIGHT, (0, 2), (1, 1), (0, 1), (1, 1), (0, 2)], "with loss and has an ICC profile"),
     ],
 )
 def test_unsupported_pictures(tmp_path: Path, fields: Fields, expected: str) -> None:
     """By their headers, before anything is decoded."""
     with pytest.raises(PhotoError, match=expected):
         read(tmp_path, header(*SIZE, (0, 1), *fields))
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+def test_a_profile_inside(tmp_path: Path, channels: int) -> None:
+    icc, samples = rgb_profile("Adobe RGB"), made(48, 64, channels)
+    picture = read(tmp_path, pylibjxl.encode(samples, lossless=True, icc=icc))
+    assert picture.icc == icc
+    assert np.abs(picture.photo * 255 - converted(samples[..., :3], icc, SRGB)).max() < 1
+
+
+@pytest.mark.parametrize("loss", [{"lossless": True}, {"distance": 0.5}])
+def test_a_profile_of_tables_inside(tmp_path: Path, loss: dict[str, Any]) -> None:
+    """What it says of colours stays, also of a lossy file whose colours are not coded as XYB."""
+    icc = rgb_profile("ProPhoto", table_curve(list(np.linspace(0, 1, 256) ** 1.5)))
+    samples = np.rint(smooth(3) * 0.9 + 12).astype(np.uint8)
+    data = pylibjxl.encode(samples, icc=icc, **loss)
+    picture = read(tmp_path, data)
+    assert picture.icc == icc
+    assert np.abs(picture.photo * 255 - converted(pylibjxl.decode(data), icc, SRGB)).max() < 1.5
+
+
+def test_what_a_profile_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = pylibjxl.encode(made(48, 64, 3), lossless=True, icc=rgb_profile("Adobe RGB"))
+    monkeypatch.setitem(sys.modules, "pylibjxl", None)
+    with pytest.raises(PhotoError, match=r"a JPEG XL picture with an ICC profile; .* pylibjxl"):
+        read(tmp_path, data)
 
 
 @pytest.mark.parametrize("in_container", [False, True])
