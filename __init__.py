@@ -13,10 +13,11 @@ async def comfy_entrypoint() -> Any:
 
     from .gpen.wording import set_command
     from .gpen_hosts.comfyui.downloads import add_routes
-    from .gpen_hosts.comfyui.host import register_folders
+    from .gpen_hosts.comfyui.host import command_in, register_folders
     from .nodes import GPENExtension
 
-    set_command("python -m gpen", Path(__file__).parent)
+    folder = Path(__file__).parent
+    set_command(command_in(folder), folder)
     register_folders()
     add_routes()
     return GPENExtension()

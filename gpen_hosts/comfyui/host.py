@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,17 @@ _HELPER_BYTES = 3 << 29
 
 _cache = ComponentCache()
 _log = logging.getLogger(__name__)
+
+
+def command_in(folder: Path) -> str:
+    """What to type in the pack's folder to run the command of the package, which is not installed there."""
+    if not sys.flags.isolated:
+        return "python -m gpen"
+    # The portable ComfyUI brings its Python, which looks for modules in its own folders only.
+    python = Path(sys.executable)
+    if python.drive == folder.absolute().drive:
+        python = Path(os.path.relpath(python, folder))
+    return f"{python} ."
 
 
 def register_folders() -> None:

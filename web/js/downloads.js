@@ -4,7 +4,7 @@ import { openDownloads } from "./downloads_dialog.js";
 import { labelOf, loadTexts } from "./downloads_texts.js";
 
 const LOADERS = { GPENLoadModel: "model_name", GPENLoadFaceDetector: "detector" };
-const NAMED_IN_ERRORS = /gpen download ([\w.-]+)/g;
+const NAMED_IN_ERRORS = /(?:gpen|python\S* \.) download ([\w.-]+)/g;
 
 const buttons = new Map();
 let catalogue = null;

@@ -138,5 +138,7 @@ def test_messages_name_a_command_that_is_there(graph: GraphBuilder, parts: Parts
     folder = graph.server.base_dir / "custom_nodes" / PACK
     said = f'Run "python -m gpen download parsenet" in the folder {folder}, or download it yourself'
     assert said in str(missing.value)
-    command = [sys.executable, "-m", "gpen", "download", "--help"]
-    assert "usage" in subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout
+    # The second is for a Python that looks for modules in its own folders only, as the portable ComfyUI's.
+    for python in (["-m", "gpen"], ["-I", "."]):
+        command = [sys.executable, *python, "download", "--help"]
+        assert "usage" in subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout
