@@ -5,12 +5,12 @@
 # `make test-comfyui` and `make test-web` also need ComfyUI, in $COMFYUI_DIR or ~/.cache/gpen-hosts/ComfyUI, and the
 # latter needs Chromium, in $CHROMIUM or on the path. `make test-comfyui COMFYUI_DIR=...` runs them in another version;
 # each version gets an environment of its own. `make test-forge` and `make test-a1111` need SD-WebUI Forge, whose
-# history has AUTOMATIC1111 in it, in $FORGE_DIR or ~/.cache/gpen-hosts/stable-diffusion-webui-forge; `make test-reforge`
-# and `make test-sdnext` those hosts, in $REFORGE_DIR and $SDNEXT_DIR or stable-diffusion-webui-reForge and sdnext beside
-# it. `make test-ray` makes an environment with Ray, `make test-app`
-# one with Gradio; that needs Chromium as well.
-.PHONY: demo pictures test bench bench-scaling test-comfyui test-web test-forge test-a1111 test-reforge test-sdnext \
-	test-release test-ray test-app format
+# history has AUTOMATIC1111 in it, in $FORGE_DIR or ~/.cache/gpen-hosts/stable-diffusion-webui-forge; `make
+# test-forge-neo`, `make test-reforge` and `make test-sdnext` need those hosts, in $FORGE_NEO_DIR, $REFORGE_DIR and
+# $SDNEXT_DIR or sd-webui-forge-neo, stable-diffusion-webui-reForge and sdnext beside it. `make test-ray` makes an
+# environment with Ray, `make test-app` one with Gradio; that needs Chromium as well.
+.PHONY: demo pictures test bench bench-scaling test-comfyui test-web test-forge test-forge-neo test-a1111 \
+	test-reforge test-sdnext test-release test-ray test-app format
 
 demo:
 	@python=$$(bash .ci/environment) && "$$python" demo/demo.py && "$$python" demo/tasks.py
@@ -42,7 +42,7 @@ test-web:
 	@bash .ci/chromium >/dev/null && python=$$(bash .ci/environment comfyui) && \
 	GPEN_NEEDS_COMFYUI=1 "$$python" -m pytest tests/web
 
-test-forge test-a1111 test-reforge test-sdnext: test-%:
+test-forge test-forge-neo test-a1111 test-reforge test-sdnext: test-%:
 	@python=$$(bash .ci/environment $*) && WEBUI=$* "$$python" -m pytest --durations=10 tests/hosts/webui
 
 test-release:

@@ -184,6 +184,13 @@ class ReForge(Forge):
         return super().import_shared()
 
 
+class ForgeNeo(Forge):
+    """Forge Neo, which continues Forge and needs the same version of Gradio."""
+
+    name = "forge-neo"
+    mocked = (*WebUI.mocked, "gguf")
+
+
 class SDNext(WebUI):
     """SD.Next."""
 
@@ -208,7 +215,7 @@ class SDNext(WebUI):
         self.scripts.register_runners()
 
 
-_HOSTS: dict[str, type[WebUI]] = {host.name: host for host in (Forge, A1111, ReForge, SDNext)}
+_HOSTS: dict[str, type[WebUI]] = {host.name: host for host in (Forge, ForgeNeo, A1111, ReForge, SDNext)}
 CHOSEN = os.environ.get("WEBUI") or "forge"
 """The host of this process."""
 

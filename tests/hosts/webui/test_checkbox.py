@@ -202,7 +202,7 @@ def test_gpen_is_listed_once_among_sdnext_s_detailers(webui: WebUI, monkeypatch:
 @reads_any_pth
 def test_the_host_wraps_torch_load(corrupted: Path) -> None:
     """The premise of the next test: Forge's wrapper renames a corrupted file, if it is given its path as text."""
-    with pytest.raises(ValueError, match="File corrupted"):
+    with pytest.raises((ValueError, BufferError)):  # the latter in Forge Neo
         torch.load(str(corrupted), weights_only=True)
     assert not corrupted.exists()
     assert corrupted.with_name("corrupted.pth.corrupted").exists()
