@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -26,6 +27,7 @@ def pyav() -> Any:
             f"with: {pip_install('video', '--upgrade ')}"
         )
     av.logging.set_level(None)
+    os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 has a level of its own: errors
     return av
 
 

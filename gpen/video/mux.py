@@ -76,6 +76,8 @@ def join(film: Film, segments: Sequence[Path], timestamps: Timestamps, target: P
         ):
             video, copies = _add_streams(film, source, result, first.streams.video[0], target)
             others = _copied(source, copies, None if end is None else end * film.time_base)
+            if target.suffix.lower() in _MOV:
+                others = (pair for pair in others if not _is_silence(pair[1]))
             for packet in _by_time(_encoded(segments, timestamps, video), others):
                 result.mux_one(packet)
     except av.FFmpegError as error:
@@ -205,6 +207,11 @@ def _copied(source: Any, copies: dict[int, Any], end: Fraction | None) -> Iterat
             continue
         packet.stream = copies[packet.stream_index]
         yield time, packet
+
+
+def _is_silence(packet: Any) -> bool:
+    """Whether it says that no subtitle is shown, which QuickTime's containers add between subtitles themselves."""
+    return packet.size == 2 and packet.stream.name == "mov_text" and bytes(packet) == b"\0\0"
 
 
 def _by_time(one: Iterator[tuple[Fraction, Any]], other: Iterator[tuple[Fraction, Any]]) -> Iterator[Any]:

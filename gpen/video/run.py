@@ -135,7 +135,8 @@ def restore_film(path: Path, target: Path, work: FilmWork, progress: FilmProgres
     """
     start = time.perf_counter()
     settings = work.settings
-    film = probe(path)
+    limit = work.restorer.options.max_megapixels
+    film = probe(path, limit)
     if film.is_interlaced and not settings.deinterlace:
         raise refusal(film)
     encoding = choose_encoding(film, target, settings.codec, settings.crf)
@@ -155,7 +156,7 @@ def restore_film(path: Path, target: Path, work: FilmWork, progress: FilmProgres
     frames = FilmRestorer(part, work.restorer, encoding, tracked.frames, found.timestamps)
     outcome = frames.run(folder, lambda was_there: progress.advances(was_there=was_there))
     _write(part, found, folder, target)
-    left_out += _losses(film, probe(target))
+    left_out += _losses(film, probe(target, limit))
     folder.remove()
     return FilmResult(
         outcome=outcome,

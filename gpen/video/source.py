@@ -86,12 +86,21 @@ def main_video(container: Any) -> Any | None:
     return next(iter(default or streams), None)
 
 
-def probe(path: Path) -> Film:
-    """Look at a film. PhotoError where it cannot be read, or its pixels are of a kind that is not supported."""
+def probe(path: Path, max_megapixels: float) -> Film:
+    """Look at a film. PhotoError where it cannot be read, or its pixels are of a kind that is not supported.
+
+    max_megapixels: a film whose frames have more is refused before any is decoded.
+    """
     with reading(path) as container:
         stream = main_video(container)
         if stream is None:
             raise PhotoError(f"{path} holds no video that can be decoded. Is it a sound file?")
+        megapixels = stream.codec_context.width * stream.codec_context.height / 1e6
+        if megapixels > max_megapixels:
+            raise PhotoError(
+                f"The frames of {path} have {megapixels:.1f} megapixels, more than the {max_megapixels:g} allowed. "
+                "Choose a larger limit."
+            )
         frames = list(itertools.islice(_decoded(container, stream, lambda time, why: None), _LOOKED_AT))
         if not frames:
             raise PhotoError(f"No frame of {path} can be decoded. Play it to see whether it is damaged.")
