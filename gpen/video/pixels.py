@@ -105,6 +105,11 @@ class Layout:
         alpha = "yuva" in kind or kind == "gbrap"
         return cls(name, bits, across, down, kind.startswith("gbr"), kind == "gray", alpha)
 
+    @property
+    def with_chroma(self) -> Layout:
+        """What a grey film becomes when it gets colours."""
+        return Layout.of("yuv420p" + self.name.removeprefix("gray"))
+
     def grown(self, rectangle: Rectangle, width: int, height: int) -> Rectangle:
         """The rectangle, grown to whole samples of chroma, within a frame of this size."""
         rows, columns = (
@@ -115,9 +120,14 @@ class Layout:
 
 
 class FramePixels:
-    """The pixels of the frames of one film. tags: their colours. PhotoError where these are not supported."""
+    """The pixels of the frames of one film.
 
-    def __init__(self, layout: Layout, tags: ColorTags, width: int, height: int) -> None:
+    tags: their colours. keeps_luma: whether only chroma ever changes, where the film has chroma. PhotoError where the
+    colours are not supported.
+    """
+
+    def __init__(self, layout: Layout, tags: ColorTags, width: int, height: int, *, keeps_luma: bool = False) -> None:
+        self._keeps_luma = keeps_luma
         self._layout = layout
         self._size = width, height
         self._coding = Coding.of(tags, layout.bits, height, is_rgb=layout.is_rgb)
@@ -155,7 +165,8 @@ class FramePixels:
             self._add(planes[0][rows, columns], self._coding.luma_of(changed) * span, inside)
             return
         luma, *chroma = self._coding.from_rgb(changed)
-        self._add(planes[0][rows, columns], luma * span, inside)
+        if not self._keeps_luma:
+            self._add(planes[0][rows, columns], luma * span, inside)
         whole = self._reduced_mask(inside)
         for plane, change in zip(planes[1:], chroma, strict=True):
             self._add(plane[self._of_chroma(rectangle)], self._reduced(change) * self._coding.chroma_span, whole)

@@ -137,7 +137,7 @@ class FilmRestorer:
         self._encoding = encoding
         self._faces = faces
         self._timestamps = timestamps
-        self._pixels = FramePixels(film.layout, film.tags, film.width, film.height)
+        self._pixels = FramePixels(film.layout, film.tags, film.width, film.height, keeps_luma=restorer.task.adds_color)
         bytes_of_frame = film.width * film.height * 3 * (1 if film.layout.bits == 8 else 2)
         self._group = max(1, min(_MOST_IN_GROUP, _GROUP_BYTES // bytes_of_frame))
         self._copies = _Copies(film.width, film.height, film.layout.name, film.time_base)

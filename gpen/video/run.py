@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -81,7 +81,7 @@ class FilmResult:
     seconds: float
     """Spent on it by this run."""
     broken: list[tuple[float | None, str]] = field(default_factory=list)
-    """Where something could not be decoded: seconds, and why."""
+    """Where something could not be decoded: seconds, as many frames off as decode at a time, and why."""
     left_out: list[str] = field(default_factory=list)
     """In sentences, what of the film's file the result does not hold."""
 
@@ -95,9 +95,11 @@ class FilmResult:
             f"{self.encoding.title}."
         ]
         if outcome.failed:
-            parts.append(f"{count(len(outcome.failed), 'frame')} kept unchanged: {_told(outcome.failed)}.")
+            parts.append(f"{count(len(outcome.failed), 'frame')} kept unchanged: {_told(outcome.failed, 'at')}.")
         if self.broken:
-            parts.append(f"{count(len(self.broken), 'part')} of the film could not be decoded: {_told(self.broken)}.")
+            parts.append(
+                f"{count(len(self.broken), 'part')} of the film could not be decoded: {_told(self.broken, 'near')}."
+            )
         return " ".join([*parts, *self.left_out])
 
     def as_json(self) -> dict[str, Any]:
@@ -139,6 +141,8 @@ def restore_film(path: Path, target: Path, work: FilmWork, progress: FilmProgres
     film = probe(path, limit)
     if film.is_interlaced and not settings.deinterlace:
         raise refusal(film)
+    if work.restorer.task.adds_color and film.layout.is_grey:
+        film = replace(film, layout=film.layout.with_chroma)
     encoding = choose_encoding(film, target, settings.codec, settings.crf)
     left_out = check_container(film, target, encoding)
     width, height = film.size_shown
@@ -223,7 +227,7 @@ def _losses(film: Film, result: Film) -> list[str]:
     return [f"Not kept: {', '.join(lost)}."] if lost else []
 
 
-def _told(problems: list[tuple[float, str]] | list[tuple[float | None, str]]) -> str:
-    shown = [why if when is None else f"at {when:.2f} s, {why.rstrip('.')}" for when, why in problems[:_MOST_TOLD]]
+def _told(problems: Sequence[tuple[float | None, str]], where: str) -> str:
+    shown = [why if when is None else f"{where} {when:.2f} s, {why.rstrip('.')}" for when, why in problems[:_MOST_TOLD]]
     more = len(problems) - len(shown)
     return "; ".join([*shown, *([f"and {more} more"] if more > 0 else [])])
