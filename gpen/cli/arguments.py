@@ -176,7 +176,7 @@ def add_film(parser: CommandParser) -> None:
         "--preview",
         type=duration,
         metavar="TIME",
-        help="work only on the beginning of a film, such as 10s or 1:30",
+        help="work only on the beginning of a film, such as 10s or 1:30 (default name: FILM_preview)",
     )
 
 

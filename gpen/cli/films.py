@@ -45,7 +45,7 @@ def films_among(arguments: argparse.Namespace) -> list[FilmJob]:
         return []
     pyav()  # before anything else is looked for
     is_only = given == len(films) == 1 and not arguments.paths and Path(films[0].path).name == films[0].name
-    jobs = plan_films(films, arguments.output, task.done, is_only=is_only)
+    jobs = plan_films(films, arguments.output, task.done, is_only=is_only, preview=arguments.preview is not None)
     _refuse(_FOR_PHOTOS, arguments, "is for photos: leave it out for films.")
     if arguments.report is not None:
         if arguments.paths:

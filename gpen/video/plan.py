@@ -35,6 +35,9 @@ SUFFIXES = frozenset(
 )
 """How the names of films end, in lower case."""
 
+PREVIEW = "preview"
+"""How the names of previews end."""
+
 _MADE = ".mkv"
 """What films become whose own kind of file is not written."""
 
@@ -79,17 +82,20 @@ def is_film(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES
 
 
-def plan_films(films: Sequence[PhotoFile], out: Path | None, done: str, *, is_only: bool) -> list[FilmJob]:
+def plan_films(
+    films: Sequence[PhotoFile], out: Path | None, done: str, *, is_only: bool, preview: bool = False
+) -> list[FilmJob]:
     """Choose the file that each film's result is written to.
 
     out: the output folder, or the file of the only result; None for files beside the films, whose names end with
     ``done``, such as "restored"; results of an earlier run are left out then. is_only: whether one film is all that was
-    given. PhotoError where results would replace films, or ``out`` cannot be.
+    given. preview: whether only parts are made, which do not take the place of whole results beside the films.
+    PhotoError where results would replace films, or ``out`` cannot be.
     """
     if out is None:
-        results = {_key(_beside(film, done)) for film in films}
+        results = {_key(_beside(film, end)) for film in films for end in (done, PREVIEW)}
         films = [film for film in films if _key(film.path) not in results]
-        targets = [_beside(film, done) for film in films]
+        targets = [_beside(film, PREVIEW if preview else done) for film in films]
     elif _is_file(out, is_only):
         targets = [out for _ in films]
     else:

@@ -18,6 +18,7 @@ from .detect import FindFaces, FoundFaces, Part, find_faces
 from .encoder import Encoding, choose_encoding
 from .mux import check_container, join
 from .restore import FilmRestorer, Outcome, Restorer, segment_frames
+from .segments import check_encoder
 from .source import Film, probe, refusal
 from .work import WorkFolder
 
@@ -144,6 +145,7 @@ def restore_film(path: Path, target: Path, work: FilmWork, progress: FilmProgres
     if work.restorer.task.adds_color and film.layout.is_grey:
         film = replace(film, layout=film.layout.with_chroma)
     encoding = choose_encoding(film, target, settings.codec, settings.crf)
+    check_encoder(film, encoding)
     left_out = check_container(film, target, encoding)
     width, height = film.size_shown
     check_mask(work.region, "the region", height, width)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from ..errors import OptionError
 from .encoder import Encoding
-from .ffmpeg import pyav
+from .ffmpeg import pyav, reason
 from .pixels import Layout, planar
 from .source import Film
 
@@ -59,6 +60,22 @@ class SegmentWriter:
         wider.color_range, wider.colorspace = tags.range, tags.matrix
         wider.color_primaries, wider.color_trc = tags.primaries, tags.transfer
         return wider
+
+
+def check_encoder(film: Film, encoding: Encoding) -> None:
+    """OptionError where the encoder cannot be used here: for want of its graphics card, for instance."""
+    av = pyav()
+    context = av.CodecContext.create(encoding.name, "w")
+    context.width, context.height, context.pix_fmt = film.width, film.height, encoding.pixel_format
+    context.time_base, context.framerate = film.time_base, film.rate
+    context.options = dict(encoding.options)
+    try:
+        context.open()
+    except (av.FFmpegError, ValueError) as error:
+        raise OptionError(
+            f"The encoder {encoding.name} does not take this film here: {reason(error)}. Choose another --codec, or "
+            "other values for it."
+        ) from error
 
 
 def add_encoder(container: Any, film: Film, encoding: Encoding) -> Any:

@@ -73,7 +73,10 @@ def test_results_beside_films_and_in_folders(run, film, tmp_path):
     ]
     # Results of an earlier run are not restored again.
     assert run(*film.parent.glob("*")).out.count("already exists") == 2
-    for name in ("film_restored.mp4", "old_restored.mkv"):
+    assert run(film, "--preview", "0.1").code == 0
+    assert len(look(film.with_name("film_preview.mp4")).times) == 3
+    assert run(*film.parent.glob("*")).out.count("already exists") == 2
+    for name in ("film_restored.mp4", "old_restored.mkv", "film_preview.mp4"):
         film.with_name(name).unlink()
     done = run(film.parent)
     assert done.code == 0, done.err

@@ -8,6 +8,7 @@ import sys
 from fractions import Fraction
 
 import av
+import numpy as np
 import pytest
 
 from gpen.errors import OptionError
@@ -44,6 +45,19 @@ def test_streams_of_a_quicktime_film(suffix, restore_clip, tmp_path):
     assert after.about == before.about
     assert "DISPLAYMATRIX" in after.about["side data"]
     assert after.about["aspect"] == Fraction(4, 3)
+
+
+def test_films_that_say_little_or_are_of_full_range(restore_clip, tmp_path):
+    for number, (form, tags) in enumerate([("yuv420p", (2, 2, 2, 0)), ("yuvj420p", (1, 1, 5, 2))]):
+        source = make(tmp_path / f"{number}.mp4", Clip(frames=4, tags=tags, pixel_format=form))
+        result = restore_clip(source, tmp_path / f"out{number}.mp4")
+        assert result.left_out == []
+        assert look(tmp_path / f"out{number}.mp4").about == look(source).about
+    lossless = restore_clip(tmp_path / "1.mp4", tmp_path / "out.mkv", settings={"codec": "ffv1"}, faces=[])
+    assert lossless.left_out == []
+    before, after = look(tmp_path / "1.mp4", planes=True), look(tmp_path / "out.mkv", planes=True)
+    for one, other in zip(before.planes, after.planes, strict=True):
+        assert all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
 
 
 @pytest.mark.parametrize("base", [Fraction(1, 25), Fraction(1001, 30000), Fraction(1, 1000)])
@@ -132,6 +146,8 @@ def test_containers_that_cannot_hold_a_stream(restore_clip, tmp_path):
         restore_clip(source, tmp_path / "out.mp4")
     with pytest.raises(OptionError, match="cannot hold what prores_ks makes"):
         restore_clip(source, tmp_path / "out.mp4", settings={"codec": "prores"})
+    with pytest.raises(OptionError, match="The encoder h264_qsv does not take this film here"):
+        restore_clip(source, tmp_path / "out.mkv", settings={"codec": "h264_qsv"})
     with pytest.raises(OptionError, match="no encoder of the name 'h266'"):
         restore_clip(source, tmp_path / "out.mkv", settings={"codec": "h266"})
     assert list(tmp_path.iterdir()) == [source]
