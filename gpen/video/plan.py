@@ -102,6 +102,14 @@ def plan_films(
         targets = [out / _written(PurePath(film.name)) for film in films]
     targets = distinct_targets(films, targets)
     check_targets(films, targets)
+    first: dict[str, PhotoFile] = {}
+    for film, target in zip(films, targets, strict=True):
+        other = first.setdefault(_key(target), film)
+        if other is not film:
+            raise PhotoError(
+                f"{other.path} and {film.path} would both be written to {target}. Restore them separately into "
+                "different folders, or give the folder that contains both."
+            )
     return [FilmJob(film, target) for film, target in zip(films, targets, strict=True)]
 
 

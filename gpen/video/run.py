@@ -16,6 +16,7 @@ from ..restoration.pipeline import check_mask
 from ..wording import count
 from .detect import FindFaces, FoundFaces, Part, find_faces
 from .encoder import Encoding, choose_encoding
+from .ffmpeg import pyav, reason
 from .mux import check_container, join
 from .restore import FilmRestorer, Outcome, Restorer, segment_frames
 from .segments import check_encoder
@@ -136,6 +137,15 @@ def restore_film(path: Path, target: Path, work: FilmWork, progress: FilmProgres
 
     GpenError for everything a user can cause.
     """
+    try:
+        return _restore(path, target, work, progress)
+    except pyav().FFmpegError as error:
+        raise PhotoError(
+            f"FFmpeg gave up on {path}: {reason(error)}. What is done is kept: the same command goes on there."
+        ) from error
+
+
+def _restore(path: Path, target: Path, work: FilmWork, progress: FilmProgress) -> FilmResult:
     start = time.perf_counter()
     settings = work.settings
     limit = work.restorer.options.max_megapixels

@@ -173,6 +173,9 @@ def test_results_that_cannot_be(run, film, tmp_path):
     other = make(film.with_name("other.mp4"), SHORT)
     assert "may be several results" in run(film, other, "-o", tmp_path / "out.mp4").err
     assert "would replace" in run(film, "-o", film).err
+    (film.parent / "b").mkdir()
+    same = make(film.parent / "b" / "film.mp4", SHORT)
+    assert "would both be written to" in run(film, same, "-o", tmp_path / "out").err
     assert "Films cannot be written as .avi" in run(film, "-o", tmp_path / "out.avi").err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["films"]
 

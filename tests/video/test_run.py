@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 import weakref
 from fractions import Fraction
 from pathlib import Path
@@ -22,9 +21,7 @@ from gpen.faces.face import Face
 from gpen.video import detect, restore
 from gpen.video.pixels import FramePixels
 from gpen.video.source import probe
-from gpen.video.threads import Sink, read_ahead
 from gpen.video.work import WorkFolder
-from tests.commands import upright_face
 from tests.video.clips import Clip, look, make
 from tests.video.conftest import FACE
 
@@ -346,67 +343,8 @@ def test_reading_and_encoding_overlap_with_the_network(restore_clip, tmp_path, m
     assert names["read"] == {"gpen-film-reader", "gpen-film-writer"}
 
 
-def test_reading_ahead():
-    made = []
-
-    def items():
-        for number in range(100):
-            made.append(number)
-            yield number
-
-    with read_ahead(items(), 3) as taken:
-        assert next(taken) == 0
-        time.sleep(0.3)
-        assert len(made) <= 6
-    with read_ahead(iter([1, 2]), 5) as taken:
-        assert list(taken) == [1, 2]
-
-    def fails():
-        yield 1
-        raise PhotoError("no")
-
-    with read_ahead(fails(), 5) as taken:
-        assert next(taken) == 1
-        with pytest.raises(PhotoError, match="no"):
-            next(taken)
-
-
-def test_a_sink_raises_what_its_function_raises():
-    done = []
-    sink = Sink(done.append, 2)
-    for number in range(20):
-        sink.put(number)
-    sink.close()
-    assert done == list(range(20))
-
-    def fails(number):
-        raise PhotoError("disk full")
-
-    sink = Sink(fails, 1)
-    sink.put(1)
-    with pytest.raises(PhotoError, match="disk full"):
-        sink.close()
-    with pytest.raises(PhotoError, match="disk full"):
-        sink.put(2)
-
-
 def test_the_record_of_faces_is_exact(tmp_path):
     face = Face((0.1, 1 / 3, 2.5, 7.125), 0.9123456789, np.random.default_rng(0).normal(size=(5, 2)))
     again = detect._read(json.loads(json.dumps(detect._written(face))))
     assert (again.box, again.score) == (face.box, face.score)
     assert np.array_equal(again.landmarks, face.landmarks)
-
-
-def test_rectangles_of_neighbours_are_one():
-    from gpen.faces.source import FoundFace
-    from gpen.options import Options
-
-    near = [FoundFace(0, upright_face(30, 30, 30)), FoundFace(1, upright_face(70, 30, 30))]
-    assert [[face.number for face in faces] for _, faces in restore.face_rectangles(near, Options(), 400, 200)] == [
-        [0, 1]
-    ]
-    far = [FoundFace(0, upright_face(30, 30, 30)), FoundFace(1, upright_face(300, 30, 30))]
-    rectangles = restore.face_rectangles(far, Options(), 400, 200)
-    assert len(rectangles) == 2
-    assert all((part[1].stop - part[1].start) < 150 for part, _ in rectangles)
-    assert restore.face_rectangles([], Options(), 400, 200) == []
