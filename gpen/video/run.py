@@ -189,8 +189,10 @@ def _write(part: Part, found: FoundFaces, folder: WorkFolder, target: Path) -> N
     about = [folder.finished(number) or {} for number in numbers]
     timestamps = [timestamp for segment in about for timestamp in segment["timestamps"]]
     try:
-        with atomic_path(target) as temporary:
+        # In the hidden folder first: what a killed run leaves goes with it.
+        with atomic_path(folder.whole) as temporary:
             join(part.film, [folder.segment(number) for number in numbers], timestamps, temporary, part.end)
+        folder.whole.replace(target)
     except OSError as error:
         raise PhotoError(
             f"{target} cannot be written: {error.strerror or error}. Check the folder and the disk; the same command "

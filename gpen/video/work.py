@@ -23,6 +23,9 @@ class WorkFolder:
     def __init__(self, target: Path) -> None:
         self.path = target.with_name(f".{fitting(target.name, '.' + _END)}{_END}")
 
+        self.whole = self.path / f"whole{target.suffix}"
+        """Where the result lies until it is complete."""
+
     def open(self, recipe: Mapping[str, Any], *, anew: bool) -> None:
         """Begin the work, or go on with it.
 

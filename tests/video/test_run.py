@@ -18,7 +18,7 @@ import pytest
 
 from gpen.errors import FaceError, OptionError, PhotoError
 from gpen.faces.face import Face
-from gpen.video import detect, restore
+from gpen.video import detect, restore, run
 from gpen.video.pixels import FramePixels
 from gpen.video.source import probe
 from gpen.video.work import WorkFolder
@@ -182,6 +182,25 @@ def stop_after(number: int):
         return [FACE]
 
     return find
+
+
+def test_a_stop_while_everything_is_put_together(restore_clip, tmp_path, monkeypatch):
+    """Nothing but the hidden folder is left, and nothing is restored again."""
+    source, target = make(tmp_path / "in.mkv", Clip(frames=30)), tmp_path / "out.mkv"
+
+    def stopped(*arguments):
+        Path(arguments[3]).write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run, "join", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            restore_clip(source, target)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".out.mkv.gpen", "in.mkv"]
+    monkeypatch.setattr(restore, "SegmentWriter", None)
+    restore_clip(source, target)
+    assert look(target).times == look(source).times
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.mkv", "out.mkv"]
 
 
 def test_an_unfinished_run_with_other_options(restore_clip, tmp_path):
