@@ -91,6 +91,11 @@ class Task:
         return "upscale" in self.options
 
     @property
+    def accepts_films(self) -> bool:
+        """Whether it may be done to the frames of a film, one after the other."""
+        return "video" in self.options
+
+    @property
     def example(self) -> str:
         """The name of one of its networks, for messages; empty where none is published."""
         return next(iter(self.networks), "")

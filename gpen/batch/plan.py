@@ -66,7 +66,7 @@ def find_photos(inputs: Sequence[str], leave_out: Path | None = None) -> tuple[l
     problems = []
     for text in inputs:
         try:
-            matches = list(_matches(text, leave_out))
+            matches = list(matching_files(text, leave_out))
         except OSError as error:  # a name that is too long, say
             problems.append(Problem(text, f"{error.strerror or error}."))
             continue
@@ -98,7 +98,7 @@ def plan(inputs: Sequence[str], out: Path) -> tuple[list[Job], list[Problem]]:
     if _is_result(inputs, out, len(photos)):
         targets = [out for _ in photos]
     else:
-        targets = _distinct(photos, [out / _writable(PurePath(photo.name)) for photo in photos])
+        targets = distinct_targets(photos, [out / _writable(PurePath(photo.name)) for photo in photos])
     jobs, clashes = _jobs(photos, targets)
     return jobs, problems + clashes
 
@@ -111,7 +111,7 @@ def plan_beside(inputs: Sequence[str], done: str) -> tuple[list[Job], list[Probl
     photos, problems = find_photos(inputs)
     results = {_key(_beside(photo, done)) for photo in photos}
     photos = [photo for photo in photos if _key(photo.path) not in results]
-    jobs, clashes = _jobs(photos, _distinct(photos, [_beside(photo, done) for photo in photos]))
+    jobs, clashes = _jobs(photos, distinct_targets(photos, [_beside(photo, done) for photo in photos]))
     return jobs, problems + clashes
 
 
@@ -139,8 +139,8 @@ def check_targets(photos: Sequence[PhotoFile], targets: Sequence[Path]) -> None:
             )
 
 
-def _distinct(photos: Sequence[PhotoFile], targets: list[Path]) -> list[Path]:
-    """The targets, with other names where photos of one folder would have the same."""
+def distinct_targets(photos: Sequence[PhotoFile], targets: list[Path]) -> list[Path]:
+    """The targets, with other names where files of one folder would have the same."""
     result = list(targets)
     taken = {_key(target) for target in targets}
     first: set[tuple[str, Path]] = set()
@@ -210,7 +210,8 @@ def _key(path: Path) -> str:
     return folded(str(path))
 
 
-def _matches(text: str, leave_out: Path | None) -> Iterator[PhotoFile]:
+def matching_files(text: str, leave_out: Path | None) -> Iterator[PhotoFile]:
+    """The files of any kind that a path or pattern stands for; see :func:`find_photos`. OSError for a bad name."""
     path = Path(text)
     if path.is_dir():
         for found in _outside(leave_out, path, path.rglob("*")):

@@ -10,17 +10,14 @@ from pathlib import Path
 
 from ..errors import GpenError, PhotoError
 from ..faces.face import Face
-from ..faces.select import FaceChoice, select_tracked
+from ..faces.select import FaceChoice
 from ..faces.source import FoundFace
-from ..faces.tracking.shot_cuts import Thumbnail, find_cuts, thumbnail
-from ..faces.tracking.tracks import TrackedFace, track_faces
-from ..faces.traits import FaceTraits
+from ..faces.tracking.clip import ClipFaces
 from ..images import Picture, read_picture
 from ..images.picture import FloatImage
 from ..options import Options
 from ..restoration.pipeline import check_photo
 from ..restoration.processors import PhotoInputs
-from ..wording import count
 from .plan import Job, PhotoFile
 
 _DIGITS = re.compile(r"(\d+)")
@@ -79,14 +76,15 @@ def track_video(
     thumbnails are kept of each frame. A frame that cannot be read counts as one without faces. salvage: as for
     :func:`~gpen.images.read_picture`. PhotoError if the frames differ in size.
     """
-    found: list[list[Face]] = []
-    thumbnails: list[Thumbnail | None] = []
-    traits: list[list[FaceTraits]] = []  # where the choice needs them
+    clip = ClipFaces(choice)
+    unread: set[int] = set()
     first: Path | None = None
     size = (0, 0)
-    for job, picture in _pictures(jobs, options.max_megapixels, salvage=salvage):
-        faces: list[Face] = []
-        if picture is not None:
+    for number, (job, picture) in enumerate(_pictures(jobs, options.max_megapixels, salvage=salvage)):
+        if picture is None:
+            unread.add(number)
+            clip.skip()
+        else:
             if first is None:
                 check_photo(picture.photo, PhotoInputs(region=region), options)
                 first, size = job.photo.path, (picture.width, picture.height)
@@ -95,36 +93,15 @@ def track_video(
                     f"{job.photo.path} has {picture.width} x {picture.height} pixels, {first} {size[0]} x "
                     f"{size[1]}. The frames of a video must have one size; turn off Steady video for separate pictures."
                 )
-            faces = find(job.photo, picture)
-        found.append(faces)
-        if choice.needs_pixels:
-            traits.append(choice.measure(picture.photo, faces) if picture is not None else [])
-        thumbnails.append(None if picture is None else thumbnail(picture.photo))
+            clip.add(picture.photo, find(job.photo, picture))
         on_frame()
-    cuts = find_cuts(thumbnails)
-    tracked = track_faces(found, cuts, traits)
+    tracked = clip.tracked(size, region)
     frames = {
-        _key(job.photo.path): _chosen(faces, choice, size, region)
-        for job, faces, image in zip(jobs, tracked, thumbnails, strict=True)
-        if image is not None
+        _key(job.photo.path): faces
+        for number, (job, faces) in enumerate(zip(jobs, tracked.frames, strict=True))
+        if number not in unread
     }
-    numbers = {face.number for faces in tracked for face in faces}
-    bridged = sum(face.bridged for faces in tracked for face in faces)
-    summary = (
-        f"{count(len(numbers), 'track')} of faces in {count(len(jobs), 'frame')} with {count(len(cuts), 'cut')}; "
-        f"{count(bridged, 'missing face')} bridged."
-    )
-    return TrackedFaces(name, frames, summary)
-
-
-def _chosen(
-    tracked: Sequence[TrackedFace], choice: FaceChoice, size: tuple[int, int], region: FloatImage | None
-) -> list[FoundFace]:
-    reasons = select_tracked(tracked, choice, size, region)
-    return [
-        FoundFace(face.number, face.face, reasons.get(position, ""), face.traits.sharpness)
-        for position, face in enumerate(tracked)
-    ]
+    return TrackedFaces(name, frames, tracked.summary)
 
 
 def _pictures(jobs: Sequence[Job], max_megapixels: float, *, salvage: bool) -> Iterator[tuple[Job, Picture | None]]:

@@ -95,6 +95,25 @@ def quality(text: str) -> int:
     raise argparse.ArgumentTypeError(f"The quality is {text!r}; it has to be a whole number from 1 to 100.")
 
 
+def rate_factor(text: str) -> float:
+    """Argument type: a constant rate factor, 0 to 63."""
+    with contextlib.suppress(ValueError):
+        if 0 <= (number := float(text)) <= 63:
+            return number
+    raise argparse.ArgumentTypeError(f"The rate factor is {text!r}; it has to be a number from 0 to 63.")
+
+
+def duration(text: str) -> float:
+    """Argument type: a time such as 10s, 2m, 90 or 1:30, in seconds."""
+    match = re.fullmatch(r"(?:(?:(\d+):)?(\d+):)?(\d+(?:\.\d*)?)(s|m)?", text)
+    if match is not None and not (match[2] and match[4]):
+        hours, minutes, number = (float(part or 0) for part in match.groups()[:3])
+        seconds = hours * 3600 + minutes * 60 + number * (60 if match[4] == "m" else 1)
+        if seconds > 0:
+            return seconds
+    raise argparse.ArgumentTypeError(f"The time is {text!r}; it has to be one such as 10s, 2m or 1:30.")
+
+
 def port(text: str) -> int:
     """Argument type: a TCP port, 1 to 65535."""
     if text.isdecimal() and 1 <= int(text) <= 65535:
@@ -134,6 +153,30 @@ def add_salvage(parser: CommandParser) -> None:
             "read PNG, JPEG and TIFF files that are damaged or cut short as far as they go, with grey for the rest, "
             "and say how many rows are missing"
         ),
+    )
+
+
+def add_film(parser: CommandParser) -> None:
+    """Add the flags for films."""
+    group = parser.add_argument_group("films")
+    group.add_argument(
+        "--codec",
+        metavar="NAME",
+        help="h264, hevc, av1, ffv1 (without loss), prores, or one of FFmpeg's encoders, such as hevc_nvenc (default: "
+        "h264, for more than 8 bits hevc, in .webm av1)",
+    )
+    group.add_argument(
+        "--crf",
+        type=rate_factor,
+        metavar="X",
+        help="constant rate factor, 0 to 63: the lower, the better and the larger (default: h264 17, hevc 18, av1 24)",
+    )
+    group.add_argument("--deinterlace", action="store_true", help="make whole frames of an interlaced film's fields")
+    group.add_argument(
+        "--preview",
+        type=duration,
+        metavar="TIME",
+        help="work only on the beginning of a film, such as 10s or 1:30 (default name: FILM_preview)",
     )
 
 

@@ -13,6 +13,7 @@ from .arguments import (
     add_background,
     add_device,
     add_engine,
+    add_film,
     add_models_path,
     add_options,
     add_provenance,
@@ -61,7 +62,10 @@ def _add_task(commands: Any, task: Task) -> None:
     # Defaults for flags that only some tasks have.
     parser.set_defaults(task=task.name, aligned=False, people=[])
     parser.set_defaults(**dict.fromkeys(("faces", "region", "background_model", "damage", "protect", "preset")))
-    parser.add_argument("paths", nargs="+", metavar="PATH", help=f"{task.inputs}, folders or patterns such as *.jpg")
+    films = ", films" if task.accepts_films else ""
+    parser.add_argument(
+        "paths", nargs="+", metavar="PATH", help=f"{task.inputs}{films}, folders or patterns such as *.jpg"
+    )
     parser.add_argument(
         "-o",
         "--output",
@@ -142,6 +146,8 @@ def _add_task(commands: Any, task: Task) -> None:
     add_device(parser)
     add_engine(parser)
     add_salvage(parser)
+    if task.accepts_films:
+        add_film(parser)
     add_options(parser, task.options)
 
 

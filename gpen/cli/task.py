@@ -29,6 +29,7 @@ from ..weights.checkpoint import inspect, require_task
 from ..weights.search import find_networks, search_folders
 from ..wording import count
 from .arguments import options_from
+from .films import films_among, run_films
 from .outputs import check_output_file, check_results_spare
 from .progress import OVERWRITE, Progress, Tally, frame_progress, print_failures, print_problems, with_advice
 
@@ -36,13 +37,19 @@ _SCREEN = 20  # lines
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Do a task to photos, and print the results; returns 0 if all photos succeeded, else 1.
+    """Do a task to photos and films, and print the results; returns 0 if all succeeded, else 1.
 
     GpenError if the run cannot start: no model, no detector, a bad faces file.
     """
     options = options_from(arguments)
     _check(arguments, options)
     arguments.output = _output(arguments)
+    films = films_among(arguments)
+    done = run_films(films, arguments, _config(arguments, options)) if films else 0
+    return max(done, _run_photos(arguments, options)) if arguments.paths else done
+
+
+def _run_photos(arguments: argparse.Namespace, options: Options) -> int:
     jobs, problems = _plan(arguments, options.video)
     if not jobs:
         print_problems(problems)

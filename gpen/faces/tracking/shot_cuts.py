@@ -40,14 +40,45 @@ def find_cuts(thumbnails: Sequence[Thumbnail | None]) -> list[int]:
     where neither of the two frames before resembles either of the two after, so a flash, or another single odd frame,
     is not a cut.
     """
-    kept = [(frame, image) for frame, image in enumerate(thumbnails) if image is not None]
-    cuts = []
-    for position in range(1, len(kept)):
+    finder = CutFinder()
+    for frame, image in enumerate(thumbnails):
+        finder.add(frame, image)
+    return finder.end()
+
+
+class CutFinder:
+    """Finds cuts as :func:`find_cuts` does, while the frames come in; holds the thumbnails of three frames.
+
+    recent, cuts: where an earlier finder stopped.
+    """
+
+    def __init__(self, recent: Sequence[tuple[int, Thumbnail]] = (), cuts: Sequence[int] = ()) -> None:
+        self.recent = list(recent)
+        """The last frames that could be read, with their thumbnails, at most three."""
+        self.cuts = list(cuts)
+        """The cuts that are known so far."""
+
+    def add(self, frame: int, image: Thumbnail | None) -> None:
+        """Take the next frame. Whether it begins a shot is known once the one after it has come."""
+        if image is None:
+            return
+        self.recent.append((frame, image))
+        if len(self.recent) > 2:
+            # Of four, two are before the frame in question, and two from it on.
+            self._decide(len(self.recent) - 2)
+        self.recent = self.recent[-3:]
+
+    def end(self) -> list[int]:
+        """All cuts, once there are no more frames."""
+        if len(self.recent) > 1:
+            self._decide(len(self.recent) - 1)
+        return self.cuts
+
+    def _decide(self, position: int) -> None:
         # The adjacent pair first: it mostly settles the question.
-        before, after = kept[max(position - 2, 0) : position][::-1], kept[position : position + 2]
+        before, after = self.recent[max(position - 2, 0) : position][::-1], self.recent[position : position + 2]
         if not any(_alike(a, b) for _, a in before for _, b in after):
-            cuts.append(kept[position][0])
-    return cuts
+            self.cuts.append(self.recent[position][0])
 
 
 def _alike(first: Thumbnail, second: Thumbnail) -> bool:

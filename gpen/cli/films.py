@@ -1,0 +1,204 @@
+"""`gpen restore film.mp4`: a task done to films."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from ..atomic import make_folder, write_json
+from ..batch.config import RunConfig
+from ..batch.resume import recipe
+from ..errors import GpenError, OptionError
+from ..faces.face import Face
+from ..faces.select import FaceChoice
+from ..images.picture import FloatImage
+from ..images.tensors import DevicePhoto
+from ..restoration.api import face_source
+from ..restoration.components import Components
+from ..restoration.processors import with_mask_chosen
+from ..tasks import find_task
+from ..video.detect import FindFaces
+from ..video.ffmpeg import pyav
+from ..video.plan import FilmJob, plan_films, split_inputs
+from ..video.restore import Restorer
+from ..video.run import FilmSettings, FilmWork, restore_film
+from ..wording import count
+from .outputs import check_output_file
+from .progress import OVERWRITE
+
+
+def films_among(arguments: argparse.Namespace) -> list[FilmJob]:
+    """The films among the paths, with their results; takes them out of the paths. GpenError where that cannot be."""
+    task = find_task(arguments.task)
+    if not task.accepts_films:
+        return []
+    given = len(arguments.paths)
+    films, arguments.paths = split_inputs(arguments.paths, arguments.output)
+    if not films:
+        _refuse(_FOR_FILMS, arguments, "is for films, and there is none among the paths.")
+        return []
+    pyav()  # before anything else is looked for
+    is_only = given == len(films) == 1 and not arguments.paths and Path(films[0].path).name == films[0].name
+    jobs = plan_films(films, arguments.output, task.done, is_only=is_only, preview=arguments.preview is not None)
+    _refuse(_FOR_PHOTOS, arguments, "is for photos: leave it out for films.")
+    if arguments.report is not None:
+        if arguments.paths:
+            raise OptionError("A report is about films or about photos: with --report, give only the one or the other.")
+        given_files = [path for job in jobs for path in (job.film.path, job.target)]
+        check_output_file(arguments.report, "report", suffix=".json", given=given_files)
+        make_folder(arguments.report.parent)  # fail now rather than after the work
+    return jobs
+
+
+def run_films(jobs: Sequence[FilmJob], arguments: argparse.Namespace, config: RunConfig) -> int:
+    """Do the task to films, one after the other; returns 0 if all succeeded, else 1.
+
+    GpenError for what is wrong for all of them.
+    """
+    if config.options.upscale > 1:
+        raise OptionError("A film keeps its size: leave --upscale out.")
+    entries = []
+    failed = 0
+    waiting = [job for job in jobs if arguments.overwrite or not job.target.is_file()]
+    works = _Works(arguments, config) if waiting else None
+    try:
+        for job in jobs:
+            about: dict[str, Any] = {"path": str(job.film.path), "output": str(job.target)}
+            if works is None or job not in waiting:
+                print(f"{job.film.path}: {job.target} already exists; the film was skipped. {OVERWRITE}")
+                entries.append(about | {"status": "already there"})
+                continue
+            try:
+                with FilmBar() as bar:
+                    result = restore_film(job.film.path, job.target, works.of(job), bar)
+            except GpenError as error:
+                failed += 1
+                text = str(error)
+                print(f"gpen: {text if str(job.film.path) in text else f'{job.film.path}: {text}'}", file=sys.stderr)
+                entries.append(about | {"status": "failed", "message": text})
+                continue
+            print(f"{job.film.path} -> {job.target}: {result.message} ({result.seconds:.1f} s)")
+            status = config.task.done if result.outcome.restored else "unchanged"
+            entries.append(about | {"status": status} | result.as_json())
+    finally:
+        if arguments.report is not None:
+            write_json(arguments.report, entries, "The report")
+    print(f"{count(len(jobs), 'film')}: {len(jobs) - failed} done{f', {failed} failed' if failed else ''}.")
+    return 1 if failed else 0
+
+
+class _Works:
+    """What is done to each film, with everything loaded once."""
+
+    def __init__(self, arguments: argparse.Namespace, config: RunConfig) -> None:
+        task, options = config.task, config.options
+        components = config.loader().load(task, config.weights, options, config.needs, config.other_weights)
+        options = with_mask_chosen(options, has_parser=components.parser is not None)
+        self._components = components
+        self._work = FilmWork(
+            restorer=Restorer(task=task, components=components, options=options),
+            find=_finder(components, config),
+            choice=dataclasses.replace(config.choice(components.people), min_score=options.detection_threshold),
+            settings=FilmSettings(
+                codec=arguments.codec,
+                crf=arguments.crf,
+                deinterlace=arguments.deinterlace,
+                preview=arguments.preview,
+                steady=getattr(arguments, "video", True),
+                overwrite=arguments.overwrite,
+            ),
+            recipe=recipe(dataclasses.replace(config, options=options)),
+            region=config.region_mask(),
+        )
+        detector = "" if components.detector is None else f", faces from {components.detector.name}"
+        print(f"{components.title} on {components.model.device}{detector}, {options.mask} mask.")
+
+    def of(self, job: FilmJob) -> FilmWork:
+        """PhotoError where the film has no mask of what is protected and needs one."""
+        masks = self._components.protect_masks
+        protect = None if masks is None else masks.of(job.film.name)
+        return dataclasses.replace(self._work, restorer=dataclasses.replace(self._work.restorer, protect=protect))
+
+
+def _finder(components: Components, config: RunConfig) -> FindFaces:
+    """Finds all faces of a frame; which of them are restored is chosen once all frames are known."""
+    source = face_source(config.task, config.options, components.detector, choice=FaceChoice())
+    device = components.model.device
+
+    def find(photo: FloatImage) -> list[Face]:
+        return [found.face for found in source.find(DevicePhoto(photo, device))]
+
+    return find
+
+
+class FilmBar:
+    """A progress bar over the frames of a film, for each pass: frames in a second, and the time left."""
+
+    def __init__(self) -> None:
+        self._bar: Any = None
+
+    def __enter__(self) -> FilmBar:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._close()
+
+    def starts(self, what: str, frames: int | None) -> None:
+        """See :class:`~gpen.video.run.FilmProgress`."""
+        self._close()
+        form = (
+            "{percentage:3.0f}%|{bar:20}| {desc} frame {n_fmt} of {total_fmt}, {rate_fmt}, {elapsed} gone, "
+            "{remaining} left"
+        )
+        if frames is None:
+            form = "{desc} frame {n_fmt}, {rate_fmt}, {elapsed} gone"
+        self._bar = tqdm(
+            total=frames,
+            bar_format=form,
+            desc=what,
+            unit=" frames",
+            file=sys.stderr,
+            disable=None,
+            leave=False,
+            dynamic_ncols=True,
+        )
+
+    def advances(self, *, was_there: bool = False) -> None:
+        """See :class:`~gpen.video.run.FilmProgress`."""
+        if was_there and not self._bar.disable:
+            self._bar.initial += 1  # it took no time, so leave it out of the estimate
+        self._bar.update()
+
+    def says(self, text: str) -> None:
+        """See :class:`~gpen.video.run.FilmProgress`."""
+        tqdm.write(text)
+
+    def _close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+
+_FOR_PHOTOS = (
+    *("aligned", "background_model", "compare", "faces", "quality", "salvage", "save_faces", "sign", "workers"),
+    "preset",
+)
+"""Names of arguments that mean nothing for films."""
+_FOR_FILMS = ("codec", "crf", "deinterlace", "preview")
+"""Names of arguments that mean nothing for photos."""
+
+
+def _refuse(names: Sequence[str], arguments: argparse.Namespace, why: str) -> None:
+    """OptionError for an argument of these that was given."""
+    if names is _FOR_PHOTOS and arguments.engine == "ray":
+        raise OptionError(f"--engine ray {why}")
+    for name in names:
+        value = getattr(arguments, name)
+        if value is not None and value is not False and value != []:
+            flag = value if name == "preset" else name.replace("_", "-")
+            raise OptionError(f"--{flag} {why}")

@@ -1,0 +1,153 @@
+"""The first pass over a film: the faces of every frame are found, and then followed through the film."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..faces.face import Face
+from ..faces.select import FaceChoice
+from ..faces.tracking.clip import ClipFaces
+from ..faces.tracking.shot_cuts import CutFinder
+from ..faces.traits import FaceTraits
+from ..images.picture import FloatImage
+from .color import PQ, pq_to_photo
+from .source import Film, read_frames
+from .threads import read_ahead
+from .work import WorkFolder
+
+FindFaces = Callable[[FloatImage], Sequence[Face]]
+"""Finds the faces of a frame (H, W, 3), RGB, [0, 1], as shown."""
+
+_AHEAD = 2  # frames
+_RECORDED = 50
+"""Frames whose faces are recorded together; what is found after the last record is found again after a stop."""
+
+
+@dataclass(eq=False)
+class FoundFaces:
+    """What the first pass finds."""
+
+    clip: ClipFaces
+    timestamps: list[int] = field(default_factory=list)
+    """Of each frame."""
+    broken: list[tuple[float | None, str]] = field(default_factory=list)
+    """Where in the film, in seconds, something cannot be decoded, and why."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """What of a film is worked on, and how it is read."""
+
+    film: Film
+    end: int | None = None
+    """The first timestamp that is not worked on; None for the whole film."""
+    deinterlace: bool = False
+
+    def frames(self, on_broken: Callable[[float | None, str], None] = lambda time, why: None) -> Iterator[Any]:
+        """Its frames, as :func:`~gpen.video.source.read_frames`."""
+        for frame in read_frames(self.film, on_broken, deinterlace=self.deinterlace):
+            if self.end is not None and frame.pts >= self.end:
+                return
+            yield frame
+
+
+def find_faces(
+    part: Part, find: FindFaces, choice: FaceChoice, work: WorkFolder, on_frame: Callable[[], object]
+) -> FoundFaces:
+    """Find the faces of all frames; those that ``work`` holds from a run that was stopped are taken from there.
+
+    on_frame: called after each frame. Only faces are kept of a frame. A second thread decodes ahead.
+    """
+    records = list(work.records())
+    work.restart_records(records)
+    found = _from_records(records, choice)
+    if records and records[-1]["end"]:
+        return found
+    done = len(found.timestamps)
+    broken: list[tuple[float | None, str]] = []
+    with read_ahead(_photos(part, done, lambda time, why: broken.append((time, why))), _AHEAD) as frames:
+        for timestamp, photo in frames:
+            if photo is not None:
+                found.clip.add(photo, find(photo))
+                found.timestamps.append(timestamp)
+                if len(found.timestamps) - done == _RECORDED:
+                    work.record(_record(found, done))
+                    done = len(found.timestamps)
+            on_frame()
+    found.broken = broken
+    work.record(_record(found, done, is_end=True))
+    return found
+
+
+def _photos(
+    part: Part, done: int, on_broken: Callable[[float | None, str], None]
+) -> Iterator[tuple[int, FloatImage | None]]:
+    """Timestamp and picture of each frame; no picture of those whose faces are known."""
+    film = part.film
+    shades: FloatImage = np.linspace(0, 1, 256, dtype=np.float32)
+    if film.tags.transfer == PQ:
+        shades = pq_to_photo(shades)
+    for number, frame in enumerate(part.frames(on_broken)):
+        if number < done:
+            yield frame.pts, None
+            continue
+        # Eight bits are enough to find a face; what becomes part of the result is read anew, from the planes.
+        samples = film.orientation.shown(frame.to_ndarray(format="rgb24"))
+        yield frame.pts, _as_photo(samples, shades, is_linear=film.tags.transfer != PQ)
+
+
+def _as_photo(samples: NDArray[np.uint8], shades: FloatImage, *, is_linear: bool) -> FloatImage:
+    if is_linear:
+        return np.asarray(np.multiply(samples, np.float32(1 / 255), dtype=np.float32), order="C")
+    return np.asarray(shades[samples], order="C")
+
+
+def _record(found: FoundFaces, since: int, *, is_end: bool = False) -> dict[str, Any]:
+    clip = found.clip
+    if is_end:
+        clip.cuts.end()
+    return {
+        "timestamps": found.timestamps[since:],
+        "faces": [[_written(face) for face in faces] for faces in clip.found[since:]],
+        "traits": [[[face.sharpness, face.likeness] for face in faces] for faces in clip.traits[since:]],
+        "cuts": clip.cuts.cuts,
+        "recent": [] if is_end else [[frame, *_packed(image)] for frame, image in clip.cuts.recent],
+        "broken": found.broken,
+        "end": is_end,
+    }
+
+
+def _from_records(records: Sequence[dict[str, Any]], choice: FaceChoice) -> FoundFaces:
+    clip = ClipFaces(choice)
+    found = FoundFaces(clip)
+    for record in records:
+        found.timestamps += record["timestamps"]
+        clip.found += [[_read(face) for face in faces] for faces in record["faces"]]
+        clip.traits += [[FaceTraits(*face) for face in faces] for faces in record["traits"]]
+        clip.cuts = CutFinder([(frame, _unpacked(*image)) for frame, *image in record["recent"]], record["cuts"])
+        found.broken = [(time, why) for time, why in record["broken"]]
+    return found
+
+
+def _written(face: Face) -> list[Any]:
+    """In full precision, so that a run that goes on smooths the same numbers."""
+    return [list(face.box), face.score, face.landmarks.tolist()]
+
+
+def _read(content: list[Any]) -> Face:
+    box, score, landmarks = content
+    return Face((box[0], box[1], box[2], box[3]), score, np.array(landmarks, float))
+
+
+def _packed(image: FloatImage) -> tuple[list[int], str]:
+    return list(image.shape), base64.b64encode(np.ascontiguousarray(image).tobytes()).decode()
+
+
+def _unpacked(shape: list[int], data: str) -> FloatImage:
+    return np.frombuffer(base64.b64decode(data), np.float32).reshape(shape)

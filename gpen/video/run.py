@@ -1,0 +1,247 @@
+"""One film from file to file: both passes, and the result, which appears whole or not at all."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from ..atomic import atomic_path, make_folder
+from ..errors import PhotoError
+from ..faces.select import FaceChoice
+from ..images.picture import FloatImage
+from ..restoration.pipeline import check_mask
+from ..wording import count
+from .detect import FindFaces, FoundFaces, Part, find_faces
+from .encoder import Encoding, choose_encoding
+from .ffmpeg import pyav, reason
+from .mux import check_container, join
+from .restore import FilmRestorer, Outcome, Restorer, segment_frames
+from .segments import check_encoder
+from .source import Film, probe, refusal
+from .work import WorkFolder
+
+_MOST_TOLD = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class FilmSettings:
+    """How films are read and written."""
+
+    codec: str | None = None
+    """As :func:`~gpen.video.encoder.choose_encoding` takes it, and ``crf``."""
+    crf: float | None = None
+    deinterlace: bool = False
+    """Whether interlaced frames are made whole; otherwise an interlaced film is refused."""
+    preview: float | None = None
+    """Only so many seconds from the beginning; None for all."""
+    steady: bool = True
+    """Whether faces are followed from frame to frame; otherwise each frame stands alone."""
+    overwrite: bool = False
+    """Whether an unfinished run with other options is dropped."""
+
+
+class FilmProgress(Protocol):
+    """Is told how far a film is."""
+
+    def starts(self, what: str, frames: int | None) -> None:
+        """A pass begins over about so many frames; None where that is not known."""
+        ...
+
+    def advances(self, *, was_there: bool = False) -> None:
+        """A frame is done; was_there: by an earlier run."""
+        ...
+
+    def says(self, text: str) -> None:
+        """Something is known that the user may want to read."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FilmWork:
+    """What is done to films, the same for each."""
+
+    restorer: Restorer
+    find: FindFaces
+    choice: FaceChoice
+    settings: FilmSettings
+    recipe: Mapping[str, Any]
+    """What decides how results look, but for the film and ``settings``."""
+    region: FloatImage | None = None
+    """(H, W) as shown; only faces whose centre lies where it is above 0.5 are restored."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FilmResult:
+    """What became of a film."""
+
+    outcome: Outcome
+    tracks: int
+    encoding: Encoding
+    seconds: float
+    """Spent on it by this run."""
+    broken: list[tuple[float | None, str]] = field(default_factory=list)
+    """Where something could not be decoded: seconds, as many frames off as decode at a time, and why."""
+    left_out: list[str] = field(default_factory=list)
+    """In sentences, what of the film's file the result does not hold."""
+
+    @property
+    def message(self) -> str:
+        """The outcome in a few sentences."""
+        outcome = self.outcome
+        number = len(outcome.restored)
+        parts = [
+            f"{count(number, 'face')} of {self.tracks} restored in {count(outcome.frames, 'frame')}, "
+            f"{self.encoding.title}."
+        ]
+        if outcome.failed:
+            parts.append(f"{count(len(outcome.failed), 'frame')} kept unchanged: {_told(outcome.failed, 'at')}.")
+        if self.broken:
+            parts.append(
+                f"{count(len(self.broken), 'part')} of the film could not be decoded: {_told(self.broken, 'near')}."
+            )
+        return " ".join([*parts, *self.left_out])
+
+    def as_json(self) -> dict[str, Any]:
+        """What a report says besides the paths."""
+        outcome = self.outcome
+        numbers = sorted(outcome.restored.keys() | outcome.skipped.keys())
+        return {
+            "message": self.message,
+            "frames": outcome.frames,
+            "encoder": self.encoding.name,
+            "pixel_format": self.encoding.pixel_format,
+            "faces": [
+                {
+                    "number": number,
+                    "frames": outcome.restored.get(number, 0),
+                    **({"skipped": outcome.skipped[number]} if number in outcome.skipped else {}),
+                }
+                for number in numbers
+            ],
+            "unchanged": [{"seconds": round(when, 3), "why": why} for when, why in outcome.failed],
+            "broken": [{"seconds": when, "why": why} for when, why in self.broken],
+            **({"left_out": self.left_out} if self.left_out else {}),
+            "seconds": round(self.seconds, 3),
+        }
+
+
+def restore_film(path: Path, target: Path, work: FilmWork, progress: FilmProgress) -> FilmResult:
+    """Restore the faces of a film, or do another task to them.
+
+    What is done is kept in a hidden folder beside ``target`` until that is written, so the same call goes on after a
+    stop. The steps, each with little memory: find the faces of all frames; follow them; restore and encode, segment
+    by segment; join the segments, and copy everything else.
+
+    GpenError for everything a user can cause.
+    """
+    try:
+        return _restore(path, target, work, progress)
+    except pyav().FFmpegError as error:
+        raise PhotoError(
+            f"FFmpeg gave up on {path}: {reason(error)}. What is done is kept: the same command goes on there."
+        ) from error
+
+
+def _restore(path: Path, target: Path, work: FilmWork, progress: FilmProgress) -> FilmResult:
+    start = time.perf_counter()
+    settings = work.settings
+    limit = work.restorer.options.max_megapixels
+    film = probe(path, limit)
+    if film.is_interlaced and not settings.deinterlace:
+        raise refusal(film)
+    if work.restorer.task.adds_color and film.layout.is_grey:
+        film = replace(film, layout=film.layout.with_chroma)
+    encoding = choose_encoding(film, target, settings.codec, settings.crf)
+    check_encoder(film, encoding)
+    left_out = check_container(film, target, encoding)
+    width, height = film.size_shown
+    check_mask(work.region, "the region", height, width)
+    check_mask(work.restorer.protect, "what is protected", height, width)
+    part = Part(film=film, end=_end(film, settings.preview), deinterlace=settings.deinterlace)
+    make_folder(target.parent)
+    folder = WorkFolder(target)
+    folder.open(_recipe(work, film, encoding), anew=settings.overwrite)
+    progress.starts("finding faces in", _frames(part))
+    found = find_faces(part, work.find, work.choice, folder, progress.advances)
+    tracked = found.clip.tracked((width, height), work.region, steady=settings.steady)
+    progress.says(tracked.summary)
+    progress.starts("restoring", len(found.timestamps))
+    frames = FilmRestorer(part, work.restorer, encoding, tracked.frames, found.timestamps)
+    outcome = frames.run(folder, lambda was_there: progress.advances(was_there=was_there))
+    _write(part, found, folder, target)
+    left_out += _losses(film, probe(target, limit))
+    folder.remove()
+    return FilmResult(
+        outcome=outcome,
+        tracks=tracked.tracks,
+        encoding=encoding,
+        seconds=time.perf_counter() - start,
+        broken=found.broken,
+        left_out=left_out,
+    )
+
+
+def _write(part: Part, found: FoundFaces, folder: WorkFolder, target: Path) -> None:
+    numbers = range(-(-len(found.timestamps) // segment_frames(part)))
+    about = [folder.finished(number) or {} for number in numbers]
+    timestamps = [timestamp for segment in about for timestamp in segment["timestamps"]]
+    try:
+        # In the hidden folder first: what a killed run leaves goes with it.
+        with atomic_path(folder.whole) as temporary:
+            join(part.film, [folder.segment(number) for number in numbers], timestamps, temporary, part.end)
+        folder.whole.replace(target)
+    except OSError as error:
+        raise PhotoError(
+            f"{target} cannot be written: {error.strerror or error}. Check the folder and the disk; the same command "
+            "goes on where it was."
+        ) from error
+
+
+def _end(film: Film, preview: float | None) -> int | None:
+    return None if preview is None else film.start + max(1, round(preview / film.time_base))
+
+
+def _frames(part: Part) -> int | None:
+    frames = part.film.frames
+    if part.end is None:
+        return frames
+    wanted = max(1, round(part.film.time(part.end) * part.film.rate))
+    return wanted if frames is None else min(frames, wanted)
+
+
+def _recipe(work: FilmWork, film: Film, encoding: Encoding) -> dict[str, Any]:
+    settings, status = work.settings, film.path.stat()
+    return {
+        **work.recipe,
+        "film": [film.path.name, status.st_size, status.st_mtime_ns],
+        "encoder": encoding.name,
+        "pixel format": encoding.pixel_format,
+        "encoder options": dict(encoding.options),
+        "deinterlace": settings.deinterlace,
+        "preview": settings.preview,
+        "steady": settings.steady,
+    }
+
+
+def _losses(film: Film, result: Film) -> list[str]:
+    """What the result does not say that the film does."""
+    pairs = {
+        "the rotation": (film.matrix, result.matrix),
+        "the shape of pixels": (film.aspect or 1, result.aspect or 1),
+        "the mastering display of HDR10": (film.hdr.mastering, result.hdr.mastering),
+        "the light levels of HDR10": (film.hdr.light, result.hdr.light),
+        "the names of its colours": (film.tags, result.tags),
+    }
+    lost = [what for what, (before, after) in pairs.items() if before != after]
+    if film.hdr.is_dynamic:
+        lost.append("HDR metadata of single frames (HDR10+ or Dolby Vision)")
+    return [f"Not kept: {', '.join(lost)}."] if lost else []
+
+
+def _told(problems: Sequence[tuple[float | None, str]], where: str) -> str:
+    shown = [why if when is None else f"{where} {when:.2f} s, {why.rstrip('.')}" for when, why in problems[:_MOST_TOLD]]
+    more = len(problems) - len(shown)
+    return "; ".join([*shown, *([f"and {more} more"] if more > 0 else [])])

@@ -1,0 +1,369 @@
+"""A film from file to file: passes, stops, what cannot be decoded, and how much is held at a time."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import weakref
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from gpen.errors import FaceError, OptionError, PhotoError
+from gpen.faces.face import Face
+from gpen.video import detect, restore, run
+from gpen.video.pixels import FramePixels
+from gpen.video.source import probe
+from gpen.video.work import WorkFolder
+from tests.video.clips import Clip, look, make
+from tests.video.conftest import FACE
+
+LONG = Clip(codec="ffv1", frames=115)
+"""Two segments: of a hundred frames, and of the rest."""
+
+
+def shaken(number: int) -> Face:
+    """A face that stands still, found with an error of about a pixel."""
+    return Face(FACE.box, 0.9, FACE.landmarks + np.random.default_rng(number).normal(0, 1, (5, 2)))
+
+
+def test_both_passes_and_what_is_told(restore_clip, told, tmp_path):
+    source = make(tmp_path / "in.mkv", Clip(frames=40, cut=17, sounds=1))
+    numbers = iter(range(40))
+    result = restore_clip(source, tmp_path / "out.mkv", find=lambda photo: [shaken(next(numbers))])
+    assert told.passes[0][0] == "finding faces in"
+    assert abs(told.passes[0][1] - 40) <= 3  # as long as the sound
+    assert told.passes[1] == ("restoring", 40)
+    assert told.done == 80
+    assert told.texts == ["2 tracks of faces in 40 frames with 1 cut; 0 missing faces bridged."]
+    assert dict(result.outcome.restored) == {0: 17, 1: 23}
+    assert result.message == "2 faces of 2 restored in 40 frames, libx264 in yuv420p."
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.mkv", "out.mkv"]
+
+
+def test_faces_are_steady_and_bridged(restore_clip, told, tmp_path, monkeypatch):
+    """Unless each frame is to stand alone."""
+    source = make(tmp_path / "in.mkv", Clip(codec="ffv1", frames=40))
+    seen: list[np.ndarray] = []
+    really = restore.face_rectangles
+
+    def noted(faces, *arguments):
+        seen.append(np.array([face.face.landmarks for face in faces]))
+        return really(faces, *arguments)
+
+    monkeypatch.setattr(restore, "face_rectangles", noted)
+    numbers = iter(range(100))
+
+    def find(photo):
+        number = next(numbers)
+        return [] if number in (20, 21) else [shaken(number)]
+
+    restore_clip(source, tmp_path / "a.mkv", find=find)
+    assert "2 missing faces bridged" in told.texts[0]
+    steady, seen[:] = np.array(seen), []
+    numbers = iter(range(100))
+    restore_clip(source, tmp_path / "b.mkv", find=find, settings={"steady": False})
+    assert [len(faces) for faces in seen][18:24] == [1, 1, 0, 0, 1, 1]
+    alone = np.array([faces for faces in seen if len(faces)])
+    assert np.diff(alone, 2, axis=0).std() > 10 * np.diff(steady, 2, axis=0).std()
+
+
+def test_a_preview(restore_clip, tmp_path):
+    source = make(tmp_path / "in.mkv", Clip(frames=40, sounds=1, subtitle="subrip"))
+    result = restore_clip(source, tmp_path / "out.mkv", settings={"preview": 0.5})
+    before, after = look(source), look(tmp_path / "out.mkv")
+    assert result.outcome.frames == 13
+    assert after.times == before.times[:13]
+    for stream, packets in before.packets.items():
+        assert after.packets[stream] == [packet for packet in packets if packet[0] < Fraction(1, 2)]
+
+
+def test_a_film_of_the_same_name_is_no_work_of_another(tmp_path):
+    names = {WorkFolder(tmp_path / name).path.name for name in ("a.mp4", "a.mkv", "b" * 250 + ".mp4")}
+    assert len(names) == 3
+    assert all(len(name) <= 255 and name.startswith(".") for name in names)
+
+
+STOPPED = """
+import sys
+sys.path.insert(0, {root!r})
+import torch
+torch.set_num_threads(1)
+from pathlib import Path
+from gpen.faces.face import Face
+from gpen.faces.select import FaceChoice
+from gpen.options import Options
+from gpen.restoration.components import Components
+from gpen.tasks import find_task
+from gpen.video.restore import Restorer
+from gpen.video.run import FilmSettings, FilmWork, restore_film
+from gpen.weights.checkpoint import load_model
+from tests.video.test_run import shaken
+
+class Told:
+    done = 0
+    def starts(self, what, frames): pass
+    def says(self, text): pass
+    def advances(self, *, was_there=False):
+        self.done += 1
+        print(self.done, flush=True)
+
+asked = []
+def find(photo):
+    asked.append(None)
+    return [shaken(int(photo[:9, :9].sum() * 1000))]
+
+restorer = Restorer(
+    task=find_task("restore"),
+    components=Components(model=load_model(Path({model!r}))),
+    options=Options(mask="ellipse"),
+)
+work = FilmWork(restorer=restorer, find=find, choice=FaceChoice(), settings=FilmSettings(codec="ffv1"), recipe={{}})
+result = restore_film(Path(sys.argv[1]), Path(sys.argv[2]), work, Told())
+print("asked", len(asked), result.outcome.frames)
+"""
+
+
+def run_stopped(script: Path, source: Path, target: Path, after: int | None) -> str:
+    """Restore a film in a process that is killed once it has told of so many frames."""
+    command = [sys.executable, str(script), str(source), str(target)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        text = ""
+        for line in process.stdout:
+            text = line
+            if line.strip() == str(after):
+                os.kill(process.pid, signal.SIGKILL)
+    assert (process.returncode == 0) == (after is None)
+    return text
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="the system cannot kill a process at any point")
+def test_a_run_that_was_killed_goes_on(networks, tmp_path):
+    """While faces are found, and while they are restored; what comes out is the same."""
+    source = make(tmp_path / "in.mkv", LONG)
+    script = tmp_path / "run.py"
+    root = str(Path(__file__).resolve().parents[2])
+    script.write_text(STOPPED.format(root=root, model=str(networks / "negative.pth")))
+    whole, target = tmp_path / "whole.mkv", tmp_path / "out.mkv"
+    assert run_stopped(script, source, whole, None) == "asked 115 115\n"
+    folder = WorkFolder(target).path
+    run_stopped(script, source, target, 60)
+    assert not target.exists()
+    assert folder.is_dir()
+    run_stopped(script, source, target, 115 + 108)
+    assert not target.exists()
+    segments = {path: path.stat().st_mtime_ns for path in folder.glob("segment-*.json")}
+    assert len(segments) == 1
+    # The faces of all frames are known: none is asked for.
+    last = run_stopped(script, source, target, None)
+    assert last == "asked 0 115\n"
+    assert not folder.exists()
+    one, other = look(whole, planes=True), look(target, planes=True)
+    assert one.times == other.times
+    for first, second in zip(one.planes, other.planes, strict=True):
+        assert all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+def stop_after(number: int):
+    """Finds a face until it has been asked that often, then raises."""
+    asked = []
+
+    def find(photo):
+        asked.append(None)
+        if len(asked) > number:
+            raise KeyboardInterrupt
+        return [FACE]
+
+    return find
+
+
+def test_a_stop_while_everything_is_put_together(restore_clip, tmp_path, monkeypatch):
+    """Nothing but the hidden folder is left, and nothing is restored again."""
+    source, target = make(tmp_path / "in.mkv", Clip(frames=30)), tmp_path / "out.mkv"
+
+    def stopped(*arguments):
+        Path(arguments[3]).write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run, "join", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            restore_clip(source, target)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".out.mkv.gpen", "in.mkv"]
+    monkeypatch.setattr(restore, "SegmentWriter", None)
+    restore_clip(source, target)
+    assert look(target).times == look(source).times
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.mkv", "out.mkv"]
+
+
+def test_an_unfinished_run_with_other_options(restore_clip, tmp_path):
+    source, target = make(tmp_path / "in.mkv", Clip(frames=60)), tmp_path / "out.mkv"
+    with pytest.raises(KeyboardInterrupt):
+        restore_clip(source, target, find=stop_after(55), recipe={"strength": 1.0})
+    with pytest.raises(OptionError, match=r"unfinished run with other options .*strength 1\.0, now 0\.5.*--overwrite"):
+        restore_clip(source, target, recipe={"strength": 0.5})
+    assert not target.exists()
+    asked = []
+    again = {"find": lambda photo: asked.append(None) or [FACE], "recipe": {"strength": 1.0}}
+    restore_clip(source, target, **again)
+    assert len(asked) == 10  # the rest after the first fifty
+    restore_clip(source, target, recipe={"strength": 0.5}, settings={"overwrite": True})
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.mkv", "out.mkv"]
+
+
+def test_a_cut_off_record_is_found_again(restore_clip, tmp_path):
+    source, target = make(tmp_path / "in.mkv", Clip(frames=60)), tmp_path / "out.mkv"
+    with pytest.raises(KeyboardInterrupt):
+        restore_clip(source, target, find=stop_after(55))
+    record = WorkFolder(target).path / "faces.jsonl"
+    record.write_bytes(record.read_bytes()[:-20])
+    asked = []
+    restore_clip(source, target, find=lambda photo: asked.append(None) or [FACE])
+    assert len(asked) == 60
+
+
+def test_a_frame_that_fails_is_kept_and_told(restore_clip, tmp_path, monkeypatch):
+    source = make(tmp_path / "in.mkv", Clip(codec="ffv1", frames=6))
+    really, broken = restore.run_task, []
+    monkeypatch.setattr(restore, "run_tasks", lambda *arguments: iter_fails(arguments))
+
+    def iter_fails(arguments):
+        for work in arguments[1]:
+            broken.append(work)
+            if len(broken) == 3:
+                raise RuntimeError("a bug")
+            yield really(arguments[0], work, *arguments[2:])
+
+    def alone(task, work, *more):
+        if work is broken[2]:
+            raise FaceError("This frame is bad.")
+        return really(task, work, *more)
+
+    monkeypatch.setattr(restore, "run_task", alone)
+    result = restore_clip(source, tmp_path / "out.mkv", settings={"codec": "ffv1"})
+    assert result.outcome.failed == [(pytest.approx(0.08), "This frame is bad.")]
+    assert "1 frame kept unchanged: at 0.08 s, This frame is bad." in result.message
+    before, after = look(source, planes=True), look(tmp_path / "out.mkv", planes=True)
+    same = [np.array_equal(a[0], b[0]) for a, b in zip(before.planes, after.planes, strict=True)]
+    assert same == [False, False, True, False, False, False]
+
+
+def test_what_cannot_be_decoded_is_told(restore_clip, tmp_path):
+    """The rest of the film is restored, with its timestamps."""
+    source = make(tmp_path / "in.mkv", Clip(codec="ffv1", frames=12, options={"g": "1"}))
+    with av.open(str(source)) as film:
+        packets = [bytes(packet) for packet in film.demux(video=0) if packet.size]
+    data = source.read_bytes()
+    start = data.index(packets[5])
+    source.write_bytes(data[:start] + b"\xff" * 8 + b"\0" * (len(packets[5]) - 8) + data[start + len(packets[5]) :])
+    result = restore_clip(source, tmp_path / "out.mkv")
+    assert result.outcome.frames == 11
+    assert [time for time, _ in result.broken] == [pytest.approx(0.2, abs=0.5)]
+    assert "1 part of the film could not be decoded: near 0." in result.message
+    assert look(tmp_path / "out.mkv").times == [Fraction(n, 25) for n in range(12) if n != 5]
+
+
+def test_interlaced_films(restore_clip, tmp_path):
+    clip = Clip(codec="mpeg2video", options={"flags": "+ildct+ilme", "top": "1"}, frames=8, time_base=Fraction(1, 25))
+    source = make(tmp_path / "in.mkv", Clip(**{**clip.__dict__, "steps": (1,)}))
+    if not probe(source, 100).is_interlaced:
+        pytest.skip("this encoder makes no interlaced films")
+    with pytest.raises(OptionError, match=r"is interlaced.*Add --deinterlace"):
+        restore_clip(source, tmp_path / "out.mkv")
+    assert [path.name for path in tmp_path.iterdir()] == ["in.mkv"]
+    restore_clip(source, tmp_path / "out.mkv", settings={"deinterlace": True})
+    assert look(tmp_path / "out.mkv").times == look(source).times
+    assert not probe(tmp_path / "out.mkv", 100).is_interlaced
+
+
+def test_what_is_no_film(restore_clip, tmp_path):
+    (tmp_path / "in.mp4").write_bytes(b"nothing" * 50)
+    with pytest.raises(PhotoError, match=r"in\.mp4 cannot be read as a film"):
+        restore_clip(tmp_path / "in.mp4", tmp_path / "out.mp4")
+    with pytest.raises(PhotoError, match="cannot be read as a film: No such file"):
+        restore_clip(tmp_path / "none.mp4", tmp_path / "out.mp4")
+    with av.open(str(tmp_path / "sound.mka"), "w", format="matroska") as out:
+        sound = out.add_stream("aac", rate=48000)
+        frame = av.AudioFrame.from_ndarray(np.zeros((2, 1024), np.float32), "fltp", "stereo")
+        frame.sample_rate = 48000
+        out.mux(sound.encode(frame))
+        out.mux(sound.encode(None))
+    with pytest.raises(PhotoError, match="holds no video"):
+        restore_clip(tmp_path / "sound.mka", tmp_path / "out.mp4")
+    source = make(tmp_path / "large.mp4", Clip(frames=2))
+    with pytest.raises(PhotoError, match=r"have 0\.0 megapixels, more than the 0\.01 allowed"):
+        probe(source, 0.01)
+
+
+def test_a_film_that_changed_between_the_passes(restore_clip, tmp_path, monkeypatch):
+    source = make(tmp_path / "in.mkv", Clip(frames=12))
+    really = detect.Part.frames
+    passes = []
+
+    def frames(self, *arguments):
+        passes.append(None)
+        found = list(really(self, *arguments))
+        return iter(found if len(passes) == 1 else found[:-2])
+
+    monkeypatch.setattr(detect.Part, "frames", frames)
+    with pytest.raises(PhotoError, match="was read differently the second time"):
+        restore_clip(source, tmp_path / "out.mkv")
+    assert not (tmp_path / "out.mkv").exists()
+
+
+def test_few_frames_are_held_whatever_the_length(restore_clip, tmp_path, monkeypatch):
+    """As many in a long film as in a short one: those that wait on either side of the network."""
+    most = []
+    for frames in (20, 80):
+        alive, held = [], []
+        really = FramePixels.photo
+
+        def noted(self, *arguments, alive=alive, held=held, really=really):
+            photo = really(self, *arguments)
+            held.append(weakref.ref(photo))
+            alive.append(sum(reference() is not None for reference in held))
+            return photo
+
+        monkeypatch.setattr(FramePixels, "photo", noted)
+        source = make(tmp_path / f"{frames}.mkv", Clip(codec="ffv1", frames=frames))
+        restore_clip(source, tmp_path / f"out{frames}.mkv", settings={"codec": "ffv1"})
+        monkeypatch.undo()
+        assert len(held) == 2 * frames  # once for the network, and once where the change is added
+        most.append(max(alive))
+    assert most[1] <= most[0] + 2
+    assert most[1] <= 20
+
+
+def test_reading_and_encoding_overlap_with_the_network(restore_clip, tmp_path, monkeypatch):
+    """Each in a thread of its own: frames are read and encoded while the network is busy."""
+    source = make(tmp_path / "in.mkv", Clip(codec="ffv1", frames=12))
+    names = {"read": set(), "encoded": set(), "restored": set()}
+    really_read, really_add = FramePixels.photo, restore.SegmentWriter.add
+    really_run = restore.run_tasks
+    monkeypatch.setattr(
+        FramePixels, "photo", lambda *a: names["read"].add(threading.current_thread().name) or really_read(*a)
+    )
+    monkeypatch.setattr(
+        restore.SegmentWriter, "add", lambda *a: names["encoded"].add(threading.current_thread().name) or really_add(*a)
+    )
+    monkeypatch.setattr(
+        restore, "run_tasks", lambda *a: names["restored"].add(threading.current_thread().name) or really_run(*a)
+    )
+    restore_clip(source, tmp_path / "out.mkv")
+    assert names["restored"] == {threading.main_thread().name}
+    assert names["encoded"] == {"gpen-film-writer"}
+    assert names["read"] == {"gpen-film-reader", "gpen-film-writer"}
+
+
+def test_the_record_of_faces_is_exact(tmp_path):
+    face = Face((0.1, 1 / 3, 2.5, 7.125), 0.9123456789, np.random.default_rng(0).normal(size=(5, 2)))
+    again = detect._read(json.loads(json.dumps(detect._written(face))))
+    assert (again.box, again.score) == (face.box, face.score)
+    assert np.array_equal(again.landmarks, face.landmarks)
