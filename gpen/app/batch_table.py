@@ -11,8 +11,8 @@ import gradio as gr
 import numpy as np
 
 from ..batch.report import PhotoResult, Status
-from ..images import Picture, read_picture, write_picture
-from ..images.resize import resize
+from ..images import read_picture
+from .shown import write_shown
 from .texts import time_left
 from .viewer import address, read
 
@@ -104,10 +104,8 @@ class BatchTable:
         shown: dict[str, Any] = {"status": words[result.status], "why": why, "seconds": round(result.seconds, 1)}
         if result.status is not Status.FAILED:
             thumbnail = self._folder / f"{number}.jpg"
-            photo = read_picture(result.job.target, self._max_megapixels).photo
-            scale = min(1.0, _THUMBNAIL / max(photo.shape[:2]))
-            size = max(1, round(photo.shape[1] * scale)), max(1, round(photo.shape[0] * scale))
-            write_picture(thumbnail, Picture(resize(photo, size)))
+            picture = read_picture(result.job.target, self._max_megapixels)
+            write_shown(thumbnail, picture.photo, picture.alpha, _THUMBNAIL)
             shown |= {"thumbnail": address(thumbnail), "file": address(result.job.target)}
         kind = "failed" if result.status is Status.FAILED else "done"
         self._change(number, kind=kind, **shown)

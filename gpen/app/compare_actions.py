@@ -86,7 +86,8 @@ class CompareActions:
         Returns the view, what the page says, the file to download, and the model.
         """
         actions = self._actions
-        session, model = actions.sessions.get(key), view.get("kept")
+        session = actions.sessions.get(key)
+        model = None if view.get("kept") is None else str(view["kept"])
         keep(session, model)
         if session.restoration is None:
             return seen(key, session, chosen_faces(view), session.task), "", no_file(), gr.skip()

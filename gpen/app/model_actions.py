@@ -45,7 +45,7 @@ class ModelActions:
         models = [(model_label(name), name) for name in available]
         return (
             gr.update(choices=models, value=chosen if chosen in available else next(iter(available), None)),
-            gr.update(choices=[("Enlarged as it is", ""), *upscalers], value="", visible=bool(upscalers)),
+            gr.update(choices=[("The photo itself", ""), *upscalers], value="", visible=bool(upscalers)),
             gr.update(choices=models, value=[]),
             gr.update(visible=len(models) > 1),
             gr.update(visible=bool(missing)),

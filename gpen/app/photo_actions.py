@@ -24,7 +24,6 @@ from .session import (
     WorkRequest,
     blend,
     find,
-    looks_like_photo,
     open_photo,
     open_result,
     show_mask,
@@ -32,6 +31,7 @@ from .session import (
     work,
 )
 from .session import write_result as write
+from .shown import looks_like_photo
 from .texts import NOT_A_MAP, error_text, time_left
 from .viewer import EMPTY, View, chosen_faces, marked, seen, thumbnail
 
@@ -313,6 +313,8 @@ class PhotoActions:
             session = self._actions.sessions.get(key)
         except GpenError:
             return [*nothing[:4], *settings]
+        # The uploads of masks are empty again.
+        session.marked.clear()
         chosen = [number for number in values["chosen"] if number < len(session.faces)]
         row = find_task(values["task"])
         view = seen(key, session, chosen, row, with_faces=not row.always_aligned)

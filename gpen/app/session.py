@@ -13,18 +13,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-
 from ..errors import FaceError, GpenError, named
-from ..faces.drawing import Drawing
 from ..faces.face import Face
 from ..faces.select import FaceChoice
 from ..faces.source import FaceSource, GivenFaces
 from ..filenames import fitting
-from ..images import Picture, can_write, read_picture, write_picture
+from ..images import Picture, can_write, read_picture
 from ..images.masks import PhotoMasks
-from ..images.picture import FloatImage, from_samples
-from ..images.resize import resize
+from ..images.picture import FloatImage
 from ..options import Options, supported
 from ..restoration.api import face_choice, face_source
 from ..restoration.finish import finish
@@ -36,15 +32,7 @@ from ..restoration.upscaler import Upscaler
 from ..tasks import RESTORE, Task
 from .engine import Engine
 from .painted import Stroke, painted
-
-LONGEST_SIDE = 6144
-"""Pixels of the longer side of the pictures in the viewer; downloads keep every pixel."""
-
-_LONGEST_OF_MASKS = 2048
-"""Likewise of the masks over them."""
-
-_MOST_COLOURS_OF_MAPS = 32
-"""Colours, of 64 levels a channel, that nine tenths of a picture have: about 20 in maps, 40 and more in photos."""
+from .shown import write_mask, write_shown
 
 MEMORY_BUDGET = 2 << 30
 """Bytes that all sessions may hold together; a single one may hold more."""
@@ -190,7 +178,7 @@ def open_photo(path: Path, folder: Path, max_megapixels: float) -> PhotoSession:
     with named(path):
         picture = read_picture(path, max_megapixels)
     own = Path(tempfile.mkdtemp(dir=folder))
-    return PhotoSession(path, picture, own, _show(own / "before.jpg", picture.photo, picture.alpha))
+    return PhotoSession(path, picture, own, write_shown(own / "before.jpg", picture.photo, picture.alpha))
 
 
 def open_result(session: PhotoSession, folder: Path, max_megapixels: float, *, note: bool = True) -> PhotoSession:
@@ -206,7 +194,7 @@ def open_result(session: PhotoSession, folder: Path, max_megapixels: float, *, n
     with named(path):
         finish(session.task, session.picture, session.restoration, note=note).write(path, session.path)
         picture = read_picture(path, max_megapixels)
-    before = _show(own / "before.jpg", picture.photo, picture.alpha)
+    before = write_shown(own / "before.jpg", picture.photo, picture.alpha)
     return PhotoSession(path, picture, own, before, kind=session.suffix)
 
 
@@ -382,12 +370,7 @@ def show_result(session: PhotoSession) -> Path:
 def show(session: PhotoSession, task: Task, restoration: Restoration, name: str) -> Path:
     """Write a result for the browser to a file of this name, and return it."""
     alpha = session.picture.alpha if task.keeps_photo else None
-    return _show(session.folder / f"{name}.jpg", restoration.photo, alpha)
-
-
-def _show(file: Path, photo: FloatImage, alpha: FloatImage | None) -> Path:
-    write_picture(file, from_samples(_shown(photo, alpha, _size(photo, LONGEST_SIDE))))
-    return file
+    return write_shown(session.folder / f"{name}.jpg", restoration.photo, alpha)
 
 
 def show_mask(session: PhotoSession, kind: str, file: Path | None, max_megapixels: float) -> None:
@@ -397,29 +380,4 @@ def show_mask(session: PhotoSession, kind: str, file: Path | None, max_megapixel
         return
     with named(file):
         mask = PhotoMasks(file, f"{kind} mask", max_megapixels).of(file.name)
-    small = resize(mask, _size(session.picture.photo, _LONGEST_OF_MASKS))
-    shown = session.folder / f"{kind}.png"
-    write_picture(shown, Picture(np.ones((*small.shape, 3), np.float32), alpha=small))
-    session.marked[kind] = shown
-
-
-def looks_like_photo(picture: FloatImage) -> bool:
-    """Whether a picture (H, W, 3) is more likely a photo than a segmentation map, which has few colours."""
-    levels = (np.clip(picture, 0, 1) * 255).astype(np.int64) >> 2
-    counts = np.sort(np.bincount((levels @ np.array([1 << 12, 1 << 6, 1])).ravel()))[::-1]
-    return int(np.searchsorted(np.cumsum(counts), 0.9 * counts.sum())) >= _MOST_COLOURS_OF_MAPS
-
-
-def _size(photo: FloatImage, longest: int) -> tuple[int, int]:
-    """Width and height of a photo (H, W, 3), scaled down so that neither exceeds ``longest``."""
-    height, width = photo.shape[:2]
-    factor = min(1.0, longest / max(height, width))
-    return max(1, round(width * factor)), max(1, round(height * factor))
-
-
-def _shown(photo: FloatImage, alpha: FloatImage | None, size: tuple[int, int]) -> Drawing:
-    """A photo (H, W, 3) at a size (width, height), composited over white."""
-    small = resize(photo, size)
-    if alpha is not None:
-        small = 1 - (1 - small) * resize(alpha, size)[..., None]
-    return np.rint(np.clip(small, 0, 1) * 255).astype(np.uint8)
+    session.marked[kind] = write_mask(session.folder / f"{kind}.png", mask, session.picture.photo)

@@ -55,6 +55,8 @@ function pane({ name, label, picture }) {
 function drawPanes() {
   panes.hidden = !state.compared.length;
   sheet.hidden = !panes.hidden;
+  root.dataset.panes = panes.hidden ? "off" : "on";
+  find("[data-do=boxes]").hidden = !panes.hidden;
   find("[data-do=close]").hidden = panes.hidden;
   panes.replaceChildren(...state.compared.map(pane));
 }
