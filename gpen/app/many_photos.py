@@ -10,7 +10,7 @@ from ..images import is_readable, unreadable
 from .actions import Actions
 from .batch_table import photos_table
 from .options_column import OptionsColumn
-from .page_parts import AT_ONCE, IN_TURN, PRIVATE, UPLOAD, many_files, people
+from .page_parts import AT_ONCE, IN_TURN, PICTURES, PRIVATE, UPLOAD, many_files, people
 from .texts import show_errors
 from .uploads import is_picture
 
@@ -20,9 +20,17 @@ class ManyPhotos:
 
     def __init__(self) -> None:
         self.files = many_files("Photos, or zips of them; folders in a zip are kept", "gpen-files", height=200)
-        self.folder = gr.UploadButton(
-            "Add the photos in a folder", file_count="directory", size="sm", elem_id="gpen-folder"
-        )
+        with gr.Row():
+            self.more = gr.UploadButton(
+                "Add photos",
+                file_count="multiple",
+                file_types=[*PICTURES, ".zip"],
+                size="sm",
+                elem_id="gpen-more-files",
+            )
+            self.folder = gr.UploadButton(
+                "Add the photos in a folder", file_count="directory", size="sm", elem_id="gpen-folder"
+            )
         self.masks = many_files(
             "Masks: white where the photo is damaged, named like the photo; or a zip of them",
             "gpen-masks",
@@ -44,6 +52,7 @@ class ManyPhotos:
             self.person = people("gpen-people", height=UPLOAD)
 
     def connect(self, actions: Actions, options: OptionsColumn) -> None:
+        self.more.upload(lambda files, more: [*(files or ()), *more], [self.files, self.more], self.files, **AT_ONCE)
         self.folder.upload(_with_pictures, [self.files, self.folder], self.files, **AT_ONCE)
         given = [options.weights, self.masks, self.protect, self.person, options.aligned, options.background]
         self.run.click(actions.begin, None, [self.run, self.stop], queue=False, **AT_ONCE).then(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from gpen.images import Picture, write_picture
 from gpen.network.spec import Spec
-from gpen.network.synthetic import SHARPEN, synthetic_weights
+from gpen.network.synthetic import synthetic_weights
 from tests.app.conftest import YUNET, Serve
 from tests.app.page import AppPage
 from tests.documented import grey_portrait, group, portrait, save_small, write_models
@@ -26,9 +27,8 @@ def models(tmp_path_factory: pytest.TempPathFactory, detector_weights: Path) -> 
     """A folder with stand-ins for trained models."""
     folder = tmp_path_factory.mktemp("models")
     write_models(folder, ["GPEN-BFR-512.pth", "GPEN-Inpainting-1024.pth"])
-    spec = Spec(512, 512, 2, 1 / 8)
-    torch.save(synthetic_weights(spec, kernel=SHARPEN), folder / SHARPENS)
-    torch.save(synthetic_weights(spec), folder / CHANGES_NOTHING)
+    shutil.copyfile(folder / "GPEN-BFR-512.pth", folder / SHARPENS)
+    torch.save(synthetic_weights(Spec(512, 512, 2, 1 / 8)), folder / CHANGES_NOTHING)
     (folder / YUNET).write_bytes((detector_weights / YUNET).read_bytes())
     return folder
 
