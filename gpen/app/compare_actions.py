@@ -13,7 +13,7 @@ from ..restoration.result import RestoredFace
 from ..wording import count
 from .actions import Actions
 from .comparing import compare, keep
-from .photo_actions import PhotoActions, no_file, running
+from .photo_actions import PhotoActions, chosen_text, no_file, running
 from .texts import model_label
 from .viewer import View, chosen_faces, seen
 
@@ -45,6 +45,7 @@ class CompareActions:
         yield gr.skip(), gr.skip(), gr.skip()
         actions = self._actions
         session, stop = actions.sessions.get(key), actions.stop_of(request)
+        session.compared = {}
         asked = self._photos.asked(None, view, damage, protect, aligned, values)
         begun = running(view)
 
@@ -88,8 +89,10 @@ class CompareActions:
         actions = self._actions
         session = actions.sessions.get(key)
         model = None if view.get("kept") is None else str(view["kept"])
+        task = next((each.task for each in session.compared.values()), session.task)
         keep(session, model)
         if session.restoration is None:
-            return seen(key, session, chosen_faces(view), session.task), "", no_file(), gr.skip()
+            before = seen(key, session, chosen_faces(view), task, with_faces=bool(view["faces"]))
+            return before, chosen_text(session, view), no_file(), gr.skip()
         made = actions.engine.call(self._photos.made, key, session, chosen_faces(view), bool(view["faces"]))
         return *made, gr.skip() if model is None else model

@@ -170,7 +170,7 @@ class PhotoActions:
         """What the page says once other faces are chosen; the result is one of those before, so it goes."""
         session = self._actions.sessions.get(key)
         session.forget_result()
-        return f"{len(chosen_faces(view))} of {count(len(session.faces), 'face')} chosen.", no_file()
+        return chosen_text(session, view), no_file()
 
     def change_options(self, key: str | None) -> Any:
         """Say that the result was made with other options."""
@@ -197,6 +197,7 @@ class PhotoActions:
         yield gr.skip(), gr.skip(), gr.skip()
         actions = self._actions
         session, stop = actions.sessions.get(key), actions.stop_of(request)
+        session.compared = {}
         asked = self.asked(model, view, damage, protect, aligned, values)
         task, chosen = asked.task, chosen_faces(view)
         with_faces = not task.is_aligned(asked.aligned)
@@ -323,6 +324,11 @@ class PhotoActions:
             return [key, view, text, no_file(), *settings]
         text, result = session.said
         return [key, view, text, gr.update(value=result, interactive=True), *settings]
+
+
+def chosen_text(session: PhotoSession, view: View) -> str:
+    """How many of the faces are chosen."""
+    return f"{len(chosen_faces(view))} of {count(len(session.faces), 'face')} chosen."
 
 
 def running(view: View) -> View:

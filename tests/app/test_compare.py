@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from gpen.app.batch import BatchRequest, run_batch
 from gpen.app.engine import Engine, ModelLocator
 from gpen.errors import FilesError
 from gpen.images import read_picture
+from gpen.options import Options
 from gpen.restoration.upscaler import looks_like_upscaler
 from gpen.tasks import TASKS
 from tests.app.conftest import Serve, Served
@@ -103,18 +106,29 @@ def test_on_a_phone_the_panes_lie_below_each_other(page: AppPage, portrait: Path
 
 
 @pytest.fixture(scope="session")
-def enlarging(serve_session: Serve, weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Served:
-    """The page with a background model."""
+def with_upscaler(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of models with an upscaler in it."""
     pytest.importorskip("spandrel", reason="needs spandrel")
     folder = tmp_path_factory.mktemp("enlarging")
     for file in weights.iterdir():
         (folder / file.name).write_bytes(file.read_bytes())
     known_upscaler(folder / "x2.pth")
-    return serve_session("--models-path", folder, "--device", "cpu")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def enlarging(serve_session: Serve, with_upscaler: Path) -> Served:
+    """The page with a background model."""
+    return serve_session("--models-path", with_upscaler, "--device", "cpu")
 
 
 def test_a_background_model_enlarges_the_photo(
-    enlarging: Served, browser: object, portrait: Path, from_command: Callable[..., bytes], tmp_path: Path
+    enlarging: Served,
+    with_upscaler: Path,
+    browser: object,
+    portrait: Path,
+    from_command: Callable[..., bytes],
+    tmp_path: Path,
 ) -> None:
     page = AppPage(browser, enlarging.url)
     page.choose("weights", "small.pth")
@@ -125,12 +139,29 @@ def test_a_background_model_enlarges_the_photo(
     page.wait_for("5 faces restored")
     result = read_picture(page.download(tmp_path), 10)
     assert (result.width, result.height) == (602, 514)
-    upscaler = known_upscaler(tmp_path / "x2.pth")
     expected = tmp_path / "expected.png"
+    upscaler = with_upscaler / "x2.pth"
     expected.write_bytes(from_command(portrait, "--model", "small.pth", "--background-model", upscaler))
     assert np.array_equal(result.photo, read_picture(expected, 10).photo)
     page.close()
     assert page.errors == []
+
+
+def test_a_background_model_enlarges_the_photos_of_a_batch(
+    with_upscaler: Path, portrait: Path, from_command: Callable[..., bytes], tmp_path: Path
+) -> None:
+    request = BatchRequest(
+        task=TASKS["restore"],
+        options=Options(),
+        photos=[portrait],
+        most_bytes=10**7,
+        model="small.pth",
+        background="x2.pth",
+    )
+    made = run_batch(Engine(ModelLocator((with_upscaler,)), "cpu"), request, tmp_path)
+    expected = from_command(portrait, "--model", "small.pth", "--background-model", with_upscaler / "x2.pth")
+    with zipfile.ZipFile(made.path) as file:
+        assert file.read("portrait.png") == expected
 
 
 def test_upscalers_are_no_networks_for_faces(weights: Path, tmp_path: Path) -> None:

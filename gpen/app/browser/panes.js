@@ -1,10 +1,12 @@
 // Models side by side: a pane for each, all with the same zoom and place.
 const panes = find(".gv-panes");
 
-// How many panes there are beside and below each other.
+// How many panes there are beside and below each other: as shows the photo larger.
 function grid() {
-  const count = state.compared.length || 1;
-  return stage.clientWidth >= stage.clientHeight ? [count, 1] : [1, count];
+  const count = state.compared.length || 1, { clientWidth: width, clientHeight: height } = stage;
+  const beside = Math.min(width / count / state.width, height / state.height);
+  const below = Math.min(width / state.width, height / count / state.height);
+  return beside >= below ? [count, 1] : [1, count];
 }
 
 const room = () => {
