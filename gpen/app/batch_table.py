@@ -7,31 +7,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import gradio as gr
 import numpy as np
 
 from ..batch.report import PhotoResult, Status
 from ..images import read_picture
-from .shown import write_shown
-from .texts import time_left
-from .viewer import address, read
+from ..wording import count, time_left
+from .shown import address, write_shown
 
 _THUMBNAIL = 96
 """Pixels of the longer side."""
-
-EMPTY: dict[str, Any] = {"rows": []}
-"""No batch."""
-
-
-def photos_table(elem_id: str) -> Any:
-    """The component."""
-    return gr.HTML(
-        value=EMPTY,
-        html_template=read("batch.html"),
-        js_on_load=read("batch.js"),
-        apply_default_css=False,
-        elem_id=elem_id,
-    )
 
 
 class TimeLeft:
@@ -126,7 +110,7 @@ class BatchTable:
         """How far the batch is."""
         seconds = self._time.seconds(len(self._rows) - self._at - 1)
         left = "" if seconds is None else f", {time_left(seconds)}"
-        return f"{self._at + 1} of {len(self._rows)} photos{left}" if self._at >= 0 else "Unpacking ..."
+        return f"{self._at + 1} of {count(len(self._rows), 'photo')}{left}" if self._at >= 0 else "Unpacking ..."
 
     def _change(self, number: int, **values: Any) -> None:
         # The rows that the page has seen stay as they were.

@@ -8,11 +8,11 @@ import gradio as gr
 
 from ..images import is_readable, unreadable
 from .actions import Actions
-from .batch_table import photos_table
 from .options_column import OptionsColumn
 from .page_parts import AT_ONCE, IN_TURN, PICTURES, PRIVATE, UPLOAD, many_files, people
 from .texts import show_errors
 from .uploads import is_picture
+from .viewer import read
 
 
 class ManyPhotos:
@@ -42,7 +42,13 @@ class ManyPhotos:
             self.stop = gr.Button("Stop", variant="stop", elem_id="gpen-stop-all", visible=False)
             self.zip = gr.DownloadButton("Download all", interactive=False, elem_id="gpen-zip")
         self.message = gr.Markdown(elem_id="gpen-batch-said")
-        self.table = photos_table("gpen-table")
+        self.table = gr.HTML(
+            value={"rows": []},
+            html_template=read("batch.html"),
+            js_on_load=read("batch.js"),
+            apply_default_css=False,
+            elem_id="gpen-table",
+        )
         with gr.Accordion("Masks and people", open=False), gr.Row():
             self.protect = many_files(
                 "Protect, if anything: masks, white where the photo stays as it is, named like the photo; or a zip",

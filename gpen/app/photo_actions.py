@@ -14,7 +14,7 @@ from ..errors import GpenError
 from ..options import OPTIONS, Options
 from ..restoration.result import RestoredFace
 from ..tasks import RESTORE, find_task
-from ..wording import count
+from ..wording import count, time_left
 from .actions import CONTROLS, Actions
 from .comparing import blend_compared
 from .kept import kept_settings
@@ -32,7 +32,7 @@ from .session import (
 )
 from .session import write_result as write
 from .shown import looks_like_photo
-from .texts import NOT_A_MAP, error_text, time_left
+from .texts import NOT_A_MAP, error_text
 from .viewer import EMPTY, View, chosen_faces, marked, seen, thumbnail
 
 _AGAIN = "The options have changed: press the button again to see the difference."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.parse import quote
 
 import numpy as np
 
@@ -35,6 +36,12 @@ def write_mask(file: Path, mask: FloatImage, photo: FloatImage) -> Path:
     small = resize(mask, _smaller(photo, LONGEST_OF_MASKS))
     write_picture(file, Picture(np.ones((*small.shape, 3), np.float32), alpha=small))
     return file
+
+
+def address(file: Path) -> str:
+    """Where the browser finds a file of the page's."""
+    # The time distinguishes a result from the one before it, which the browser would show again.
+    return f"gradio_api/file={quote(file.as_posix())}?{file.stat().st_mtime_ns}"
 
 
 def looks_like_photo(picture: FloatImage) -> bool:

@@ -10,7 +10,6 @@ import base64
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import cv2
 import gradio as gr
@@ -22,6 +21,7 @@ from ..restoration.result import RestoredFace
 from ..tasks import Task
 from .painted import KINDS
 from .session import PhotoSession
+from .shown import address
 from .texts import model_label
 
 _BROWSER = Path(__file__).parent / "browser"
@@ -119,12 +119,6 @@ def thumbnail(face: RestoredFace) -> str:
     small = resize(as_array(face.crops.after), (_THUMBNAIL, _THUMBNAIL))
     samples = np.rint(small[..., ::-1].clip(0, 1) * 255).astype(np.uint8)
     return "data:image/jpeg;base64," + base64.b64encode(cv2.imencode(".jpg", samples)[1].tobytes()).decode()
-
-
-def address(file: Path) -> str:
-    """Where the browser finds a file of the page's."""
-    # The time distinguishes a result from the one before it, which the browser would show again.
-    return f"gradio_api/file={quote(file.as_posix())}?{file.stat().st_mtime_ns}"
 
 
 def read(name: str) -> str:
