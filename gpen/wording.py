@@ -40,3 +40,10 @@ def command(arguments: str) -> str:
 def set_command(program: str, folder: Path) -> None:
     """Have messages name another program than "gpen", to be run in a folder: for hosts without that command."""
     _how_to_run[:] = [program, f" in the folder {folder}"]
+
+
+def time_left(seconds: float) -> str:
+    """A duration as people say it: "about 40 s left"."""
+    if seconds < 90:
+        return f"about {max(1, round(seconds))} s left"
+    return f"about {round(seconds / 60)} min left"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 import tempfile
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,6 +19,7 @@ from ..errors import GpenError, PhotoError
 from ..options import FRAME_OPTIONS, OPTIONS, Options
 from ..tasks import Task, find_task
 from .batch import BatchOutput, BatchRequest, run_batch
+from .batch_table import BatchTable
 from .engine import Engine
 from .session import SessionCache, WorkRequest, open_photo, work, write_result
 
@@ -33,6 +36,8 @@ UNPACKED = 4
 """The most bytes of an unpacked batch, as a multiple of the most bytes of one upload."""
 
 _KEPT_BATCHES = 4
+_SECONDS_BETWEEN_TABLES = 0.3
+"""A table of many rows takes its time to be shown."""
 
 
 @dataclass(frozen=True)
@@ -117,24 +122,45 @@ class Actions:
         people: list[str] | None,
         aligned: bool,
         request: gr.Request,
-        progress: Any = gr.Progress(),  # noqa: B008
         *values: Any,
     ) -> Iterator[Any]:
-        """Do a task to the photos of a batch. values: the task, and those of the controls.
+        """Do a task to the photos of a batch. values: the background model, the task, and the controls.
 
-        Yields the zip and a sentence, once.
+        Yields the table, the zip to download, and a sentence.
         """
-        task, *controls = values
-        stop = self.stop_of(request)
+        # Without it, an error before the first of them would empty the page.
+        yield gr.skip(), gr.skip(), gr.skip()
+        background, name, *controls = values
+        task, stop = find_task(name), self.stop_of(request)
+        options = self.options(task, dict(zip(CONTROLS, controls, strict=True)))
+        asked = self.batch_request(name, files, model or "", options, masks, protect, people, aligned)
+        asked = dataclasses.replace(asked, background=background or "")
+        folder = self._batch_folder()
+        table = BatchTable(folder, task.done, self.limits.megapixels)
 
-        def show(done: float, text: str) -> bool:
-            progress(done, desc=text)
-            return not stop.is_set()
+        def run(show: Callable[[tuple[dict[str, Any], str]], None]) -> BatchOutput:
+            shown = -_SECONDS_BETWEEN_TABLES
 
-        options = self.options(find_task(task), dict(zip(CONTROLS, controls, strict=True)))
-        asked = self.batch_request(task, files, model or "", options, masks, protect, people, aligned)
-        output = self.batch(asked, show)
-        yield str(output.path), output.summary
+            def on_progress(done: float, text: str) -> bool:
+                nonlocal shown
+                if time.monotonic() - shown >= _SECONDS_BETWEEN_TABLES:
+                    shown = time.monotonic()
+                    show((table.value, table.text))
+                return not (stop.is_set() or self._closing.is_set())
+
+            return run_batch(self.engine, asked, folder, on_progress, table)
+
+        steps = self.engine.follow(run)
+        yield table.value, gr.update(value=None, interactive=False), "Waiting for the photos before these ..."
+        try:
+            while True:
+                value, text = next(steps)
+                yield value, gr.skip(), text
+        except StopIteration as end:
+            yield table.value, gr.update(value=str(end.value.path), interactive=True), end.value.summary
+        except (GpenError, MemoryError):
+            yield table.value, gr.skip(), ""
+            raise
 
     def batch_request(
         self,
@@ -167,17 +193,21 @@ class Actions:
             provenance=self.provenance,
         )
 
-    def batch(self, asked: BatchRequest, show: Callable[[float, str], bool] = lambda done, text: True) -> BatchOutput:
-        """Do a task to uploaded photos; see :func:`gpen.app.batch.run_batch`."""
+    def batch(self, asked: BatchRequest) -> BatchOutput:
+        """Do a task to uploaded photos, for the API; see :func:`gpen.app.batch.run_batch`."""
+
+        def on_progress(done: float, text: str) -> bool:
+            return not self._closing.is_set()
+
+        return self.engine.call(run_batch, self.engine, asked, self._batch_folder(), on_progress)
+
+    def _batch_folder(self) -> Path:
+        """A folder for a batch; that of an early one goes."""
         folder = Path(tempfile.mkdtemp(dir=self.folder))
         self._batches.append(folder)
         if len(self._batches) > _KEPT_BATCHES:
             shutil.rmtree(self._batches.popleft(), ignore_errors=True)
-
-        def on_progress(done: float, text: str) -> bool:
-            return show(done, text) and not self._closing.is_set()
-
-        return self.engine.call(run_batch, self.engine, asked, folder, on_progress)
+        return folder
 
     # Stopping.
 

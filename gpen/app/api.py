@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,8 +16,8 @@ from .actions import Actions
 from .session import WorkRequest
 from .texts import show_errors
 
-_LEFT_OUT = ("protect", "person")
-"""The files that may be left out. They come last: programs may pass the others by position."""
+_LEFT_OUT = ("protect", "person", "background")
+"""What may be left out. They come last: programs may pass the others by position."""
 
 
 def add_endpoints(actions: Actions, in_turn: dict[str, Any]) -> None:
@@ -46,21 +47,24 @@ def _add(actions: Actions, task: Task, *, many: bool, in_turn: dict[str, Any]) -
         inputs["protect"] = _file(f"{label}; empty: nowhere", many)
     if task.looks_for_faces:
         inputs["person"] = _file("Photos of the people whose faces are worked on; empty: everybody's", many=True)
+    if task.accepts_background:
+        inputs["background"] = gr.Textbox("", label="Name of a background model's file; empty: none", visible=False)
 
     def call(photo: Any, weights: str, *values: Any) -> Any:
         given = dict(zip(list(inputs)[2:], values, strict=True))
-        damage, protect, people, aligned = (
-            given.pop(name, None) for name in ("damage", "protect", "person", "aligned")
+        damage, protect, people, aligned, background = (
+            given.pop(name, None) for name in ("damage", "protect", "person", "aligned", "background")
         )
         chosen = actions.options(task, given)
         if many:
             asked = actions.batch_request(task.name, photo, weights, chosen, damage, protect, people, bool(aligned))
-            output = actions.batch(asked)
+            output = actions.batch(dataclasses.replace(asked, background=background or ""))
             return str(output.path), output.summary
         request = WorkRequest(
             task=task,
             options=chosen,
             model=weights,
+            background=background or "",
             damage=Path(damage) if damage else None,
             protect=Path(protect) if protect else None,
             people=[Path(person) for person in people or ()],

@@ -24,6 +24,7 @@ from ..restoration.needs import Needs
 from ..restoration.result import RestoredFace
 from ..tasks import Task
 from ..wording import count
+from .batch_table import BatchTable
 from .engine import Engine
 from .uploads import gather
 
@@ -48,6 +49,8 @@ class BatchRequest:
     """The most bytes that the photos may have in total, unpacked; masks of each kind may have as many."""
     model: str = ""
     """The name of a model file, empty for the default one."""
+    background: str = ""
+    """The name of the file of a background model, empty for none."""
     damage: Sequence[Path] = ()
     """For inpainting: masks named like their photos, or a zip of them."""
     protect: Sequence[Path] = ()
@@ -75,19 +78,23 @@ class _StoppedError(Exception):
 
 
 def run_batch(
-    engine: Engine, request: BatchRequest, folder: Path, on_progress: OnBatchProgress = lambda done, text: None
+    engine: Engine,
+    request: BatchRequest,
+    folder: Path,
+    on_progress: OnBatchProgress = lambda done, text: None,
+    table: BatchTable | None = None,
 ) -> BatchOutput:
     """Do a task to uploaded photos, and write the results with a report to a zip in ``folder``.
 
-    Photos that cannot be read do not stop the others, and a stop keeps the finished ones. GpenError if there is no
-    result at all.
+    Photos that cannot be read do not stop the others, and a stop keeps the finished ones. table: is told of each photo;
+    its results stay in a folder beside the zip. GpenError if there is no result at all.
     """
     task = request.task
     on_progress(0, "unpacking")
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
-        folders = photos, results, damage, protect = tuple(
-            Path(scratch) / name for name in ("photos", "results", "masks", "protected")
-        )
+        photos, damage, protect = (Path(scratch) / name for name in ("photos", "masks", "protected"))
+        results = Path(scratch if table is None else folder) / "results"
+        folders = photos, results, damage, protect
         for path in folders:
             path.mkdir()
         gather(request.photos, photos, request.most_bytes)
@@ -105,9 +112,19 @@ def run_batch(
         processor = _processor(
             engine, request, damage if request.damage else None, protect if request.protect else None
         )
-        made, stopped = _run(processor, engine, jobs, on_progress)
-        report = [_as_json(result, results, folders) for result in made]
-        statuses = Counter(result.status for result in made)
+        report: list[dict[str, Any]] = []
+        numbers = {job: number for number, job in enumerate(jobs)}
+
+        def ends(result: PhotoResult) -> None:
+            report.append(_as_json(result, results, folders))
+            if table is not None:
+                table.ends(numbers[result.job], result, report[-1]["message"])
+
+        watch = _Watch(jobs, on_progress, ends, table)
+        stopped = _run(processor, engine, jobs, watch)
+        if stopped and table is not None:
+            table.stopped()
+        statuses = Counter(result.status for result in watch.made)
         if not statuses[Status.DONE] + statuses[Status.UNCHANGED]:
             if stopped:
                 raise GpenError("Stopped before the first photo was finished: there is no result.")
@@ -120,7 +137,15 @@ def run_batch(
 
 def _processor(engine: Engine, request: BatchRequest, damage: Path | None, protect: Path | None) -> PhotoProcessor:
     task, options = request.task, request.options
-    needs = Needs.of(task, options, aligned=request.aligned, damage=damage, protect=protect, people=request.people)
+    needs = Needs.of(
+        task,
+        options,
+        aligned=request.aligned,
+        upscaler=engine.locator.upscaler(request.background if task.accepts_background else ""),
+        damage=damage,
+        protect=protect,
+        people=request.people,
+    )
     with named(*request.people):
         components = engine.components(task, request.model, options, needs)
     choice = replace(face_choice(supported(options, task), components.people), report_sharpness=True)
@@ -131,30 +156,60 @@ def _processor(engine: Engine, request: BatchRequest, damage: Path | None, prote
     return PhotoProcessor(task, components, SameSource(source, name), options, output)
 
 
-def _run(
-    processor: PhotoProcessor, engine: Engine, jobs: Sequence[Job], on_progress: OnBatchProgress
-) -> tuple[list[PhotoResult], bool]:
-    """The results, and whether the batch was stopped before all photos were done."""
-    made: list[PhotoResult] = []
-    started = 0
+class _Watch:
+    """Tells how far a batch is. ends: called with each result, in the order of the photos."""
 
-    def show(fraction: float, text: str) -> None:
-        if on_progress(min((started - 1 + fraction) / len(jobs), 1), text) is False:
+    def __init__(
+        self,
+        jobs: Sequence[Job],
+        on_progress: OnBatchProgress,
+        ends: Callable[[PhotoResult], None],
+        table: BatchTable | None,
+    ) -> None:
+        self._photos = len(jobs)
+        self._on_progress = on_progress
+        self._ends = ends
+        self._table = table
+        self._started = 0
+        self._text = ""
+        self.made: list[PhotoResult] = []
+        """The results so far."""
+        if table is not None:
+            table.starts([job.photo.name for job in jobs])
+
+    def starts(self, job: Job) -> Callable[[int, int, RestoredFace | None], None]:
+        self._started += 1
+        self._text = f"{self._started} of {count(self._photos, 'photo')}, {job.photo.name}"
+        if self._table is not None:
+            self._table.begins()
+        self._show(0)
+        return self._on_face
+
+    def _on_face(self, done: int, total: int, face: RestoredFace | None) -> None:
+        if self._table is not None and total:
+            self._table.face(done, total)
+        self._show(done / total if total else 1)
+
+    def on_tile(self, done: int, total: int) -> None:
+        self._show(0)
+
+    def _show(self, fraction: float) -> None:
+        if self._on_progress(min((self._started - 1 + fraction) / self._photos, 1), self._text) is False:
             raise _StoppedError
 
-    def starts(job: Job) -> Callable[[int, int, RestoredFace | None], None]:
-        nonlocal started
-        started += 1
-        text = f"{started} of {count(len(jobs), 'photo')}, {job.photo.name}"
-        show(0, text)
-        return lambda done, total, face: show(done / total if total else 1, text)
+    def ends(self, result: PhotoResult) -> None:
+        self.made.append(result)
+        self._ends(result)
 
+
+def _run(processor: PhotoProcessor, engine: Engine, jobs: Sequence[Job], watch: _Watch) -> bool:
+    """Do the task; returns whether the batch was stopped before all photos were done."""
     try:
         workers = worker_count(engine.device.type, os.cpu_count() or 1)
-        PrefetchPipeline(processor, workers).run(jobs, starts, made.append)
+        PrefetchPipeline(processor, workers).run(jobs, watch.starts, watch.ends, watch.on_tile)
     except _StoppedError:
-        return made, len(made) < len(jobs)
-    return made, False
+        return len(watch.made) < len(jobs)
+    return False
 
 
 def _summary(photos: int, statuses: Counter[Status], done: str, stopped: bool) -> str:

@@ -20,8 +20,9 @@ from ..options import Options
 from ..restoration.components import ComponentLoader, Components
 from ..restoration.first_use import missing_models
 from ..restoration.needs import Needs
+from ..restoration.upscaler import looks_like_upscaler
 from ..tasks import Task
-from ..weights.catalog import Published
+from ..weights.catalog import Published, published_by_file_name
 from ..weights.search import (
     AUTO,
     NetworkFiles,
@@ -52,7 +53,11 @@ class ModelLocator:
         Then "auto", where there are networks of several sizes for faces of several sizes.
         """
         searched = search_folders(self.folders)
-        there = [path.name for path in list_networks(searched) if may_be_network(path.name, task.name)]
+        there = [
+            path.name
+            for path in list_networks(searched)
+            if may_be_network(path.name, task.name) and not _enlarges(path)
+        ]
         best = default_network(searched, task.name)
         auto = [AUTO] if len(networks_by_size(searched, task.name)) > 1 else []
         return list(dict.fromkeys([*([best.name] if best is not None else []), *auto, *there]))
@@ -73,6 +78,20 @@ class ModelLocator:
             raise FilesError(f'"{name}" is not a model for this task. Choose one of: {", ".join(available)}.')
         return find_networks(name or available[0], search_folders(self.folders), task.name)
 
+    def upscalers(self) -> dict[str, Path]:
+        """The files of models that enlarge whole photos, by name: background models."""
+        found = [path for path in list_networks(search_folders(self.folders)) if _enlarges(path)]
+        return {path.name: path for path in reversed(found)}
+
+    def upscaler(self, name: str) -> Path | None:
+        """The file of a background model of that name, None for no name; FilesError for one that is not listed."""
+        there = self.upscalers()
+        if name and name not in there:
+            raise FilesError(
+                f'"{name}" is not a background model. Choose one of: {", ".join(there) or "none is there"}.'
+            )
+        return there[name] if name else None
+
     def path_of(self, published: Published) -> Path | None:
         """The path of a published model on this computer, or None."""
         return find_file(published, search_folders(self.folders, kind=published.kind))
@@ -80,6 +99,10 @@ class ModelLocator:
     def missing(self, task: Task) -> list[Published]:
         """The published models that the task still needs: a network, a detector, both or nothing."""
         return missing_models(task, has_network=bool(self.networks(task)), folders=self.folders)
+
+
+def _enlarges(path: Path) -> bool:
+    return published_by_file_name(path.name) is None and looks_like_upscaler(path)
 
 
 class Engine:

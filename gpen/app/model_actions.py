@@ -41,11 +41,13 @@ class ModelActions:
         available, missing = locator.networks(row), locator.missing(row)
         absent = [published for published in PUBLISHED if locator.path_of(published) is None]
         names = [published.name for published in absent if published.task in (None, row.name)]
+        upscalers = locator.upscalers() if row.accepts_background else {}
+        models = [(model_label(name), name) for name in available]
         return (
-            gr.update(
-                choices=[(model_label(name), name) for name in available],
-                value=chosen if chosen in available else next(iter(available), None),
-            ),
+            gr.update(choices=models, value=chosen if chosen in available else next(iter(available), None)),
+            gr.update(choices=[("The photo itself", ""), *upscalers], value="", visible=bool(upscalers)),
+            gr.update(choices=models, value=[]),
+            gr.update(visible=len(models) > 1),
             gr.update(visible=bool(missing)),
             needed_text(missing),
             False,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,26 @@ from ..errors import GpenError
 from ..options import OPTIONS, Options
 from ..restoration.result import RestoredFace
 from ..tasks import RESTORE, find_task
-from ..wording import count
+from ..wording import count, time_left
 from .actions import CONTROLS, Actions
+from .comparing import blend_compared
 from .kept import kept_settings
-from .session import PhotoSession, WorkRequest, blend, find, looks_like_photo, open_photo, show_result, work
+from .painted import KINDS, strokes
+from .session import (
+    PhotoSession,
+    WorkRequest,
+    blend,
+    find,
+    open_photo,
+    open_result,
+    show_mask,
+    show_result,
+    work,
+)
 from .session import write_result as write
-from .texts import NOT_A_MAP, error_text, time_left
-from .viewer import EMPTY, View, chosen_faces, seen, thumbnail
+from .shown import looks_like_photo
+from .texts import NOT_A_MAP, error_text
+from .viewer import EMPTY, View, chosen_faces, marked, seen, thumbnail
 
 _AGAIN = "The options have changed: press the button again to see the difference."
 
@@ -31,27 +45,88 @@ class PhotoActions:
         self._actions = actions
 
     def open(
-        self, photo: str, key: str | None, people: list[str] | None, aligned: bool, task: str, *values: Any
+        self,
+        photo: str,
+        key: str | None,
+        people: list[str] | None,
+        damage: str | None,
+        protect: str | None,
+        aligned: bool,
+        task: str,
+        *values: Any,
     ) -> Any:
         """Open a photo instead of the one before, and find its faces."""
         actions = self._actions
         options = _options(actions, task, values)
         actions.limits.check(Path(photo))
         session = actions.engine.call(open_photo, Path(photo), actions.folder, actions.limits.megapixels)
-        actions.sessions.drop(key)
+        return self._opened(session, key, people, damage, protect, aligned, task, options)
+
+    def _opened(
+        self,
+        session: PhotoSession,
+        before: str | None,
+        people: Sequence[str] | None,
+        damage: str | None,
+        protect: str | None,
+        aligned: bool,
+        task: str,
+        options: Options,
+    ) -> Any:
+        """What the page shows of a photo that takes the place of the one before. before: the key of that."""
+        actions, row = self._actions, find_task(task)
+        for kind, file in zip(KINDS, (damage, protect), strict=True):
+            try:
+                self._show_mask(session, kind, file)
+            except GpenError as error:
+                gr.Warning(error_text(error))
+        actions.sessions.drop(before)
         key = actions.sessions.put(session)
-        absent = [each.name for each in actions.engine.locator.missing(find_task(task)) if each.kind == "detector"]
+        absent = [each.name for each in actions.engine.locator.missing(row) if each.kind == "detector"]
         if absent:
             text = f"The faces are looked for as soon as {absent[0]} is here."
             gr.Info(text)
-            return key, seen(key, session, []), text, _no_file()
+            return key, seen(key, session, [], row), text, no_file()
         try:
             view, text = self._found(key, session, people, aligned, task, options)
         except GpenError as error:
             # The photo itself is fine: other options may find its faces.
             gr.Warning(error_text(error))
-            view, text = seen(key, session, []), ""
-        return key, view, text, _no_file()
+            view, text = seen(key, session, [], row), ""
+        return key, view, text, no_file()
+
+    def go_on(
+        self,
+        key: str | None,
+        people: list[str] | None,
+        damage: str | None,
+        protect: str | None,
+        aligned: bool,
+        task: str,
+        *values: Any,
+    ) -> Any:
+        """Open the last result as a photo, to do something else to it."""
+        actions = self._actions
+        before = actions.sessions.get(key)
+        options = _options(actions, task, values)
+        session = actions.engine.call(
+            partial(open_result, before, actions.folder, actions.limits.megapixels, note=actions.provenance)
+        )
+        key, view, text, off = self._opened(session, key, people, damage, protect, aligned, task, options)
+        return key, view, f"The result is the photo now. {text}", off
+
+    def show_masks(self, key: str | None, view: View, damage: str | None, protect: str | None) -> Any:
+        """Show the masks that were given as pictures over the photo, and say that the result had others."""
+        if key is None:
+            return gr.skip(), gr.skip()
+        session = self._actions.sessions.get(key)
+        for kind, file in zip(KINDS, (damage, protect), strict=True):
+            self._show_mask(session, kind, file)
+        return {**view, "marked": marked(session)}, self.change_options(key)
+
+    def _show_mask(self, session: PhotoSession, kind: str, file: str | None) -> None:
+        path = None if file is None else Path(file)
+        self._actions.engine.call(show_mask, session, kind, path, self._actions.limits.megapixels)
 
     def find_faces(self, key: str | None, people: list[str] | None, aligned: bool, task: str, *values: Any) -> Any:
         """Find the faces with the current options, and choose those that the options choose.
@@ -62,7 +137,7 @@ class PhotoActions:
             return gr.skip(), gr.skip(), gr.skip()
         session = self._actions.sessions.get(key)
         session.forget_result()
-        return *self._found(key, session, people, aligned, task, _options(self._actions, task, values)), _no_file()
+        return *self._found(key, session, people, aligned, task, _options(self._actions, task, values)), no_file()
 
     def look_again(self, key: str | None, people: list[str] | None, aligned: bool, task: str, *values: Any) -> Any:
         """Find the faces of a photo that was dropped before a detector was downloaded."""
@@ -79,21 +154,23 @@ class PhotoActions:
         if row.is_aligned(aligned and row.accepts_aligned):
             if row.always_aligned and looks_like_photo(session.picture.photo):
                 gr.Warning(NOT_A_MAP)
-                return seen(key, session, [], with_faces=False), NOT_A_MAP
-            return seen(key, session, [], with_faces=False), "The whole picture is one face."
+                return seen(key, session, [], row, with_faces=False), NOT_A_MAP
+            return seen(key, session, [], row, with_faces=False), "The whole picture is one face."
         chosen = actions.engine.call(find, actions.engine, session, options, [Path(one) for one in people or ()])
         actions.sessions.evict()
         found = len(session.faces)
         text = f"{count(found, 'face')} found, {len(chosen)} chosen."
         if not found:
             text = "No face was found. Lower the detection threshold under Advanced."
-        return seen(key, session, chosen), text
+        elif row.needs_damage_mask and "damage" not in session.marked:
+            text += " Paint over the damage."
+        return seen(key, session, chosen, row), text
 
     def choose(self, key: str | None, view: View) -> Any:
         """What the page says once other faces are chosen; the result is one of those before, so it goes."""
         session = self._actions.sessions.get(key)
         session.forget_result()
-        return f"{len(chosen_faces(view))} of {count(len(session.faces), 'face')} chosen.", _no_file()
+        return chosen_text(session, view), no_file()
 
     def change_options(self, key: str | None) -> Any:
         """Say that the result was made with other options."""
@@ -112,25 +189,19 @@ class PhotoActions:
         request: gr.Request,
         *values: Any,
     ) -> Iterator[Any]:
-        """Do a task to the chosen faces of the open photo. values: the task, and those of the controls.
+        """Do a task to the chosen faces of the open photo. values: the background model, the task, and the controls.
 
-        Yields the view, what the page says, and the file to download.
+        The view also holds what was painted. Yields the view, what the page says, and the file to download.
         """
+        # Without it, an error before the first of them would empty the page.
+        yield gr.skip(), gr.skip(), gr.skip()
         actions = self._actions
         session, stop = actions.sessions.get(key), actions.stop_of(request)
-        task, chosen = find_task(values[0]), chosen_faces(view)
-        asked = WorkRequest(
-            task=task,
-            options=_options(actions, values[0], values[1:]),
-            model=model or "",
-            chosen=chosen,
-            damage=Path(damage) if damage else None,
-            protect=Path(protect) if protect else None,
-            # The checkbox keeps its value while it is hidden.
-            aligned=aligned and task.accepts_aligned,
-        )
+        session.compared = {}
+        asked = self.asked(model, view, damage, protect, aligned, values)
+        task, chosen = asked.task, chosen_faces(view)
         with_faces = not task.is_aligned(asked.aligned)
-        begun = {**EMPTY, **view, "running": {"done": 0, "total": len(chosen), "made": {}}}
+        begun = running(view)
 
         def run(show: Callable[[tuple[int, int, str | None, int]], None]) -> Any:
             def on_progress(done: int, total: int, face: RestoredFace | None) -> bool:
@@ -140,7 +211,7 @@ class PhotoActions:
 
             work(actions.engine, session, asked, on_progress)
             actions.sessions.evict()
-            return self._made(key, session, chosen, with_faces)
+            return self.made(key, session, chosen, with_faces)
 
         # What there was stays until there is a new result, or for good if there is none.
         yield begun, "Loading the model ...", gr.skip()
@@ -166,6 +237,36 @@ class PhotoActions:
             yield {**begun, "running": None}, said, gr.skip()
             raise
 
+    def asked(
+        self,
+        model: str | None,
+        view: View,
+        damage: str | None,
+        protect: str | None,
+        aligned: bool,
+        values: Sequence[Any],
+    ) -> WorkRequest:
+        """What is asked for. view: with what was painted. values: the background model, the task, and the controls."""
+        background, name, *controls = values
+        task, painted = find_task(name), strokes(view.get("painted"))
+        if task.needs_damage_mask and damage is None and not any(stroke.kind == "damage" for stroke in painted):
+            raise GpenError(
+                "To fill in damage, a mask is needed: paint over the damage with the brush, or give a picture that is "
+                "white where the photo is damaged."
+            )
+        return WorkRequest(
+            task=task,
+            options=_options(self._actions, name, controls),
+            model=model or "",
+            background=background or "",
+            chosen=chosen_faces(view),
+            damage=Path(damage) if damage else None,
+            protect=Path(protect) if protect else None,
+            strokes=painted,
+            # The checkbox keeps its value while it is hidden.
+            aligned=aligned and task.accepts_aligned,
+        )
+
     def change_strength(self, key: str | None, view: View, strength: float) -> Any:
         """Blend the last result again at another strength, without running the network."""
         if key is None:
@@ -176,16 +277,20 @@ class PhotoActions:
         )
 
     def _blended(self, key: str, session: PhotoSession, chosen: Sequence[int], strength: float) -> Any:
+        row = session.task
+        if blend_compared(session, strength):
+            return seen(key, session, chosen, row), gr.skip(), no_file()
         if blend(session, strength) is None:
             return gr.skip(), gr.skip(), gr.skip()
-        return self._made(key, session, chosen, with_faces=True)
+        return self.made(key, session, chosen, with_faces=True)
 
-    def _made(self, key: str | None, session: PhotoSession, chosen: Sequence[int], with_faces: bool) -> Any:
+    def made(self, key: str | None, session: PhotoSession, chosen: Sequence[int], with_faces: bool) -> Any:
         """The viewer, a sentence and the download, for the last result."""
         result, text = write(session, note=self._actions.provenance)
         show_result(session)
         session.said = text, result
-        return seen(key, session, chosen, with_faces=with_faces), text, gr.update(value=result, interactive=True)
+        view = seen(key, session, chosen, session.task, with_faces=with_faces)
+        return view, text, gr.update(value=result, interactive=True)
 
     def come_back(self, saved: str | None) -> Any:
         """What was on the page before it was loaded again.
@@ -209,20 +314,34 @@ class PhotoActions:
             session = self._actions.sessions.get(key)
         except GpenError:
             return [*nothing[:4], *settings]
+        # The uploads of masks are empty again.
+        session.marked.clear()
         chosen = [number for number in values["chosen"] if number < len(session.faces)]
         row = find_task(values["task"])
-        view = seen(key, session, chosen, with_faces=not row.always_aligned)
+        view = seen(key, session, chosen, row, with_faces=not row.always_aligned)
         if session.after is None or session.said is None:
             text = f"{count(len(session.faces), 'face')} found, {len(chosen)} chosen."
-            return [key, view, text, _no_file(), *settings]
+            return [key, view, text, no_file(), *settings]
         text, result = session.said
         return [key, view, text, gr.update(value=result, interactive=True), *settings]
+
+
+def chosen_text(session: PhotoSession, view: View) -> str:
+    """How many of the faces are chosen."""
+    return f"{len(chosen_faces(view))} of {count(len(session.faces), 'face')} chosen."
+
+
+def running(view: View) -> View:
+    """The view while something runs. view: with what was painted, which stays in the browser."""
+    begun = {**EMPTY, **view, "compared": [], "running": {"done": 0, "total": len(chosen_faces(view)), "made": {}}}
+    begun.pop("painted", None)
+    return begun
 
 
 def _options(actions: Actions, task: str, values: Sequence[Any]) -> Options:
     return actions.options(find_task(task), dict(zip(CONTROLS, values, strict=True)))
 
 
-def _no_file() -> Any:
+def no_file() -> Any:
     """A download that is off."""
     return gr.update(value=None, interactive=False)

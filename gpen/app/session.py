@@ -13,17 +13,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-
 from ..errors import FaceError, GpenError, named
-from ..faces.drawing import Drawing
 from ..faces.face import Face
 from ..faces.select import FaceChoice
 from ..faces.source import FaceSource, GivenFaces
 from ..filenames import fitting
-from ..images import Picture, can_write, read_picture, write_picture
-from ..images.picture import FloatImage, from_samples
-from ..images.resize import resize
+from ..images import Picture, can_write, read_picture
+from ..images.masks import PhotoMasks
+from ..images.picture import FloatImage
 from ..options import Options, supported
 from ..restoration.api import face_choice, face_source
 from ..restoration.finish import finish
@@ -31,14 +28,11 @@ from ..restoration.needs import Needs
 from ..restoration.pipeline import Keep, OnProgress, PhotoWork, run_task
 from ..restoration.processors import PhotoInputs
 from ..restoration.result import Restoration
+from ..restoration.upscaler import Upscaler
 from ..tasks import RESTORE, Task
 from .engine import Engine
-
-LONGEST_SIDE = 6144
-"""Pixels of the longer side of the pictures in the viewer; downloads keep every pixel."""
-
-_MOST_COLOURS_OF_MAPS = 32
-"""Colours, of 64 levels a channel, that nine tenths of a picture have: about 20 in maps, 40 and more in photos."""
+from .painted import Stroke, painted
+from .shown import write_mask, write_shown
 
 MEMORY_BUDGET = 2 << 30
 """Bytes that all sessions may hold together; a single one may hold more."""
@@ -48,6 +42,18 @@ _IDLE = 3600.0
 
 MOST_SESSIONS = 16
 """The most sessions that are kept at once."""
+
+
+@dataclass(frozen=True, eq=False)
+class Compared:
+    """What one of several models made."""
+
+    restoration: Restoration
+    """The result."""
+    task: Task
+    """What was done."""
+    shown: Path
+    """The result as a JPEG for the browser."""
 
 
 @dataclass(eq=False)
@@ -76,6 +82,18 @@ class PhotoSession:
     """When it was last asked for, by the monotonic clock."""
     said: tuple[str, Path] | None = None
     """What was said about the last result, and the file of it."""
+    compared: dict[str, Compared] = field(default_factory=dict)
+    """By model, results to choose the last one from."""
+    kind: str = ""
+    """The suffix of results, where it is not that of ``path``."""
+    marked: dict[str, Path] = field(default_factory=dict)
+    """By kind, the masks that were given as pictures, as PNGs for the browser: white, opaque where they mark."""
+
+    @property
+    def suffix(self) -> str:
+        """Of the files of results."""
+        suffix = self.kind or self.path.suffix
+        return suffix if can_write(suffix) else ".png"
 
     @property
     def nbytes(self) -> int:
@@ -83,13 +101,15 @@ class PhotoSession:
         made, picture = self.restoration, self.picture
         parts = (picture.photo, picture.alpha, picture.stored)
         held = sum(part.nbytes for part in parts if part is not None)
-        if made is not None:
+        results = [*(() if made is None else (made,)), *(each.restoration for each in self.compared.values())]
+        for made in results:
             held += made.photo.nbytes + made.mask.nbytes + (made.layers.nbytes if made.layers is not None else 0)
         return held
 
     def forget_result(self) -> None:
         """Drop the last result: the faces, or what is done to them, were chosen anew."""
         self.restoration = self.after = self.said = None
+        self.compared = {}
 
     def close(self) -> None:
         """Remove its files."""
@@ -158,7 +178,24 @@ def open_photo(path: Path, folder: Path, max_megapixels: float) -> PhotoSession:
     with named(path):
         picture = read_picture(path, max_megapixels)
     own = Path(tempfile.mkdtemp(dir=folder))
-    return PhotoSession(path, picture, own, _show(own / "before.jpg", picture.photo, picture.alpha))
+    return PhotoSession(path, picture, own, write_shown(own / "before.jpg", picture.photo, picture.alpha))
+
+
+def open_result(session: PhotoSession, folder: Path, max_megapixels: float, *, note: bool = True) -> PhotoSession:
+    """Open the last result of a session as a photo of its own; GpenError where there is none.
+
+    It is kept as a PNG, which loses nothing that a JPEG would; results of it are files like those of the session. note:
+    as for :func:`write_result`.
+    """
+    if session.restoration is None:
+        raise GpenError("There is no result yet: make one first.")
+    own = Path(tempfile.mkdtemp(dir=folder))
+    path = own / f"{session.path.stem}_{session.restoration.done}.png"
+    with named(path):
+        finish(session.task, session.picture, session.restoration, note=note).write(path, session.path)
+        picture = read_picture(path, max_megapixels)
+    before = write_shown(own / "before.jpg", picture.photo, picture.alpha)
+    return PhotoSession(path, picture, own, before, kind=session.suffix)
 
 
 def find(engine: Engine, session: PhotoSession, options: Options, people: Sequence[Path] = ()) -> list[int]:
@@ -194,12 +231,16 @@ class WorkRequest:
     """How; options that the task does not support have no effect."""
     model: str = ""
     """The name of a model file, empty for the default one."""
+    background: str = ""
+    """The name of the file of a background model, empty for none."""
     chosen: Sequence[int] | None = None
     """Numbers of the faces to work on; None for those that the options choose."""
     damage: Path | None = None
     """For inpainting: a picture that is white where the photo is damaged."""
     protect: Path | None = None
     """A picture that is white where the photo stays as it is; None for nowhere."""
+    strokes: Sequence[Stroke] = ()
+    """What was painted over these masks, or without them."""
     people: Sequence[Path] = ()
     """Photos of the people whose faces are worked on, unless they are clicked; none for everybody's."""
     aligned: bool = False
@@ -214,24 +255,47 @@ class WorkRequest:
 def work(
     engine: Engine, session: PhotoSession, request: WorkRequest, on_progress: OnProgress | None = None
 ) -> Restoration:
-    """Do a task to a photo, and keep the result in the session with what :func:`blend` needs.
+    """Do a task to a photo as :func:`compute` does, and keep the result in the session, in place of the last one."""
+    session.restoration, session.task = compute(engine, session, request, on_progress), request.task
+    session.compared = {}
+    return session.restoration
 
-    GpenError for everything that a user can cause; the session then keeps its last result.
+
+def compute(
+    engine: Engine, session: PhotoSession, request: WorkRequest, on_progress: OnProgress | None = None
+) -> Restoration:
+    """Do a task to a photo, and return the result with what :func:`blend` needs; GpenError for what a user can cause.
+
+    The session keeps its last result.
     """
     task, options = request.task, request.options
     files = (request.damage, request.protect)
     needs = Needs.of(
-        task, options, aligned=request.aligned, faces_given=True, damage=request.damage, protect=request.protect
+        task,
+        options,
+        aligned=request.aligned,
+        faces_given=True,
+        upscaler=engine.locator.upscaler(request.background if task.accepts_background else ""),
+        damage=request.damage,
+        protect=request.protect,
     )
     with named(*(file for file in files if file is not None)):
         components = engine.components(task, request.model, options, needs)
         source = _source(engine, session, request)
         masks = components.damage_masks, components.protect_masks
         damage, protect = (None if given is None else given.of(session.path.name) for given in masks)
+        size = session.picture.width, session.picture.height
+        if task.needs_damage_mask:
+            damage = painted(request.strokes, "damage", size, damage)
+        if task.keeps_photo:
+            protect = painted(request.strokes, "protect", size, protect)
+        background = (
+            None if components.upscaler is None else _background(components.upscaler, session, options, on_progress)
+        )
     work = PhotoWork(
         photo=session.picture.photo,
         source=source,
-        inputs=PhotoInputs(damage=damage, protect=protect),
+        inputs=PhotoInputs(background=background, damage=damage, protect=protect),
         keep=Keep(crops=False, layers=True),
         on_progress=on_progress,
     )
@@ -239,8 +303,18 @@ def work(
     if components.guard_problem:
         problem = components.guard_problem.splitlines()[0]
         restoration = dataclasses.replace(restoration, note=f"The identity guard is off. {problem}")
-    session.restoration, session.task = restoration, task
     return restoration
+
+
+def _background(
+    upscaler: Upscaler, session: PhotoSession, options: Options, on_progress: OnProgress | None
+) -> FloatImage:
+    """The photo enlarged; no face is done while it is, and it can be stopped as between faces."""
+
+    def on_tile(done: int, total: int) -> bool | None:
+        return None if on_progress is None else on_progress(0, 0, None)
+
+    return upscaler.background(session.picture.photo, options, on_tile)
 
 
 def _source(engine: Engine, session: PhotoSession, request: WorkRequest) -> FaceSource:
@@ -275,11 +349,10 @@ def write_result(session: PhotoSession, *, note: bool = True) -> tuple[Path, str
     """
     restoration = session.restoration
     assert restoration is not None
-    suffix = session.path.suffix if can_write(session.path.suffix) else ".png"
     folder = session.folder / "result"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
-    end = f"_{restoration.done}{suffix}"
+    end = f"_{restoration.done}{session.suffix}"
     target = folder / (fitting(session.path.stem, end) + end)
     with named(target):
         finished = finish(session.task, session.picture, restoration, note=note)
@@ -289,35 +362,22 @@ def write_result(session: PhotoSession, *, note: bool = True) -> tuple[Path, str
 
 def show_result(session: PhotoSession) -> Path:
     """Write the last result for the browser, and return the file."""
-    restoration = session.restoration
-    assert restoration is not None
-    alpha = session.picture.alpha if session.task.keeps_photo else None
-    session.after = _show(session.folder / "after.jpg", restoration.photo, alpha)
+    assert session.restoration is not None
+    session.after = show(session, session.task, session.restoration, "after")
     return session.after
 
 
-def _show(file: Path, photo: FloatImage, alpha: FloatImage | None) -> Path:
-    write_picture(file, from_samples(_shown(photo, alpha, _size(photo, LONGEST_SIDE))))
-    return file
+def show(session: PhotoSession, task: Task, restoration: Restoration, name: str) -> Path:
+    """Write a result for the browser to a file of this name, and return it."""
+    alpha = session.picture.alpha if task.keeps_photo else None
+    return write_shown(session.folder / f"{name}.jpg", restoration.photo, alpha)
 
 
-def looks_like_photo(picture: FloatImage) -> bool:
-    """Whether a picture (H, W, 3) is more likely a photo than a segmentation map, which has few colours."""
-    levels = (np.clip(picture, 0, 1) * 255).astype(np.int64) >> 2
-    counts = np.sort(np.bincount((levels @ np.array([1 << 12, 1 << 6, 1])).ravel()))[::-1]
-    return int(np.searchsorted(np.cumsum(counts), 0.9 * counts.sum())) >= _MOST_COLOURS_OF_MAPS
-
-
-def _size(photo: FloatImage, longest: int) -> tuple[int, int]:
-    """Width and height of a photo (H, W, 3), scaled down so that neither exceeds ``longest``."""
-    height, width = photo.shape[:2]
-    factor = min(1.0, longest / max(height, width))
-    return max(1, round(width * factor)), max(1, round(height * factor))
-
-
-def _shown(photo: FloatImage, alpha: FloatImage | None, size: tuple[int, int]) -> Drawing:
-    """A photo (H, W, 3) at a size (width, height), composited over white."""
-    small = resize(photo, size)
-    if alpha is not None:
-        small = 1 - (1 - small) * resize(alpha, size)[..., None]
-    return np.rint(np.clip(small, 0, 1) * 255).astype(np.uint8)
+def show_mask(session: PhotoSession, kind: str, file: Path | None, max_megapixels: float) -> None:
+    """Let the viewer show a mask that was given as a picture, or none; PhotoError where it cannot be read."""
+    session.marked.pop(kind, None)
+    if file is None:
+        return
+    with named(file):
+        mask = PhotoMasks(file, f"{kind} mask", max_megapixels).of(file.name)
+    session.marked[kind] = write_mask(session.folder / f"{kind}.png", mask, session.picture.photo)

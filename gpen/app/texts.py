@@ -87,10 +87,3 @@ def needed_text(missing: Sequence[Published]) -> str:
 def size_text(published: Published) -> str:
     """How large a download is."""
     return "several hundred MB" if published.about is None else megabytes(published.about)
-
-
-def time_left(seconds: float) -> str:
-    """A duration as people say it: "about 40 s left"."""
-    if seconds < 90:
-        return f"about {max(1, round(seconds))} s left"
-    return f"about {round(seconds / 60)} min left"

@@ -10,7 +10,6 @@ import base64
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import cv2
 import gradio as gr
@@ -19,10 +18,14 @@ import numpy as np
 from ..images.resize import resize
 from ..images.tensors import as_array
 from ..restoration.result import RestoredFace
+from ..tasks import Task
+from .painted import KINDS
 from .session import PhotoSession
+from .shown import address
+from .texts import model_label
 
 _BROWSER = Path(__file__).parent / "browser"
-_SCRIPTS = ("viewer.js", "strip.js", "window.js")
+_SCRIPTS = ("viewer.js", "strip.js", "brush.js", "panes.js", "window.js")
 _THUMBNAIL = 160
 """Pixels of the sides of a face's picture in the strip."""
 
@@ -36,6 +39,9 @@ EMPTY: View = {
     "faces": [],
     "chosen": [],
     "running": None,
+    "compared": [],
+    "brushes": [],
+    "marked": {},
     "width": 1,
     "height": 1,
 }
@@ -46,8 +52,8 @@ def viewer(elem_id: str) -> Any:
     """The component."""
     return gr.HTML(
         value=EMPTY,
-        html_template=_read("viewer.html"),
-        js_on_load="\n".join(map(_read, _SCRIPTS)),
+        html_template=read("viewer.html"),
+        js_on_load="\n".join(map(read, _SCRIPTS)),
         apply_default_css=False,
         elem_id=elem_id,
     )
@@ -55,12 +61,18 @@ def viewer(elem_id: str) -> Any:
 
 def style() -> str:
     """The style sheets of the page."""
-    return _read("page.css") + _read("viewer.css")
+    return "".join(map(read, ("page.css", "viewer.css", "batch.css")))
 
 
-def seen(key: str | None, session: PhotoSession, chosen: Collection[int], *, with_faces: bool = True) -> View:
-    """The photo and its last result, if it has one. key: of the session. with_faces: show the faces that were found."""
-    made = session.restoration
+def seen(
+    key: str | None, session: PhotoSession, chosen: Collection[int], task: Task, *, with_faces: bool = True
+) -> View:
+    """The photo and its last result, if it has one.
+
+    key: of the session. task: decides what can be painted. with_faces: show the faces that were found.
+    """
+    compared = session.compared
+    made = next((each.restoration for each in compared.values()), session.restoration)
     height, width = (session.picture.photo if made is None else made.photo).shape[:2]
     done = set() if made is None else {face.number for face in made.faces}
     size = (session.picture.width, session.picture.height) * 2
@@ -71,13 +83,29 @@ def seen(key: str | None, session: PhotoSession, chosen: Collection[int], *, wit
     return {
         **EMPTY,
         "key": key,
-        "photo": _address(session.before),
-        "after": None if session.after is None else _address(session.after),
+        "photo": address(session.before),
+        "after": None if session.after is None else address(session.after),
         "faces": faces,
         "chosen": sorted(chosen),
+        "compared": [
+            {"name": name, "label": model_label(name), "picture": address(each.shown)}
+            for name, each in compared.items()
+        ],
+        "brushes": brushes(task),
+        "marked": marked(session),
         "width": width,
         "height": height,
     }
+
+
+def brushes(task: Task) -> list[str]:
+    """The kinds of masks that can be painted for a task."""
+    return [kind for kind, there in zip(KINDS, (task.needs_damage_mask, task.keeps_photo), strict=True) if there]
+
+
+def marked(session: PhotoSession) -> dict[str, str]:
+    """By kind, the addresses of the masks that were given as pictures."""
+    return {kind: address(file) for kind, file in session.marked.items()}
 
 
 def chosen_faces(view: Mapping[str, Any] | None) -> list[int]:
@@ -93,10 +121,6 @@ def thumbnail(face: RestoredFace) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(cv2.imencode(".jpg", samples)[1].tobytes()).decode()
 
 
-def _address(file: Path) -> str:
-    # The time distinguishes a result from the one before it, which the browser would show again.
-    return f"gradio_api/file={quote(file.as_posix())}?{file.stat().st_mtime_ns}"
-
-
-def _read(name: str) -> str:
+def read(name: str) -> str:
+    """A file of what runs in the browser."""
     return (_BROWSER / name).read_text(encoding="utf-8")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import math
 from collections.abc import Callable, Iterator
@@ -19,8 +20,9 @@ from ..images.resize import resize
 from ..images.tensors import check_picture
 from ..options import Options
 from ..weights.headers import Header, read_header
+from ..weights.other_networks import is_upscaler
 from ..weights.spandrel import Role, import_spandrel, kind_of, load_descriptor, refuse_code, repeatable
-from ..weights.state_dict import is_gpen, locate
+from ..weights.state_dict import is_gpen, locate, network_names
 from ..wording import first_line
 
 TILE = 384
@@ -182,6 +184,27 @@ def check_upscaler(path: Path) -> None:
     """Raise the errors of :func:`load_upscaler` that show before any tensor is read."""
     refuse_code(_upscaler_header(path))
     import_spandrel(_ROLE)
+
+
+def looks_like_upscaler(path: Path) -> bool:
+    """Whether a file is an upscaler by the names of its tensors; False where it cannot be read.
+
+    The answer is kept for as long as the file does not change.
+    """
+    try:
+        stat = path.stat()
+    except OSError:
+        return False
+    return _looks_like_upscaler(path, stat.st_mtime_ns, stat.st_size)
+
+
+@functools.lru_cache(maxsize=1024)
+def _looks_like_upscaler(path: Path, _changed: int, _size: int) -> bool:
+    try:
+        header = read_header(path)
+    except CheckpointError:
+        return False
+    return not header.code and not is_gpen(header) and is_upscaler(network_names(header))
 
 
 def _upscaler_header(path: Path) -> Header:

@@ -21,6 +21,8 @@ class _Kind:
     """Regular expressions; each must match the beginning of some tensor's name."""
     advice: str = ""
     """What to do with such a file."""
+    enlarges: bool = False
+    """Whether they are upscalers."""
 
 
 _KINDS = (
@@ -82,11 +84,13 @@ _KINDS = (
         "an ESRGAN upscaler",
         (r"(body|RRDB_trunk)\.0\.(rdb|RDB)1\.|model\.1\.sub\.0\.RDB1\.",),
         "It goes into the folder for upscalers (upscale_models, ESRGAN or RealESRGAN).",
+        enlarges=True,
     ),
     _Kind(
         "a transformer upscaler (SwinIR, HAT, DAT or similar)",
         (r"conv_first\.", r"layers\.0\."),
         "It goes into the folder for upscalers.",
+        enlarges=True,
     ),
     _Kind(
         "a RetinaFace network, which detects faces",
@@ -117,6 +121,7 @@ _KINDS = (
         "a compact upscaler (SRVGGNet)",
         (r"body\.0\.weight$", r"body\.1\.weight$"),
         "It goes into the folder for upscalers.",
+        enlarges=True,
     ),
 )
 
@@ -134,6 +139,12 @@ def describe(names: Set[str]) -> str | None:
     """Return what the network with these tensors is, such as "a GFPGAN network", or None."""
     found = _find(names)
     return found.what if found else None
+
+
+def is_upscaler(names: Set[str]) -> bool:
+    """Whether the network with these tensors enlarges pictures."""
+    found = _find(names)
+    return found is not None and found.enlarges
 
 
 def _find(names: Set[str]) -> _Kind | None:

@@ -119,6 +119,13 @@ def test_people_need_a_recogniser(client: Any, upload: Any, portrait: Path) -> N
             client.predict(**photos, person=[upload(portrait)], weights="small.pth", api_name=endpoint)
 
 
+def test_a_background_model_has_to_be_one(client: Any, upload: Any, portrait: Path) -> None:
+    one, many = {"photo": upload(portrait)}, {"photos": [upload(portrait)]}
+    for endpoint, photos in (("/restore", one), ("/restore_many", many)):
+        with pytest.raises(Exception, match=r"small\.pth.* is not a background model"):
+            client.predict(**photos, background="small.pth", weights="small.pth", api_name=endpoint)
+
+
 def test_many_photos(client: Any, upload: Any, portrait: Path, from_command: Callable[..., bytes]) -> None:
     result, text = client.predict(photos=[upload(portrait)], weights="small.pth", api_name="/restore_many")
     assert text == "1 photo: 1 restored."

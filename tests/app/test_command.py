@@ -93,5 +93,6 @@ def test_no_other_command_imports_gradio():
         for path in package.rglob("*.py")
         if "import gradio" in path.read_text(encoding="utf-8")
     }
-    modules = ("page", "viewer", "actions", "photo_actions", "model_actions", "api", "texts")
+    parts = ("page", "page_parts", "options_column", "one_photo", "many_photos", "viewer")
+    modules = (*parts, "actions", "photo_actions", "compare_actions", "model_actions", "api", "texts")
     assert importing == {f"app/{name}.py" for name in modules}

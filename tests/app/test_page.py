@@ -189,7 +189,7 @@ def test_a_batch_comes_back_as_a_zip(page: AppPage, portrait: Path, tmp_path: Pa
     page.click("run-all")
     assert "3 photos: 2 restored, 1 failed." in page.wait_for("photos:", "batch-said")
     page.window.screenshot(path=screenshots / "batch.png")
-    result = page.download(tmp_path, "#gpen-zip a")
+    result = page.download(tmp_path, "#gpen-zip")
     with zipfile.ZipFile(result) as file:
         assert sorted(file.namelist()) == ["beach/one.png", "report.json", "two.png"]
 
@@ -343,7 +343,7 @@ def test_a_folder_can_be_added_to_the_batch(page: AppPage, portrait: Path, tmp_p
     page.window.locator("#gpen-files").get_by_text("two").first.wait_for()
     page.click("run-all")
     page.wait_for("2 photos: 2 restored.", "batch-said")
-    with zipfile.ZipFile(page.download(tmp_path, "#gpen-zip a")) as file:
+    with zipfile.ZipFile(page.download(tmp_path, "#gpen-zip")) as file:
         assert sorted(file.namelist()) == ["one.png", "report.json", "two.png"]
 
 

@@ -20,12 +20,12 @@ from gpen.app.session import (
     WorkRequest,
     blend,
     find,
-    looks_like_photo,
     open_photo,
     show_result,
     work,
     write_result,
 )
+from gpen.app.shown import looks_like_photo
 from gpen.errors import FaceError, FilesError, GpenError, PhotoError
 from gpen.faces.sface import SFaceRecognizer
 from gpen.images import Picture, read_picture, write_picture

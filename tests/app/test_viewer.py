@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable
-from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pytest
 
 from gpen.images import Picture, write_picture
 from tests.app.conftest import Served
@@ -123,35 +119,3 @@ def test_a_photo_given_as_a_map_is_questioned(page: AppPage, portrait: Path, tmp
     write_picture(tmp_path / "map.png", Picture(labels.astype(np.float32)))
     page.drop(tmp_path / "map.png")
     page.wait_for("The whole picture is one face.")
-
-
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_nothing_bars_the_way(
-    app: Served, page: AppPage, portrait: Path, screenshots: Path, theme: str, axe: Callable[[Any], list[str]]
-) -> None:
-    page.restore(portrait, "small.pth")
-    page.window.goto(f"{app.url}?__theme={theme}")
-    page.window.locator(".gv-line").wait_for()
-    page.window.get_by_role("button", name="Advanced").click()
-    page.window.wait_for_timeout(500)
-    assert axe(page.window) == []
-    for width in (390, 1024, 1440, 1920):
-        page.window.set_viewport_size({"width": width, "height": 900})
-        page.window.wait_for_timeout(200)
-        assert page.window.evaluate("document.documentElement.scrollWidth") <= width
-        page.window.screenshot(path=screenshots / f"{theme} {width}.png")
-
-
-@pytest.fixture
-def axe() -> Callable[[Any], list[str]]:
-    """Names what axe-core finds in a page that is critical or serious."""
-    script = files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8")
-
-    def run(window: Any) -> list[str]:
-        window.evaluate(script)
-        found = window.evaluate("axe.run()")["violations"]
-        return [
-            f"{each['id']}: {each['nodes'][0]['html']}" for each in found if each["impact"] in ("critical", "serious")
-        ]
-
-    return run

@@ -60,7 +60,7 @@ function drawStrip() {
 // Choosing makes the last result one of other faces, so it goes.
 function choose(numbers) {
   if (state.running) return;
-  state = { ...state, chosen: numbers, after: null, faces: state.faces.map((face) => ({ ...face, done: false })) };
+  state = { ...state, chosen: numbers, after: null, compared: [], faces: state.faces.map((face) => ({ ...face, done: false })) };
   props.value = state;
   draw();
   trigger("select");

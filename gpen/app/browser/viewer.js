@@ -3,42 +3,51 @@
 const find = (selector) => element.querySelector(selector);
 const root = find(".gv"), stage = find(".gv-stage"), sheet = find(".gv-sheet"), line = find(".gv-line");
 const before = find(".gv-before"), after = find(".gv-after"), boxes = find(".gv-boxes");
-const EMPTY = { photo: null, after: null, faces: [], chosen: [], running: null, width: 1, height: 1 };
+const EMPTY = {
+  key: null, photo: null, after: null, faces: [], chosen: [], running: null, compared: [], brushes: [], marked: {},
+  width: 1, height: 1,
+};
 let state = EMPTY;
 const view = { scale: 1, x: 0, y: 0, line: 0.5, fitted: true, held: false, boxes: true };
 
 const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
-const fitting = () => Math.min(stage.clientWidth / state.width, stage.clientHeight / state.height) || 1;
+const fitting = () => {
+  const [width, height] = room();
+  return Math.min(width / state.width, height / state.height) || 1;
+};
 const limits = () => [Math.min(fitting(), 1 / devicePixelRatio) / 2, Math.max(16, fitting() * 4)];
 
 function show() {
   const width = state.width * view.scale, height = state.height * view.scale;
   const axis = (offset, size, room) =>
     size <= room ? (room - size) / 2 : clamp(offset, room - size, 0);
-  view.x = axis(view.x, width, stage.clientWidth);
-  view.y = axis(view.y, height, stage.clientHeight);
+  const [wide, high] = room();
+  view.x = axis(view.x, width, wide);
+  view.y = axis(view.y, height, high);
   sheet.style.transform = `translate(${view.x}px, ${view.y}px) scale(${view.scale})`;
   sheet.style.setProperty("--scale", view.scale);
   find(".gv-zoom").textContent = `${Math.round(view.scale * devicePixelRatio * 100)}%`;
   const at = view.line * stage.clientWidth;
-  const compared = Boolean(state.after) && !view.held;
-  after.hidden = !state.after;
+  const made = Boolean(state.after) && !brush.on && !state.compared.length, compared = made && !view.held;
+  after.hidden = !made;
   after.style.clipPath = view.held ? "inset(0 0 0 100%)" : `inset(0 0 0 ${Math.max(0, (at - view.x) / view.scale)}px)`;
   // Hidden, it would lose the focus, and the key that is held with it.
-  line.hidden = !state.after;
+  line.hidden = !made;
   line.style.opacity = view.held ? 0 : 1;
   line.style.left = `${at}px`;
   line.setAttribute("aria-valuenow", Math.round(view.line * 100));
   line.setAttribute("aria-valuetext", `${Math.round(view.line * 100)} percent before`);
   const [left, right] = [find(".gv-tag-before"), find(".gv-tag-after")];
-  left.hidden = !state.after || !(view.held || view.line > 0.08);
+  left.hidden = !made || !(view.held || view.line > 0.08);
   right.hidden = !compared || view.line > 0.92;
   left.textContent = view.held ? "Original" : "Before";
   left.style.right = view.held ? "auto" : `${stage.clientWidth - at + 12}px`;
   left.style.left = view.held ? "12px" : "auto";
   right.style.left = `${at + 12}px`;
-  boxes.hidden = !view.boxes || view.held;
-  find("[data-do=hold]").hidden = !state.after;
+  boxes.hidden = !view.boxes || view.held || brush.on;
+  sheet.dataset.paint = view.held || made ? "off" : "on";
+  find("[data-do=hold]").hidden = !made && !state.compared.length;
+  showPanes();
   find("[data-do=boxes]").setAttribute("aria-pressed", view.boxes);
 }
 
@@ -49,7 +58,7 @@ function fit() {
 }
 
 // Zoom so that the point of the stage at (x, y) stays where it is.
-function zoom(scale, x = stage.clientWidth / 2, y = stage.clientHeight / 2) {
+function zoom(scale, x = room()[0] / 2, y = room()[1] / 2) {
   const [low, high] = limits(), next = clamp(scale, low, high), factor = next / view.scale;
   view.x = x - (x - view.x) * factor;
   view.y = y - (y - view.y) * factor;
@@ -63,15 +72,16 @@ function lookAt(face) {
   const [x0, y0, x1, y1] = face.box.map((value, index) => value * (index % 2 ? state.height : state.width));
   const size = Math.max(x1 - x0, y1 - y0);
   const [low, high] = limits();
-  view.scale = clamp(Math.min(stage.clientWidth, stage.clientHeight) / (size * 2.2), low, high);
-  view.x = stage.clientWidth / 2 - ((x0 + x1) / 2) * view.scale;
-  view.y = stage.clientHeight / 2 - ((y0 + y1) / 2) * view.scale;
+  const [wide, tall] = room();
+  view.scale = clamp(Math.min(wide, tall) / (size * 2.2), low, high);
+  view.x = wide / 2 - ((x0 + x1) / 2) * view.scale;
+  view.y = tall / 2 - ((y0 + y1) / 2) * view.scale;
   view.fitted = false;
   show();
 }
 
 function hold(on) {
-  view.held = on && Boolean(state.after);
+  view.held = on && Boolean(state.after || state.compared.length);
   show();
 }
 
@@ -108,13 +118,13 @@ stage.addEventListener("wheel", (event) => {
   event.preventDefault();
   const { left, top } = stage.getBoundingClientRect();
   const pixels = event.deltaY * (event.deltaMode ? 24 : 1);
-  zoom(view.scale * Math.exp(-clamp(pixels, -200, 200) / 400), event.clientX - left, event.clientY - top);
+  zoom(view.scale * Math.exp(-clamp(pixels, -200, 200) / 400), ...inPane(event.clientX - left, event.clientY - top));
 }, { passive: false });
 
 // One pointer drags the photo or the line, two pinch.
 const pointers = new Map();
 let moved = 0, dragsLine = false;
-const isTool = (event) => event.target.closest("button, a, input");
+const isTool = (event) => event.target.closest("button, a, label, .gv-brush");
 stage.addEventListener("pointerdown", (event) => {
   const button = event.target.closest("[data-do=hold]");
   if (button) hold(true);
@@ -123,6 +133,8 @@ stage.addEventListener("pointerdown", (event) => {
   pointers.set(event.pointerId, event);
   moved = 0;
   dragsLine = pointers.size === 1 && event.target === line;
+  if (pointers.size > 1) dropStroke();
+  else if (paintsWith(event)) beginStroke(placeOf(event));
 });
 stage.addEventListener("pointermove", (event) => {
   const last = pointers.get(event.pointerId);
@@ -130,7 +142,10 @@ stage.addEventListener("pointermove", (event) => {
   const { left, top } = stage.getBoundingClientRect();
   const dx = event.clientX - last.clientX, dy = event.clientY - last.clientY;
   moved += Math.abs(dx) + Math.abs(dy);
-  if (dragsLine) {
+  if (painting) {
+    const between = event.getCoalescedEvents?.() ?? [];
+    for (const each of between.length ? between : [event]) extendStroke(placeOf(each));
+  } else if (dragsLine) {
     moveLine((event.clientX - left) / stage.clientWidth);
   } else {
     view.x += dx / pointers.size;
@@ -139,7 +154,7 @@ stage.addEventListener("pointermove", (event) => {
     if (other) {
       const apart = (one) => Math.hypot(one.clientX - other.clientX, one.clientY - other.clientY) || 1;
       const middle = [(event.clientX + other.clientX) / 2 - left, (event.clientY + other.clientY) / 2 - top];
-      zoom(view.scale * apart(event) / apart(last), ...middle);
+      zoom(view.scale * apart(event) / apart(last), ...inPane(...middle));
     } else {
       show();
     }
@@ -149,6 +164,7 @@ stage.addEventListener("pointermove", (event) => {
 for (const kind of ["pointerup", "pointercancel"]) {
   stage.addEventListener(kind, (event) => {
     hold(false);
+    endStroke();
     if (!pointers.delete(event.pointerId) || moved > 4 || dragsLine || kind === "pointercancel") return;
     // Capture makes the stage the target.
     const box = document.elementsFromPoint(event.clientX, event.clientY)

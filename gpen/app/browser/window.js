@@ -60,8 +60,13 @@ function draw() {
     progress.setAttribute("aria-valuenow", Math.round(share));
     progress.firstElementChild.style.width = `${share}%`;
   }
+  takePhoto();
+  takeMarks();
   drawBoxes();
   drawStrip();
+  drawPaint();
+  drawPanes();
+  showBrush();
   show();
 }
 
@@ -69,8 +74,12 @@ function take() {
   const last = state;
   state = { ...EMPTY, ...(props.value || {}) };
   if (Boolean(last.after) !== Boolean(state.after)) view.boxes = !state.after;
+  // Who fills in damage has to say where it is.
+  const wants = state.brushes.includes("damage") && !state.marked.damage && !state.after && canBrush();
+  if (!last.brushes.includes("damage") && wants) Object.assign(brush, { on: true, kind: "damage", erases: false });
+  if (state.after && !last.after) brush.on = false;
   draw();
-  if (last.photo !== state.photo || last.width !== state.width) fit();
+  if (last.photo !== state.photo || last.width !== state.width || last.compared.length !== state.compared.length) fit();
 }
 watch("value", take);
 take();
