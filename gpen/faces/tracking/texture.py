@@ -90,7 +90,7 @@ class SteadyTexture:
         given is forgotten. before: (T, T, 3), [0, 1], the crop of the source. after: (S, S, 3), [0, 1], on the same
         device.
         """
-        self._forget(frame)
+        self._forget(track, frame)
         size, grid = len(after), min(_GRID, len(before), len(after))
         source = _on_grid(before, grid)
         low = F.interpolate(blurred(source[0], _LEVELS)[None], (size, size), mode="bilinear", align_corners=False)
@@ -105,15 +105,16 @@ class SteadyTexture:
         pasts.append(_Past(frame, source, detail.half(), *still))
         return after if averaged is None else (averaged + low)[0].permute(1, 2, 0).clamp(0, 1)
 
-    def _forget(self, frame: int) -> None:
-        """Drop what is not among the frames just before this one."""
-        for track, pasts in list(self._tracks.items()):
-            if pasts[-1].frame >= frame:
+    def _forget(self, track: int, frame: int) -> None:
+        """Drop what is not among the frames just before this one of a track."""
+        for number, pasts in list(self._tracks.items()):
+            # Other tracks may have been given the same frame already.
+            if pasts[-1].frame > frame or (number == track and pasts[-1].frame == frame):
                 pasts.clear()
             while pasts and pasts[0].frame < frame - LOOK_BACK:
                 pasts.popleft()
             if not pasts:
-                del self._tracks[track]
+                del self._tracks[number]
 
 
 @dataclass(frozen=True, eq=False)
