@@ -13,10 +13,10 @@ COUNT = 14
 @pytest.fixture
 def frames(album, one_face):
     """Frames of two faces that stand still, each with its own noise."""
-    for number in range(COUNT):
-        path = album.add(f"{number:02d}.png", [one_face(8, 6, 34), one_face(60, 44, 46)])
-        photo = read_picture(path, 1).photo
-        noise = np.random.default_rng(number).normal(0, 0.03, photo.shape)
+    paths = [album.add(f"{number:02d}.png", [one_face(8, 6, 34), one_face(60, 44, 46)]) for number in range(COUNT)]
+    photo = read_picture(paths[0], 1).photo
+    for number, path in enumerate(paths):
+        noise = np.random.default_rng(number).normal(0, 0.02, photo.shape)
         write_picture(path, Picture(np.clip(photo * 0.8 + 0.1 + noise, 0, 1).astype(np.float32)))
     return album
 

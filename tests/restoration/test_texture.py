@@ -102,4 +102,4 @@ def test_batches_of_any_size_give_the_same(make_model: Any, monkeypatch: pytest.
         assert np.abs(one - other).max() < 1e-4
     without = results(RESTORE, None, model=model)
     assert np.array_equal(alone[0], without[0])
-    assert np.abs(alone[4] - without[4]).mean() > 0.001
+    assert np.abs(alone[4] - without[4]).mean() > 0.0003

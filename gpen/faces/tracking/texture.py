@@ -33,8 +33,9 @@ LOOK_BACK = 5
 
 _GRID = 256
 """The most pixels, along one axis, of the grid that motion is found on."""
-_LEVELS = 2
-"""Of the blur that makes the source's low frequencies: a standard deviation of 1.6 pixels of the grid."""
+_LEVELS = 5
+"""Of the blur that makes the source's low frequencies, a standard deviation of 13 pixels of the grid. With less, noise
+of a small face's crop, which is as coarse as the crop is enlarged, would come back into the result."""
 _WINDOW = 5
 """Side of the window, in pixels of the grid, that the source is compared in."""
 _UNLIKE = 5.0

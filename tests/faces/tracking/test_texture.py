@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from bench.texture import pan, portrait
@@ -52,6 +53,14 @@ def test_noise_of_the_network_falls_below_the_cameras(photo: Tensor, each_implem
     assert deviation(before) > 2.5 * deviation(source)
     assert whole <= 1.1 * deviation(source)
     assert whole < half < 0.6 * deviation(before)
+
+
+def test_noise_that_the_network_removed_stays_away(photo: Tensor, each_implementation: str) -> None:
+    """Even that of a small face, whose crop is enlarged fourfold, and its noise with it."""
+    enlarged = [noise(frame, 0.03, SIZE // 4).permute(2, 0, 1)[None] for frame in range(3 * LOOK_BACK)]
+    sources = [photo + F.interpolate(one, (SIZE, SIZE), mode="bicubic")[0].permute(1, 2, 0) for one in enlarged]
+    results = steadied([(source.clamp(0, 1), photo) for source in sources])
+    assert deviation(results) < 0.25 * deviation(sources)
 
 
 def test_what_every_frame_has_stays(photo: Tensor, each_implementation: str) -> None:
