@@ -43,13 +43,22 @@ def flow_both_ways(first: Tensor, second: Tensor) -> Tensor:
 def displaced(pictures: Tensor, flow: Tensor, mode: str = "bilinear") -> Tensor:
     """Pictures (N, C, H, W) at the places that flow (N, 2, H, W) points to; beyond their edges, the edges' pixels.
 
-    mode: "bilinear" or "bicubic".
+    mode: "bilinear" or "bicubic", which is bilinear too on Apple's GPUs: many versions of PyTorch have no other there.
     """
     height, width = pictures.shape[2:]
     y = torch.arange(height, dtype=flow.dtype, device=flow.device)[:, None]
     x = torch.arange(width, dtype=flow.dtype, device=flow.device)
     places = torch.stack([(x + flow[:, 0] + 0.5) * (2 / width) - 1, (y + flow[:, 1] + 0.5) * (2 / height) - 1], dim=-1)
+    if _is_limited(pictures.device):
+        # Between the outermost pixels' middles, what is beyond the edges has no weight.
+        within = places.new_tensor([1 - 1 / width, 1 - 1 / height])
+        places = torch.minimum(torch.maximum(places, -within), within)
+        return F.grid_sample(pictures, places, mode="bilinear", padding_mode="zeros", align_corners=False)
     return F.grid_sample(pictures, places, mode=mode, padding_mode="border", align_corners=False)
+
+
+def _is_limited(device: torch.device) -> bool:
+    return device.type == "mps"
 
 
 def _inverse_search(first: Tensor, second: Tensor) -> Tensor:

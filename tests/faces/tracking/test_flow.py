@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from bench.texture import pan, portrait, talk, zoom
+from gpen.faces.tracking import flow as flow_module
 from gpen.faces.tracking.flow import displaced, flow_both_ways
 
 SIZE = 192
@@ -37,6 +38,15 @@ def test_pictures_are_displaced_by_whole_pixels_without_loss(grey: Tensor) -> No
     flow = torch.tensor([3.0, -2.0])[None, :, None, None].expand(1, 2, SIZE, SIZE)
     moved = displaced(grey[None, None], flow, "bicubic")[0, 0]
     assert (moved[5:-5, 5:-5] - grey[3:-7, 8:-2]).abs().max() < 1e-4
+
+
+def test_pictures_are_displaced_on_apples_gpus_too(grey: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By whole pixels and between them, and far beyond the edges."""
+    flow = 40 * torch.randn(1, 2, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
+    expected = displaced(grey[None, None], flow)
+    monkeypatch.setattr(flow_module, "_is_limited", lambda device: True)
+    assert (displaced(grey[None, None], flow) - expected).abs().max() < 1e-5
+    assert (displaced(grey[None, None], flow, "bicubic") - expected).abs().max() < 1e-5
 
 
 def test_flow_does_not_depend_on_the_number_of_threads(grey: Tensor) -> None:
