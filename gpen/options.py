@@ -6,93 +6,19 @@ The command line, the ComfyUI nodes, the SD-WebUI panels and the API are built f
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
 from .errors import OptionError
+from .option import Option as Option
 from .tasks import RESTORE, Task
 from .weights import catalog
 
 OCCLUDERS = ("none", "auto", *(occluder.name for occluder in catalog.OCCLUDERS))
 DETECTORS = ("auto", *(detector.name for detector in catalog.DETECTORS))
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
-
-
-@dataclass(frozen=True)
-class Option:
-    """One option as a user sees it."""
-
-    name: str
-    """Its key everywhere: field of :class:`Options`, flag, widget, API field."""
-    default: bool | int | float | str
-    """The value where none is given; its type is that of all values."""
-    label: str
-    """A few words for a control."""
-    help: str
-    """One or more sentences; they name every choice."""
-    group: str
-    """What it is about, for grouping flags."""
-    minimum: float | None = None
-    """Of a number; None otherwise, like ``maximum`` and ``step``."""
-    maximum: float | None = None
-    """Of a number."""
-    step: float | None = None
-    """By how much a slider moves."""
-    choices: tuple[str, ...] = ()
-    """The valid values, where it is a choice."""
-    advanced: bool = False
-    """Whether most users never need it."""
-    switch: tuple[str, ...] = ()
-    """The choices that False and True stand for, where it used to be a yes-or-no option."""
-
-    @property
-    def kind(self) -> type:
-        """The type of every valid value: bool, int, float or str."""
-        return type(self.default)
-
-    def check(self, value: object) -> bool | int | float | str:
-        """Return ``value`` as this option's type; OptionError when it is not one of its values."""
-        if self.switch and isinstance(value, bool):
-            value = self.switch[value]
-        checked = self._typed(value)
-        if self.choices and checked not in self.choices:
-            raise OptionError(f"{self.label} is {value!r}, which is not one of its choices: {', '.join(self.choices)}.")
-        if self.minimum is not None and self.maximum is not None:
-            number = float(checked)
-            if not (math.isfinite(number) and self.minimum <= number <= self.maximum):
-                raise OptionError(
-                    f"{self.label} is {value!r}; it has to lie between {self.minimum:g} and {self.maximum:g}."
-                )
-        return checked
-
-    def control(self) -> tuple[str, dict[str, Any]]:
-        """The Gradio component that sets it: the class name, the same in Gradio 3 to 6, and arguments for its values.
-
-        Value, label and info are the caller's.
-        """
-        if self.choices:
-            return "Dropdown", {"choices": list(self.choices)}
-        if self.kind is bool:
-            return "Checkbox", {}
-        if self.kind is str:
-            return "Textbox", {}
-        return "Slider", {"minimum": self.minimum, "maximum": self.maximum, "step": self.step}
-
-    def _typed(self, value: object) -> bool | int | float | str:
-        if self.kind is bool and isinstance(value, bool):
-            return value
-        if self.kind is str and isinstance(value, str):
-            return value
-        if self.kind in (int, float) and isinstance(value, int | float) and not isinstance(value, bool):
-            if self.kind is float:
-                return float(value)
-            if math.isfinite(value) and int(value) == value:
-                return int(value)
-        wanted = {bool: "yes or no", int: "a whole number", float: "a number", str: "text"}[self.kind]
-        raise OptionError(f"{self.label} is {value!r}, which is not {wanted}.")
 
 
 def _option(default: Any, label: str, help: str, group: str, **more: Any) -> Any:
@@ -289,6 +215,17 @@ class Options:
         "gaps of up to 5 frames. A face keeps its number for as long as it is followed. Not for unrelated photos.",
         "video",
     )
+    texture: float = _option(
+        1.0,
+        "Steady texture",
+        "With Steady video: how much of what the model adds to a face, such as pores and hair, is averaged along its "
+        "motion over the last 6 frames, so that it does not flicker. 0: each frame has its own.",
+        "video",
+        minimum=0.0,
+        maximum=1.0,
+        step=0.05,
+        advanced=True,
+    )
     max_megapixels: float = _option(
         200.0,
         "Largest picture",
@@ -350,7 +287,7 @@ COMPARE_OPTIONS = (
 )
 """Names of the options that comparing models supports."""
 
-FRAME_OPTIONS = ("video",)
+FRAME_OPTIONS = ("video", "texture")
 """Names of the options about the frames of a video, which mean nothing where each photo stands alone."""
 
 

@@ -170,6 +170,7 @@ RESTORE = register(
             "max_megapixels",
             "grain",
             "occlusion",
+            "texture",
         ),
         # Most faces in photos are smaller than 512 pixels, where the larger networks take several times as long for
         # detail that is scaled away again; 256 is softer than what most faces already are.
@@ -190,6 +191,7 @@ COLORIZE = register(
         options=(
             *("precision", *_CHOOSING_FACES, "mask", "feather", "strength", "upscale", "video", "max_megapixels"),
             "occlusion",
+            "texture",
         ),
         accepts_aligned=True,
         adds_color=True,

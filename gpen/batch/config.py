@@ -22,6 +22,7 @@ from ..tasks import Task, find_task
 from ..weights.search import search_folders
 from .faces import BatchFaces, ListedFaces, SameSource, VideoFaces
 from .stages import OutputOptions, PhotoProcessor
+from .textures import FrameTextures
 from .video import TrackedFaces
 
 
@@ -68,6 +69,11 @@ class RunConfig:
         return find_task(self.task_name)
 
     @property
+    def has_steady_texture(self) -> bool:
+        """Whether the result of a photo, a frame of a video, depends on the frames before it."""
+        return self.video is not None and "texture" in self.task.options and self.options.texture > 0
+
+    @property
     def needs(self) -> Needs:
         """The components that the run needs."""
         return Needs.of(
@@ -100,6 +106,11 @@ class RunConfig:
         """What is asked of faces; people: those whose photos are given."""
         choice = face_choice(supported(self.options, self.task), people)
         return dataclasses.replace(choice, report_sharpness=self.output.report)
+
+    def _textures(self) -> FrameTextures | None:
+        if self.video is None or not self.has_steady_texture:
+            return None
+        return FrameTextures(self.video, self.options.texture)
 
     def _faces_of(self, choice: FaceChoice, detector: FaceDetector | None) -> BatchFaces:
         aligned = self.task.is_aligned(self.aligned)
@@ -154,4 +165,5 @@ class RunConfig:
             self.output,
             self.region_mask(),
             salvage=self.salvage,
+            textures=self._textures(),
         )

@@ -29,6 +29,7 @@ from ..tasks import Task
 from .faces import BatchFaces
 from .plan import Job
 from .report import PhotoResult, Status
+from .textures import FrameTextures
 
 # RGBA in float32; while a file is read or written, also its 8- or 16-bit samples and its bytes.
 _BYTES_PER_PIXEL = 20
@@ -134,6 +135,7 @@ class PhotoProcessor:
         region: FloatImage | None = None,
         *,
         salvage: bool = False,
+        textures: FrameTextures | None = None,
     ) -> None:
         self._task = task
         self._salvage = salvage
@@ -142,6 +144,7 @@ class PhotoProcessor:
         self._options = with_mask_chosen(options, has_parser=components.parser is not None)
         self._output = output or OutputOptions()
         self._region = region
+        self._textures = textures
         self._signer = None if self._output.sign is None else ContentSigner(*self._output.sign)
         upscaler = components.upscaler
         self._factor = options.upscale if upscaler is None else upscaler.factor(options)
@@ -175,10 +178,7 @@ class PhotoProcessor:
                 picture = read_picture(job.photo.path, self._options.max_megapixels, on_size, salvage=self._salvage)
             except SalvageableError as error:
                 return replace(_failed(job, error, watch.seconds), is_salvageable=True)
-            masks = self._components.damage_masks, self._components.protect_masks
-            damage, protect = (None if given is None else given.of(job.photo.name) for given in masks)
-            source = self._faces.source(job.photo, picture)
-            return LoadedPhoto(job, picture, source, watch.seconds, damage, protect)
+            return self._loaded(job, picture, watch.seconds)
         except Exception as error:
             return _failed(job, error, watch.seconds)
 
@@ -197,29 +197,53 @@ class PhotoProcessor:
     def process(
         self, loaded: LoadedPhoto, on_progress: OnProgress | None = None, on_tile: OnTile | None = None
     ) -> ProcessedPhoto | PhotoResult:
-        """Upscale the background, if there is an upscaler, and do the task to the faces."""
+        """Upscale the background, if there is an upscaler, and do the task to the faces.
+
+        The frames that a frame's steady texture lacks are restored first, see :mod:`gpen.batch.textures`.
+        """
         job, picture, watch = loaded.job, loaded.picture, _Stopwatch(loaded.seconds)
         try:
-            upscaler, background = self._components.upscaler, None
-            if upscaler is not None:
-                background = upscaler.background(picture.photo, self._options, on_tile)
-            work = PhotoWork(
-                photo=picture.photo,
-                source=loaded.source,
-                inputs=PhotoInputs(
-                    region=self._region, background=background, damage=loaded.damage, protect=loaded.protect
-                ),
-                keep=Keep(crops=self._output.save_faces, photo=background is None and self._output.compare),
-                on_progress=on_progress,
-                on_device=loaded.on_device,
-            )
-            restoration = run_task(self._task, work, self._components, self._options)
+            for frame in [] if self._textures is None else self._textures.begin(job.photo):
+                self._restore_again(replace(job, photo=frame))
+            restoration = self._restored(loaded, on_progress, on_tile)
         except Exception as error:
             return _failed(job, error, watch.seconds)
         note, signed = self._output.provenance, self._signer is not None
         finished = finish(self._task, picture, restoration, note=note, signed=signed)
         before = picture.photo if self._output.compare else None
         return ProcessedPhoto(job, finished, before, restoration, watch.seconds)
+
+    def _loaded(self, job: Job, picture: Picture, seconds: float) -> LoadedPhoto:
+        masks = self._components.damage_masks, self._components.protect_masks
+        damage, protect = (None if given is None else given.of(job.photo.name) for given in masks)
+        return LoadedPhoto(job, picture, self._faces.source(job.photo, picture), seconds, damage, protect)
+
+    def _restored(
+        self, loaded: LoadedPhoto, on_progress: OnProgress | None = None, on_tile: OnTile | None = None
+    ) -> Restoration:
+        photo, upscaler, background = loaded.picture.photo, self._components.upscaler, None
+        if upscaler is not None:
+            background = upscaler.background(photo, self._options, on_tile)
+        work = PhotoWork(
+            photo=photo,
+            source=loaded.source,
+            inputs=PhotoInputs(
+                region=self._region, background=background, damage=loaded.damage, protect=loaded.protect
+            ),
+            keep=Keep(crops=self._output.save_faces, photo=background is None and self._output.compare),
+            on_progress=on_progress,
+            on_device=loaded.on_device,
+            texture=None if self._textures is None else self._textures.of(loaded.job.photo),
+        )
+        return run_task(self._task, work, self._components, self._options)
+
+    def _restore_again(self, job: Job) -> None:
+        """Restore a frame for the texture of later ones. One that fails has none, as when its own result failed."""
+        try:
+            picture = read_picture(job.photo.path, self._options.max_megapixels, salvage=self._salvage)
+            self._restored(self._loaded(job, picture, 0.0))
+        except GpenError as error:
+            _log.warning("%s: %s", job.photo.path, error)
 
     def write(self, processed: ProcessedPhoto, on_ready: Callable[[PhotoResult], None] | None = None) -> PhotoResult:
         """Write the result of a photo and its further files.

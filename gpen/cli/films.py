@@ -99,6 +99,8 @@ class _Works:
     def __init__(self, arguments: argparse.Namespace, config: RunConfig) -> None:
         task, options = config.task, config.options
         components = config.loader().load(task, config.weights, options, config.needs, config.other_weights)
+        steady = getattr(arguments, "video", True)
+        options = dataclasses.replace(options, video=steady)
         options = with_mask_chosen(options, has_parser=components.parser is not None)
         self._components = components
         self._work = FilmWork(
@@ -110,7 +112,7 @@ class _Works:
                 crf=arguments.crf,
                 deinterlace=arguments.deinterlace,
                 preview=arguments.preview,
-                steady=getattr(arguments, "video", True),
+                steady=steady,
                 overwrite=arguments.overwrite,
             ),
             recipe=recipe(dataclasses.replace(config, options=options)),

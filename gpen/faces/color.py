@@ -68,8 +68,7 @@ def _with_low_frequencies_of(restored: Tensor, original: Tensor) -> Tensor:
     size = len(restored)
     grid = min(_FINEST_GRID, size, len(original))
     shift = _on_grid(original, grid) - _on_grid(restored, grid)
-    for level in range(max(1, round(math.log2(grid * WIDEST_DETAIL)) - 1)):
-        shift = _smoothed(_smoothed(shift, 2**level).mT, 2**level).mT
+    shift = blurred(shift, max(1, round(math.log2(grid * WIDEST_DETAIL)) - 1))
     if grid < size:
         shift = F.interpolate(shift[None], (size, size), mode="bilinear")[0]
     return (restored + shift.permute(1, 2, 0)).clamp_(0, 1)
@@ -79,6 +78,16 @@ def _on_grid(picture: Tensor, size: int) -> Tensor:
     """A square picture (S, S, 3) averaged over the pixels of a grid that is not finer: (3, size, size)."""
     channels = picture.permute(2, 0, 1)
     return channels if size == len(picture) else reduced(channels, size, size)
+
+
+def blurred(channels: Tensor, levels: int) -> Tensor:
+    """Channels (N, H, W) after some levels of an à trous decomposition with the filter (1, 2, 1) / 4.
+
+    A blur with a variance of (4^levels - 1) / 6 pixels squared.
+    """
+    for level in range(levels):
+        channels = _smoothed(_smoothed(channels, 2**level).mT, 2**level).mT
+    return channels
 
 
 def _smoothed(channels: Tensor, step: int) -> Tensor:

@@ -17,6 +17,7 @@ from ..faces.color import match_colors
 from ..faces.paste import Canvas
 from ..faces.protect import Protection
 from ..faces.source import FaceSource, FoundFace
+from ..faces.tracking.texture import FrameTexture
 from ..faces.transforms import compose, scaling
 from ..images.picture import FloatImage
 from ..images.tensors import DevicePhoto, check_picture
@@ -76,6 +77,8 @@ class PhotoWork:
     """Called after each face; returning False stops."""
     on_device: DevicePhoto | None = None
     """The photo for the network's device, if there is one already."""
+    texture: FrameTexture | None = None
+    """What gives steady texture to a frame of a video, whose faces are numbered by track; None for none."""
 
 
 def run_task(task: Task, work: PhotoWork, components: Components, options: Options) -> Restoration:
@@ -95,7 +98,7 @@ def run_tasks(
 
     Where the network's device takes several faces at a time, a photo waits until enough faces of later ones are there.
     The last digits of a result depend on which faces share its call. Everything else is as for :func:`run_task`, for
-    each photo; after an exception there are no more results.
+    each photo; after an exception there are no more results. Frames with steady texture are pasted in their order.
     """
     options = with_mask_chosen(supported(options, task), has_parser=components.parser is not None)
     batchers: CropBatchers[_WaitingFace] = CropBatchers()
@@ -104,14 +107,14 @@ def run_tasks(
         begun.append(_PhotoRun(task, work, components, options))
         for waiting, crop in begun[-1].crops():
             begun[0].prepare()
-            _paste_all(batchers.add(waiting.model, waiting, crop))
+            _paste_all(begun, batchers.add(waiting.model, waiting, crop))
             if sum(run.bytes_ready for run in begun) > _MOST_WAITING:
-                _paste_all(batchers.flush())
+                _paste_all(begun, batchers.flush())
         if sum(run.work.photo.nbytes for run in begun) > _MOST_WAITING:
-            _paste_all(batchers.flush())
+            _paste_all(begun, batchers.flush())
         while begun and begun[0].is_complete:
             yield begun.popleft().result()
-    _paste_all(batchers.flush())
+    _paste_all(begun, batchers.flush())
     for run in begun:
         yield run.result()
 
@@ -129,9 +132,13 @@ class _WaitingFace:
     before: Tensor
 
 
-def _paste_all(restored: Iterable[tuple[_WaitingFace, Tensor]]) -> None:
+def _paste_all(begun: Iterable[_PhotoRun], restored: Iterable[tuple[_WaitingFace, Tensor]]) -> None:
     for waiting, after in restored:
         waiting.run.add(waiting, after)
+        for run in begun:
+            run.paste()
+            if run.work.texture is not None and not run.is_complete:
+                break
 
 
 class _PhotoRun:
@@ -200,11 +207,11 @@ class _PhotoRun:
         self._all_cropped = True
 
     def add(self, waiting: _WaitingFace, crop: Tensor) -> None:
-        """Take a face that a network restored.
-
-        Faces are pasted in their order, whichever network was the first to have enough for a call.
-        """
+        """Take a face that a network restored."""
         self._ready[waiting.position] = waiting, crop
+
+    def paste(self) -> None:
+        """Paste the faces that are there, in their order, whichever network was the first to have enough for a call."""
         while self._pasted in self._ready:
             restored = self._ready.pop(self._pasted)
             self._pasted += 1
@@ -212,7 +219,9 @@ class _PhotoRun:
                 self._paste_face(*restored)
 
     def _paste_face(self, waiting: _WaitingFace, crop: Tensor) -> None:
-        found, placement = waiting.found, waiting.placement
+        found, placement, texture = waiting.found, waiting.placement, self.work.texture
+        if texture is not None and "texture" in self._task.options:
+            crop = texture.steadied(found.number, waiting.before, crop)
         pasted, decision = self._paste(crop, waiting.before, placement)
         face = None
         if decision is not None and decision.factor == 0:

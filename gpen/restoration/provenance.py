@@ -39,7 +39,8 @@ def provenance(task: Task, picture: Picture, restoration: Restoration) -> Proven
 
 def decisive_options(task: Task, options: Options) -> dict[str, Any]:
     """The task's options by name, without those that do not decide how a result looks."""
-    return {name: getattr(options, name) for name in task.options if name not in _LIMITS}
+    spare = _LIMITS if options.video else (*_LIMITS, "texture")
+    return {name: getattr(options, name) for name in task.options if name not in spare}
 
 
 def _used(path: Path, part: str) -> UsedNetwork:

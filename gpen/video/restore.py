@@ -13,6 +13,7 @@ import numpy as np
 
 from ..errors import GpenError, PhotoError
 from ..faces.source import ChosenFaces, FoundFace
+from ..faces.tracking.texture import LOOK_BACK, FrameTexture, SteadyTexture
 from ..images.picture import FloatImage
 from ..options import Options
 from ..restoration.components import Components
@@ -49,6 +50,12 @@ class Restorer:
     options: Options
     protect: FloatImage | None = None
     """(H, W) as shown; above 0.5 where nothing changes."""
+
+    @property
+    def texture(self) -> SteadyTexture | None:
+        """What gives steady texture to the faces of one film; None where each frame has its own."""
+        is_wanted = self.options.video and "texture" in self.task.options and self.options.texture > 0
+        return SteadyTexture(self.options.texture) if is_wanted else None
 
 
 @dataclass
@@ -136,6 +143,7 @@ class FilmRestorer:
         self._pixels = FramePixels(film.layout, film.tags, film.width, film.height, keeps_luma=restorer.task.adds_color)
         bytes_of_frame = film.width * film.height * 3 * (1 if film.layout.bits == 8 else 2)
         self._group = max(1, min(_MOST_IN_GROUP, _GROUP_BYTES // bytes_of_frame))
+        self._texture = restorer.texture
         self._copies = _Copies(film.width, film.height, film.layout.name, film.time_base)
 
     def run(self, work: WorkFolder, on_frame: Callable[[bool], object]) -> Outcome:
@@ -152,25 +160,38 @@ class FilmRestorer:
                     made = self._make_segment(work, number, _only(frames, stop - start), on_frame)
                 else:
                     made = Outcome.from_json(done)
-                    for _ in _only(frames, stop - start):
+                    again = []
+                    for worked in _only(frames, stop - start):
                         on_frame(True)
+                        again += [] if worked is None else [worked]
+                    for _ in self._restored(iter(again)):
+                        pass
                 if made.frames != stop - start:
                     raise changed(self._part.film)
                 outcome.add(made)
         return outcome
 
     def _worked_frames(self, work: WorkFolder, length: int) -> Iterator[_WorkedFrame | None]:
-        """Each frame with its pieces; None for those of finished segments."""
-        number, is_finished = -1, False
+        """Each frame with its pieces; None for those that are finished, and that the texture of no others needs."""
+        number, first_needed = -1, 0
         for index, frame in enumerate(self._part.frames()):
             if index >= len(self._timestamps) or frame.pts != self._timestamps[index]:
                 raise changed(self._part.film)
             if index // length != number:
                 number = index // length
-                is_finished = work.finished(number) is not None
-            yield None if is_finished else self._worked(frame, self._faces[index])
+                first_needed = self._first_needed(work, number, length)
+            yield self._worked(frame, index) if index >= first_needed else None
 
-    def _worked(self, frame: Any, faces: Sequence[FoundFace]) -> _WorkedFrame:
+    def _first_needed(self, work: WorkFolder, number: int, length: int) -> int:
+        """The frame from which on a segment is restored: after its end if it is finished, or shortly before that."""
+        start, stop = number * length, (number + 1) * length
+        if work.finished(number) is None:
+            return start
+        is_next_missing = stop < len(self._timestamps) and work.finished(number + 1) is None
+        return stop - LOOK_BACK if is_next_missing and self._texture is not None else stop
+
+    def _worked(self, frame: Any, index: int) -> _WorkedFrame:
+        faces = self._faces[index]
         worked = _WorkedFrame(frame, faces)
         chosen = [face for face in faces if not face.skip_reason]
         film, options = self._part.film, self._restorer.options
@@ -188,6 +209,7 @@ class FilmRestorer:
                         source=ChosenFaces([moved(face, columns.start, rows.start) for face in inside]),
                         inputs=PhotoInputs(protect=None if protect is None else protect[rows, columns]),
                         keep=Keep(crops=False),
+                        texture=None if self._texture is None else FrameTexture(self._texture, index),
                     ),
                 )
             )

@@ -42,6 +42,8 @@ class FoundFaces:
     """The faces to work on, by frame and then from left to right."""
     left_out: tuple[FrameFace, ...] = ()
     """The others."""
+    is_video: bool = False
+    """Whether they were tracked through the frames of one video."""
 
     @property
     def summary(self) -> str:

@@ -25,6 +25,7 @@ from ...gpen.faces.people import People
 from ...gpen.faces.select import select_tracked
 from ...gpen.faces.source import ChosenFaces, FaceSource, FoundFace
 from ...gpen.faces.tracking.shot_cuts import Thumbnail, find_cuts, thumbnail
+from ...gpen.faces.tracking.texture import FrameTexture, SteadyTexture
 from ...gpen.faces.tracking.tracks import track_faces, without_tracking
 from ...gpen.faces.traits import FaceTraits
 from ...gpen.images.picture import FloatImage
@@ -133,7 +134,7 @@ def find_faces(
         for position, face in enumerate(faces):
             reason = reasons.get(position, "")
             (left_out if reason else chosen).append(FrameFace(index, face.number, face.face, reason=reason))
-    return FoundFaces(number, width, height, tuple(chosen), tuple(left_out))
+    return FoundFaces(number, width, height, tuple(chosen), tuple(left_out), options.video)
 
 
 def restore_frames(
@@ -148,7 +149,8 @@ def restore_frames(
 ) -> RestoredFrames:
     """Do a task to the chosen faces of each frame.
 
-    The faces of all frames share calls of the network. components: as for
+    The faces of all frames share calls of the network. If they were tracked, option "texture" applies, wherever that
+    was asked for. components: as for
     :func:`~gpen.restoration.pipeline.run_tasks`; no detector is used. found: None where each frame is
     one aligned face. Where no face was chosen, ``after`` and ``before`` of the result hold one black crop each.
 
@@ -175,6 +177,8 @@ def _works(
     """What is to be done to each frame."""
     scale = found.scale_to(frames) if found is not None else (1.0, 1.0)
     damages, protects = (masks_by_frame(masks, *frames.shape[:3]) for masks in (inputs.damage, inputs.protect))
+    steady = found is not None and found.is_video and options.texture > 0
+    texture = SteadyTexture(options.texture) if steady else None
     for index, frame in enumerate(frames):
         chosen = found.of_frame(index) if found is not None else None
         if chosen is None or chosen:
@@ -186,6 +190,7 @@ def _works(
             inputs=PhotoInputs(background=background, damage=damages(index), protect=protects(index)),
             keep=Keep(crops=False),
             on_progress=on_progress,
+            texture=None if texture is None else FrameTexture(texture, index),
         )
 
 

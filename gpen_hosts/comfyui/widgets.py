@@ -36,6 +36,7 @@ _ORDER = (
     "grain",
     *CHOOSING_LATER,
     "occlusion",
+    "texture",
 )
 """New options go last."""
 

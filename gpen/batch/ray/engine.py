@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import GpenError, OptionError
+from ...faces.tracking.texture import LOOK_BACK
 from ...restoration.networks import title_by_size
 from ...restoration.pipeline import OnProgress
 from ...restoration.upscaler import OnTile
@@ -37,6 +38,8 @@ _ADDRESS = re.compile(r"[^:/]+:\d{1,5}")
 _CONNECTING = 20  # seconds
 _MOST_CPUS = 4  # per worker: a network gains little from more, another worker gains more
 _MOST_ROWS = 16  # per Ray task: few enough to report results soon, enough to overlap reading and writing
+_FRAMES = 4 * LOOK_BACK, 16 * LOOK_BACK
+"""The least and the most of them where each task begins with frames that others restore too."""
 
 
 @dataclass(frozen=True)
@@ -133,7 +136,8 @@ class RayEngine:
             return
         from ray import data
 
-        rows = max(1, min(_MOST_ROWS, math.ceil(len(todo) / (4 * self._pool.workers))))
+        least, most = _FRAMES if self._config.has_steady_texture else (1, _MOST_ROWS)
+        rows = max(least, min(most, math.ceil(len(todo) / (4 * self._pool.workers))))
         tasks = math.ceil(len(todo) / rows)
         dataset = data.from_items([as_row(*job) for job in todo], override_num_blocks=tasks).map_batches(
             Worker,

@@ -106,3 +106,22 @@ def test_a_video_of_one_frame() -> None:
     (found,) = find_faces(still(1), Detector([face]), STEADY).chosen
     assert found.number == 0
     assert np.allclose(found.face.landmarks, face.landmarks)
+
+
+def test_texture_is_steady_wherever_faces_were_tracked() -> None:
+    """Whether this node tracked them or the one that found them."""
+    noise = 0.02 * torch.randn(8, *still(1).shape[1:], generator=torch.Generator().manual_seed(0))
+    batch = (still(8) * 0.8 + 0.1 + noise).clamp(0, 1)
+    tracked, untracked = (
+        find_faces(batch, Detector(*[[face_at(80)]] * 8), Options(video=video)) for video in (True, False)
+    )
+    assert tracked.is_video
+    assert not untracked.is_video
+
+    def faces(found: Any, **values: Any) -> torch.Tensor:
+        return restore_frames(RESTORE, batch, components(), found, Options(**values)).after
+
+    steady, without = faces(tracked), faces(tracked, texture=0.0)
+    assert steady[5:].std(dim=0).mean() < 0.6 * without[5:].std(dim=0).mean()
+    assert torch.equal(faces(tracked, video=True), steady)
+    assert torch.equal(faces(untracked), without)

@@ -48,6 +48,7 @@ OPTIONS_OF = {
         "max_face_size",
         "skip_sharp",
         "occlusion",
+        "texture",
     ],
     "GPENDetectFaces": [*CHOOSING, "video", "max_face_size", "skip_sharp"],
     "GPENCropFaces": ["template"],
@@ -64,6 +65,7 @@ OPTIONS_OF = {
         "video",
         "max_face_size",
         "occlusion",
+        "texture",
     ],
     "GPENInpaintFaces": [
         *CHOOSING,

@@ -38,6 +38,7 @@ KINDS = {
     "identity_action": "Combo",
     "upscale": "Float",
     "video": "Boolean",
+    "texture": "Float",
     "max_megapixels": "Float",
 }
 

@@ -198,7 +198,10 @@ def test_the_api_under_pydantic_1(a1111: WebUI, make_client: MakeClient, parts: 
         assert client.post("/gpen/restore", json={"image": image} | change).status_code == 422
     assert client.post("/gpen/restore", json={"image": image, "model": "nothing"}).status_code == 404
     fields = client.get("/openapi.json").json()["components"]["schemas"]["GpenRestoreRequest"]["properties"]
-    assert set(fields) == {"image", "task", "model", "damage", "protect", "person", "aligned", *OPTIONS} - {"video"}
+    assert set(fields) == {"image", "task", "model", "damage", "protect", "person", "aligned", *OPTIONS} - {
+        "video",
+        "texture",
+    }
     assert fields["strength"]["maximum"] == 1
 
 

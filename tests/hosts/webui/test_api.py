@@ -210,7 +210,10 @@ def test_the_host_s_docs_describe_the_routes(client: Any) -> None:
     assert "Restore the faces" in described["paths"]["/gpen/restore"]["post"]["description"]
     assert "get" in described["paths"]["/gpen/models"]
     fields = described["components"]["schemas"]["GpenRestoreRequest"]["properties"]
-    assert set(fields) == {"image", "task", "model", "damage", "protect", "person", "aligned", *OPTIONS} - {"video"}
+    assert set(fields) == {"image", "task", "model", "damage", "protect", "person", "aligned", *OPTIONS} - {
+        "video",
+        "texture",
+    }
     for name, option in [(name, OPTIONS[name]) for name in OPTIONS if name in fields]:
         assert option.help in fields[name]["description"]
         # Under pydantic 1 what may be missing has no kind "null".

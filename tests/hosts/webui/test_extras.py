@@ -237,7 +237,7 @@ def test_gradio_builds_every_control_from_the_options(webui: WebUI) -> None:
     assert choices_of(controls["task"]) == list(TASKS)
     assert controls["task"].value == "restore"
     assert controls["aligned"].value is False
-    assert set(OPTIONS) - set(options) == {"precision", "detector", "max_megapixels", "video"}
+    assert set(OPTIONS) - set(options) == {"precision", "detector", "max_megapixels", "video", "texture"}
     assert controls["enable"].value is False
     assert controls["model"].value == "auto"
     for name in options:
