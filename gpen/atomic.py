@@ -130,8 +130,7 @@ def atomic_path(path: Path, *, overwrite: bool = True) -> Iterator[Path]:
             _rename_new(temporary, path)
         _sync_folder(path.parent)
     finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
+        _remove(temporary)
 
 
 def write_text(path: Path, text: str, what: str, error: type[GpenError] = PhotoError) -> None:
@@ -161,6 +160,16 @@ def make_folder(folder: Path) -> None:
         raise PhotoError(
             f"The folder {folder} cannot be created: {failure.strerror or failure}. Choose another one."
         ) from failure
+
+
+def _remove(path: Path) -> None:
+    """Remove a file as far as possible, even if the user interrupts just here."""
+    with suppress(OSError):
+        try:
+            path.unlink(missing_ok=True)
+        except KeyboardInterrupt:
+            path.unlink(missing_ok=True)
+            raise
 
 
 def _rename_new(temporary: Path, path: Path) -> None:

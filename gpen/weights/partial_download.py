@@ -126,6 +126,14 @@ def claim(folder: Path, name: str) -> Iterator[Part]:
         _unlock(descriptor, lock)
 
 
+def tidy(folder: Path, name: str) -> None:
+    """Remove what a download that was killed just after it had finished ``name`` left beside it."""
+    if Part(folder / f"{name}.part").note.exists() or (folder / f"{name}.part.lock").exists():
+        with claim(folder, name) as part:
+            if not part.size():
+                part.discard()
+
+
 # The operating system drops these locks when their process dies, so none is ever stale. The lock file is removed as
 # well; whoever opened it before that notices that it is no longer the file of that name.
 
