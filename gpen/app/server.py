@@ -31,6 +31,9 @@ _MODEL_BYTES = 2 << 30
 _UPLOADS = 12
 """The most bytes of all uploads together, as a multiple of the most bytes of one: a batch with two kinds of masks."""
 
+_VISITS = 64
+"""Of how many visits and calls of the API Gradio keeps what it notes of each, half a megabyte: by default 10,000."""
+
 _FOLDER = "gpen-app"
 
 
@@ -94,6 +97,7 @@ def serve(
             quiet=True,
             ssr_mode=False,
             enable_monitoring=False,
+            state_session_capacity=_VISITS,
             show_error=True,
             theme=gradio.themes.Soft(
                 font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"], radius_size="sm"
