@@ -19,8 +19,14 @@ FIRST_FAST_IN_FLOAT16 = (7, 0)
 """The compute capability of Volta, the first NVIDIA GPUs with matrix units for float16."""
 
 # CUDA, ROCm, XPU and MPS; PyTorch's CPU allocator on Linux and on Windows; cuBLAS; DirectML; Python, for a stack.
-_SIGNS = ("out of memory", "can't allocate memory", "not enough memory", "_alloc_failed", "not enough gpu video memory")
-_SIGNS += ("can't start new thread",)
+_SIGNS = (
+    "out of memory",
+    "can't allocate memory",
+    "not enough memory",
+    "_alloc_failed",
+    "not enough gpu video memory",
+    "can't start new thread",
+)
 _log = logging.getLogger(__name__)
 
 

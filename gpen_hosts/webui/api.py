@@ -46,7 +46,7 @@ from .host import (
 MOST_CHARACTERS = 256 << 20
 """Most of all pictures in a request together, in characters of base64."""
 
-MOST_MEGAPIXELS = OPTIONS["max_megapixels"].default
+MOST_MEGAPIXELS: Any = OPTIONS["max_megapixels"].default
 """Largest picture that a client may ask for: others use the same server."""
 
 

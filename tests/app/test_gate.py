@@ -6,6 +6,7 @@ import asyncio
 import http.client
 import json
 import os
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from gpen.app.gate import KEPT, MOST_BODY, Gate, UploadQuota
+from gpen.app.server import _remove_left_over
+from gpen.atomic import process_tag
 from gpen.cli import main
 from gpen.errors import PhotoError
 from tests.app.conftest import Serve, Served
@@ -218,3 +221,18 @@ def test_uploads_stop_at_the_quota(serve_session: Serve, tmp_path: Path) -> None
     assert [status for status, _ in answers] == [200] * 13 + [413] * 7
     assert b"at most 12 MB are kept at once" in answers[-1][1]
     assert taken == 13 * 900_000
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs the numbers of dead processes")
+def test_photos_of_a_killed_page_are_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    own = process_tag()
+    dead = own.replace(f"-{os.getpid()}-", "-4194305-")
+    kept = {f"gpen-app{own}abc", f"gpen-app-{dead}abc", f"other{dead}abc", "outside"}
+    for name in (*kept, f"gpen-app{dead}abc"):
+        (tmp_path / name / "cache").mkdir(parents=True)
+        (tmp_path / name / "cache" / "photo.png").write_bytes(b"x")
+    (tmp_path / f"gpen-app{dead}link").symlink_to(tmp_path / "outside")
+    _remove_left_over()
+    assert {path.name for path in tmp_path.iterdir()} == kept | {f"gpen-app{dead}link"}
+    assert all((tmp_path / name / "cache" / "photo.png").exists() for name in kept)

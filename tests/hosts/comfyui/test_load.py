@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import time
 from pathlib import Path
@@ -51,10 +52,8 @@ def test_many_prompts_with_cancel_at_random(comfyui: ComfyUIServer, parts: Parts
     finished: dict[int, Finished] = {}
     memory = []
     for number, prompt in enumerate(prompts):
-        try:
+        with contextlib.suppress(PromptInterruptedError):
             finished[number] = comfyui.wait(prompt)
-        except PromptInterruptedError:
-            pass
         memory.append(comfyui.memory)
     growth = np.polyfit(range(PROMPTS // 2), memory[PROMPTS // 2 :], 1)[0]
     print(f"{PROMPTS} prompts, {PROMPTS - len(finished)} cancelled, {growth:.0f} bytes for each")
