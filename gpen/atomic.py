@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import functools
 import hashlib
 import json
 import os
@@ -10,6 +11,7 @@ import platform
 import re
 import secrets
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -25,13 +27,28 @@ _UNSUPPORTED = {
 }
 
 
-_TAG = re.compile(r"\.gpen-[0-9a-f]{8}-[0-9]+-")
+_TAG = re.compile(r"\.gpen-(?P<machine>[0-9a-f]{8})-(?P<process>[0-9]+)-")
+_DAY = 86400.0  # seconds
+
+_cleaned: set[Path] = set()
+"""The folders that this process has removed other processes' temporary files from."""
 
 
 def process_tag() -> str:
     """The prefix of this process's temporary files, different for every process on every machine."""
-    machine = hashlib.sha256(platform.node().encode(errors="replace")).hexdigest()[:8]
-    return f".gpen-{machine}-{os.getpid()}-"
+    return f".gpen-{_machine()}-{os.getpid()}-"
+
+
+@functools.cache
+def _machine() -> str:
+    """Tells apart where a process number means one process: machines, and containers of one machine."""
+    with suppress(OSError):
+        return _digest(f"{platform.node()} {os.readlink('/proc/self/ns/pid')}")  # noqa: PTH115 - no file has that name
+    return _digest(platform.node())
+
+
+def _digest(name: str) -> str:
+    return hashlib.sha256(name.encode(errors="replace")).hexdigest()[:8]
 
 
 def remove_temporaries(folder: Path, tag: str) -> None:
@@ -44,6 +61,45 @@ def remove_temporaries(folder: Path, tag: str) -> None:
     for left in folder.glob(f"{tag}*"):
         with suppress(OSError):
             left.unlink(missing_ok=True)
+
+
+def remove_left_over(folder: Path) -> None:
+    """Remove the temporary files of dead processes from a folder, once in this process's life."""
+    if folder in _cleaned:
+        return
+    _cleaned.add(folder)
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            path = folder / entry.name
+            if _TAG.match(entry.name) and is_left_over(path, entry.name):
+                with suppress(OSError):
+                    path.unlink(missing_ok=True)
+
+
+def is_left_over(path: Path, name: str) -> bool:
+    """Whether what a process made temporarily is of no use to anyone any more.
+
+    name: begins with the :func:`process_tag` of the process that made it. That process is dead; of one elsewhere that
+    cannot be known, but it has not touched the file for a day.
+    """
+    found = _TAG.match(name)
+    if found is None:
+        return False
+    if found["machine"] == _machine() and os.name != "nt":
+        return not _is_alive(int(found["process"]))
+    with suppress(OSError):
+        return time.time() - path.stat().st_mtime > _DAY
+    return False
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:  # somebody else's
+        return True
+    return True
 
 
 @contextmanager
@@ -60,6 +116,7 @@ def atomic_path(path: Path, *, overwrite: bool = True) -> Iterator[Path]:
     path = Path(path)
     if not overwrite and os.path.lexists(path):
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
+    remove_left_over(path.parent)
     # Not derived from the name of ``path``, which may already be as long as the file system allows.
     temporary = path.with_name(f"{process_tag()}{secrets.token_hex(6)}{path.suffix}")
     try:
@@ -73,8 +130,7 @@ def atomic_path(path: Path, *, overwrite: bool = True) -> Iterator[Path]:
             _rename_new(temporary, path)
         _sync_folder(path.parent)
     finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
+        _remove(temporary)
 
 
 def write_text(path: Path, text: str, what: str, error: type[GpenError] = PhotoError) -> None:
@@ -104,6 +160,16 @@ def make_folder(folder: Path) -> None:
         raise PhotoError(
             f"The folder {folder} cannot be created: {failure.strerror or failure}. Choose another one."
         ) from failure
+
+
+def _remove(path: Path) -> None:
+    """Remove a file as far as possible, even if the user interrupts just here."""
+    with suppress(OSError):
+        try:
+            path.unlink(missing_ok=True)
+        except KeyboardInterrupt:
+            path.unlink(missing_ok=True)
+            raise
 
 
 def _rename_new(temporary: Path, path: Path) -> None:

@@ -52,6 +52,8 @@ class Limits:
     def check(self, *files: Path) -> None:
         """PhotoError for a file that is too large. Gradio's limit is one for all uploads, models among them."""
         for file in files:
+            if not file.exists():
+                raise PhotoError(f"{file.name} was removed: newer uploads needed its room. Upload it again.")
             if file.stat().st_size > self.upload_bytes:
                 raise PhotoError(
                     f"{file.name} is larger than the {self.upload_bytes / 1e6:,.0f} MB that are allowed. Use a smaller "

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -12,8 +14,10 @@ import webbrowser
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..atomic import is_left_over, process_tag
 from ..errors import GpenError
 from ..packages import optional_package
+from .gate import Gate, UploadQuota
 
 HOST = "127.0.0.1"
 """The address of this computer to itself: no other computer can reach the page."""
@@ -23,6 +27,14 @@ PORTS = range(7860, 7960)
 
 _MODEL_BYTES = 2 << 30
 """The largest model file that can be added on the page."""
+
+_UPLOADS = 12
+"""The most bytes of all uploads together, as a multiple of the most bytes of one: a batch with two kinds of masks."""
+
+_VISITS = 64
+"""Of how many visits and calls of the API Gradio keeps what it notes of each, half a megabyte: by default 10,000."""
+
+_FOLDER = "gpen-app"
 
 
 def serve(
@@ -34,21 +46,27 @@ def serve(
     max_megapixels: float,
     provenance: bool = True,
     browser: bool = True,
+    names: Sequence[str] = (),
 ) -> int:
     """Serve the page until Ctrl+C is pressed, and return 0.
 
     port: None for the first free one from 7860. folders: searched first for models. max_upload_mb: of one file, in
     millions of bytes. provenance: note in results what was done to them. browser: open the page in the user's browser.
+    names: further host names, in lower case, that the page may be asked for by.
     GpenError where Gradio is missing or broken, the device cannot be used, or the port is taken.
     """
     port = _free_port(port)
     print("Starting ...", flush=True)
-    with tempfile.TemporaryDirectory(prefix="gpen-app-", ignore_cleanup_errors=True) as folder:
+    _remove_left_over()
+    with tempfile.TemporaryDirectory(prefix=f"{_FOLDER}{process_tag()}", ignore_cleanup_errors=True) as folder:
         # Gradio reads these when it is imported.
-        os.environ["GRADIO_TEMP_DIR"] = str(Path(folder, "cache"))
+        cache = Path(folder, "cache")
+        os.environ["GRADIO_TEMP_DIR"] = str(cache)
         os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
         os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
         gradio = optional_package("gradio", "gradio", "app", "The page", only="the page")
+        from gradio.routes import App, ORJSONResponse
+
         from .actions import Actions, Limits
         from .engine import Engine, ModelLocator
         from .page import build_page
@@ -60,6 +78,13 @@ def serve(
         upload_bytes = round(max_upload_mb * 1e6)
         actions = Actions(engine, Limits(upload_bytes, max_megapixels), results, provenance=provenance)
         page = build_page(actions)
+        quota = UploadQuota(cache, max(_UPLOADS * upload_bytes, _MODEL_BYTES))
+
+        class GatedApp(App):  # type: ignore[misc]
+            # Outside of everything that Gradio adds itself, which answers to any origin.
+            def build_middleware_stack(self) -> Gate:
+                return Gate(super().build_middleware_stack(), quota, frozenset(names))
+
         _, url, _ = page.launch(
             server_name=HOST,
             server_port=port,
@@ -72,12 +97,14 @@ def serve(
             quiet=True,
             ssr_mode=False,
             enable_monitoring=False,
+            state_session_capacity=_VISITS,
             show_error=True,
             theme=gradio.themes.Soft(
                 font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"], radius_size="sm"
             ),
             css=style(),
             footer_links=["api"],
+            _app=GatedApp(default_response_class=ORJSONResponse),
         )
         print(f"The page is at {url} (device: {engine.device}). Press Ctrl+C to stop.", flush=True)
         if browser:
@@ -93,6 +120,15 @@ def serve(
             actions.close()
             page.close(verbose=False)
     return 0
+
+
+def _remove_left_over() -> None:
+    """Remove the photos and results of pages that were killed."""
+    for left in Path(tempfile.gettempdir()).glob(f"{_FOLDER}.gpen-*"):
+        with contextlib.suppress(OSError):
+            is_ours = not left.is_symlink() and left.is_dir() and (os.name == "nt" or left.stat().st_uid == os.getuid())
+            if is_ours and is_left_over(left, left.name.removeprefix(_FOLDER)):
+                shutil.rmtree(left, ignore_errors=True)
 
 
 def _free_port(asked: int | None) -> int:

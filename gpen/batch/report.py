@@ -125,13 +125,11 @@ def write_report(
     """Write a JSON report with one entry per photo; photos without a new result keep their entry in an existing report.
 
     jobs: all jobs in order, including those that the run did not reach. known: entries by path from an earlier run that
-    could not write its report; an entry is used unless the existing report has the photo as finished. PhotoError if the
-    file cannot be written.
+    could not write its report, which is newer than the existing one; but a failure there does not undo what is finished
+    here. PhotoError if the file cannot be written.
     """
-    earlier = _earlier_entries(path)
-    # A killed run may have finished photos that the report of the run before it calls failed.
-    finished = {name: entry for name, entry in earlier.items() if _is_finished(entry)}
-    earlier = {**earlier, **(known or {}), **finished}
+    earlier, known = _earlier_entries(path), known or {}
+    earlier = {**earlier, **known, **_finished(earlier), **_finished(known)}
     new = {result.job: result for result in results}
     content = []
     for job in jobs:
@@ -142,6 +140,10 @@ def write_report(
             content.append(result.as_json())
     make_folder(path.parent)
     write_json(path, content, "The report")
+
+
+def _finished(entries: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    return {name: entry for name, entry in entries.items() if _is_finished(entry)}
 
 
 def _is_finished(entry: Mapping[str, Any]) -> bool:

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..atomic import write_text
+from ..atomic import remove_left_over, write_text
 from ..errors import PhotoError
 from ..restoration.provenance import decisive_options
 from ..weights.download import cached_sha256
@@ -88,6 +88,7 @@ class ResumeRecord:
         self._recipes: dict[str, _Recipe] = {}
         self._results: dict[str, tuple[str, tuple[int, int]]] = {}
         self._is_writable = True
+        remove_left_over(folder)
         lines = self._read()
         if lines > 2 * (len(self._results) + len(self._recipes)) + _SPARE_LINES:
             self._compact()

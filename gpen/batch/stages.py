@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..atomic import make_folder
+from ..device import is_out_of_memory
 from ..errors import GpenError, SalvageableError
 from ..faces.close_ups import MOST_IN_VIEW, with_close_ups
 from ..faces.drawing import draw_faces, side_by_side
@@ -299,7 +300,7 @@ def exists(job: Job) -> PhotoResult:
 def _failed(job: Job, error: Exception, seconds: float) -> PhotoResult:
     if isinstance(error, GpenError):
         why = str(error)
-    elif isinstance(error, MemoryError):
+    elif is_out_of_memory(error):
         why = "There is not enough memory for this photo. Close other programs, or make it smaller."
     else:
         # A bug of ours must not stop a batch of thousands of photos.

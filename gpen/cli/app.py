@@ -18,4 +18,5 @@ def run(arguments: argparse.Namespace) -> int:
         max_megapixels=options_from(arguments).max_megapixels,
         provenance=arguments.provenance,
         browser=arguments.browser,
+        names=arguments.allow_host,
     )

@@ -121,6 +121,15 @@ def port(text: str) -> int:
     raise argparse.ArgumentTypeError(f"The port is {text!r}; it has to be a whole number from 1 to 65535.")
 
 
+def host_name(text: str) -> str:
+    """Argument type: the name or address of a computer without a port, in lower case."""
+    if re.fullmatch(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]", text):
+        return text.lower()
+    raise argparse.ArgumentTypeError(
+        f"The name is {text!r}; it has to be that of a computer, such as gpen.example.org, without http:// and a port."
+    )
+
+
 def at_least_one(text: str) -> int:
     """Argument type: a whole number of at least 1."""
     if text.isdecimal() and int(text) >= 1:

@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from ..weights.catalog import Published, find_published
 from ..weights.download import fetch
+from ..weights.partial_download import tidy
 from ..weights.search import download_folder, find_file, search_folders
 
 
@@ -20,6 +21,7 @@ def run(arguments: argparse.Namespace) -> int:
     searched = search_folders(arguments.models_path, kind=published.kind)
     existing = find_file(published, [output] if output is not None else searched)
     if existing is not None:
+        tidy(existing.parent, published.saved_as)
         print(f"{published.name} already exists: {existing}")
         return 0
     print(textwrap.fill(published.licence, 100))

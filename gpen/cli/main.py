@@ -47,6 +47,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("gpen: Interrupted; finished results stay.", file=sys.stderr)
         return INTERRUPTED
+    except Exception as error:
+        from ..device import is_out_of_memory
+
+        if not is_out_of_memory(error):
+            raise
+        print("gpen: There is not enough memory. Close other programs; finished results stay.", file=sys.stderr)
+        return FAILED
 
 
 def _parsed(argv: Sequence[str]) -> argparse.Namespace | None:

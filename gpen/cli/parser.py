@@ -20,6 +20,7 @@ from .arguments import (
     add_salvage,
     add_sign,
     at_least_one,
+    host_name,
     port,
     quality,
 )
@@ -254,6 +255,14 @@ def _add_app(commands: Any) -> None:
     )
     parser.add_argument(
         "--no-browser", dest="browser", action="store_false", help="do not open the page in the browser"
+    )
+    parser.add_argument(
+        "--allow-host",
+        type=host_name,
+        action="append",
+        default=[],
+        metavar="NAME",
+        help=parser.rare("a further host name of the page, such as that of a proxy in front of it; may be repeated"),
     )
     add_models_path(parser)
     add_device(parser)

@@ -63,7 +63,7 @@ def _run_photos(arguments: argparse.Namespace, options: Options) -> int:
     with ThreadPoolExecutor(1) as beside:
         # The SHA256 of models of several hundred megabytes, while the engine loads them.
         made_with = beside.submit(recipe, config) if is_folder else None
-        engine = make_engine(config, cluster, output if is_folder else jobs[0].target.parent)
+        engine = make_engine(config, cluster, output if is_folder else jobs[0].target.parent, arguments.report)
     record = None if made_with is None else ResumeRecord(output, made_with.result())
     tally = _process(engine, jobs, arguments.report, Tally(arguments.report is not None, config.task.done), record)
     print_problems(problems)
@@ -217,5 +217,6 @@ def _process(
     finally:
         if report is not None:
             write_report(report, jobs, tally.results, known)
+            engine.reported()
     engine.close()
     return tally

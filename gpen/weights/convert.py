@@ -21,7 +21,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ..atomic import atomic_path
+from ..atomic import atomic_path, remove_left_over
 from ..errors import CheckpointError, FilesError
 from ..network.spec import Spec
 from .catalog import NETWORK_SUFFIXES, ONNX_SUFFIX, is_half
@@ -102,6 +102,7 @@ def convert(
     graph = read_network(source, task) if is_onnx(source) else None
     info = inspect(source, task) if graph is None else graph.info
     target = _target(source, target, half)
+    remove_left_over(target.parent)
     with _writing(target):
         _check_target(info, target, half, overwrite)
     if graph is None:
@@ -190,6 +191,7 @@ def convert_folder(
     the others. FilesError when the folder cannot be read.
     """
     folder = Path(folder)
+    remove_left_over(folder)
     try:
         # ONNX graphs come last: a model file of the same name has the weights as they were trained.
         files = sorted(

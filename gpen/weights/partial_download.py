@@ -13,6 +13,8 @@ from dataclasses import asdict, dataclass
 from io import FileIO
 from pathlib import Path
 
+from ..atomic import process_tag, remove_left_over
+
 if sys.platform == "win32":
     import msvcrt
 else:
@@ -108,10 +110,11 @@ def claim(folder: Path, name: str) -> Iterator[Part]:
     While another process or thread has the lock, the part is a temporary one instead, removed at the end: both
     downloads succeed, and the slower one replaces equal bytes.
     """
+    remove_left_over(folder)
     lock = folder / f"{name}.part.lock"
     descriptor = _lock(lock)
     if descriptor is None:
-        own = Part(folder / f"{name}.{os.getpid()}-{secrets.token_hex(4)}.part")
+        own = Part(folder / f"{process_tag()}{secrets.token_hex(6)}.part")
         try:
             yield own
         finally:
@@ -121,6 +124,14 @@ def claim(folder: Path, name: str) -> Iterator[Part]:
         yield Part(folder / f"{name}.part")
     finally:
         _unlock(descriptor, lock)
+
+
+def tidy(folder: Path, name: str) -> None:
+    """Remove what a download that was killed just after it had finished ``name`` left beside it."""
+    if Part(folder / f"{name}.part").note.exists() or (folder / f"{name}.part.lock").exists():
+        with claim(folder, name) as part:
+            if not part.size():
+                part.discard()
 
 
 # The operating system drops these locks when their process dies, so none is ever stale. The lock file is removed as

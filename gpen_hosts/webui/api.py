@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import dataclasses
+import os
 import secrets
 import tempfile
 from collections.abc import Iterator
@@ -27,12 +28,26 @@ from gpen.options import ALIGNED, FRAME_OPTIONS, OPTIONS, Option, Options
 from gpen.restoration.finish import finish
 from gpen.restoration.result import Restoration
 from gpen.tasks import RESTORE, TASKS, Task, find_task
-from gpen.weights.search import NetworkFiles
+from gpen.weights.search import NetworkFiles, search_folders
+from gpen.wording import first_line
 
-from .host import PictureRequest, default_model, engine, network_files, networks, options_from, setting, to_samples
+from .host import (
+    PictureRequest,
+    default_model,
+    engine,
+    folders,
+    network_files,
+    networks,
+    options_from,
+    setting,
+    to_samples,
+)
 
 MOST_CHARACTERS = 256 << 20
-"""Largest picture, in characters of base64."""
+"""Most of all pictures in a request together, in characters of base64."""
+
+MOST_MEGAPIXELS: Any = OPTIONS["max_megapixels"].default
+"""Largest picture that a client may ask for: others use the same server."""
 
 
 def _field(option: Option) -> tuple[Any, Any]:
@@ -43,6 +58,7 @@ def _field(option: Option) -> tuple[Any, Any]:
     return Optional[kind], Field(None, ge=option.minimum, le=option.maximum, description=about)  # noqa: UP045
 
 
+_IMAGE = "image"
 _MASKS = {"damage": "The mask of the damage", "protect": "The mask of what is protected"}
 """What the masks in a request are called in messages."""
 
@@ -110,34 +126,54 @@ def restore_picture(request: RestoreRequest) -> Any:
     """Restore the faces of a picture, or do another task to it."""
     values: dict[str, Any] = vars(request)
     pictures = [*(values[name] or "" for name in ("image", *_MASKS)), *values["person"]]
-    if max(map(len, pictures)) > MOST_CHARACTERS:
-        raise HTTPException(413, f"A picture is larger than {MOST_CHARACTERS >> 20} MB in base64. Send a smaller one.")
-    with tempfile.TemporaryDirectory() as name:
-        source, target = Path(name) / "image", Path(name) / "restored.png"
-        source.write_bytes(_decoded(values["image"], "The image"))
+    if sum(map(len, pictures)) > MOST_CHARACTERS:
+        raise HTTPException(413, f"The request has more than {MOST_CHARACTERS >> 20} MB in base64. Send less.")
+    if (values["max_megapixels"] or 0) > MOST_MEGAPIXELS:
+        raise HTTPException(422, f"max_megapixels: at most {MOST_MEGAPIXELS:g} are allowed here. Ask for no more.")
+    # Pictures take their memory only in the host's queue, one request after the other.
+    with queue_lock, tempfile.TemporaryDirectory() as name:
         try:
-            options = options_from(values)
-            picture = read_picture(source, options.max_megapixels)
-            task = find_task(values["task"])
-            wanted = PictureRequest(
-                task=task,
-                networks=_networks(values["model"], task),
-                options=options,
-                people=tuple(_people(values["person"], Path(name))),
-                aligned=values["aligned"],
-                **{mask: _mask(values[mask], mask, Path(name), options) for mask in _MASKS},
-            )
-            result = _queued(to_samples(picture.photo), wanted)
-            finished = dataclasses.replace(finish(task, picture, result).picture, bits=8)
-            write_picture(target, finished, warn=False)
+            return _restored(values, Path(name))
+        # Raised below: an error holds the pictures of the functions that it passed through, until it was answered.
+        except HTTPException as error:
+            refused = HTTPException(error.status_code, error.detail)
         except GpenError as error:
-            message = str(error).replace(str(source), "The image")
-            for mask, what in _MASKS.items():
-                message = message.replace(str(Path(name) / mask), what)
-            raise HTTPException(_status(error), message) from error
-        encoded = base64.b64encode(target.read_bytes()).decode("ascii")
+            refused = HTTPException(_status(error), _public_text(error, Path(name)))
+    raise refused
+
+
+def _restored(values: dict[str, Any], folder: Path) -> RestoreResponse:
+    """The response to a request; files are written to a folder. GpenError or HTTPException if there is none."""
+    source, target = folder / _IMAGE, folder / "restored.png"
+    source.write_bytes(_decoded(values["image"], "The image"))
+    options = options_from(values)
+    picture = read_picture(source, options.max_megapixels)
+    task = find_task(values["task"])
+    wanted = PictureRequest(
+        task=task,
+        networks=_networks(values["model"], task),
+        options=options,
+        people=tuple(_people(values["person"], folder)),
+        aligned=values["aligned"],
+        **{mask: _mask(values[mask], mask, folder, options) for mask in _MASKS},
+    )
+    result = _as_job(to_samples(picture.photo), wanted)
+    finished = dataclasses.replace(finish(task, picture, result).picture, bits=8)
+    write_picture(target, finished, warn=False)
+    encoded = base64.b64encode(target.read_bytes()).decode("ascii")
     summary = " ".join([result.summary, *left_out(finished, target)])
     return RestoreResponse(image=encoded, faces=len(result.faces), summary=summary)
+
+
+def _public_text(error: GpenError, folder: Path) -> str:
+    """The message of an error, without the folders of the server."""
+    # What is missing is told in the first line, and then where it was looked for.
+    text = first_line(error) if isinstance(error, FilesError) else str(error)
+    for name, what in ((_IMAGE, "The image"), *_MASKS.items()):
+        text = text.replace(str(folder / name), what)
+    for private in (folder, *search_folders(folders(), kind="detector")):
+        text = text.replace(f"{private}{os.sep}", "").replace(str(private), "the server")
+    return text
 
 
 def _mask(text: str | None, name: str, folder: Path, options: Options) -> FloatImage | None:
@@ -167,14 +203,13 @@ def _networks(name: str | None, task: Task) -> NetworkFiles:
     return network_files(name or default_model(task), task)
 
 
-def _queued(samples: NDArray[np.uint8], request: PictureRequest) -> Restoration:
-    """Run in the host's queue, as a job of its own: an Interrupt of the job before has no effect on it."""
-    with queue_lock:
-        shared.state.begin("gpen")
-        try:
-            return engine.run(samples, request)
-        finally:
-            shared.state.end()
+def _as_job(samples: NDArray[np.uint8], request: PictureRequest) -> Restoration:
+    """Run as a job of its own: an Interrupt of the job before has no effect on it."""
+    shared.state.begin("gpen")
+    try:
+        return engine.run(samples, request)
+    finally:
+        shared.state.end()
 
 
 def _decoded(text: str, what: str) -> bytes:

@@ -31,8 +31,10 @@ Serve = Callable[..., "Served"]
 
 _RUN = """
 import ast, sys
+import gpen.app.server
 from gpen.cli import main
 from gpen.weights.catalog import find_published
+gpen.app.server._MODEL_BYTES = int(sys.argv.pop(2))
 for name, address in ast.literal_eval(sys.argv[1]).items():
     vars(find_published(name))["addresses"] = (address,)
 sys.exit(main(sys.argv[2:]))
@@ -41,18 +43,24 @@ sys.exit(main(sys.argv[2:]))
 
 
 class Served:
-    """A running `gpen app` at ``url``; ``log`` is its output so far. addresses: of published models, by name."""
+    """A running `gpen app` at ``url``; ``log`` is its output so far.
 
-    def __init__(self, *arguments: object, home: Path, addresses: Mapping[str, str]) -> None:
+    addresses: of published models, by name. most_model_bytes: the largest model that can be added.
+    """
+
+    def __init__(
+        self, *arguments: object, home: Path, addresses: Mapping[str, str], most_model_bytes: int = 2 << 30
+    ) -> None:
         environment = {name: value for name, value in os.environ.items() if not name.startswith(("GPEN_", "GRADIO_"))}
         self.home, self.temporary = home, home / "temporary"
         self.temporary.mkdir()
         environment |= {"HOME": str(home), "XDG_CACHE_HOME": str(home), "TMPDIR": str(self.temporary)}
         environment |= {"PYTHONPATH": str(ROOT), "GRADIO_SHARE": "True"}
         self._log = home / "log.txt"
+        call = [repr(dict(addresses)), str(most_model_bytes)]
         with self._log.open("w") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", _RUN, repr(dict(addresses)), "app", "--no-browser", *map(str, arguments)],
+                [sys.executable, "-c", _RUN, *call, "app", "--no-browser", *map(str, arguments)],
                 env=environment,
                 stdout=log,
                 stderr=log,
@@ -79,8 +87,11 @@ def serve_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
     pytest.importorskip("gradio", reason="needs gradio: run make test-app")
     running: list[Served] = []
 
-    def start(*arguments: object, addresses: Mapping[str, str] = MappingProxyType({})) -> Served:
-        running.append(Served(*arguments, home=tmp_path_factory.mktemp("home"), addresses=addresses))
+    def start(
+        *arguments: object, addresses: Mapping[str, str] = MappingProxyType({}), most_model_bytes: int = 2 << 30
+    ) -> Served:
+        home = tmp_path_factory.mktemp("home")
+        running.append(Served(*arguments, home=home, addresses=addresses, most_model_bytes=most_model_bytes))
         return running[-1]
 
     yield start

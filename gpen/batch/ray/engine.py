@@ -127,6 +127,9 @@ class RayEngine:
             if entry is not None
         }
 
+    def reported(self) -> None:
+        """See :class:`~gpen.batch.engine.Engine`: the journal is needed until the run is finished."""
+
     def close(self) -> None:
         """Remove the journal, which only an unfinished run needs."""
         self._journal.remove()

@@ -154,6 +154,11 @@ class ComfyUIServer:
         """The server's log so far."""
         return self._log_file.read_text(encoding="utf-8", errors="replace")
 
+    @property
+    def memory(self) -> int:
+        """Bytes of the server in memory."""
+        return int(Path(f"/proc/{self._process.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
     def add_model(self, path: str, file: Path) -> Path:
         """Copy a file to a path under models/."""
         target = self.base_dir / "models" / path

@@ -5,7 +5,11 @@ from __future__ import annotations
 import base64
 import importlib
 import io
+import os
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -131,6 +135,7 @@ def test_without_a_face_the_picture_is_unchanged(client: Any, parts: Parts) -> N
         ({"mask": "circle"}, 422, "'ellipse'"),
         ({"only_faces": "first"}, 422, "first"),
         ({"max_megapixels": 0.1, "upscale": 4.0}, 422, "megapixels"),
+        ({"max_megapixels": 201}, 422, "at most 200 are allowed here"),
         ({"protect": "not base64!"}, 422, "The mask of what is protected is not base64"),
         ({"protect": "aGVsbG8="}, 422, "The mask of what is protected is not a picture"),
         ({"protect": encoded(np.zeros((9, 8), np.uint8))}, 422, "The mask of what is protected is 8 x 9 pixels"),
@@ -141,12 +146,14 @@ def test_without_a_face_the_picture_is_unchanged(client: Any, parts: Parts) -> N
     ],
 )
 def test_bad_input_is_refused_with_a_reason(
-    client: Any, parts: Parts, change: dict[str, Any], status: int, sentence: str
+    client: Any, webui: WebUI, parts: Parts, change: dict[str, Any], status: int, sentence: str
 ) -> None:
     response = client.post("/gpen/restore", json={"image": encoded(parts.left)} | change)
     assert response.status_code == status
     assert sentence in response.text
-    assert "/tmp/" not in response.text or status == 404
+    assert str(webui.data) not in response.text
+    assert "/tmp/" not in response.text
+    assert str(Path.home()) not in response.text
 
 
 @pytest.mark.parametrize("task", ["restore", "synthesize"])
@@ -179,6 +186,8 @@ def test_too_large_a_picture_is_refused(client: Any, parts: Parts, monkeypatch: 
     response = client.post("/gpen/restore", json={"image": text})
     assert response.status_code == 413
     assert "MB" in response.json()["detail"]
+    half = text[: len(text) // 2]
+    assert client.post("/gpen/restore", json={"image": half, "person": [half, half]}).status_code == 413
 
 
 def test_the_host_s_authentication_is_required(webui: WebUI, make_client: MakeClient, parts: Parts) -> None:
@@ -231,6 +240,7 @@ def test_runs_in_the_host_s_queue_as_a_job_of_its_own(
 ) -> None:
     api = importlib.import_module("gpen_hosts.webui.api")
     seen: list[tuple[bool, str, bool]] = []
+    working: dict[str, bool] = {}
 
     class Lock:
         held = False
@@ -252,11 +262,24 @@ def test_runs_in_the_host_s_queue_as_a_job_of_its_own(
     assert api.queue_lock is webui.call_queue.queue_lock
     monkeypatch.setattr(api, "queue_lock", lock)
     monkeypatch.setattr(engine, "run", watched)
+
+    def note(name: str) -> None:
+        really = getattr(api, name)
+
+        def noted(*arguments: Any, **more: Any) -> Any:
+            working[name] = lock.held
+            return really(*arguments, **more)
+
+        monkeypatch.setattr(api, name, noted)
+
+    for step in ("_decoded", "read_picture", "finish", "write_picture"):
+        note(step)
     # Left over from another job.
     webui.state.interrupted = True
     response = client.post("/gpen/restore", json={"image": encoded(parts.left)})
     assert response.json()["faces"] == 5
     assert seen == [(True, "gpen", False)]
+    assert working == dict.fromkeys(("_decoded", "read_picture", "finish", "write_picture"), True)
     assert not lock.held
     assert webui.state.job == ""
 
@@ -266,3 +289,74 @@ def test_without_the_settings_page_defaults_apply(client: Any, webui: WebUI, par
         del webui.opts.data[name], webui.opts.data_labels[name]
     assert client.get("/gpen/models").json()["default"] == "auto"
     assert client.post("/gpen/restore", json={"image": encoded(parts.left)}).json()["faces"] == 5
+
+
+def test_fifty_requests_at_once_are_worked_on_one_by_one(
+    client: Any, parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api = importlib.import_module("gpen_hosts.webui.api")
+    large = encoded(np.tile(parts.left, (4, 4, 1)))
+    bad = ["not base64!", "aGVsbG8=", "", large[: len(large) // 2]]
+    now, most = 0, 0
+    guard = threading.Lock()
+
+    def restored(*arguments: Any, really: Any = api._restored) -> Any:
+        nonlocal now, most
+        with guard:
+            now += 1
+            most = max(most, now)
+        try:
+            return really(*arguments)
+        finally:
+            with guard:
+                now -= 1
+
+    monkeypatch.setattr(api, "_restored", restored)
+
+    good = {5: parts.left}
+
+    def call(number: int) -> tuple[int, int]:
+        image = bad[number // 2 % len(bad)] if number % 2 == 0 else encoded(good.get(number % 10, parts.nobody))
+        request = {"image": image, "only_faces": "0", "model": "marker-256.safetensors"}
+        response = client.post("/gpen/restore", json=request)
+        return response.status_code, response.json().get("faces", 0)
+
+    with ThreadPoolExecutor(10) as callers:
+        answers = list(callers.map(call, range(50)))
+    expected = [(422, 0), (200, 0), (422, 0), (200, 0), (422, 0), (200, 1), (422, 0), (200, 0), (422, 0), (200, 0)]
+    assert answers == expected * 5
+    assert most == 1
+
+
+def test_the_memory_of_many_requests_is_that_of_one(client: Any, parts: Parts) -> None:
+    """Pictures of a few kilobytes that take much memory once they are decoded."""
+    flat = encoded(np.full((2000, 2000, 3), 90, np.uint8))
+    assert len(flat) < 200_000
+
+    def peak(callers: int) -> int:
+        most, done = 0, threading.Event()
+
+        def watch() -> None:
+            nonlocal most
+            while not done.wait(0.01):
+                most = max(most, memory())
+
+        watching = threading.Thread(target=watch)
+        watching.start()
+        with ThreadPoolExecutor(callers) as pool:
+            statuses = list(pool.map(lambda _: client.post("/gpen/restore", json=request).status_code, range(callers)))
+        done.set()
+        watching.join()
+        assert set(statuses) == {422}
+        return most
+
+    request = {"image": flat, "protect": encoded(np.zeros((9, 8), np.uint8))}  # refused once the image is decoded
+    peak(1)
+    before, one = memory(), peak(1)
+    assert one - before > 40 << 20
+    assert peak(6) - before < 1.5 * (one - before)
+
+
+def memory() -> int:
+    """Bytes of this process in memory."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
