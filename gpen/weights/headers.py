@@ -80,6 +80,8 @@ def read_header(path: Path) -> Header:
 def is_onnx(path: Path) -> bool:
     """Whether a file is an ONNX graph, by its content; False when it cannot be read (:func:`read_header` says why)."""
     try:
+        if not path.is_file():  # a pipe would be waited for
+            return False
         with path.open("rb") as file:
             start = file.read(512)
     except OSError:
