@@ -17,14 +17,14 @@ class TooMuchError(Exception):
     """What is being built takes more numbers than are allowed."""
 
 
-class AllocationLimit(TorchDispatchMode):
+class AllocationLimit(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """While it is active, tensors of at most ``numbers`` elements in total are made; TooMuchError before another.
 
     Architectures count layers and channels by the shapes and names in a file: a few hundred bytes stand for any size.
     """
 
     def __init__(self, numbers: int) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._left = numbers
 
     def __torch_dispatch__(
@@ -50,7 +50,7 @@ def _estimate(func: Callable[..., Any], args: Sequence[Any], given: Mapping[str,
     stated = max((math.prod(max(size, 1) for size in sizes_) for sizes_ in sizes), default=1)
     numbers = sum(value for value in every if isinstance(value, int) and not isinstance(value, bool) and value > 0)
     try:
-        together = math.prod(torch.broadcast_shapes(*shapes))
+        together = math.prod(torch.broadcast_shapes(*shapes))  # type: ignore[no-untyped-call]
     except RuntimeError:
         together = 0
     if "repeat" in str(func):

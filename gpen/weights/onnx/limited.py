@@ -50,7 +50,7 @@ def run_once(
     limits = {"memory": memory, "seconds": SECONDS}
     head = {"path": sys.path, "engine": engine, "output": output, "shape": picture.shape} | limits
     given = b"".join((json.dumps(head).encode(), b"\n", picture.astype(np.float32).tobytes(), model))
-    flags = subprocess.CREATE_NO_WINDOW if sys.platform == "win32" else 0
+    flags: int = getattr(subprocess, "CREATE_NO_WINDOW", 0)  # of Windows, where a console would flash up
     try:
         run = subprocess.run(
             [sys.executable, str(_SCRIPT)],

@@ -229,7 +229,8 @@ def _tensors(model: Any) -> Any:
 
 def _is_nested(attribute: Any) -> bool:
     """Whether an attribute holds more than numbers, texts and a tensor."""
-    return attribute.HasField("g") or attribute.HasField("sparse_tensor") or attribute.graphs or attribute.tensors
+    is_nested: bool = attribute.HasField("g") or attribute.HasField("sparse_tensor")
+    return is_nested or bool(attribute.graphs or attribute.tensors)
 
 
 def _nbytes(path: Path, tensor: Any) -> int:

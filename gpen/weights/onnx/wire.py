@@ -77,7 +77,7 @@ class _Reader:
     def _graph(self, data: memoryview) -> StoredGraph:
         nodes: list[Node] = []
         tensors: dict[str, NDArray[np.float32]] = {}
-        inputs, stored = set(), set()
+        inputs, stored = set[str](), set[str]()
         for number, value in self._fields(data):
             if number == _NODE:
                 nodes.append(self._node(_block(value)))
