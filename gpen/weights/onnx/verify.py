@@ -24,9 +24,9 @@ TOLERANCE_HALF = 1e-2
 """The same for a graph with 16-bit weights, whose rounding is part of the difference."""
 
 
-_MEMORY = 2 << 30
-_MEMORY_PER_PIXEL = 1536
-"""Bytes that ONNX Runtime may take: the largest network takes 700 for each pixel of its output, and 300 MB besides."""
+_MEMORY = 4 << 30
+_MEMORY_PER_PIXEL = 2048
+"""Bytes that ONNX Runtime may take, and for each pixel of the output; it took 2 GB at 512, and 7 GB at 2048."""
 
 
 @dataclass(frozen=True)
