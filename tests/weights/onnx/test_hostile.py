@@ -54,12 +54,17 @@ def a_second_output(model: ModelProto) -> None:
 
 
 def a_dead_loop(model: ModelProto) -> None:
-    condition = helper.make_tensor_value_info("c", TensorProto.BOOL, [])
-    count = helper.make_tensor_value_info("n", TensorProto.INT64, [])
-    body = helper.make_graph([helper.make_node("Identity", ["c"], ["d"])], "body", [count, condition], [condition])
-    body.output[0].name = "d"
+    """It goes on for ever, since its condition stays true."""
+    ends = {
+        name: helper.make_tensor_value_info(name, kind, [])
+        for name, kind in {"n": TensorProto.INT64, "c": TensorProto.BOOL, "d": TensorProto.BOOL}.items()
+    }
+    ends |= {name: helper.make_tensor_value_info(name, TensorProto.FLOAT, []) for name in ("v", "w")}
+    kept = [helper.make_node("Identity", ["c"], ["d"]), helper.make_node("Identity", ["v"], ["w"])]
+    body = helper.make_graph(kept, "body", [ends["n"], ends["c"], ends["v"]], [ends["d"], ends["w"]])
     model.graph.initializer.append(helper.make_tensor("yes", TensorProto.BOOL, [], [True]))
-    model.graph.node.append(helper.make_node("Loop", ["", "yes"], [], body=body))
+    model.graph.initializer.append(helper.make_tensor("zero", TensorProto.FLOAT, [], [0.0]))
+    model.graph.node.append(helper.make_node("Loop", ["", "yes", "zero"], ["never"], body=body))
 
 
 @pytest.mark.parametrize("change", [dead, a_second_output, a_dead_loop])
@@ -86,7 +91,6 @@ def expanded(model: ModelProto) -> None:
 
 def looped(model: ModelProto) -> None:
     a_dead_loop(model)
-    model.graph.node[-1].output.append("never")
     last = model.graph.output[0].name
     for node in list(model.graph.node)[:-1]:
         node.output[:] = ["before" if name == last else name for name in node.output]
