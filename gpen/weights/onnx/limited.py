@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ...wording import first_line
 
-SECONDS = 300
+SECONDS = 600
 _SCRIPT = Path(__file__).with_name("run_once.py")
 
 
