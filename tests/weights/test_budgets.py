@@ -196,6 +196,7 @@ def test_few_tensors_that_stand_for_very_many_numbers(tmp_path: Path) -> None:
     from safetensors.torch import save_file
 
     shapes = {"body.0.weight": (512, 3, 3, 3), "body.1.weight": (512,), "body.998.weight": (12, 512, 3, 3)}
+    shapes["body.998.bias"] = (12,)
     save_file({name: torch.zeros(shape) for name, shape in shapes.items()}, tmp_path / "wide.safetensors")
     with pytest.raises(CheckpointError, match="a network that is far larger than the file"):
         upscaler.load_upscaler(tmp_path / "wide.safetensors", "cpu")
