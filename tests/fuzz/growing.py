@@ -53,7 +53,7 @@ def _empty(name: str) -> dict[str, object]:
 
 def _long_names(size: int) -> dict[str, object]:
     """The names of a regular expression's worst case: what is GPEN's, again and again."""
-    return _empty("generator.style." * size) | _empty("module." * size) | _empty("ecd1.0.1." * size)
+    return _empty("generator.style.x" * size + "\n\n") | _empty("module." * size) | _empty("ecd1.0.1." * size)
 
 
 def _graph(model: Callable[[int], bytes]) -> Callable[[int, Path], Call]:
@@ -71,7 +71,7 @@ def _named_graph(size: int) -> bytes:
     import onnx
 
     model = onnx.load_model_from_string(_chain(1))
-    tensor = onnx.helper.make_tensor("generator.style.x" * size + "\n", onnx.TensorProto.FLOAT, [1], [1.0])
+    tensor = onnx.helper.make_tensor("generator.style.x" * size + "\n\n", onnx.TensorProto.FLOAT, [1], [1.0])
     model.graph.initializer.append(tensor)
     return bytes(model.SerializeToString())
 
