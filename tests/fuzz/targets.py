@@ -218,12 +218,12 @@ def _options(rng: Random, folder: Path) -> Calls:
 TARGETS = {
     "weights": Target(1500, _weights),
     "networks": Target(500, _networks),
-    "parts": Target(1500, _parts),
+    "parts": Target(1000, _parts),
     "graphs": Target(120, _graphs),
     "occluders": Target(120, _occluders),
     "pictures": Target(2500, _pictures, memory=1 << 30),
-    "texts": Target(1500, _texts),
+    "texts": Target(800, _texts),
     "uploads": Target(1000, _uploads),
     "options": Target(1500, _options),
 }
-"""By name. The numbers of inputs are chosen so that all take about four minutes of one core."""
+"""By name. The numbers of inputs are chosen so that all take four minutes or so of one core."""
