@@ -18,14 +18,11 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 FIRST_FAST_IN_FLOAT16 = (7, 0)
 """The compute capability of Volta, the first NVIDIA GPUs with matrix units for float16."""
 
-# CUDA, ROCm, XPU and MPS; PyTorch's CPU allocator on Linux and on Windows; cuBLAS; DirectML; Python, for a stack.
+# CUDA, ROCm, XPU and MPS; PyTorch's CPU allocator on Linux and on Windows; cuBLAS; DirectML. Then ONNX Runtime; OpenCV;
+# a file that is mapped into memory; Python, for a stack.
 _SIGNS = (
-    "out of memory",
-    "can't allocate memory",
-    "not enough memory",
-    "_alloc_failed",
-    "not enough gpu video memory",
-    "can't start new thread",
+    *("out of memory", "can't allocate memory", "not enough memory", "_alloc_failed", "not enough gpu video memory"),
+    *("failed to allocate memory", "insufficient memory", "cannot allocate memory", "can't start new thread"),
 )
 _log = logging.getLogger(__name__)
 
@@ -61,13 +58,15 @@ def pick_dtype(precision: str, device: torch.device) -> torch.dtype:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether ``error`` means that memory ran out, in the words of any of PyTorch's backends."""
+    """Whether ``error`` means that memory ran out, in the words of PyTorch's backends, ONNX Runtime or OpenCV."""
     if isinstance(error, torch.cuda.OutOfMemoryError | MemoryError):
         return True
     if isinstance(error, OSError) and error.errno == errno.ENOMEM:
         return True
     text = str(error).lower()
-    return isinstance(error, RuntimeError) and any(sign in text for sign in _SIGNS)
+    # OpenCV's errors, and some of ONNX Runtime's, are of kinds of their own.
+    is_known = isinstance(error, RuntimeError) or type(error).__module__.partition(".")[0] in ("cv2", "onnxruntime")
+    return is_known and any(sign in text for sign in _SIGNS)
 
 
 def _best_device() -> torch.device:

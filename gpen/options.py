@@ -303,7 +303,7 @@ def parse_face_numbers(text: str) -> frozenset[int] | None:
     """
     if not text.strip():
         return None
-    numbers: set[int] = set()
+    ranges: list[tuple[int, int]] = []
     for part in text.split(","):
         match = _NUMBERS.fullmatch(part)
         if match is None:
@@ -314,7 +314,12 @@ def parse_face_numbers(text: str) -> frozenset[int] | None:
         last = int(match[2]) if match[2] else first
         if last < first:
             raise OptionError(f"Only these faces is {text!r}: the range {part.strip()} runs backwards.")
-        numbers.update(range(first, last + 1))
+        ranges.append((first, last))
+    numbers: set[int] = set()
+    end = -1
+    for first, last in sorted(ranges):  # each number once, however many ranges hold it
+        numbers.update(range(max(first, end + 1), last + 1))
+        end = max(end, last)
     return frozenset(numbers)
 
 

@@ -182,3 +182,8 @@ def test_a_range_that_runs_backwards():
 def test_any_list_of_ranges(ranges):
     text = ", ".join(f"{first}-{first + length}" for first, length in ranges)
     assert parse_face_numbers(text) == {n for first, length in ranges for n in range(first, first + length + 1)}
+
+
+def test_many_ranges_of_the_same_faces_count_once() -> None:
+    assert parse_face_numbers("3-5,4,5-7,4-6, 9") == {3, 4, 5, 6, 7, 9}
+    assert len(parse_face_numbers(",".join(["0-999999"] * 400)) or ()) == 1_000_000

@@ -233,7 +233,8 @@ def _as_json(result: PhotoResult, results: Path, folders: Sequence[Path]) -> dic
 
 def _write_zip(path: Path, results: Path, report: Sequence[dict[str, Any]]) -> None:
     """Zip the results uncompressed: pictures are compressed already."""
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as file:
+    # A clock may stand before 1980, the first year that a zip knows.
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED, strict_timestamps=False) as file:
         for result in sorted(results.rglob("*")):
             if result.is_file():
                 file.write(result, result.relative_to(results).as_posix())

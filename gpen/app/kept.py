@@ -20,6 +20,6 @@ def kept_settings(text: str | None) -> Mapping[str, Any] | None:
         Options(**given)
         if values["task"] not in TASKS or not all(isinstance(number, int) for number in values["chosen"]):
             return None
-    except (ValueError, TypeError, KeyError, GpenError):
+    except (ValueError, TypeError, KeyError, RecursionError, GpenError):
         return None
     return {**values, "key": values.get("key"), "model": values.get("model")}

@@ -54,6 +54,14 @@ class Job:
     label: str
     """Prefix for the names of further files beside the target, such as "<label>_compare.png"."""
 
+    @property
+    def has_result(self) -> bool:
+        """Whether the file of the result is there. An empty one is none: other programs and full disks leave such."""
+        try:
+            return self.target.is_file() and self.target.stat().st_size > 0
+        except OSError:  # it was removed in between
+            return False
+
 
 def find_photos(inputs: Sequence[str], leave_out: Path | None = None) -> tuple[list[PhotoFile], list[Problem]]:
     """Expand files, folders (recursively) and glob patterns into photos, each file once.

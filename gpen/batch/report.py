@@ -153,7 +153,7 @@ def _is_finished(entry: Mapping[str, Any]) -> bool:
 def _earlier_entries(path: Path) -> dict[str, dict[str, Any]]:
     try:
         return {entry["path"]: entry for entry in json.loads(path.read_text(encoding="utf-8"))}
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return {}
 
 

@@ -171,7 +171,7 @@ class PhotoProcessor:
 
     def read(self, job: Job, on_size: OnSize | None = None) -> LoadedPhoto | PhotoResult:
         """Read a photo, unless its result exists. on_size: as for :func:`~gpen.images.read_picture`."""
-        if job.target.is_file() and not self._output.overwrite:
+        if job.has_result and not self._output.overwrite:
             return exists(job)
         watch = _Stopwatch()
         try:
@@ -253,7 +253,7 @@ class PhotoProcessor:
         in :meth:`read`. on_ready: called just before it is written.
         """
         job, watch = processed.job, _Stopwatch(processed.seconds)
-        if job.target.is_file() and not self._output.overwrite:  # another run was faster
+        if job.has_result and not self._output.overwrite:  # another run was faster
             return exists(job)
         try:
             make_folder(job.target.parent)

@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -78,6 +78,7 @@ class FacesFromFile:
     def __init__(self, path: Path) -> None:
         self.path = Path(path)
         self.entries = read_faces(self.path)
+        self._ends = {form: _ends_of(self.entries, form) for form in (str, folded)}
 
     def faces_for(self, photo: str | Path, width: int, height: int) -> list[Face]:
         """The faces of the photo with this path and size, sorted from left to right.
@@ -95,7 +96,7 @@ class FacesFromFile:
         return sorted(entry.faces, key=lambda face: face.center)
 
     def _entry(self, photo: str) -> PhotoFaces:
-        fitting = self._fitting(photo, str) or self._fitting(photo, folded)
+        fitting = next(filter(None, (ends.fitting(_parts(form(photo))) for form, ends in self._ends.items())), [])
         fitting = fitting or (self.entries if len(self.entries) == 1 else [])
         if len(fitting) == 1:
             return fitting[0]
@@ -108,14 +109,38 @@ class FacesFromFile:
             f"{self.path} has no entry for {photo} among its {len(self.entries)}. Detect the photo's faces too."
         )
 
-    def _fitting(self, photo: str, form: Callable[[str], str]) -> list[PhotoFaces]:
-        """The entries whose path in this form fits the photo's best."""
-        wanted = _parts(form(photo))
-        paths = [_parts(form(entry.path)) for entry in self.entries]
-        agreeing = [_common_end(path, wanted) for path in paths]
-        most = max(agreeing, default=0)
-        same = [entry for entry, path in zip(self.entries, paths, strict=True) if path == wanted]
-        return same or [entry for entry, n in zip(self.entries, agreeing, strict=True) if 0 < n == most]
+
+@dataclass
+class _Ends:
+    """The entries whose paths end alike, and by the part before, those that also share it."""
+
+    entries: list[PhotoFaces] = field(default_factory=list)
+    whole: list[PhotoFaces] = field(default_factory=list)
+    """Those whose paths are no longer."""
+    before: dict[str, _Ends] = field(default_factory=dict)
+
+    def add(self, entry: PhotoFaces, parts: list[str]) -> None:
+        ends = self
+        for part in reversed(parts):
+            ends = ends.before.setdefault(part, _Ends())
+            ends.entries.append(entry)
+        ends.whole.append(entry)
+
+    def fitting(self, parts: list[str]) -> list[PhotoFaces]:
+        """The entries with this path, else those that share most of its last parts, at least one."""
+        ends = self
+        for part in reversed(parts):
+            if part not in ends.before:
+                return ends.entries
+            ends = ends.before[part]
+        return ends.whole or ends.entries
+
+
+def _ends_of(entries: Sequence[PhotoFaces], form: Callable[[str], str]) -> _Ends:
+    ends = _Ends()
+    for entry in entries:
+        ends.add(entry, _parts(form(entry.path)))
+    return ends
 
 
 class _Location:
@@ -241,15 +266,6 @@ def _json(value: object) -> str:
 
 def _parts(path: str) -> list[str]:
     return [part for part in path.replace("\\", "/").split("/") if part not in ("", ".")]
-
-
-def _common_end(a: list[str], b: list[str]) -> int:
-    count = 0
-    for x, y in zip(reversed(a), reversed(b), strict=False):
-        if x != y:
-            break
-        count += 1
-    return count
 
 
 def _shown(value: object) -> str:

@@ -53,8 +53,9 @@ class OcclusionModel:
 
     def __init__(self, weights: Path) -> None:
         self._weights = weights
-        self._run = open_network(weights, _WHAT, _LARGEST_FILE)
-        self._mask(np.full((SIZE, SIZE, 3), 0.5, np.float32))
+        grey = np.full((SIZE, SIZE, 3), 0.5, np.float32)
+        self._run = open_network(weights, _WHAT, _LARGEST_FILE, grey[None])
+        self._mask(grey)
 
     def visible(self, crop: Tensor, pixel: float = 1.0) -> Tensor:
         """See :class:`Occluder`. FaceError where the network returns NaN or Inf."""

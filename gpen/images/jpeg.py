@@ -20,6 +20,7 @@ _LOSSLESS = {0xC3, 0xC7, 0xCB, 0xCF}
 _HUFFMAN, _RESTARTS = 0xC4, 0xDD
 SCAN = 0xDA
 """The marker of the header after which pixels begin."""
+_MOST_SCANS = 100  # programs write ten or so, optimisers up to 64
 END = 0xD9
 """The marker after the last ones."""
 _MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd8\xff]")  # not within pixels, nor without contents
@@ -33,7 +34,11 @@ def unusual_kind(data: bytes) -> str:
     if marker in _LOSSLESS:
         return "is a lossless JPEG picture"
     bits = data[place.start] if place else 8
-    return f"is a JPEG picture with {bits} bits per channel" if bits not in (8, 12) else ""
+    if bits not in (8, 12):
+        return f"is a JPEG picture with {bits} bits per channel"
+    # A decoder goes through the whole picture for each, however few bytes it has.
+    scans = sum(marker == SCAN for marker, _ in segments(data))
+    return f"is a JPEG picture with {scans} scans, far more than any program writes" if scans > _MOST_SCANS else ""
 
 
 def place_of_12_bits(data: bytes) -> int | None:

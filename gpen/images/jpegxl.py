@@ -19,7 +19,7 @@ from .icc_made import SRGB_CHROMATICITIES
 from .jpegxl_header import JpegXlHeader, read_header
 from .metadata import C2PA, GAIN_MAP, LARGEST, Metadata
 from .picture import Samples
-from .sniff import unsupported
+from .sniff import SizeCheck, unsupported
 
 _HEADER = 1 << 12  # bytes of a codestream that its header may take
 _PLAIN = "Save it as PNG with 8 or 16 bits per channel with an image editor and use that file."
@@ -41,7 +41,7 @@ def jpeg_inside(data: bytes, path: Path, check: Callable[[int, int], None]) -> b
     return bytes(imagecodecs.jpegxl_decode_jpeg(data, numthreads=1))
 
 
-def read_jpegxl(data: bytes, path: Path, check: Callable[[int, int], None]) -> Decoded:
+def read_jpegxl(data: bytes, path: Path, check: SizeCheck) -> Decoded:
     """Read a file with all of its bits.
 
     check: called with width and height before the pixels are allocated. Raises PhotoError for unsupported pixels and
@@ -51,6 +51,7 @@ def read_jpegxl(data: bytes, path: Path, check: Callable[[int, int], None]) -> D
     about = read_header(_codestream(data))
     check(*about.size)
     _check(about, path)
+    check(*about.size, ((1 if about.grey else 3) + len(about.extra)) * (1 if about.bits <= 8 else 2))
     # The decoder turns the picture upright.
     samples: Samples = np.asarray(imagecodecs.jpegxl_decode(data, numthreads=1))
     samples = samples.reshape(*samples.shape[:2], -1)

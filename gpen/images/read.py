@@ -28,7 +28,7 @@ from .png_color import color_profile
 from .png_metadata import read_png_notes
 from .raw import read_raw
 from .salvage import repaired
-from .sniff import HEAD, check_size, damaged, picture_format, unsupported
+from .sniff import HEAD, SizeCheck, check_size, damaged, picture_format, unsupported
 from .srgb import in_srgb
 from .tiff import is_raw, read_tiff
 from .webp import is_lossless_webp, read_webp_notes, webp_size
@@ -57,8 +57,8 @@ def read_picture(path: Path, max_megapixels: float, on_size: OnSize | None = Non
     """
     path = Path(path)
 
-    def check(width: int, height: int) -> None:
-        check_size(path, width, height, max_megapixels)
+    def check(width: int, height: int, bytes_per_pixel: int = 1) -> None:
+        check_size(path, width, height, max_megapixels, bytes_per_pixel)
         if on_size is not None:
             on_size(width, height)
 
@@ -111,7 +111,7 @@ def _bytes_of(path: Path, max_megapixels: float) -> tuple[bytes, str]:
     return data, kind
 
 
-def _read(data: bytes, kind: str, path: Path, check: OnSize, *, salvage: bool) -> Picture:
+def _read(data: bytes, kind: str, path: Path, check: SizeCheck, *, salvage: bool) -> Picture:
     try:
         return _decoded(data, kind, path, check)
     except (PhotoError, MemoryError):
@@ -127,7 +127,7 @@ def _read(data: bytes, kind: str, path: Path, check: OnSize, *, salvage: bool) -
     return dataclasses.replace(picture, metadata=metadata, salvaged=notice)
 
 
-def _decoded(data: bytes, kind: str, path: Path, check: OnSize) -> Picture:
+def _decoded(data: bytes, kind: str, path: Path, check: SizeCheck) -> Picture:
     if kind == JPEG_XL and (whole := jpeg_inside(data, path, check)):
         return dataclasses.replace(_decoded(whole, "JPEG", path, check), format=kind)
     if kind in _READERS:
@@ -157,7 +157,7 @@ def _no_notes(data: bytes) -> Notes:
     return Notes(data, Metadata())
 
 
-_READERS: dict[str, Callable[[bytes, Path, OnSize], Decoded]] = {
+_READERS: dict[str, Callable[[bytes, Path, SizeCheck], Decoded]] = {
     "TIFF": read_tiff,
     HEIC: read_heic,
     AVIF: read_avif,

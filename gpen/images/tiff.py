@@ -6,7 +6,6 @@ import io
 import lzma
 import struct
 import zlib
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +26,7 @@ from .exif import (
 from .metadata import C2PA, DAMAGED_RESOURCES, LARGEST, Metadata, shown
 from .photoshop import clean_resources, iptc_of
 from .picture import Samples
-from .sniff import unsupported
+from .sniff import SizeCheck, unsupported
 from .tiff_color import COLOR_TAGS, color_profile
 
 if TYPE_CHECKING:
@@ -65,7 +64,7 @@ _READ = {
 }
 
 
-def read_tiff(data: bytes, path: Path, check: Callable[[int, int], None]) -> Decoded:
+def read_tiff(data: bytes, path: Path, check: SizeCheck) -> Decoded:
     """Read a TIFF file of one page; reduced copies of it do not count, wherever they are.
 
     check: called with width and height before the pixels are allocated. Raises PhotoError for unsupported pixels, any
@@ -77,6 +76,7 @@ def read_tiff(data: bytes, path: Path, check: Callable[[int, int], None]) -> Dec
         page = main_page(file.pages, path)
         check(page.imagewidth, page.imagelength)
         _check(page, path)
+        check(page.imagewidth, page.imagelength, -(-page.samplesperpixel * page.bitspersample // 8))
         ends = (start + size for start, size in zip(page.dataoffsets, page.databytecounts, strict=True))
         if not page.dataoffsets or max(ends) > len(data):
             raise ValueError("pixels are missing at its end")

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..device import dtype_name, without_autocast
+from ..device import dtype_name, is_out_of_memory, without_autocast
 from ..errors import CheckpointError, GpenError, OptionError, OutOfMemoryError
 from ..network.gpen import GPEN
 from ..network.spec import Spec
@@ -278,12 +278,12 @@ def _reporting_memory(device: torch.device, info: CheckpointInfo, dtype: torch.d
     needed = info.parameters * torch.empty((), dtype=dtype, device="cpu").element_size() / 1e6
     try:
         yield
-    except (torch.cuda.OutOfMemoryError, MemoryError) as e:
-        raise OutOfMemoryError(
-            f"{info.what} needs {needed:.0f} MB in {dtype_name(dtype)}, more than {device} has free. "
-            "Close other programs, choose float16 on a GPU, or use the CPU."
-        ) from e
-    except (RuntimeError, AssertionError, NotImplementedError) as e:
+    except (RuntimeError, AssertionError, NotImplementedError, MemoryError) as e:
+        if is_out_of_memory(e):
+            raise OutOfMemoryError(
+                f"{info.what} needs {needed:.0f} MB in {dtype_name(dtype)}, more than {device} has free. "
+                "Close other programs, choose float16 on a GPU, or use the CPU."
+            ) from e
         # PyTorch raises these for a device that it was not built for, or that this computer lacks.
         if device.type == "cpu":
             raise

@@ -22,12 +22,14 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ..atomic import atomic_path, remove_left_over
-from ..errors import CheckpointError, FilesError
+from ..device import is_out_of_memory
+from ..errors import CheckpointError, FilesError, OutOfMemoryError
 from ..network.spec import Spec
 from .catalog import NETWORK_SUFFIXES, ONNX_SUFFIX, is_half
 from .checkpoint import CheckpointInfo, inspect
 from .download import sha256_of
 from .headers import Header, is_onnx, read_header
+from .limited import too_little_memory
 from .onnx.network import read_network
 from .onnx.verify import Comparison
 from .pickle_types import ITEM_SIZES
@@ -75,7 +77,7 @@ class FolderResult:
     skipped: list[tuple[Path, str]] = field(default_factory=list)
     """Files that were left alone, each with the reason: not a GPEN network, or already converted."""
     failed: list[tuple[Path, str]] = field(default_factory=list)
-    """Files whose target could not be written, each with the reason."""
+    """Files whose target could not be written or that did not fit into memory, each with the reason."""
 
 
 def convert(
@@ -96,9 +98,18 @@ def convert(
     task: as for :func:`gpen.weights.checkpoint.inspect`.
 
     CheckpointError when the source is not a GPEN network or cannot be converted, FilesError when the target cannot be
-    written. After any failure nothing half-written is left, and an existing target is unchanged.
+    written, OutOfMemoryError when memory is short. After any failure nothing half-written is left, and an existing
+    target is unchanged.
     """
-    source = Path(source)
+    try:
+        return _convert(Path(source), target, half, overwrite, task)
+    except (MemoryError, RuntimeError) as e:
+        if is_out_of_memory(e):
+            raise too_little_memory(Path(source)) from e
+        raise
+
+
+def _convert(source: Path, target: Path | str | None, half: bool, overwrite: bool, task: str | None) -> ConvertResult:
     graph = read_network(source, task) if is_onnx(source) else None
     info = inspect(source, task) if graph is None else graph.info
     target = _target(source, target, half)
@@ -213,7 +224,7 @@ def convert_folder(
             written.add(target)
         except CheckpointError as e:
             result.skipped.append((path, str(e)))
-        except FilesError as e:
+        except (FilesError, OutOfMemoryError) as e:
             result.failed.append((path, str(e)))
     return result
 

@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 
 from ..errors import CheckpointError
 from . import headers_safetensors, headers_torch, other_formats
+from .limited import too_little_memory
 from .pickle_scanner import ScanResult
 from .pickle_types import ITEM_SIZES, NamespaceRef, TensorRef
 
@@ -62,7 +63,10 @@ class Header:
 
 
 def read_header(path: Path) -> Header:
-    """Read the header of a model file; CheckpointError when it is another kind of file, damaged, or malicious."""
+    """Read the header of a model file; CheckpointError when it is another kind of file, damaged, or malicious.
+
+    OutOfMemoryError when memory is short.
+    """
     path = Path(path)
     try:
         if path.is_dir():
@@ -73,6 +77,8 @@ def read_header(path: Path) -> Header:
             return _read(path, file, path.stat().st_size)
     except FileNotFoundError:
         raise CheckpointError(f"There is no file {path}.") from None
+    except MemoryError as e:
+        raise too_little_memory(path) from e
     except OSError as e:
         raise CheckpointError(f"{path} cannot be read: {e.strerror or e}.") from e
 
@@ -80,6 +86,8 @@ def read_header(path: Path) -> Header:
 def is_onnx(path: Path) -> bool:
     """Whether a file is an ONNX graph, by its content; False when it cannot be read (:func:`read_header` says why)."""
     try:
+        if not path.is_file():  # a pipe would be waited for
+            return False
         with path.open("rb") as file:
             start = file.read(512)
     except OSError:

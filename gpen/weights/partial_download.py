@@ -57,7 +57,7 @@ class Part:
         """Where the part came from; None if there is no valid note."""
         try:
             origin = Origin(**json.loads(self.note.read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError):
+        except (OSError, ValueError, TypeError, RecursionError):
             return None
         valid = (
             isinstance(origin.address, str)

@@ -12,13 +12,17 @@ import torch
 from ..device import is_out_of_memory, pick_device, pick_dtype, without_autocast
 from ..errors import CheckpointError, GpenError, OutOfMemoryError
 from ..wording import first_line, pip_install
+from .allocations import AllocationLimit, TooMuchError
 from .headers import Header, TensorInfo
 from .headers_torch import code_complaint
+from .limited import too_little_memory
 from .other_networks import describe
 from .state_dict import network_names
 from .tensors import read_everything
 
 _FEWEST_LAYERS = 1000  # that a name may count to, however few tensors there are
+_SPARE_NUMBERS = 1 << 26  # that a network may take while it is built, however few the file has: masks and tables
+_MOST_COPIES = 4  # of the numbers in the file
 
 
 @dataclass(frozen=True)
@@ -63,12 +67,20 @@ def load_descriptor(
     with torch.inference_mode(False), torch.no_grad():
         try:
             loader = spandrel.ModelLoader(registry=spandrel.MAIN_REGISTRY if registry is None else registry)
-            descriptor = loader.load_from_state_dict(state)
+            with AllocationLimit(_SPARE_NUMBERS + _MOST_COPIES * _stored(header)):
+                descriptor = loader.load_from_state_dict(state)
         except spandrel.UnsupportedModelError:
             raise CheckpointError(
                 f"{name} is {known}, which spandrel does not read as {role.kind}. {role.wanted}"
             ) from None
+        except TooMuchError as error:
+            raise CheckpointError(
+                f"{name} is damaged or malicious: its tensors stand for a network that is far larger than the file. "
+                "It was not loaded; get it again from a source you trust."
+            ) from error
         except Exception as error:  # each architecture fails in its own way on foreign tensors
+            if is_out_of_memory(error):
+                raise too_little_memory(header.path) from error
             raise CheckpointError(
                 f"{name} is {known}, and spandrel cannot load it as {role.kind} ({first_line(error)}). {role.wanted}"
             ) from error
@@ -104,6 +116,11 @@ def _refuse_absurd(header: Header) -> None:
                 f"{header.path.name} is damaged or malicious: its tensor {name} stands for far more layers or numbers "
                 "than it has. It was not loaded; get it again from a source you trust."
             )
+
+
+def _stored(header: Header) -> int:
+    """Numbers in the file."""
+    return sum(info.numel for _, info in _tensors(header.tree))
 
 
 def _tensors(tree: Mapping[str, Any]) -> Iterator[tuple[str, TensorInfo]]:

@@ -29,6 +29,7 @@ WEIGHT_DTYPES = ("float32", "float16", "bfloat16", "float64")
 _OURS = re.compile(
     r"(ecd\d+\.0\.\d\.\w+|final_linear\.0\.\w+|generator\.(style|input|conv1|to_rgb1|convs|to_rgbs)\..+)$"
 )
+_LONGEST_NAME = 200  # of a tensor that may be GPEN's
 _MAX_SIZE = 4096
 _SHOWN = 4
 
@@ -79,7 +80,7 @@ def _located(header: Header) -> Located:
 
 def is_own_name(name: str) -> bool:
     """Whether a tensor of this name, with any prefix, may be one of GPEN's."""
-    return _OURS.search(name) is not None
+    return len(name) <= _LONGEST_NAME and _OURS.search(name) is not None
 
 
 @lru_cache(maxsize=8)

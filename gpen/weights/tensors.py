@@ -11,9 +11,11 @@ from typing import Any, BinaryIO
 import torch
 from torch import Tensor
 
+from ..device import is_out_of_memory
 from ..errors import CheckpointError
 from ..wording import first_line
 from .headers import Header, TensorInfo
+from .limited import too_little_memory
 from .state_dict import Located
 
 _SPARE = 0.25
@@ -24,7 +26,7 @@ def read_tensors(header: Header, located: Located) -> Iterator[tuple[str, Tensor
     """Yield the network's tensors one by one: contiguous, on the CPU, with the stored dtype.
 
     No reference is kept to a tensor that was yielded, so that the caller decides how many exist at a time.
-    CheckpointError when the file cannot be read or is not what its header said.
+    CheckpointError when the file cannot be read or is not what its header said, OutOfMemoryError when memory is short.
     """
     if header.container == "safetensors":
         return _read_safetensors(header, located.tensors)
@@ -34,7 +36,7 @@ def read_tensors(header: Header, located: Located) -> Iterator[tuple[str, Tensor
 def read_everything(header: Header) -> Any:
     """The whole content of a file of any network, as PyTorch returns it: dicts, tensors on the CPU, plain values.
 
-    CheckpointError when the file cannot be read.
+    CheckpointError when the file cannot be read, OutOfMemoryError when memory is short.
     """
     if header.container == "safetensors":
         return dict(_read_safetensors(header, header.tree))
@@ -149,13 +151,15 @@ def _namespace_allowed(header: Header) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _refusing(header: Header) -> Iterator[None]:
-    """Turn whatever reading a damaged file raises into a CheckpointError."""
+    """Turn whatever reading a damaged file raises into a CheckpointError, and short memory into an OutOfMemoryError."""
     try:
         yield
     except CheckpointError:
         raise
     except Exception as e:
-        # pickle, zip, struct, memory and tensor errors all occur.
+        if is_out_of_memory(e):
+            raise too_little_memory(header.path) from e
+        # pickle, zip, struct and tensor errors all occur.
         raise CheckpointError(
             f"{header.path.name} could not be read by PyTorch's safe reader ({first_line(e)}). The file is damaged, or "
             "contains more than weights; get it again from a source you trust."

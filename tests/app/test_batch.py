@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
 import struct
 import zipfile
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 
 from gpen.app import uploads
-from gpen.app.batch import BatchOutput, BatchRequest, OnBatchProgress, run_batch
+from gpen.app.batch import BatchOutput, BatchRequest, OnBatchProgress, _write_zip, run_batch
 from gpen.app.engine import Engine, ModelLocator
 from gpen.app.uploads import gather
 from gpen.errors import GpenError, PhotoError
@@ -347,3 +348,21 @@ def test_what_is_protected_is_found_by_name(batch_of: RunBatch, portrait: Path, 
     assert np.array_equal(read_picture(tmp_path / "kept.png", 1).photo, read_picture(portrait, 1).photo)
     assert "no protection mask for this photo" in next(e["message"] for e in json.loads(text) if e["path"] == "two.png")
     assert str(tmp_path) not in text
+
+
+def test_a_file_without_a_name_in_a_zip(tmp_path: Path, picture: bytes) -> None:
+    archive = make_zip(tmp_path / "a.zip", {zipfile.ZipInfo(""): picture, "a.png": picture})
+    with pytest.raises(PhotoError, match=r"contains '', a path outside its own folder"):
+        gather([archive], tmp_path / "out", MOST)
+
+
+def test_results_of_a_clock_before_1980(tmp_path: Path) -> None:
+    """A computer whose clock has lost its battery stands at 1970; a zip knows no year before 1980."""
+    results = tmp_path / "results"
+    results.mkdir()
+    (results / "a.png").write_bytes(b"a picture")
+    os.utime(results / "a.png", (0, 0))
+    _write_zip(tmp_path / "a.zip", results, [])
+    with zipfile.ZipFile(tmp_path / "a.zip") as file:
+        assert file.namelist() == ["a.png", "report.json"]
+        assert file.read("a.png") == b"a picture"

@@ -187,3 +187,39 @@ def test_few_tensors_that_stand_for_very_many_layers(tmp_path: Path) -> None:
     save_file({name: torch.zeros(12, 3, 3, 3) for name in names}, tmp_path / "deep.safetensors")
     with pytest.raises(CheckpointError, match="stands for far more layers"):
         upscaler.load_upscaler(tmp_path / "deep.safetensors", "cpu")
+
+
+def test_few_tensors_that_stand_for_very_many_numbers(tmp_path: Path) -> None:
+    """A network of 500 layers of 512 channels, 5 GB, out of 300 kB."""
+    torch, upscaler = pytest.importorskip("torch"), pytest.importorskip("gpen.restoration.upscaler")
+    pytest.importorskip("spandrel")
+    from safetensors.torch import save_file
+
+    shapes = {"body.0.weight": (512, 3, 3, 3), "body.1.weight": (512,), "body.998.weight": (12, 512, 3, 3)}
+    shapes["body.998.bias"] = (12,)
+    save_file({name: torch.zeros(shape) for name, shape in shapes.items()}, tmp_path / "wide.safetensors")
+    with pytest.raises(CheckpointError, match="a network that is far larger than the file"):
+        upscaler.load_upscaler(tmp_path / "wide.safetensors", "cpu")
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda torch: torch.empty(1000, 1000),
+        lambda torch: torch.arange(1_000_000),
+        lambda torch: torch.eye(1000),
+        lambda torch: torch.ones(1000)[:, None] - torch.ones(1000),
+        lambda torch: torch.ones(10).repeat(100, 1000),
+        lambda torch: torch.ones(1000, 1) @ torch.ones(1, 1000),
+        lambda torch: [torch.empty(0) for _ in range(1000)],
+    ],
+)
+def test_what_is_built_is_counted_before_memory_is_taken(call: Callable[[object], object]) -> None:
+    import torch
+
+    from gpen.weights.allocations import AllocationLimit, TooMuchError
+
+    with AllocationLimit(2_000_000):
+        call(torch)
+    with pytest.raises(TooMuchError), AllocationLimit(500_000):
+        call(torch)

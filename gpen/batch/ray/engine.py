@@ -103,7 +103,7 @@ class RayEngine:
         try:
             todo = []
             for number, job in enumerate(jobs):
-                if job.target.is_file() and not self._config.output.overwrite:
+                if job.has_result and not self._config.output.overwrite:
                     ends(exists(job))
                 else:
                     todo.append((number, job))

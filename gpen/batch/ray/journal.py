@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ...atomic import make_folder, process_tag, remove_temporaries, write_text
-from ...errors import PhotoError
+from ...errors import GpenError, PhotoError
 from ..plan import Job
 from ..report import PhotoResult
 
@@ -94,7 +94,12 @@ class Journal:
         if entry is None or entry.entry is None or not (earlier or entry.run == self.run):
             return None
         now = _identity(job.target)
-        return PhotoResult.from_json(job, entry.entry) if now is not None and now != entry.before else None
+        if now is None or now == entry.before:
+            return None
+        try:
+            return PhotoResult.from_json(job, entry.entry)
+        except (ValueError, KeyError, TypeError, AttributeError, GpenError):  # a damaged entry
+            return None
 
     def clean(self, job: Job) -> None:
         """Remove the temporary files of a worker that died while processing a photo."""
@@ -108,7 +113,7 @@ class Journal:
 
     def read(self, job: Job) -> JournalEntry | None:
         """The entry about a photo; None if there is none that can be read."""
-        with suppress(OSError, ValueError, TypeError):
+        with suppress(OSError, ValueError, TypeError, RecursionError):
             return JournalEntry(**json.loads(self._path(job).read_text(encoding="utf-8")))
         return None
 

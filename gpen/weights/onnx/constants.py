@@ -19,6 +19,12 @@ _MAX_NUMBERS = 1 << 25
 """Largest constant: seven times the largest tensor of a published network."""
 _MAX_DEPTH = 100
 """Longest chain of operations."""
+_MOST_COPIES = 8
+"""How often all stored numbers may be computed with."""
+_SPARE_NUMBERS = 1 << 22
+"""That may be computed, however few are stored."""
+_MOST_INTEGERS = 64
+"""Of an argument that says a shape: NumPy's arrays have as many dimensions at most."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,13 +63,18 @@ class Constant:
             return Constant((1 / self.array.astype(np.float64)).astype(self.array.dtype), 1 / self.factor)
 
 
+class TooMuchError(Exception):
+    """Constants take far more numbers than are stored; the text says so, as the end of a sentence about the graph."""
+
+
 class Constants:
-    """Computes constants on demand and caches them."""
+    """Computes constants on demand and caches them, up to a limit that depends on what is stored."""
 
     def __init__(self, initializers: Mapping[str, Array], producers: Mapping[str, Node]) -> None:
         self._known: dict[str, Constant | None] = {name: Constant(array) for name, array in initializers.items()}
         self._producers = producers
         self._depth = 0
+        self._left = _SPARE_NUMBERS + _MOST_COPIES * sum(array.size for array in initializers.values())
 
     def of(self, name: str) -> Constant | None:
         """The value, or None if it depends on the picture or on an operation that is not supported here."""
@@ -99,7 +110,13 @@ class Constants:
                 result = operation(node, arguments)
         except (ValueError, TypeError, IndexError, KeyError, AttributeError, OverflowError):
             return None
-        return result if result is not None and result.array.size <= _MAX_NUMBERS else None
+        if result is None or result.array.size > _MAX_NUMBERS:
+            return None
+        if not np.may_share_memory(result.array, first.array):
+            self._left -= result.array.size
+            if self._left < 0:
+                raise TooMuchError("its constants are computed with again and again")
+        return result
 
 
 def _stored(node: Node) -> Constant | None:
@@ -228,6 +245,8 @@ def _shape(node: Node, arguments: _Arguments) -> Constant | None:
 def _integers(node: Node, others: list[Array | None], attribute: str) -> list[int]:
     """An argument that is an input in newer versions of an operation and an attribute in older ones."""
     if others and others[0] is not None:
+        if others[0].size > _MOST_INTEGERS:
+            raise ValueError("too many dimensions")
         return [int(n) for n in others[0].reshape(-1)]
     return [int(n) for n in node.attributes[attribute]]
 

@@ -1,12 +1,13 @@
 """Networks that are run as their ONNX files describe them: what such a file may contain, and what runs it.
 
-The file is read as data first, without the package onnx. Only operations that compute values from values are allowed:
-none that repeat or choose among graphs, make tensors of a size that a value decides, or are a vendor's own. Then ONNX
-Runtime runs it, or OpenCV where that is not installed.
+The file is read as data first, without the package onnx, and refused if it contains more than :mod:`.operations`
+allows. It is tried once in a process with limits, and then ONNX Runtime runs it here, or OpenCV where that is not
+installed.
 """
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -16,53 +17,74 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ...errors import FaceError
+from ...device import is_out_of_memory
+from ...errors import FaceError, OutOfMemoryError
 from ...wording import first_line
 from ..limited import read_limited
+from .limited import NoProcessError, RunError, run_once
+from .operations import ALLOWED, refusal
 from .runtime import cpu_session, onnx_runtime
 from .wire import WireError, read_graph
 
 _log = logging.getLogger(__name__)
 
-_ALLOWED = frozenset(
-    {
-        *("Conv", "ConvTranspose", "Gemm", "MatMul"),
-        *("AveragePool", "MaxPool", "GlobalAveragePool", "GlobalMaxPool"),
-        *("BatchNormalization", "InstanceNormalization", "Dropout"),
-        *("Clip", "Elu", "HardSigmoid", "HardSwish", "LeakyRelu", "PRelu", "Relu", "Sigmoid", "Softmax", "Tanh"),
-        *("Abs", "Add", "Ceil", "Div", "Exp", "Floor", "Log", "Max", "Min", "Mul", "Neg", "Pow", "Reciprocal"),
-        *("ReduceMax", "ReduceMean", "ReduceProd", "ReduceSum", "Sqrt", "Sub", "Sum"),
-        *("And", "Equal", "Greater", "Less", "Not", "Or", "Where"),
-        *("Cast", "Concat", "Constant", "Flatten", "Gather", "Identity", "Pad", "Reshape", "Resize"),
-        *("Shape", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze"),
-    }
-)
+_MEMORY = 2 << 30  # that a run may take, besides what the file has
 
 Picture = NDArray[np.float32]
 Run = Callable[[Picture], Picture]
 """Calls a network of one input with it, and returns the first of its outputs. FaceError where that fails."""
 
 
-def open_network(path: Path, what: str, largest: int) -> Run:
+_tried: set[str] = set()
+"""SHA256 of what was run in a process of its own."""
+
+
+def open_network(path: Path, what: str, largest: int, picture: Picture) -> Run:
     """Make ready to run an ONNX file on the CPU.
 
-    what: the network is said to be, such as "an occlusion model". largest: file, in bytes. Raises FilesError if the
-    file cannot be read, FaceError if it is not such a network or contains what is not allowed.
+    what: the network is said to be, such as "an occlusion model". largest: file, in bytes. picture: of the shape that
+    the network is going to take, for the run that tries the file. Raises FilesError if the file
+    cannot be read, FaceError if it is not such a network, contains what is not allowed, or fails that run;
+    OutOfMemoryError if there is too little memory.
     """
     content = read_limited(path, largest, "")
     try:
         if len(content) > largest:
             raise WireError(f"it is larger than {largest >> 20} MB")
-        unknown = sorted({node.op for node in read_graph(content).nodes} - _ALLOWED)
-        if unknown:
-            raise WireError(f"it contains the operation {unknown[0][:60]}")
+        graph = read_graph(content)
+        why = refusal(graph.nodes, graph.inputs, ALLOWED)
+        if why:
+            raise WireError(why)
     except WireError as error:
         raise not_this(path, what, str(error)) from error
+    has_runtime = _has_onnx_runtime()
+    _try_once(path, what, content, picture, "onnxruntime" if has_runtime else "opencv")
     try:
-        run = _in_onnx_runtime(content)
-        return _guarded(path, what, run or _in_opencv(content))
+        return _guarded(path, what, _in_onnx_runtime(content) if has_runtime else _in_opencv(content))
     except Exception as error:  # a file that is wrong inside fails in as many ways as there are checks
-        raise not_this(path, what, first_line(error)) from error
+        raise _failed(path, what, error) from error
+
+
+def _try_once(path: Path, what: str, content: bytes, picture: Picture, engine: str) -> None:
+    digest = hashlib.sha256(content).hexdigest()
+    if digest in _tried:
+        return
+    try:
+        run_once(content, picture, engine=engine, memory=_MEMORY + 4 * len(content))
+    except RunError as error:
+        raise not_this(path, what, str(error)) from error
+    except NoProcessError as error:
+        raise FaceError(
+            f"{path} is not used before it was tried in a process of its own, and here {error}. Turn it off, or run "
+            "this program where Python can be started."
+        ) from error
+    _tried.add(digest)
+
+
+def _failed(path: Path, what: str, error: Exception) -> FaceError | OutOfMemoryError:
+    if is_out_of_memory(error):
+        return OutOfMemoryError(f"There is too little memory to run {path}. Close other programs, or turn it off.")
+    return not_this(path, what, first_line(error))
 
 
 def not_this(path: Path, what: str, why: str) -> FaceError:
@@ -75,18 +97,22 @@ def _guarded(path: Path, what: str, run: Run) -> Run:
         try:
             return run(picture)
         except Exception as error:  # the libraries' own, of which there are several
-            raise not_this(path, what, first_line(error)) from error
+            raise _failed(path, what, error) from error
 
     return guarded
 
 
-def _in_onnx_runtime(content: bytes) -> Run | None:
-    """None where ONNX Runtime is not there or does not import."""
+def _has_onnx_runtime() -> bool:
+    """Whether ONNX Runtime is there and can be imported."""
     try:
         onnx_runtime()
     except ImportError as error:
         _log.info("OpenCV runs the network, not ONNX Runtime (%s).", first_line(error))
-        return None
+        return False
+    return True
+
+
+def _in_onnx_runtime(content: bytes) -> Run:
     session = cpu_session(content, torch.get_num_threads())
     inputs = session.get_inputs()
     if len(inputs) != 1:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .constants import Constant, Constants, Node
+from .constants import Constant, Constants, Node, TooMuchError
 
 _SHAPING = {"Reshape", "Squeeze", "Unsqueeze", "Flatten", "Transpose", "Expand", "Tile", "Pad", "Slice", "Gather"}
 _PASSED = _SHAPING | {"Identity", "Cast", "CastLike", "Dropout"}
@@ -66,7 +66,10 @@ class Graph:
 
     def constant(self, name: str) -> Constant | None:
         """The value, or None if it depends on the picture."""
-        return self._constants.of(name)
+        try:
+            return self._constants.of(name)
+        except TooMuchError as error:
+            raise NotGpenError(str(error)) from error
 
     def origin(self, name: str) -> str:
         """The value that this one rearranges."""

@@ -11,10 +11,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ...errors import CheckpointError
-from ...wording import command
+from ...device import is_out_of_memory
+from ...errors import CheckpointError, GpenError
+from ...wording import command, first_line
 from ..checkpoint import CheckpointInfo, info_of
 from ..headers import Header, TensorInfo
+from ..limited import too_little_memory
 from ..state_dict import Located, is_own_name, locate, standard_kernel
 from . import other_networks
 from . import verify as onnx_verify
@@ -54,7 +56,24 @@ class OnnxNetwork:
 
 
 def read_network(path: Path, task: str | None = None) -> OnnxNetwork:
-    """Recover the network; CheckpointError that says what else the file is. task: as for ``inspect``."""
+    """Recover the network; CheckpointError that says what else the file is. task: as for ``inspect``.
+
+    OutOfMemoryError if there is too little memory.
+    """
+    try:
+        return _read(path, task)
+    except GpenError:
+        raise
+    except Exception as e:  # a graph can be wrong in more ways than there are checks
+        if is_out_of_memory(e):
+            raise too_little_memory(path) from e
+        raise CheckpointError(
+            f"{path.name} starts like an ONNX file, but its graph makes no sense ({type(e).__name__}: "
+            f"{first_line(e)}). It is damaged, or another network; get it again from a source you trust."
+        ) from e
+
+
+def _read(path: Path, task: str | None) -> OnnxNetwork:
     file = read_onnx(path)
     by_name = False
     try:

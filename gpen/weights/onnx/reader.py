@@ -16,11 +16,14 @@ from ...errors import CheckpointError
 from ...wording import first_line, pip_install
 from .constants import Node
 from .graph import Graph
+from .operations import IN_EXPORTS, path_to, refusal
 
 MAX_BYTES = 1_500_000_000
 """Limit for graph and weights together: five times the largest GPEN network, and within what one file can hold."""
 
 _MAX_NODES = 100_000
+_MAX_FUNCTIONS = 500
+_MAX_INLINED = 1 << 27  # bytes: weights are not in functions
 _DOMAINS = ("", "ai.onnx")
 _FUSED = {"FusedConv": "Conv", "FusedGemm": "Gemm"}
 """ONNX Runtime's extended optimisation fuses an operation and the leaky ReLU after it into these."""
@@ -36,15 +39,45 @@ class OnnxFile:
     """Bytes, including those of external weights."""
     sha256: str
     """Of the file itself, 64 hex digits."""
-    content: bytes
-    """The whole model with its weights, as ONNX Runtime takes it."""
     graph: Graph
     """The graph in plain types."""
+    _model: Any
+    """As the package onnx reads it."""
+
+    def part(self, output: str) -> bytes:
+        """A model with its weights that computes one value, as ONNX Runtime takes it.
+
+        CheckpointError if it would need operations that are not allowed. Nothing else is in it: ONNX Runtime would
+        compute values that nothing needs.
+        """
+        source = self._model.graph
+        every = [Node(raw.op_type, tuple(raw.input), tuple(raw.output), {}) for raw in source.node]
+        numbers = path_to(output, every)
+        kept, nodes = [source.node[number] for number in numbers], [every[number] for number in numbers]
+        why = refusal(nodes, self.graph.inputs, IN_EXPORTS)
+        if any(map(_is_nested, (attribute for node in kept for attribute in node.attribute))):
+            why = "one of its operations has a graph or a sparse tensor as an argument"
+        if why:
+            raise CheckpointError(
+                f"{self.path.name} is not run to verify what was recovered from it: {why}. Nothing was written; give "
+                "the graph as it was exported from PyTorch."
+            )
+        needed = {name for node in nodes for name in node.inputs}
+        model = type(self._model)(ir_version=self._model.ir_version, opset_import=self._model.opset_import)
+        model.graph.name = "part"
+        model.graph.node.extend(kept)
+        model.graph.initializer.extend(tensor for tensor in source.initializer if tensor.name in needed)
+        model.graph.input.extend(value for value in source.input if value.name in needed)
+        model.graph.output.extend(value for value in source.output if value.name == output)
+        content: bytes = model.SerializeToString()
+        return content
 
 
 def read_onnx(path: Path) -> OnnxFile:
     """Read a file; CheckpointError when it is damaged, too large, or the package onnx is missing."""
     onnx = _package(path)
+    if not path.is_file():
+        raise CheckpointError(f"{path} is a device or a pipe, not a file.")
     try:
         size = path.stat().st_size
         if size > MAX_BYTES:
@@ -62,10 +95,10 @@ def read_onnx(path: Path) -> OnnxFile:
     _check_texts(path, model)
     if model.functions:
         model = _without_functions(onnx, path, model)
+    if model.graph.sparse_initializer:
+        raise _damaged(path, "it contains a sparse tensor, which no export of GPEN does")
     total = _load_external(path, model, size)
-    if total > size:
-        content = model.SerializeToString()
-    return OnnxFile(path, total, digest, content, _graph(onnx, path, model))
+    return OnnxFile(path, total, digest, _graph(onnx, path, model), model)
 
 
 def _package(path: Path) -> Any:
@@ -120,20 +153,23 @@ def _check_texts(path: Path, model: Any) -> None:
 def _without_functions(onnx: Any, path: Path, model: Any) -> Any:
     """Inline the model's own functions, which some exporters write for every module."""
     bodies = {(function.domain, function.name): function.node for function in model.functions}
-    sizes: dict[tuple[str, str], int] = {}
+    sizes: dict[tuple[str, str], tuple[int, int]] = {}
 
-    def nodes(body: Any, depth: int) -> int:
+    def inlined(body: Any, depth: int) -> tuple[int, int]:
+        """Operations and bytes of a body in which functions are replaced by theirs."""
         if depth > len(bodies):
             raise _damaged(path, "its functions call one another in a cycle")
-        total: int = 0
+        count, size = 0, 0
         for node in body:
             key = (node.domain, node.op_type)
             if key in bodies and key not in sizes:
-                sizes[key] = nodes(bodies[key], depth + 1)
-            total += sizes.get(key, 1)
-        return total
+                sizes[key] = inlined(bodies[key], depth + 1)
+            more = sizes.get(key, (1, node.ByteSize()))
+            count, size = count + more[0], size + more[1]
+        return count, size
 
-    if len(bodies) > 500 or nodes(model.graph.node, 0) > _MAX_NODES:
+    count, size = inlined(model.graph.node, 0) if len(bodies) <= _MAX_FUNCTIONS else (_MAX_NODES + 1, 0)
+    if count > _MAX_NODES or size > _MAX_INLINED:
         raise CheckpointError(f"{path.name} is not a GPEN network: its graph has more than {_MAX_NODES:,} operations.")
     try:
         from onnx.inliner import inline_local_functions
@@ -154,15 +190,16 @@ def _load_external(path: Path, model: Any, size: int) -> int:
             continue
         entries = {entry.key: entry.value for entry in tensor.external_data}
         location, name = entries.get("location", ""), tensor.name[:60]
-        data = path.parent / location
-        if not location or Path(location).name != location or "\\" in location or data.is_symlink():
-            raise CheckpointError(
-                f"{path.name} stores the tensor {name} in {location[:100]!r}, which is not a file in its own folder; "
-                "it was not read. Get the graph as one file, or with its data file beside it."
-            )
+        needed = _nbytes(path, tensor)
         try:
-            offset = int(entries.get("offset", 0))
-            needed = _nbytes(path, tensor)
+            data = path.parent / location
+            is_beside = Path(location).name == location and "\\" not in location and not data.is_symlink()
+            if not is_beside or (data.exists() and not data.is_file()):
+                raise CheckpointError(
+                    f"{path.name} stores the tensor {name} in {location[:100]!r}, which is not a file in its own "
+                    "folder; it was not read. Get the graph as one file, or with its data file beside it."
+                )
+            offset, length = int(entries.get("offset", 0)), int(entries.get("length", needed))
             total += needed
             if total > MAX_BYTES:
                 raise _too_large(path, total)
@@ -171,10 +208,10 @@ def _load_external(path: Path, model: Any, size: int) -> int:
                 content = file.read(needed)
         except (OSError, ValueError) as e:
             raise CheckpointError(
-                f"{path.name} stores its weights in {location}, which cannot be read ({first_line(e)}). Put that file "
-                "beside it; the two belong together."
+                f"{path.name} stores its weights in {location[:100]}, which cannot be read ({first_line(e)}). Put that "
+                "file beside it; the two belong together."
             ) from e
-        if len(content) != needed or int(entries.get("length", needed)) != needed:
+        if len(content) != needed or length != needed:
             raise _damaged(path, f"{location} does not contain the {needed} bytes of the tensor {name}")
         tensor.raw_data = content
         tensor.data_location = tensor.DEFAULT
@@ -188,6 +225,12 @@ def _tensors(model: Any) -> Any:
         for attribute in node.attribute:
             if attribute.HasField("t"):
                 yield attribute.t
+
+
+def _is_nested(attribute: Any) -> bool:
+    """Whether an attribute holds more than numbers, texts and a tensor."""
+    is_nested: bool = attribute.HasField("g") or attribute.HasField("sparse_tensor")
+    return is_nested or bool(attribute.graphs or attribute.tensors)
 
 
 def _nbytes(path: Path, tensor: Any) -> int:

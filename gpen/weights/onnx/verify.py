@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -15,6 +14,7 @@ from ...errors import CheckpointError
 from ...network.gpen import GPEN
 from ...network.spec import Spec
 from ...wording import first_line, pip_install
+from .limited import NoProcessError, RunError, run_once
 from .reader import OnnxFile
 from .runtime import onnx_runtime
 
@@ -22,6 +22,11 @@ TOLERANCE = 1e-3
 """Largest allowed difference, as a fraction of the output's range."""
 TOLERANCE_HALF = 1e-2
 """The same for a graph with 16-bit weights, whose rounding is part of the difference."""
+
+
+_MEMORY = 4 << 30
+_MEMORY_PER_PIXEL = 2048
+"""Bytes that ONNX Runtime may take, and for each pixel of the output; it took 2 GB at 512, and 7 GB at 2048."""
 
 
 @dataclass(frozen=True)
@@ -42,19 +47,28 @@ class Comparison:
 def compare(
     file: OnnxFile, output: str, spec: Spec, tensors: dict[str, Tensor], value_range: tuple[float, float]
 ) -> Comparison:
-    """Compare; CheckpointError if they disagree or ONNX Runtime refuses the graph.
+    """Compare; CheckpointError if they disagree, or ONNX Runtime refuses the graph or exceeds limits of time or memory.
 
     tensors: float32 tensors of the network by published name, including the FIR buffers. value_range: smallest and
     largest value of the network's input.
     """
     try:
-        runtime = onnx_runtime()
+        onnx_runtime()
     except Exception as e:  # an installation that does not fit NumPy or the system fails in many ways
         absent = isinstance(e, ModuleNotFoundError) and e.name == "onnxruntime"
         why = "is not installed" if absent else f"could not be imported ({first_line(e)})"
         return Comparison(None, f"ONNX Runtime {why}; {pip_install('onnx')}")
     picture = _picture(spec.in_size, value_range)
-    expected = _run(runtime, file, output, picture)
+    memory = _MEMORY + 4 * file.size + _MEMORY_PER_PIXEL * spec.out_size**2
+    try:
+        expected = run_once(file.part(output), picture, output=output, memory=memory)
+    except RunError as e:
+        raise CheckpointError(
+            f"ONNX Runtime could not run {file.path.name} ({e}), so the recovered network could not be verified; "
+            "nothing was written."
+        ) from e
+    except NoProcessError as e:
+        return Comparison(None, f"ONNX Runtime is given files of strangers only in a process of its own, and {e}")
     with torch.inference_mode():
         network = GPEN(spec)
         network.load_state_dict(tensors, assign=True)
@@ -74,22 +88,6 @@ def compare(
             "scaling its pictures or swapping their channels; nothing was written."
         )
     return Comparison(difference)
-
-
-def _run(runtime: Any, file: OnnxFile, output: str, picture: NDArray[np.float32]) -> NDArray[np.float32]:
-    options = runtime.SessionOptions()
-    options.log_severity_level = 4  # the exception says what failed
-    try:
-        session = runtime.InferenceSession(file.content, options, providers=["CPUExecutionProvider"])
-        (taken,) = session.get_inputs()
-        fed = picture.astype(np.float16) if taken.type == "tensor(float16)" else picture
-        (returned,) = session.run([output], {taken.name: fed})
-        return np.asarray(returned, np.float32)
-    except Exception as e:  # its own exceptions derive from Exception alone
-        raise CheckpointError(
-            f"ONNX Runtime could not run {file.path.name} ({first_line(e)}), so the recovered network could not be "
-            "verified; nothing was written."
-        ) from e
 
 
 def _picture(size: int, value_range: tuple[float, float]) -> NDArray[np.float32]:

@@ -1,0 +1,229 @@
+"""What is attacked: each target makes an input from random numbers, and returns the calls that take it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from gpen.errors import PhotoError
+from tests.fuzz.mutators import NUMBERS, WORDS, changed, changed_bytes, changed_json_text, zip_of
+
+Calls = list[Callable[[], object]]
+
+
+@dataclass(frozen=True)
+class Target:
+    """One way in."""
+
+    inputs: int
+    """How many the test takes."""
+    make: Callable[[Random, Path], Calls]
+    """Writes an input into a folder, and returns what is then done with it."""
+    memory: int = 2 << 30
+    """Bytes that the process may have."""
+
+
+def _weights(rng: Random, folder: Path) -> Calls:
+    from gpen.weights.checkpoint import inspect, load_model
+    from gpen.weights.convert import convert
+    from tests.fuzz.weight_files import gpen_files, names_of_gpen, of_any_shape, of_shared_parts
+
+    kind = rng.random()
+    if kind < 0.6:
+        data = changed(rng, rng.choice(gpen_files()))
+    else:
+        data = of_shared_parts(rng) if kind < 0.8 else of_any_shape(rng, names_of_gpen())
+    path, target = folder / "a.pth", folder / "b.safetensors"
+    path.write_bytes(data)
+    half = rng.random() < 0.3
+    return [
+        lambda: inspect(path),
+        lambda: load_model(path),
+        lambda: convert(path, target, half=half, overwrite=True),
+    ]
+
+
+def _networks(rng: Random, folder: Path) -> Calls:
+    from gpen.compare.models import load_face_model
+    from gpen.restoration.upscaler import load_upscaler
+    from tests.fuzz.weight_files import gpen_files, names_of_others, of_any_shape, of_shared_parts, other_files
+
+    kind = rng.random()
+    if kind < 0.5:
+        data = changed(rng, rng.choice((*other_files(), gpen_files()[0])))
+    else:
+        data = of_shared_parts(rng) if kind < 0.6 else of_any_shape(rng, names_of_others())
+    path = folder / "a.pth"
+    path.write_bytes(data)
+    return [lambda: load_upscaler(path), lambda: load_face_model(path)]
+
+
+def _parts(rng: Random, folder: Path) -> Calls:
+    """The files of detectors, parsers and recognisers."""
+    from torch import nn
+
+    from gpen.faces.detection.yunet_weights import load_yunet
+    from gpen.faces.facexlib import load_weights
+    from gpen.faces.sface import SFaceRecognizer
+    from tests.fuzz.weight_files import names_of_others, of_any_shape, of_shared_parts, saved
+    from tests.weights.onnx.test_wire import written
+
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
+    kind = rng.random()
+    if kind < 0.5:
+        data = changed(rng, saved(network.state_dict()))
+    elif kind < 0.7:
+        data = changed_bytes(rng, written())
+    else:
+        data = of_shared_parts(rng) if kind < 0.85 else of_any_shape(rng, ["0.weight", "1.bias", *names_of_others()])
+    path = folder / "a.pth"
+    path.write_bytes(data)
+    return [
+        lambda: load_weights(network, path, "a small network"),
+        lambda: load_yunet(path),
+        lambda: SFaceRecognizer(path),
+    ]
+
+
+def _graphs(rng: Random, folder: Path) -> Calls:
+    from gpen.weights.checkpoint import inspect
+    from gpen.weights.convert import convert
+    from tests.fuzz.onnx_files import changed_graph, exported
+
+    path = folder / "a.onnx"
+    path.write_bytes(changed_graph(rng, rng.choice(exported())))
+    (folder / "w.data").write_bytes(bytes(100_000))
+    return [lambda: inspect(path), lambda: convert(path, folder / "b.safetensors", overwrite=True)]
+
+
+def _occluders(rng: Random, folder: Path) -> Calls:
+    import onnx
+
+    from gpen.faces.occlusion import OcclusionModel
+    from tests.fuzz.onnx_files import changed_graph, occluder
+
+    data = changed_bytes(rng, occluder())
+    if rng.random() < 0.5:
+        data = changed_graph(rng, onnx.load_model_from_string(occluder()))
+    path = folder / "xseg_1.onnx"
+    path.write_bytes(data)
+    return [lambda: OcclusionModel(path)]
+
+
+def _pictures(rng: Random, folder: Path) -> Calls:
+    from gpen.images import read_picture
+    from tests.fuzz.picture_files import pictures
+
+    data = rng.choice(pictures())
+    for _ in range(rng.choice((1, 1, 2, 4))):
+        data = changed_bytes(rng, data)
+    path = folder / "a.png"
+    path.write_bytes(data)
+
+    def read() -> None:
+        try:
+            read_picture(path, 1.0, salvage=rng.random() < 0.5)
+        except PhotoError as error:
+            if "does not fit into memory" in str(error):
+                # The process has more than a picture of a megapixel can need.
+                raise MemoryError from error
+            raise
+
+    return [read]
+
+
+_FACE = {"box": [10, 10, 40, 50], "score": 0.9, "landmarks": [[20, 20], [30, 20], [25, 30], [20, 40], [30, 40]]}
+_FACES = {
+    "format": "gpen-faces",
+    "version": 1,
+    "photos": [{"path": "a/b.png", "width": 64, "height": 64, "faces": [_FACE]}],
+}
+_REPORTED = {"path": "a.png", "output": "b.png", "status": "restored", "message": "m", "faces": [{"number": 0} | _FACE]}
+_REPORTED |= {"skipped": [{"number": 1, "why": "w"} | _FACE], "seconds": 1.0, "left_out": ["x"]}
+_JOURNAL = {"run": "r", "attempts": 1, "before": None, "writer": ".gpen-12345678-1-", "entry": _REPORTED}
+_RECORD = [{"run": "r", "recipe": {"task": "restore"}}, {"run": "r", "file": "b.png", "state": [1, 2]}]
+
+
+def _texts(rng: Random, folder: Path) -> Calls:
+    """Faces files, reports, journals, records and notes."""
+    from gpen.batch.plan import Job, PhotoFile
+    from gpen.batch.ray.journal import Journal
+    from gpen.batch.report import PhotoResult, Status, write_report
+    from gpen.batch.resume import RECORD, ResumeRecord
+    from gpen.faces.faces_file import FacesFromFile
+    from gpen.weights.partial_download import Part
+
+    path, results = folder / "a.json", folder / "results"
+    job = Job(PhotoFile(folder / "a.png", "a.png"), folder / "b.png", "b")
+    job.target.write_bytes(b"a result")
+    journal = Journal(results, "r")
+    journal.open()
+    entry = journal._path(job)
+
+    def text(value: Any) -> bytes:
+        data = json.dumps(value).encode()
+        for _ in range(rng.choice((1, 2, 3))):
+            data = changed_json_text(rng, data) if rng.random() < 0.8 else changed_bytes(rng, data)
+        return data
+
+    path.write_bytes(text(_FACES))
+    (folder / "report.json").write_bytes(text([_REPORTED]))
+    entry.write_bytes(text(_JOURNAL))
+    (results / RECORD).write_bytes(b"\n".join(text(line) for line in _RECORD))
+    (folder / "part.json").write_bytes(text({"address": "https://a", "validator": None, "total": 3}))
+
+    def look_up() -> None:
+        FacesFromFile(path).faces_for("x/a/b.png", 64, 64)
+
+    def record() -> None:
+        ResumeRecord(results, {"task": "restore"}).add(PhotoResult(job, Status.EXISTS, "there"))
+
+    return [
+        look_up,
+        lambda: write_report(folder / "report.json", [job], [PhotoResult(job, Status.EXISTS, "there")]),
+        lambda: journal.done(job, earlier=True),
+        record,
+        lambda: Part(folder / "part").origin(),
+    ]
+
+
+def _uploads(rng: Random, folder: Path) -> Calls:
+    from gpen.app.uploads import gather
+
+    names = ("a.png", "b/c.jpg", "ä.png", "", "/", "..", "a/../../b.png", "C:\\x.png", "a" * 300 + ".png", "x\0.png")
+    records = [(rng.choice(names), rng.randbytes(rng.choice((0, 1, 1000)))) for _ in range(rng.randrange(1, 5))]
+    packed = folder / "a.zip"
+    packed.write_bytes(changed(rng, zip_of(records)))
+    return [lambda: gather([packed], folder / "unpacked", 1 << 20)]
+
+
+def _options(rng: Random, folder: Path) -> Calls:
+    from gpen.options import OPTIONS, Options, parse_face_numbers
+
+    values = (
+        *NUMBERS,
+        *WORDS,
+        *("0-9" * 500, "0," * 2000, "5-2", None, True, 1.5, float("nan"), [], {}, "all", "auto"),
+    )
+    given = {rng.choice(list(OPTIONS)): rng.choice(values) for _ in range(rng.randrange(1, 4))}
+    few = rng.choice((("0", "1-5", "0-9999"), ("0", "1-5", "0-9999"), ("7", "9-1", "", "\u0663", "-1")))
+    numbers = ",".join(rng.choice(few) for _ in range(rng.randrange(400)))
+    return [lambda: Options(**given), lambda: parse_face_numbers(numbers)]
+
+
+TARGETS = {
+    "weights": Target(1500, _weights),
+    "networks": Target(500, _networks),
+    "parts": Target(1000, _parts),
+    "graphs": Target(120, _graphs),
+    "occluders": Target(120, _occluders),
+    "pictures": Target(2500, _pictures, memory=1 << 30),
+    "texts": Target(800, _texts),
+    "uploads": Target(1000, _uploads),
+    "options": Target(1500, _options),
+}
+"""By name. The numbers of inputs are chosen so that all take four minutes or so of one core."""

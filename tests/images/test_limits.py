@@ -1,0 +1,43 @@
+"""What a picture may take is limited by its samples, and by how often a decoder goes through it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+from gpen.errors import PhotoError
+from gpen.images import read_picture
+from tests.files import saved
+
+
+def deep(path: Path, channels: int, size: int = 200) -> Path:
+    samples = np.zeros((size, size, channels), np.uint16)
+    kinds = ["unspecified"] * (channels - 3)
+    tifffile.imwrite(path, samples, photometric="rgb", extrasamples=kinds, compression="zlib", metadata=None)
+    return path
+
+
+def test_many_channels_count_as_more_pixels(tmp_path: Path) -> None:
+    assert read_picture(deep(tmp_path / "a.tif", 4), 0.04).width == 200
+    assert read_picture(deep(tmp_path / "a.tif", 16), 0.16).width == 200
+    with pytest.raises(PhotoError, match=r"0\.04 megapixels of 32 bytes each, as much as 0\.16 megapixels"):
+        read_picture(deep(tmp_path / "a.tif", 16), 0.15)
+
+
+def scans(count: int) -> bytes:
+    """A progressive JPEG whose last scan comes again and again."""
+    data = saved("JPEG", progressive=True)
+    last = data.rindex(b"\xff\xda")
+    return data[:-2] + data[last:-2] * count + data[-2:]
+
+
+def test_a_jpeg_of_very_many_scans_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
+    path = tmp_path / "a.jpg"
+    path.write_bytes(scans(0))
+    assert read_picture(path, 1.0).width == 56
+    path.write_bytes(scans(300))
+    with pytest.raises(PhotoError, match="a JPEG picture with 310 scans, far more than any program writes"):
+        read_picture(path, 1.0)
