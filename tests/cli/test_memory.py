@@ -45,7 +45,7 @@ def test_nothing_is_kept_of_a_photo(restore, copies, tmp_path, monkeypatch, flag
     moments = (SETTLED, PHOTOS - 3)
     for moment in moments:
         for number in range(moment - 3, moment + 3):
-            (out / f"{number:03d}.png").touch()
+            (out / f"{number:03d}.png").write_bytes(b"a result")
     held = []
     really = Progress.ends
 
