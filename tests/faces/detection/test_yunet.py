@@ -220,7 +220,7 @@ def swapped_heads(model, onnx) -> None:
         (other_output, "have other shapes"),
         (not_finite, "stem.bias contains NaN or Inf"),
         (without_weights, "no stored weights"),
-        (outside, "do not fit its shape"),
+        (outside, "lie outside the file"),
         (a_cycle, "does not compute"),
         (other_operation, "contains MatMul where YuNet has a convolution"),
         (other_maps, "other maps of its backbone"),
