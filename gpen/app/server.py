@@ -58,14 +58,15 @@ def serve(
         results = Path(folder, "results")
         results.mkdir()
         upload_bytes = round(max_upload_mb * 1e6)
-        actions = Actions(engine, Limits(upload_bytes, max_megapixels), results, provenance=provenance)
+        limits = Limits(upload_bytes, max_megapixels)
+        actions = Actions(engine, limits, results, provenance=provenance)
         page = build_page(actions)
         _, url, _ = page.launch(
             server_name=HOST,
             server_port=port,
             share=False,
-            # Models are larger than photos, whose size the handlers check.
-            max_file_size=max(upload_bytes, _MODEL_BYTES),
+            # Models and films are larger than photos, whose size the handlers check.
+            max_file_size=max(limits.film_bytes, _MODEL_BYTES),
             allowed_paths=[str(results)],
             inbrowser=False,
             prevent_thread_lock=True,
