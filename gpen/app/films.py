@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ..batch.report import Status
 from ..errors import GpenError, OptionError, named
 from ..images.picture import FloatImage
-from ..options import supported
+from ..options import ALIGNED, supported
 from ..restoration.api import face_choice
 from ..restoration.needs import Needs
 from ..restoration.processors import with_mask_chosen
@@ -139,7 +139,7 @@ def _refusal(request: BatchRequest) -> str:
     if not request.task.accepts_films:
         return f'"{request.task.label}" is for photos. A film can be restored or colorized.'
     if request.aligned:
-        return "In a film faces are looked for, so it cannot be one aligned face. Switch that off."
+        return f'In a film faces are looked for. Switch off "{ALIGNED.label}".'
     if request.options.upscale > 1 and "upscale" in request.task.options:
         return "A film keeps its size. Set Upscale to 1."
     if request.background:

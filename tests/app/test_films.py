@@ -151,9 +151,9 @@ def test_interlaced_films_are_deinterlaced_when_asked(
     ("task", "more", "why"),
     [
         ("inpaint", {}, '"Fill in damage" is for photos'),
-        ("restore", {"aligned": True}, "cannot be one aligned face"),
+        ("restore", {"aligned": True}, "In a film faces are looked for"),
         ("restore", {"options": Options(upscale=2)}, "A film keeps its size. Set Upscale to 1."),
-        ("restore", {"background": "x2.pth"}, "Choose no background model"),
+        ("restore", {"background": "x2.pth"}, "A film's background stays as it is"),
     ],
 )
 def test_what_is_not_for_films(
