@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import zipfile
 from collections.abc import Callable, Iterator
 from fractions import Fraction
@@ -24,6 +25,7 @@ from gpen.tasks import TASKS
 from gpen.video.ffmpeg import pyav
 from gpen.video.source import probe
 from gpen.video.still import still
+from tests.app.conftest import Served
 from tests.app.page import AppPage
 from tests.app.test_batch import make_zip
 from tests.documented import portrait
@@ -213,7 +215,7 @@ def test_limits_and_what_is_missing(clips: Path, tmp_path: Path, monkeypatch: py
     actions.Limits(size // 20 + 1, 100).check(clips / "clip.mp4")
     with pytest.raises(PhotoError, match=r"clip\.mp4 is larger than the 0 MB that are allowed for a film.*gpen restore"):
         actions.Limits(size // 20 - 1, 100).check(clips / "clip.mp4")
-    monkeypatch.setitem(__import__("sys").modules, "av", None)
+    monkeypatch.setitem(sys.modules, "av", None)
     pyav.cache_clear()
     engine = Engine(ModelLocator((tmp_path,)), "cpu")
     try:
@@ -228,6 +230,21 @@ def test_limits_and_what_is_missing(clips: Path, tmp_path: Path, monkeypatch: py
     finally:
         engine.close()
         pyav.cache_clear()
+
+
+def test_programs_may_have_films_deinterlaced(app: Served, clips: Path, tmp_path: Path) -> None:
+    from gradio_client import Client, handle_file
+
+    client = Client(app.url, verbose=False, download_files=str(tmp_path))
+    try:
+        given = {"photos": [handle_file(clips / "fields.mkv")], "weights": "small.pth", "api_name": "/restore_many"}
+        with pytest.raises(Exception, match=r"fields\.mkv is interlaced"):
+            client.predict(**given)
+        archive, text = client.predict(**given, deinterlace=True)
+    finally:
+        client.close()
+    assert text == "1 film: 1 restored."
+    assert [entry["frames"] for entry in entries(Path(archive))] == [6]
 
 
 def test_a_film_dropped_on_the_one_photo_is_taken(page: AppPage, clips: Path, tmp_path: Path) -> None:
