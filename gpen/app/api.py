@@ -34,7 +34,8 @@ def add_endpoints(actions: Actions, in_turn: dict[str, Any]) -> None:
 def _add(actions: Actions, task: Task, *, many: bool, in_turn: dict[str, Any]) -> None:
     options = [name for name in task.options if name not in ("max_megapixels", *FRAME_OPTIONS)]
     what, films = task.inputs if many else task.input, " and films" if task.accepts_films else ""
-    inputs = {"photos" if many else "photo": _file(f"The {what}{films}, or zips of them" if many else f"The {what}", many)}
+    label = f"The {what}{films}, or zips of them" if many else f"The {what}"
+    inputs = {"photos" if many else "photo": _file(label, many)}
     inputs["weights"] = gr.Textbox("", label="Name of a model file; empty: the default one", visible=False)
     if task.needs_damage_mask:
         label = "Masks named like their photos, or a zip of them" if many else "White where the photo is damaged"

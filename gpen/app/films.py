@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ..batch.report import Status
 from ..errors import GpenError, OptionError, named
 from ..images.picture import FloatImage
-from ..options import ALIGNED, supported
+from ..options import ALIGNED, OPTIONS, supported
 from ..restoration.api import face_choice
 from ..restoration.needs import Needs
 from ..restoration.processors import with_mask_chosen
@@ -141,7 +141,7 @@ def _refusal(request: BatchRequest) -> str:
     if request.aligned:
         return f'In a film faces are looked for. Switch off "{ALIGNED.label}".'
     if request.options.upscale > 1 and "upscale" in request.task.options:
-        return "A film keeps its size. Set Upscale to 1."
+        return f'A film keeps its size. Set "{OPTIONS["upscale"].label}" to 1.'
     if request.background:
         return "A film's background stays as it is. Choose no background model."
     return ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import sys
 import zipfile
@@ -20,7 +21,7 @@ from gpen.app.batch_table import BatchTable
 from gpen.app.engine import Engine, ModelLocator
 from gpen.app.films import FilmWatch
 from gpen.errors import GpenError, PhotoError
-from gpen.options import Options
+from gpen.options import OPTIONS, Options
 from gpen.tasks import TASKS
 from gpen.video.ffmpeg import pyav
 from gpen.video.source import probe
@@ -154,7 +155,7 @@ def test_interlaced_films_are_deinterlaced_when_asked(
     [
         ("inpaint", {}, '"Fill in damage" is for photos'),
         ("restore", {"aligned": True}, "In a film faces are looked for"),
-        ("restore", {"options": Options(upscale=2)}, "A film keeps its size. Set Upscale to 1."),
+        ("restore", {"options": Options(upscale=2)}, f'A film keeps its size. Set "{OPTIONS["upscale"].label}" to 1.'),
         ("restore", {"background": "x2.pth"}, "A film's background stays as it is"),
     ],
 )
@@ -179,7 +180,7 @@ def test_a_stop_keeps_what_is_finished_and_no_half_film(
     assert output.summary == "2 files: 1 restored. Stopped: the others are not in the zip."
     assert [row["status"] for row in table.value["rows"]] == ["restored", "stopped"]
     assert [path.name for path in (tmp_path / "results").iterdir()] == ["portrait.png"]
-    with pytest.raises(GpenError, match="Stopped before the first film was finished: there is no result."):
+    with pytest.raises(GpenError, match="Stopped before the first film was finished: there is no result"):
         run_batch(engine, asked("clip.mp4"), tmp_path / "results", lambda done, text: done < 0.2)
 
 
@@ -213,7 +214,7 @@ def test_limits_and_what_is_missing(clips: Path, tmp_path: Path, monkeypatch: py
     actions = pytest.importorskip("gpen.app.actions", reason="needs gradio: run make test-app")
     size = (clips / "clip.mp4").stat().st_size
     actions.Limits(size // 20 + 1, 100).check(clips / "clip.mp4")
-    with pytest.raises(PhotoError, match=r"clip\.mp4 is larger than the 0 MB that are allowed for a film.*gpen restore"):
+    with pytest.raises(PhotoError, match=r"clip\.mp4 is larger than the 0 MB.*for a film.*gpen restore"):
         actions.Limits(size // 20 - 1, 100).check(clips / "clip.mp4")
     monkeypatch.setitem(sys.modules, "av", None)
     pyav.cache_clear()
@@ -261,6 +262,23 @@ def test_a_film_dropped_on_the_one_photo_is_taken(page: AppPage, clips: Path, tm
     saved = page.download(tmp_path, ".gb a")
     assert saved.name == "clip.mp4"
     assert look(saved).times == look(clips / "clip.mp4").times
+
+
+def test_several_files_with_a_film_are_taken(page: AppPage, clips: Path, portrait: Path) -> None:
+    page.window.evaluate(
+        """(files) => {
+            const dataTransfer = new DataTransfer();
+            for (const [name, content] of files) {
+                const bytes = Uint8Array.from(atob(content), (character) => character.charCodeAt(0));
+                dataTransfer.items.add(new File([bytes], name));
+            }
+            const about = { bubbles: true, cancelable: true, dataTransfer };
+            document.querySelector("#gpen-viewer").dispatchEvent(new DragEvent("drop", about));
+        }""",
+        [[file.name, base64.b64encode(file.read_bytes()).decode()] for file in (portrait, clips / "clip.mp4")],
+    )
+    for name in ("portrait", "clip"):
+        page.window.locator("#gpen-files").get_by_text(name).first.wait_for()
 
 
 def test_stop_ends_a_film(page: AppPage, clips: Path, tmp_path: Path) -> None:
