@@ -18,6 +18,9 @@ import gradio as gr
 from ..errors import GpenError, PhotoError
 from ..options import FRAME_OPTIONS, OPTIONS, Options
 from ..tasks import Task, find_task
+from ..video.ffmpeg import pyav
+from ..video.plan import is_film
+from ..wording import command
 from .batch import BatchOutput, BatchRequest, run_batch
 from .batch_table import BatchTable
 from .engine import Engine
@@ -27,13 +30,19 @@ SHOWN = ("strength", "upscale")
 """Options that are always visible."""
 
 NOT_SHOWN = ("only_faces", "max_megapixels", *FRAME_OPTIONS)
-"""Options without a control: clicks choose faces, whoever runs the page sets the limit, and there is no video."""
+"""Options without a control: clicks choose faces, whoever runs the page sets the limit, and films are steady."""
+
+MANY = "many"
+"""The tab for many photos."""
 
 CONTROLS = (*SHOWN, *(name for name in OPTIONS if name not in (*SHOWN, *NOT_SHOWN)))
 """Options with a control, in the page's order."""
 
 UNPACKED = 4
 """The most bytes of an unpacked batch, as a multiple of the most bytes of one upload."""
+
+FILM = 20
+"""The most bytes of a film, as a multiple of the most bytes of another upload."""
 
 _KEPT_BATCHES = 4
 _SECONDS_BETWEEN_TABLES = 0.3
@@ -45,16 +54,27 @@ class Limits:
     """The largest uploads that are accepted."""
 
     upload_bytes: int
-    """Bytes of one file."""
+    """Bytes of one file that is not a film."""
     megapixels: float
     """Megapixels of one picture, and of one result."""
+
+    @property
+    def film_bytes(self) -> int:
+        """Bytes of one film."""
+        return FILM * self.upload_bytes
 
     def check(self, *files: Path) -> None:
         """PhotoError for a file that is too large. Gradio's limit is one for all uploads, models among them."""
         for file in files:
             if not file.exists():
                 raise PhotoError(f"{file.name} was removed: newer uploads needed its room. Upload it again.")
-            if file.stat().st_size > self.upload_bytes:
+            if is_film(file):
+                if file.stat().st_size > self.film_bytes:
+                    raise PhotoError(
+                        f"{file.name} is larger than the {self.film_bytes / 1e6:,.0f} MB that are allowed for a film. "
+                        f"Restore it without the page: {command(f'restore {file.name}')}."
+                    )
+            elif file.stat().st_size > self.upload_bytes:
                 raise PhotoError(
                     f"{file.name} is larger than the {self.upload_bytes / 1e6:,.0f} MB that are allowed. Use a smaller "
                     "file."
@@ -113,7 +133,15 @@ class Actions:
 
         return self.engine.call(run)
 
-    # Many photos.
+    # Many photos, and films.
+
+    def take_film(self, file: str, files: list[str] | None) -> Any:
+        """Take a film that was opened where photos are to the others; returns the tabs, and the files there."""
+        if not is_film(Path(file)):
+            return gr.skip(), gr.skip()
+        pyav()  # GpenError where it is missing
+        gr.Info("Films are restored under Many photos: it is there now.")
+        return gr.update(selected=MANY), [*(files or ()), file]
 
     def restore_photos(
         self,
@@ -126,17 +154,19 @@ class Actions:
         request: gr.Request,
         *values: Any,
     ) -> Iterator[Any]:
-        """Do a task to the photos of a batch. values: the background model, the task, and the controls.
+        """Do a task to the photos and films of a batch.
+
+        values: whether films are deinterlaced, the background model, the task, and the controls.
 
         Yields the table, the zip to download, and a sentence.
         """
         # Without it, an error before the first of them would empty the page.
         yield gr.skip(), gr.skip(), gr.skip()
-        background, name, *controls = values
+        deinterlace, background, name, *controls = values
         task, stop = find_task(name), self.stop_of(request)
         options = self.options(task, dict(zip(CONTROLS, controls, strict=True)))
         asked = self.batch_request(name, files, model or "", options, masks, protect, people, aligned)
-        asked = dataclasses.replace(asked, background=background or "")
+        asked = dataclasses.replace(asked, background=background or "", deinterlace=deinterlace)
         folder = self._batch_folder()
         table = BatchTable(folder, task.done, self.limits.megapixels)
 
@@ -175,10 +205,12 @@ class Actions:
         people: Sequence[str] | None,
         aligned: bool,
     ) -> BatchRequest:
-        """A task for uploaded photos; GpenError if there are none, or masks are missing."""
+        """A task for uploaded photos and films; GpenError if there are none, or masks or PyAV are missing."""
         row = find_task(task)
         if not files:
-            raise GpenError("There are no photos yet. Drop some, or a zip of them, first.")
+            raise GpenError("There are no photos yet. Drop some, or films, or a zip of them, first.")
+        if any(is_film(Path(file)) for file in files):
+            pyav()  # before the rest of them is worked on
         if row.needs_damage_mask and not masks:
             raise GpenError("There are no masks. Inpainting needs one for each photo, white where it is damaged.")
         self.limits.check(*map(Path, [*files, *(masks or ()), *(protect or ()), *(people or ())]))

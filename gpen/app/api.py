@@ -16,7 +16,7 @@ from .actions import Actions
 from .session import WorkRequest
 from .texts import show_errors
 
-_LEFT_OUT = ("protect", "person", "background")
+_LEFT_OUT = ("protect", "person", "background", "deinterlace")
 """What may be left out. They come last: programs may pass the others by position."""
 
 
@@ -33,8 +33,9 @@ def add_endpoints(actions: Actions, in_turn: dict[str, Any]) -> None:
 
 def _add(actions: Actions, task: Task, *, many: bool, in_turn: dict[str, Any]) -> None:
     options = [name for name in task.options if name not in ("max_megapixels", *FRAME_OPTIONS)]
-    what = task.inputs if many else task.input
-    inputs = {"photos" if many else "photo": _file(f"The {what}, or zips of them" if many else f"The {what}", many)}
+    what, films = task.inputs if many else task.input, " and films" if task.accepts_films else ""
+    label = f"The {what}{films}, or zips of them" if many else f"The {what}"
+    inputs = {"photos" if many else "photo": _file(label, many)}
     inputs["weights"] = gr.Textbox("", label="Name of a model file; empty: the default one", visible=False)
     if task.needs_damage_mask:
         label = "Masks named like their photos, or a zip of them" if many else "White where the photo is damaged"
@@ -49,16 +50,19 @@ def _add(actions: Actions, task: Task, *, many: bool, in_turn: dict[str, Any]) -
         inputs["person"] = _file("Photos of the people whose faces are worked on; empty: everybody's", many=True)
     if task.accepts_background:
         inputs["background"] = gr.Textbox("", label="Name of a background model's file; empty: none", visible=False)
+    if many and task.accepts_films:
+        inputs["deinterlace"] = gr.Checkbox(False, label="Make whole frames of interlaced films", visible=False)
 
     def call(photo: Any, weights: str, *values: Any) -> Any:
         given = dict(zip(list(inputs)[2:], values, strict=True))
-        damage, protect, people, aligned, background = (
-            given.pop(name, None) for name in ("damage", "protect", "person", "aligned", "background")
+        damage, protect, people, aligned, background, deinterlace = (
+            given.pop(name, None) for name in ("damage", "protect", "person", "aligned", "background", "deinterlace")
         )
         chosen = actions.options(task, given)
         if many:
             asked = actions.batch_request(task.name, photo, weights, chosen, damage, protect, people, bool(aligned))
-            output = actions.batch(dataclasses.replace(asked, background=background or ""))
+            asked = dataclasses.replace(asked, background=background or "", deinterlace=bool(deinterlace))
+            output = actions.batch(asked)
             return str(output.path), output.summary
         request = WorkRequest(
             task=task,

@@ -1,4 +1,4 @@
-"""The table of a batch: each photo with its thumbnail, what became of it and why, its time, and its result."""
+"""The table of a batch: each photo or film with its thumbnail, what became of it and why, its time, and its result."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import numpy as np
 from ..batch.report import PhotoResult, Status
 from ..images import read_picture
 from ..wording import count, time_left
+from .films import FilmDone, noun_of
 from .shown import address, write_shown
 
 _THUMBNAIL = 96
@@ -64,13 +65,16 @@ class BatchTable:
         self._rows: list[dict[str, Any]] = []
         self._at = -1
         self._time = TimeLeft()
+        self._photos = 0
 
-    def starts(self, names: Sequence[str]) -> None:
-        """Call once, with the paths of all photos within the upload."""
+    def starts(self, photos: Sequence[str], films: Sequence[str] = ()) -> None:
+        """Call once, with the paths within the upload of all photos, and of all films, which come after them."""
+        self._photos = len(photos)
+        names = [*photos, *films]
         self._rows = [{"name": name, "status": "waiting", "kind": "waiting", "why": ""} for name in names]
 
     def begins(self) -> None:
-        """Call when the next photo is begun."""
+        """Call when the next photo or film is begun."""
         if self._at >= 0:
             self._time.ends()
         self._at += 1
@@ -82,17 +86,35 @@ class BatchTable:
         self._time.face(done, total)
         self._change(self._at, why=f"Face {done} of {total}")
 
+    def says(self, text: str) -> None:
+        """Call with how far the film is that was begun last."""
+        self._change(self._at, why=text)
+
     def ends(self, number: int, result: PhotoResult, why: str) -> None:
         """Call with the result of a photo, whose file is there. why: what is said about it, without local paths."""
-        words = {Status.DONE: self._done, Status.UNCHANGED: "unchanged", Status.FAILED: "failed"}
-        shown: dict[str, Any] = {"status": words[result.status], "why": why, "seconds": round(result.seconds, 1)}
-        if result.status is not Status.FAILED:
-            thumbnail = self._folder / f"{number}.jpg"
-            picture = read_picture(result.job.target, self._max_megapixels)
-            write_shown(thumbnail, picture.photo, picture.alpha, _THUMBNAIL)
-            shown |= {"thumbnail": address(thumbnail), "file": address(result.job.target)}
-        kind = "failed" if result.status is Status.FAILED else "done"
-        self._change(number, kind=kind, **shown)
+        if result.status is Status.FAILED:
+            self.failed(number, result.seconds, why)
+            return
+        picture = read_picture(result.job.target, self._max_megapixels)
+        thumbnail = write_shown(self._thumbnail(number), picture.photo, picture.alpha, _THUMBNAIL)
+        self._ends(number, result.status, result.seconds, why, thumbnail, result.job.target)
+
+    def film_ends(self, number: int, done: FilmDone, why: str) -> None:
+        """Call with the result of a film, whose file is there. number: of its row. why: as for :meth:`ends`."""
+        thumbnail = write_shown(self._thumbnail(number), done.frame, None, _THUMBNAIL)
+        self._ends(number, done.status, done.result.seconds, why, thumbnail, done.job.target)
+
+    def failed(self, number: int, seconds: float, why: str) -> None:
+        """Call for a photo or film that has no result."""
+        self._change(number, kind="failed", status="failed", why=why, seconds=round(seconds, 1))
+
+    def _ends(self, number: int, status: Status, seconds: float, why: str, thumbnail: Path, file: Path) -> None:
+        word = self._done if status is Status.DONE else "unchanged"
+        addresses = {"thumbnail": address(thumbnail), "file": address(file)}
+        self._change(number, kind="done", status=word, why=why, seconds=round(seconds, 1), **addresses)
+
+    def _thumbnail(self, number: int) -> Path:
+        return self._folder / f"{number}.jpg"
 
     def stopped(self) -> None:
         """Call when the user stopped the batch: what is not done will not be."""
@@ -108,9 +130,14 @@ class BatchTable:
     @property
     def text(self) -> str:
         """How far the batch is."""
-        seconds = self._time.seconds(len(self._rows) - self._at - 1)
-        left = "" if seconds is None else f", {time_left(seconds)}"
-        return f"{self._at + 1} of {count(len(self._rows), 'photo')}{left}" if self._at >= 0 else "Unpacking ..."
+        if self._at < 0:
+            return "Unpacking ..."
+        films = len(self._rows) - self._photos
+        text = f"{self._at + 1} of {count(len(self._rows), noun_of(self._photos, films))}"
+        seconds = self._time.seconds(self._photos - self._at - 1) if self._at < self._photos else None
+        if seconds is None:
+            return text
+        return f"{text}, {time_left(seconds)}{' for the photos' if films else ''}"
 
     def _change(self, number: int, **values: Any) -> None:
         # The rows that the page has seen stay as they were.

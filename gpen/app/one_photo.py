@@ -10,7 +10,7 @@ from ..tasks import RESTORE
 from .actions import Actions
 from .compare_actions import CompareActions
 from .options_column import OptionsColumn
-from .page_parts import AT_ONCE, IN_TURN, LATEST, PICTURES, PRIVATE, UPLOAD, people
+from .page_parts import AT_ONCE, FILMS, IN_TURN, LATEST, PICTURES, PRIVATE, UPLOAD, people
 from .photo_actions import PhotoActions
 from .texts import show_errors
 from .viewer import viewer
@@ -38,7 +38,9 @@ class OnePhoto:
         self.key = gr.State(None, time_to_live=_HOUR, delete_callback=actions.sessions.drop_idle)
         self.kept = gr.Textbox(visible=False)
         with gr.Row(elem_id="gpen-actions"):
-            self.photo = gr.UploadButton("Open a photo", file_types=PICTURES, elem_id="gpen-photo", min_width=120)
+            self.photo = gr.UploadButton(
+                "Open a photo", file_types=[*PICTURES, *FILMS], elem_id="gpen-photo", min_width=120
+            )
             self.run = gr.Button(RESTORE.label, variant="primary", elem_id="gpen-run", min_width=120)
             self.stop = gr.Button("Stop", variant="stop", elem_id="gpen-stop", visible=False, min_width=120)
             self.save = gr.DownloadButton("Download", interactive=False, elem_id="gpen-save", min_width=120)

@@ -8,14 +8,15 @@ import gradio as gr
 
 from ..options import PRESETS
 from ..tasks import find_task
-from .actions import CONTROLS, Actions
+from .actions import CONTROLS, MANY, Actions
 from .api import add_endpoints
 from .many_photos import ManyPhotos
 from .model_actions import ModelActions
 from .one_photo import OnePhoto
 from .options_column import FirstRun, OptionsColumn
-from .page_parts import IN_TURN, LATEST
+from .page_parts import AT_ONCE, IN_TURN, LATEST
 from .photo_actions import PhotoActions
+from .texts import show_errors
 
 ABOUT = "# GPEN Face Restore\nPhotos stay on this computer; the page deletes its copies after a few hours."
 
@@ -32,15 +33,16 @@ def build_page(actions: Actions) -> Any:
         with gr.Row(elem_id="gpen-work"):
             with gr.Column(scale=0, min_width=320, elem_id="gpen-options"):
                 options = OptionsColumn()
-            with gr.Column(scale=1, min_width=320, elem_id="gpen-view"), gr.Tabs():
+            with gr.Column(scale=1, min_width=320, elem_id="gpen-view"), gr.Tabs() as tabs:
                 with gr.Tab("One photo"):
                     photo = OnePhoto(actions)
-                with gr.Tab("Many photos"):
+                with gr.Tab("Many photos", id=MANY):
                     batch = ManyPhotos()
         options.connect(ModelActions(actions.engine), first, page)
         photo.connect(PhotoActions(actions), actions, options)
         photo.keep(PhotoActions(actions), options, page)
         batch.connect(actions, options)
+        photo.photo.upload(show_errors(actions.take_film), [photo.photo, batch.files], [tabs, batch.files], **AT_ONCE)
         options.task.change(
             _for_task,
             options.task,

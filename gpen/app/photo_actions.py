@@ -14,6 +14,7 @@ from ..errors import GpenError
 from ..options import OPTIONS, Options
 from ..restoration.result import RestoredFace
 from ..tasks import RESTORE, find_task
+from ..video.plan import is_film
 from ..wording import count, time_left
 from .actions import CONTROLS, Actions
 from .comparing import blend_compared
@@ -55,7 +56,9 @@ class PhotoActions:
         task: str,
         *values: Any,
     ) -> Any:
-        """Open a photo instead of the one before, and find its faces."""
+        """Open a photo instead of the one before, and find its faces; a film is not for here."""
+        if is_film(Path(photo)):
+            return [gr.skip()] * 4
         actions = self._actions
         options = _options(actions, task, values)
         actions.limits.check(Path(photo))

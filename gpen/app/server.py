@@ -28,8 +28,8 @@ PORTS = range(7860, 7960)
 _MODEL_BYTES = 2 << 30
 """The largest model file that can be added on the page."""
 
-_UPLOADS = 12
-"""The most bytes of all uploads together, as a multiple of the most bytes of one: a batch with two kinds of masks."""
+_UPLOADS = 24
+"""The most bytes of all uploads together, as a multiple of the most bytes of a photo: a film, or two batches."""
 
 _VISITS = 64
 """Of how many visits and calls of the API Gradio keeps what it notes of each, half a megabyte: by default 10,000."""
@@ -76,7 +76,8 @@ def serve(
         results = Path(folder, "results")
         results.mkdir()
         upload_bytes = round(max_upload_mb * 1e6)
-        actions = Actions(engine, Limits(upload_bytes, max_megapixels), results, provenance=provenance)
+        limits = Limits(upload_bytes, max_megapixels)
+        actions = Actions(engine, limits, results, provenance=provenance)
         page = build_page(actions)
         quota = UploadQuota(cache, max(_UPLOADS * upload_bytes, _MODEL_BYTES))
 
@@ -89,8 +90,8 @@ def serve(
             server_name=HOST,
             server_port=port,
             share=False,
-            # Models are larger than photos, whose size the handlers check.
-            max_file_size=max(upload_bytes, _MODEL_BYTES),
+            # Models and films are larger than photos, whose size the handlers check.
+            max_file_size=max(limits.film_bytes, _MODEL_BYTES),
             allowed_paths=[str(results)],
             inbrowser=False,
             prevent_thread_lock=True,

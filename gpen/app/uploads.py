@@ -15,6 +15,7 @@ from ..errors import PhotoError, named
 from ..filenames import is_clutter, is_hidden
 from ..images import is_picture as is_picture_suffix
 from ..images import readable_suffixes
+from ..video.plan import SUFFIXES, is_film
 from ..weights.zip_directory import read_zip_end
 from .zip_names import names_of
 
@@ -30,13 +31,13 @@ _MOST_OF_DIRECTORY = 8 << 20
 
 
 def gather(uploads: Sequence[Path], folder: Path, most_bytes: int) -> None:
-    """Copy uploaded pictures, and those in uploaded zips, into a folder; the folders of a zip are kept.
+    """Copy uploaded pictures and films, and those in uploaded zips, into a folder; the folders of a zip are kept.
     Pictures of a kind that cannot be read are copied too, so that they can be counted.
 
-    most_bytes: the limit for all pictures in total, unpacked. Files in a zip that are not pictures by their names, and
-    what systems keep beside pictures, are left out. PhotoError, before anything is unpacked, for a zip with a path
-    outside its own folder, a password, or more files or bytes than allowed; and during unpacking for one with more
-    bytes than it claims.
+    most_bytes: the limit for all pictures, and films in zips, in total, unpacked. Files in a zip that are neither by
+    their names, and what systems keep beside pictures, are left out. PhotoError, before anything is unpacked, for a zip
+    with a path outside its own folder, a password, or more files or bytes than allowed; and during unpacking for one
+    with more bytes than it claims.
     """
     left = most_bytes
     for upload in uploads:
@@ -46,30 +47,31 @@ def gather(uploads: Sequence[Path], folder: Path, most_bytes: int) -> None:
             with named(upload):
                 left -= unpack(upload, into, left)
         else:
-            left -= upload.stat().st_size
+            if not is_film(upload):
+                left -= upload.stat().st_size
             if left < 0:
                 raise _too_large(most_bytes)
             target = _free(folder / upload.name)
             target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(upload, target)
+            _copy(upload, target)
     found = sum(path.is_file() for path in folder.rglob("*"))
     if not found:
         raise PhotoError(
-            "There is no picture in the upload. Upload pictures, or a zip of them: "
-            f"{', '.join(sorted(readable_suffixes()))}."
+            "There is no picture in the upload, and no film. Upload pictures, films, or a zip of them: "
+            f"{', '.join(sorted(readable_suffixes() | SUFFIXES))}."
         )
     if found > MOST_FILES:
         raise _too_many(found)
 
 
 def unpack(archive: Path, folder: Path, most_bytes: int) -> int:
-    """Unpack the pictures in a zip and return their total size in bytes; see :func:`gather`."""
+    """Unpack the pictures and films in a zip and return their total size in bytes; see :func:`gather`."""
     try:
         _check_directory(archive)
         with zipfile.ZipFile(archive) as file:
             named_entries = list(zip(names_of(file.infolist()), file.infolist(), strict=True))
             files = [(_checked(archive, name, entry), entry) for name, entry in named_entries if name[-1:] != "/"]
-            wanted = [(path, entry) for path, entry in files if is_picture(path)]
+            wanted = [(path, entry) for path, entry in files if is_taken(path)]
             if len(wanted) > MOST_FILES:
                 raise _too_many(len(wanted))
             if sum(entry.file_size for _, entry in wanted) > most_bytes:
@@ -111,6 +113,18 @@ def _check_directory(archive: Path) -> None:
 def is_picture(path: PurePath) -> bool:
     """Whether a file counts, by its path in a folder: as a photo, or as a picture that cannot be read."""
     return is_picture_suffix(path.suffix) and not is_hidden(path.parts) and not is_clutter(path.parts)
+
+
+def is_taken(path: PurePath) -> bool:
+    """Whether a file counts, by its path in a folder: as :func:`is_picture`, or as a film."""
+    return is_picture(path) or (is_film(path) and not is_hidden(path.parts) and not is_clutter(path.parts))
+
+
+def _copy(upload: Path, target: Path) -> None:
+    try:
+        os.link(upload, target)  # films are large
+    except OSError:
+        shutil.copyfile(upload, target)
 
 
 def _checked(archive: Path, name: str, entry: zipfile.ZipInfo) -> PurePath:

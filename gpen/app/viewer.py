@@ -7,6 +7,7 @@ scripts in ``browser/`` draw. They hand it back with the faces that the user cho
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from ..images.resize import resize
 from ..images.tensors import as_array
 from ..restoration.result import RestoredFace
 from ..tasks import Task
+from .page_parts import FILMS
 from .painted import KINDS
 from .session import PhotoSession
 from .shown import address
@@ -53,7 +55,7 @@ def viewer(elem_id: str) -> Any:
     return gr.HTML(
         value=EMPTY,
         html_template=read("viewer.html"),
-        js_on_load="\n".join(map(read, _SCRIPTS)),
+        js_on_load="\n".join([f"const FILMS = {json.dumps(FILMS)};", *map(read, _SCRIPTS)]),
         apply_default_css=False,
         elem_id=elem_id,
     )

@@ -251,7 +251,7 @@ def _add_app(commands: Any) -> None:
         type=at_least_one,
         default=100,
         metavar="N",
-        help="largest upload in megabytes (default: 100)",
+        help="largest upload in megabytes; a film may have 20 times as much (default: 100)",
     )
     parser.add_argument(
         "--no-browser", dest="browser", action="store_false", help="do not open the page in the browser"

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..faces.face import Face
 from ..faces.select import FaceChoice
@@ -16,8 +15,13 @@ from ..faces.tracking.clip import ClipFaces
 from ..faces.tracking.shot_cuts import CutFinder
 from ..faces.traits import FaceTraits
 from ..images.picture import FloatImage
-from .color import PQ, pq_to_photo
+from ..images.tensors import DevicePhoto
+from ..options import Options
+from ..restoration.api import face_source
+from ..restoration.components import Components
+from ..tasks import Task
 from .source import Film, read_frames
+from .still import as_photo
 from .threads import read_ahead
 from .work import WorkFolder
 
@@ -57,6 +61,17 @@ class Part:
             yield frame
 
 
+def finder(task: Task, options: Options, components: Components) -> FindFaces:
+    """Finds all faces of a frame; which of them are restored is chosen once all frames are known."""
+    source = face_source(task, options, components.detector, choice=FaceChoice())
+    device = components.model.device
+
+    def find(photo: FloatImage) -> list[Face]:
+        return [found.face for found in source.find(DevicePhoto(photo, device))]
+
+    return find
+
+
 def find_faces(
     part: Part, find: FindFaces, choice: FaceChoice, work: WorkFolder, on_frame: Callable[[], object]
 ) -> FoundFaces:
@@ -89,23 +104,9 @@ def _photos(
     part: Part, done: int, on_broken: Callable[[float | None, str], None]
 ) -> Iterator[tuple[int, FloatImage | None]]:
     """Timestamp and picture of each frame; no picture of those whose faces are known."""
-    film = part.film
-    shades: FloatImage = np.linspace(0, 1, 256, dtype=np.float32)
-    if film.tags.transfer == PQ:
-        shades = pq_to_photo(shades)
+    photo = as_photo(part.film)
     for number, frame in enumerate(part.frames(on_broken)):
-        if number < done:
-            yield frame.pts, None
-            continue
-        # Eight bits are enough to find a face; what becomes part of the result is read anew, from the planes.
-        samples = film.orientation.shown(frame.to_ndarray(format="rgb24"))
-        yield frame.pts, _as_photo(samples, shades, is_linear=film.tags.transfer != PQ)
-
-
-def _as_photo(samples: NDArray[np.uint8], shades: FloatImage, *, is_linear: bool) -> FloatImage:
-    if is_linear:
-        return np.asarray(np.multiply(samples, np.float32(1 / 255), dtype=np.float32), order="C")
-    return np.asarray(shades[samples], order="C")
+        yield frame.pts, None if number < done else photo(frame)
 
 
 def _record(found: FoundFaces, since: int, *, is_end: bool = False) -> dict[str, Any]:

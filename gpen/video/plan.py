@@ -77,7 +77,7 @@ def split_inputs(inputs: Sequence[str], leave_out: Path | None) -> tuple[list[Ph
     return list(films.values()), rest
 
 
-def is_film(path: Path) -> bool:
+def is_film(path: PurePath) -> bool:
     """Whether the name is that of a film."""
     return path.suffix.lower() in SUFFIXES
 

@@ -41,6 +41,8 @@ class FilmSettings:
     """Whether faces are followed from frame to frame; otherwise each frame stands alone."""
     overwrite: bool = False
     """Whether an unfinished run with other options is dropped."""
+    keep_unfinished: bool = True
+    """Whether what is done stays after an error or a stop, so that the same call goes on there."""
 
 
 class FilmProgress(Protocol):
@@ -82,6 +84,8 @@ class FilmResult:
     encoding: Encoding
     seconds: float
     """Spent on it by this run."""
+    first_face: float = 0.0
+    """Seconds from the first frame to the first with a face that was to be restored; 0 where there is none."""
     broken: list[tuple[float | None, str]] = field(default_factory=list)
     """Where something could not be decoded: seconds, as many frames off as decode at a time, and why."""
     left_out: list[str] = field(default_factory=list)
@@ -132,17 +136,19 @@ def restore_film(path: Path, target: Path, work: FilmWork, progress: FilmProgres
     """Restore the faces of a film, or do another task to them.
 
     What is done is kept in a hidden folder beside ``target`` until that is written, so the same call goes on after a
-    stop. The steps, each with little memory: find the faces of all frames; follow them; restore and encode, segment
-    by segment; join the segments, and copy everything else.
+    stop, unless the settings say otherwise. The steps, each with little memory: find the faces of all frames; follow
+    them; restore and encode, segment by segment; join the segments, and copy everything else. What ``progress`` raises
+    ends them.
 
     GpenError for everything a user can cause.
     """
     try:
         return _restore(path, target, work, progress)
     except pyav().FFmpegError as error:
-        raise PhotoError(
-            f"FFmpeg gave up on {path}: {reason(error)}. What is done is kept: the same command goes on there."
-        ) from error
+        raise PhotoError(f"FFmpeg gave up on {path}: {reason(error)}.{_kept(work.settings)}") from error
+    finally:
+        if not work.settings.keep_unfinished:
+            WorkFolder(target).remove()
 
 
 def _restore(path: Path, target: Path, work: FilmWork, progress: FilmProgress) -> FilmResult:
@@ -171,20 +177,23 @@ def _restore(path: Path, target: Path, work: FilmWork, progress: FilmProgress) -
     progress.starts("restoring", len(found.timestamps))
     frames = FilmRestorer(part, work.restorer, encoding, tracked.frames, found.timestamps)
     outcome = frames.run(folder, lambda was_there: progress.advances(was_there=was_there))
-    _write(part, found, folder, target)
+    _write(part, found, folder, target, settings)
     left_out += _losses(film, probe(target, limit))
     folder.remove()
+    chosen = (any(not face.skip_reason for face in faces) for faces in tracked.frames)
+    first = next((when for when, is_shown in zip(found.timestamps, chosen, strict=True) if is_shown), film.start)
     return FilmResult(
         outcome=outcome,
         tracks=tracked.tracks,
         encoding=encoding,
         seconds=time.perf_counter() - start,
+        first_face=film.time(first),
         broken=found.broken,
         left_out=left_out,
     )
 
 
-def _write(part: Part, found: FoundFaces, folder: WorkFolder, target: Path) -> None:
+def _write(part: Part, found: FoundFaces, folder: WorkFolder, target: Path, settings: FilmSettings) -> None:
     numbers = range(-(-len(found.timestamps) // segment_frames(part)))
     about = [folder.finished(number) or {} for number in numbers]
     timestamps = [timestamp for segment in about for timestamp in segment["timestamps"]]
@@ -195,9 +204,12 @@ def _write(part: Part, found: FoundFaces, folder: WorkFolder, target: Path) -> N
         folder.whole.replace(target)
     except OSError as error:
         raise PhotoError(
-            f"{target} cannot be written: {error.strerror or error}. Check the folder and the disk; the same command "
-            "goes on where it was."
+            f"{target} cannot be written: {error.strerror or error}. Check the folder and the disk.{_kept(settings)}"
         ) from error
+
+
+def _kept(settings: FilmSettings) -> str:
+    return " What is done is kept: the same command goes on there." if settings.keep_unfinished else ""
 
 
 def _end(film: Film, preview: float | None) -> int | None:

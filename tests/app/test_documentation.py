@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -18,6 +19,7 @@ from gpen.network.synthetic import synthetic_weights
 from tests.app.conftest import YUNET, Serve
 from tests.app.page import AppPage
 from tests.documented import grey_portrait, group, portrait, save_small, write_models
+from tests.video.clips import Clip, make
 
 SHARPENS, CHANGES_NOTHING = "stand-in that sharpens.pth", "stand-in that changes nothing.pth"
 
@@ -100,10 +102,12 @@ def test_a_batch_is_shown_in_a_table(page: AppPage, tmp_path: Path, screenshots:
     pictures = {"portrait.png": portrait(), "group.png": group(), "grey.png": grey_portrait()}
     files = [saved(samples, tmp_path / name) for name, samples in pictures.items()]
     (tmp_path / "notes.png").write_bytes(b"no picture")
+    frame = cv2.resize(portrait(), (360, 288), interpolation=cv2.INTER_AREA)
+    files.append(make(tmp_path / "film.mp4", Clip(frames=8, picture=lambda number: np.roll(frame, number, axis=1))))
     page.choose("weights", "Standard 512")
     page.window.get_by_role("tab", name="Many photos").click()
     page.window.locator("#gpen-files input[type=file]").first.set_input_files([*files, tmp_path / "notes.png"])
     page.window.get_by_text("notes").first.wait_for()
     page.click("run-all")
-    page.wait_for("4 photos: 3 restored, 1 failed.", "batch-said")
+    page.wait_for("5 files: 4 restored, 1 failed.", "batch-said")
     shoot(page, screenshots / "docs" / "app-batch.png")

@@ -216,11 +216,11 @@ def test_uploads_stop_at_the_quota(serve_session: Serve, tmp_path: Path) -> None
         response, said = answer(served.url, "/gradio_api/upload", kind, "POST", body)
         return response.status, said
 
-    answers = [upload(number) for number in range(20)]
+    answers = [upload(number) for number in range(34)]
     taken = sum(path.stat().st_size for path in uploads.rglob("*.png"))
-    assert [status for status, _ in answers] == [200] * 13 + [413] * 7
-    assert b"at most 12 MB are kept at once" in answers[-1][1]
-    assert taken == 13 * 900_000
+    assert [status for status, _ in answers] == [200] * 26 + [413] * 8
+    assert b"at most 24 MB are kept at once" in answers[-1][1]
+    assert taken == 26 * 900_000
 
 
 @pytest.mark.skipif(os.name == "nt", reason="needs the numbers of dead processes")

@@ -16,7 +16,18 @@ function takeFiles(files) {
   const many = document.querySelector("#gpen-files"), card = document.querySelector("#gpen-first");
   if (card && files.every(isModel)) give(card.querySelector("input[type=file]"), files);
   else if (many?.checkVisibility()) give(many.querySelector("input[type=file]"), files);
+  else if (files.length > 1 && files.some(isFilm)) giveMany(files);
   else give(photoInput(), files);
+}
+
+// One film goes through the upload of one photo, and the server takes it from there.
+const isFilm = ({ name }) => FILMS.some((suffix) => name.toLowerCase().endsWith(suffix));
+async function giveMany(files) {
+  document.querySelectorAll("#gpen-view [role=tab]")[1].click();
+  // The tab is built when it is first shown.
+  let input;
+  while (!(input = document.querySelector("#gpen-files input[type=file]"))) await new Promise(requestAnimationFrame);
+  give(input, files);
 }
 
 const carries = (event) => [...(event.dataTransfer?.types ?? [])].includes("Files");
