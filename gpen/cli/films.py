@@ -16,6 +16,7 @@ from ..batch.config import RunConfig
 from ..batch.resume import recipe
 from ..errors import GpenError, OptionError
 from ..faces.face import Face
+from ..faces.faces_file import FacesFromFile
 from ..faces.select import FaceChoice
 from ..images.picture import FloatImage
 from ..images.tensors import DevicePhoto
@@ -50,7 +51,7 @@ def films_among(arguments: argparse.Namespace) -> list[FilmJob]:
     if arguments.report is not None:
         if arguments.paths:
             raise OptionError("A report is about films or about photos: with --report, give only the one or the other.")
-        given_files = [path for job in jobs for path in (job.film.path, job.target)]
+        given_files = [arguments.faces, *(path for job in jobs for path in (job.film.path, job.target))]
         check_output_file(arguments.report, "report", suffix=".json", given=given_files)
         make_folder(arguments.report.parent)  # fail now rather than after the work
     return jobs
@@ -103,8 +104,11 @@ class _Works:
         self._components = components
         self._work = FilmWork(
             restorer=Restorer(task=task, components=components, options=options),
-            find=_finder(components, config),
-            choice=dataclasses.replace(config.choice(components.people), min_score=options.detection_threshold),
+            find=_finder(components, config) if config.faces is None else FacesFromFile(config.faces),
+            choice=dataclasses.replace(
+                config.choice(components.people),
+                min_score=options.detection_threshold if config.faces is None else 0.0,
+            ),
             settings=FilmSettings(
                 codec=arguments.codec,
                 crf=arguments.crf,
@@ -116,8 +120,9 @@ class _Works:
             recipe=recipe(dataclasses.replace(config, options=options)),
             region=config.region_mask(),
         )
-        detector = "" if components.detector is None else f", faces from {components.detector.name}"
-        print(f"{components.title} on {components.model.device}{detector}, {options.mask} mask.")
+        where = config.faces or (components.detector and components.detector.name)
+        faces = f", faces from {where}" if where else ""
+        print(f"{components.title} on {components.model.device}{faces}, {options.mask} mask.")
 
     def of(self, job: FilmJob) -> FilmWork:
         """PhotoError where the film has no mask of what is protected and needs one."""
@@ -185,7 +190,7 @@ class FilmBar:
 
 
 _FOR_PHOTOS = (
-    *("aligned", "background_model", "compare", "faces", "quality", "salvage", "save_faces", "sign", "workers"),
+    *("aligned", "background_model", "compare", "quality", "salvage", "save_faces", "sign", "workers"),
     "preset",
 )
 """Names of arguments that mean nothing for films."""

@@ -17,6 +17,7 @@ from ..faces.tracking.shot_cuts import CutFinder
 from ..faces.traits import FaceTraits
 from ..images.picture import FloatImage
 from .color import PQ, pq_to_photo
+from .listed import ListedFaces
 from .source import Film, read_frames
 from .threads import read_ahead
 from .work import WorkFolder
@@ -58,9 +59,9 @@ class Part:
 
 
 def find_faces(
-    part: Part, find: FindFaces, choice: FaceChoice, work: WorkFolder, on_frame: Callable[[], object]
+    part: Part, find: FindFaces | ListedFaces, choice: FaceChoice, work: WorkFolder, on_frame: Callable[[], object]
 ) -> FoundFaces:
-    """Find the faces of all frames; those that ``work`` holds from a run that was stopped are taken from there.
+    """Find or look up the faces of all frames; ``work`` holds those that a run found that was stopped.
 
     on_frame: called after each frame. Only faces are kept of a frame. A second thread decodes ahead.
     """
@@ -71,24 +72,27 @@ def find_faces(
         return found
     done = len(found.timestamps)
     broken: list[tuple[float | None, str]] = []
-    with read_ahead(_photos(part, done, lambda time, why: broken.append((time, why))), _AHEAD) as frames:
+    with read_ahead(photos_of(part, done, lambda time, why: broken.append((time, why))), _AHEAD) as frames:
         for timestamp, photo in frames:
             if photo is not None:
-                found.clip.add(photo, find(photo))
+                number = len(found.timestamps)
+                found.clip.add(photo, find.of(number, timestamp) if isinstance(find, ListedFaces) else find(photo))
                 found.timestamps.append(timestamp)
                 if len(found.timestamps) - done == _RECORDED:
                     work.record(_record(found, done))
                     done = len(found.timestamps)
             on_frame()
+    if isinstance(find, ListedFaces) and part.end is None:
+        find.check_end(len(found.timestamps))
     found.broken = broken
     work.record(_record(found, done, is_end=True))
     return found
 
 
-def _photos(
+def photos_of(
     part: Part, done: int, on_broken: Callable[[float | None, str], None]
 ) -> Iterator[tuple[int, FloatImage | None]]:
-    """Timestamp and picture of each frame; no picture of those whose faces are known."""
+    """Timestamp of each frame, and its picture as :data:`FindFaces` takes it; None for the first ``done``."""
     film = part.film
     shades: FloatImage = np.linspace(0, 1, 256, dtype=np.float32)
     if film.tags.transfer == PQ:
