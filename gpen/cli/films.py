@@ -14,6 +14,7 @@ from tqdm import tqdm
 from ..atomic import make_folder, write_json
 from ..batch.config import RunConfig
 from ..batch.resume import recipe
+from ..device import pick_device
 from ..errors import GpenError, OptionError
 from ..faces.face import Face
 from ..faces.faces_file import FacesFromFile
@@ -24,6 +25,7 @@ from ..restoration.api import face_source
 from ..restoration.components import Components
 from ..restoration.processors import with_mask_chosen
 from ..tasks import find_task
+from ..video.cluster import FilmCluster
 from ..video.detect import FindFaces
 from ..video.ffmpeg import pyav
 from ..video.plan import FilmJob, plan_films, split_inputs
@@ -88,6 +90,8 @@ def run_films(jobs: Sequence[FilmJob], arguments: argparse.Namespace, config: Ru
             status = config.task.done if result.outcome.restored else "unchanged"
             entries.append(about | {"status": status} | result.as_json())
     finally:
+        if works is not None:
+            works.close()
         if arguments.report is not None:
             write_json(arguments.report, entries, "The report")
     print(f"{count(len(jobs), 'film')}: {len(jobs) - failed} done{f', {failed} failed' if failed else ''}.")
@@ -99,8 +103,14 @@ class _Works:
 
     def __init__(self, arguments: argparse.Namespace, config: RunConfig) -> None:
         task, options = config.task, config.options
-        components = config.loader().load(task, config.weights, options, config.needs, config.other_weights)
+        # On a cluster too: this machine finds the faces, and what is wrong with a model is told before the work.
+        loader = config.loader(str(pick_device(config.device)))
+        components = loader.load(task, config.weights, options, config.needs, config.other_weights)
         options = with_mask_chosen(options, has_parser=components.parser is not None)
+        config = dataclasses.replace(config, options=options)
+        self.cluster = None
+        if arguments.engine == "ray":
+            self.cluster = FilmCluster(config, arguments.workers, arguments.cpus_per_worker)
         self._components = components
         self._work = FilmWork(
             restorer=Restorer(task=task, components=components, options=options),
@@ -117,12 +127,19 @@ class _Works:
                 steady=getattr(arguments, "video", True),
                 overwrite=arguments.overwrite,
             ),
-            recipe=recipe(dataclasses.replace(config, options=options)),
+            cluster=self.cluster,
+            recipe=recipe(config),
             region=config.region_mask(),
         )
         where = config.faces or (components.detector and components.detector.name)
         faces = f", faces from {where}" if where else ""
-        print(f"{components.title} on {components.model.device}{faces}, {options.mask} mask.")
+        device = components.model.device if self.cluster is None else self.cluster.title
+        print(f"{components.title} on {device}{faces}, {options.mask} mask.")
+
+    def close(self) -> None:
+        """Leave the cluster, if there is one."""
+        if self.cluster is not None:
+            self.cluster.close()
 
     def of(self, job: FilmJob) -> FilmWork:
         """PhotoError where the film has no mask of what is protected and needs one."""
@@ -190,7 +207,7 @@ class FilmBar:
 
 
 _FOR_PHOTOS = (
-    *("aligned", "background_model", "compare", "quality", "salvage", "save_faces", "sign", "workers"),
+    *("aligned", "background_model", "compare", "quality", "salvage", "save_faces", "sign"),
     "preset",
 )
 """Names of arguments that mean nothing for films."""
@@ -200,8 +217,6 @@ _FOR_FILMS = ("codec", "crf", "deinterlace", "preview")
 
 def _refuse(names: Sequence[str], arguments: argparse.Namespace, why: str) -> None:
     """OptionError for an argument of these that was given."""
-    if names is _FOR_PHOTOS and arguments.engine == "ray":
-        raise OptionError(f"--engine ray {why}")
     for name in names:
         value = getattr(arguments, name)
         if value is not None and value is not False and value != []:

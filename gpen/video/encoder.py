@@ -28,6 +28,11 @@ CONTAINERS = (".mp4", ".m4v", ".mov", ".mkv", ".webm")
 _HARDWARE_QUALITY = {"_nvenc": "cq", "_qsv": "global_quality", "_amf": "qvbr_quality_level"}
 """What encoders of graphics cards call the quality, by the end of their names."""
 
+# What these encoders make depends on how many frames they work on at a time, and by default that on the processor: the
+# parts of a film may come from several machines.
+_X264_THREADS = 8
+_X265_FRAMES = 3
+
 Settings = dict[str, str]
 
 
@@ -133,17 +138,16 @@ def _settings(name: str, film: Film, crf: float | None, layout: Layout) -> Setti
 
 
 def _x264(hdr: Hdr, crf: float | None, layout: Layout) -> Settings:
-    more = []
+    more = [f"threads={_X264_THREADS}"]
     if hdr.mastering is not None:
         more.append(f"mastering-display={hdr.mastering.in_steps}")
     if hdr.light is not None:
         more.append(f"cll={hdr.light[0]},{hdr.light[1]}")
-    settings = {"crf": _number(crf, 17), "preset": "medium"}
-    return settings | ({"x264-params": ":".join(more)} if more else {})
+    return {"crf": _number(crf, 17), "preset": "medium", "x264-params": ":".join(more)}
 
 
 def _x265(hdr: Hdr, crf: float | None, layout: Layout) -> Settings:
-    more = ["log-level=none"]
+    more = ["log-level=none", f"frame-threads={_X265_FRAMES}"]
     if hdr.mastering is not None:
         more.append(f"master-display={hdr.mastering.in_steps}")
     if hdr.light is not None:

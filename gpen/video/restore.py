@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import itertools
 import logging
+import math
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -138,15 +139,22 @@ class FilmRestorer:
         self._group = max(1, min(_MOST_IN_GROUP, _GROUP_BYTES // bytes_of_frame))
         self._copies = _Copies(film.width, film.height, film.layout.name, film.time_base)
 
-    def run(self, work: WorkFolder, on_frame: Callable[[bool], object]) -> Outcome:
+    def run(self, work: WorkFolder, on_frame: Callable[[bool], object], only: Collection[int] | None = None) -> Outcome:
         """Make all segments that are not finished yet, and return what was done in all of them.
 
-        on_frame: called after each frame, with whether it was there already.
+        on_frame: called after each frame, with whether it was there already. only: the numbers of the segments to look
+        at; None for all.
         """
         outcome, length = Outcome(), segment_frames(self._part)
-        with read_ahead(self._worked_frames(work, length), _AHEAD) as frames:
-            for number, start in enumerate(range(0, len(self._timestamps), length)):
+        wanted = range(math.ceil(len(self._timestamps) / length)) if only is None else only
+        with read_ahead(self._worked_frames(work, length, wanted), _AHEAD) as frames:
+            for number in range(max(wanted, default=-1) + 1):
+                start = number * length
                 stop = min(start + length, len(self._timestamps))
+                if number not in wanted:
+                    for _ in _only(frames, stop - start):
+                        pass
+                    continue
                 done = work.finished(number)
                 if done is None:
                     made = self._make_segment(work, number, _only(frames, stop - start), on_frame)
@@ -159,15 +167,15 @@ class FilmRestorer:
                 outcome.add(made)
         return outcome
 
-    def _worked_frames(self, work: WorkFolder, length: int) -> Iterator[_WorkedFrame | None]:
-        """Each frame with its pieces; None for those of finished segments."""
+    def _worked_frames(self, work: WorkFolder, length: int, wanted: Collection[int]) -> Iterator[_WorkedFrame | None]:
+        """Each frame with its pieces; None for those of finished segments, and of those that are not wanted."""
         number, is_finished = -1, False
         for index, frame in enumerate(self._part.frames()):
             if index >= len(self._timestamps) or frame.pts != self._timestamps[index]:
                 raise changed(self._part.film)
             if index // length != number:
                 number = index // length
-                is_finished = work.finished(number) is not None
+                is_finished = number not in wanted or work.finished(number) is not None
             yield None if is_finished else self._worked(frame, self._faces[index])
 
     def _worked(self, frame: Any, faces: Sequence[FoundFace]) -> _WorkedFrame:

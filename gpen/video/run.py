@@ -16,6 +16,7 @@ from ..faces.source import FoundFace
 from ..images.picture import FloatImage
 from ..restoration.pipeline import check_mask
 from ..wording import count
+from .cluster import FilmCluster, SecondPass
 from .detect import FindFaces, FoundFaces, Part, find_faces
 from .encoder import Encoding, choose_encoding
 from .ffmpeg import pyav, reason
@@ -73,6 +74,8 @@ class FilmWork:
     settings: FilmSettings
     recipe: Mapping[str, Any]
     """What decides how results look, but for the film and ``settings``."""
+    cluster: FilmCluster | None = None
+    """Where segments are made; None for here."""
     region: FloatImage | None = None
     """(H, W) as shown; only faces whose centre lies where it is above 0.5 are restored."""
 
@@ -192,8 +195,15 @@ def _restore(path: Path, target: Path, work: FilmWork, progress: FilmProgress) -
     tracked = found.clip.tracked((width, height), work.region, steady=settings.steady)
     progress.says(tracked.summary)
     progress.starts("restoring", len(found.timestamps))
-    frames = FilmRestorer(part, work.restorer, encoding, tracked.frames, found.timestamps)
-    outcome = frames.run(folder, lambda was_there: progress.advances(was_there=was_there))
+    second = SecondPass(
+        part=part,
+        encoding=encoding,
+        faces=tracked.frames,
+        timestamps=found.timestamps,
+        target=target,
+        protect=work.restorer.protect,
+    )
+    outcome = _second_pass(second, work, folder, progress)
     _write(part, found, folder, target)
     left_out += _losses(film, probe(target, limit))
     folder.remove()
@@ -207,6 +217,15 @@ def _restore(path: Path, target: Path, work: FilmWork, progress: FilmProgress) -
         broken=found.broken,
         left_out=left_out,
     )
+
+
+def _second_pass(film: SecondPass, work: FilmWork, folder: WorkFolder, progress: FilmProgress) -> Outcome:
+    def on_frame(was_there: bool) -> None:
+        progress.advances(was_there=was_there)
+
+    if work.cluster is not None:
+        return work.cluster.restore(film.absolute(), folder, on_frame)
+    return FilmRestorer(film.part, work.restorer, film.encoding, film.faces, film.timestamps).run(folder, on_frame)
 
 
 def _write(part: Part, found: FoundFaces, folder: WorkFolder, target: Path) -> None:

@@ -230,7 +230,6 @@ def test_a_mask_of_what_is_protected(run, film, tmp_path):
         (["--compare"], "--compare is for photos"),
         (["--quality", "90"], "--quality is for photos"),
         (["--selfie"], "--selfie is for photos"),
-        (["--engine", "ray"], "--engine ray is for photos"),
         (["--upscale", "2"], "A film keeps its size"),
         (["--crf", "64"], "it has to be a number from 0 to 63"),
         (["--preview", "soon"], "it has to be one such as 10s"),
