@@ -28,8 +28,8 @@ _HARDWARE_QUALITY = {"_nvenc": "cq", "_qsv": "global_quality", "_amf": "qvbr_qua
 """What encoders of graphics cards call the quality, by the end of their names."""
 
 # What these encoders make depends on how many frames they work on at a time, and by default that on the processor: the
-# parts of a film may come from several machines. With fewer rows for each thread x264 makes small pictures differently
-# now and then.
+# parts of a film may come from several machines. With fewer rows for each thread x264 more often
+# makes small pictures differently from one run to the next.
 _X264_MOST_THREADS = 8
 _X264_ROWS = 120  # for each thread
 _X265_FRAMES = 3
