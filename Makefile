@@ -53,7 +53,7 @@ test-release:
 	@python=$$(bash .ci/environment release) && "$$python" -m pytest --durations=10 tests/test_release.py
 
 test-ray:
-	@python=$$(bash .ci/environment ray) && "$$python" -m pytest --durations=10 tests/batch/ray/test_engine.py
+	@python=$$(bash .ci/environment ray) && "$$python" -m pytest --durations=10 tests/batch/ray/test_engine.py tests/batch/ray/test_films.py
 
 test-app:
 	@bash .ci/chromium >/dev/null && python=$$(bash .ci/environment app) && "$$python" -m pytest --durations=10 tests/app

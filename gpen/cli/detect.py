@@ -1,61 +1,144 @@
-"""`gpen detect`: detects faces, prints and draws them, and writes them to a file that can be edited."""
+"""`gpen detect`: detects faces in photos and films, prints and draws them, and writes them to a file for editing."""
 
 from __future__ import annotations
 
 import argparse
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from ..atomic import make_folder
 from ..batch.plan import PhotoFile, Problem, check_targets, find_photos, labels
 from ..device import pick_device
-from ..errors import FaceError, GpenError, SalvageableError
+from ..errors import FaceError, GpenError, OptionError, SalvageableError
 from ..faces.detection.detector import FaceDetector, make_detector
 from ..faces.drawing import draw_faces
 from ..faces.face import Face
-from ..faces.faces_file import PhotoFaces, write_faces
+from ..faces.faces_file import FilmFaces, FrameFaces, PhotoFaces, write_faces
 from ..images import Picture, read_picture, write_picture
 from ..images.picture import from_samples
 from ..options import Options
+from ..video.detect import Part, photos_of
+from ..video.ffmpeg import pyav, reason
+from ..video.plan import split_inputs
+from ..video.source import Film, probe
 from ..wording import count
 from .arguments import options_from
+from .films import FilmBar
 from .outputs import check_output_file
 from .progress import SALVAGE, print_problems
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print, draw and save the faces of photos; returns 0 if all could be read, else 1."""
-    options, json = options_from(arguments), arguments.json
-    photos, problems = find_photos(arguments.paths)
+    """Print, draw and save the faces of photos and films; returns 0 if all could be read, else 1."""
+    films, others = split_inputs(arguments.paths, None)
+    photos, problems = find_photos(others) if others else ([], [])
+    given = [*photos, *films]
+    _check(arguments, given, films)
+    if not given:
+        print_problems(problems)
+        return 1
+    options, names = options_from(arguments), Counter(file.name for file in given)
+    detector = make_detector(options.detector, arguments.models_path, str(pick_device(arguments.device)))
+    search = _Search(detector, options, names, problems)
+    drawings = _drawings(photos, arguments.output) if arguments.draw else [None] * len(photos)
+    in_photos = [
+        search.photo(photo, drawing, salvage=arguments.salvage) for photo, drawing in zip(photos, drawings, strict=True)
+    ]
+    in_films = [search.film(film) for film in films]
+    if arguments.json is not None:
+        write_faces(
+            arguments.json,
+            [faces for faces in in_photos if faces is not None],
+            [faces for faces in in_films if faces is not None],
+        )
+        print(f"The faces are in {arguments.json}.")
+    print_problems(problems)
+    return 1 if any(not problem.is_notice for problem in problems) else 0
+
+
+def _check(arguments: argparse.Namespace, given: Sequence[PhotoFile], films: Sequence[PhotoFile]) -> None:
+    """GpenError for flags that do not fit, and where the faces cannot be written."""
+    if films:
+        pyav()  # before anything else is looked for
+        if arguments.draw:
+            raise OptionError("--draw is for photos: leave it out for films.")
+    json = arguments.json
     if json is not None:
-        check_output_file(json, "faces", suffix=".json", given=[photo.path for photo in photos])
+        check_output_file(json, "faces", suffix=".json", given=[file.path for file in given])
         if json.exists() and not arguments.overwrite:
             raise FaceError(f"{json} already exists and may have been edited by hand. Use --overwrite to replace it.")
         make_folder(json.parent)
-    if not photos:
-        print_problems(problems)
-        return 1
-    detector = make_detector(options.detector, arguments.models_path, str(pick_device(arguments.device)))
-    drawings = _drawings(photos, arguments.output) if arguments.draw else [None] * len(photos)
-    names = Counter(photo.name for photo in photos)
-    found = []
-    for photo, drawing in zip(photos, drawings, strict=True):
-        name = photo.name if names[photo.name] == 1 else photo.path.as_posix()
+
+
+@dataclass(frozen=True)
+class _Search:
+    """Finds faces, prints them, and collects what goes wrong."""
+
+    detector: FaceDetector
+    options: Options
+    names: Counter[str]
+    """How many files have a name."""
+    problems: list[Problem]
+
+    def photo(self, photo: PhotoFile, drawing: Path | None, *, salvage: bool) -> PhotoFaces | None:
+        """The faces of a photo; None if it cannot be read."""
         try:
-            picture, faces = _detect_in(photo, detector, options, drawing, salvage=arguments.salvage)
-            found.append(PhotoFaces(name, picture.width, picture.height, tuple(faces)))
-            if picture.salvaged:
-                problems.append(Problem(str(photo.path), picture.salvaged, is_notice=True))
+            picture, faces = _detect_in(photo, self.detector, self.options, drawing, salvage=salvage)
         except SalvageableError as error:
-            problems.append(Problem(str(photo.path), f"{error} {SALVAGE}"))
+            self._add(photo, f"{error} {SALVAGE}")
+            return None
         except GpenError as error:
-            problems.append(Problem(str(photo.path), str(error)))
-    if json is not None:
-        write_faces(json, found)
-        print(f"The faces are in {json}.")
-    print_problems(problems)
-    return 1 if any(not problem.is_notice for problem in problems) else 0
+            self._add(photo, str(error))
+            return None
+        if picture.salvaged:
+            self._add(photo, picture.salvaged, is_notice=True)
+        return PhotoFaces(self._name(photo), picture.width, picture.height, tuple(faces))
+
+    def film(self, file: PhotoFile) -> FilmFaces | None:
+        """The faces of all frames of a film; None if it cannot be read."""
+        try:
+            film = probe(file.path, self.options.max_megapixels)
+            frames = self._frames(file, film)
+        except GpenError as error:
+            self._add(file, str(error))
+            return None
+        except pyav().FFmpegError as error:
+            self._add(file, f"FFmpeg gave up: {reason(error)}")
+            return None
+        return FilmFaces(self._name(file), *film.size_shown, tuple(frames))
+
+    def _frames(self, file: PhotoFile, film: Film) -> list[FrameFaces]:
+        def on_broken(seconds: float | None, why: str) -> None:
+            where = "" if seconds is None else f"near {seconds:.2f} s, "
+            self._add(file, f"{where}{why}", is_notice=True)
+
+        frames: list[FrameFaces] = []
+        total = 0
+        with FilmBar() as bar:
+            bar.starts("finding faces in", film.frames)
+            # An interlaced film has to be restored with --deinterlace, which keeps the number of its frames.
+            for timestamp, photo in photos_of(Part(film=film, deinterlace=film.is_interlaced), 0, on_broken):
+                assert photo is not None
+                faces = self.detector.detect(photo, self.options.detection_threshold)
+                if faces:
+                    frames.append(FrameFaces(total, film.time(timestamp), tuple(faces)))
+                total += 1
+                bar.advances()
+        width, height = film.size_shown
+        most = max((len(frame.faces) for frame in frames), default=0)
+        print(
+            f"{file.path}: faces in {len(frames)} of {count(total, 'frame')}, at most {most} in one, of {width} x "
+            f"{height}"
+        )
+        return frames
+
+    def _name(self, file: PhotoFile) -> str:
+        return file.name if self.names[file.name] == 1 else file.path.as_posix()
+
+    def _add(self, file: PhotoFile, why: str, *, is_notice: bool = False) -> None:
+        self.problems.append(Problem(str(file.path), why, is_notice=is_notice))
 
 
 def _drawings(photos: Sequence[PhotoFile], folder: Path) -> Sequence[Path | None]:

@@ -14,9 +14,12 @@ from tqdm import tqdm
 from ..atomic import make_folder, write_json
 from ..batch.config import RunConfig
 from ..batch.resume import recipe
+from ..device import pick_device
 from ..errors import GpenError, OptionError
+from ..faces.faces_file import FacesFromFile
 from ..restoration.processors import with_mask_chosen
 from ..tasks import find_task
+from ..video.cluster import FilmCluster
 from ..video.detect import finder
 from ..video.ffmpeg import pyav
 from ..video.plan import FilmJob, plan_films, split_inputs
@@ -44,7 +47,7 @@ def films_among(arguments: argparse.Namespace) -> list[FilmJob]:
     if arguments.report is not None:
         if arguments.paths:
             raise OptionError("A report is about films or about photos: with --report, give only the one or the other.")
-        given_files = [path for job in jobs for path in (job.film.path, job.target)]
+        given_files = [arguments.faces, *(path for job in jobs for path in (job.film.path, job.target))]
         check_output_file(arguments.report, "report", suffix=".json", given=given_files)
         make_folder(arguments.report.parent)  # fail now rather than after the work
     return jobs
@@ -81,6 +84,8 @@ def run_films(jobs: Sequence[FilmJob], arguments: argparse.Namespace, config: Ru
             status = config.task.done if result.outcome.restored else "unchanged"
             entries.append(about | {"status": status} | result.as_json())
     finally:
+        if works is not None:
+            works.close()
         if arguments.report is not None:
             write_json(arguments.report, entries, "The report")
     print(f"{count(len(jobs), 'film')}: {len(jobs) - failed} done{f', {failed} failed' if failed else ''}.")
@@ -92,15 +97,24 @@ class _Works:
 
     def __init__(self, arguments: argparse.Namespace, config: RunConfig) -> None:
         task, options = config.task, config.options
-        components = config.loader().load(task, config.weights, options, config.needs, config.other_weights)
+        # On a cluster too: this machine finds the faces, and what is wrong with a model is told before the work.
+        loader = config.loader(str(pick_device(config.device)))
+        components = loader.load(task, config.weights, options, config.needs, config.other_weights)
         steady = getattr(arguments, "video", True)
         options = dataclasses.replace(options, video=steady)
         options = with_mask_chosen(options, has_parser=components.parser is not None)
+        config = dataclasses.replace(config, options=options)
+        self.cluster = None
+        if arguments.engine == "ray":
+            self.cluster = FilmCluster(config, arguments.workers, arguments.cpus_per_worker)
         self._components = components
         self._work = FilmWork(
             restorer=Restorer(task=task, components=components, options=options),
-            find=finder(task, options, components),
-            choice=dataclasses.replace(config.choice(components.people), min_score=options.detection_threshold),
+            find=finder(task, options, components) if config.faces is None else FacesFromFile(config.faces),
+            choice=dataclasses.replace(
+                config.choice(components.people),
+                min_score=options.detection_threshold if config.faces is None else 0.0,
+            ),
             settings=FilmSettings(
                 codec=arguments.codec,
                 crf=arguments.crf,
@@ -109,11 +123,19 @@ class _Works:
                 steady=steady,
                 overwrite=arguments.overwrite,
             ),
-            recipe=recipe(dataclasses.replace(config, options=options)),
+            cluster=self.cluster,
+            recipe=recipe(config),
             region=config.region_mask(),
         )
-        detector = "" if components.detector is None else f", faces from {components.detector.name}"
-        print(f"{components.title} on {components.model.device}{detector}, {options.mask} mask.")
+        where = config.faces or (components.detector and components.detector.name)
+        faces = f", faces from {where}" if where else ""
+        device = components.model.device if self.cluster is None else self.cluster.title
+        print(f"{components.title} on {device}{faces}, {options.mask} mask.")
+
+    def close(self) -> None:
+        """Leave the cluster, if there is one."""
+        if self.cluster is not None:
+            self.cluster.close()
 
     def of(self, job: FilmJob) -> FilmWork:
         """PhotoError where the film has no mask of what is protected and needs one."""
@@ -170,7 +192,7 @@ class FilmBar:
 
 
 _FOR_PHOTOS = (
-    *("aligned", "background_model", "compare", "faces", "quality", "salvage", "save_faces", "sign", "workers"),
+    *("aligned", "background_model", "compare", "quality", "salvage", "save_faces", "sign"),
     "preset",
 )
 """Names of arguments that mean nothing for films."""
@@ -180,8 +202,6 @@ _FOR_FILMS = ("codec", "crf", "deinterlace", "preview")
 
 def _refuse(names: Sequence[str], arguments: argparse.Namespace, why: str) -> None:
     """OptionError for an argument of these that was given."""
-    if names is _FOR_PHOTOS and arguments.engine == "ray":
-        raise OptionError(f"--engine ray {why}")
     for name in names:
         value = getattr(arguments, name)
         if value is not None and value is not False and value != []:

@@ -187,8 +187,8 @@ def _add_compare(commands: Any) -> None:
 
 
 def _add_detect(commands: Any) -> None:
-    parser = _command(commands, "detect", "detect the faces of photos", "detect")
-    parser.add_argument("paths", nargs="+", metavar="PATH", help="photos, folders or patterns such as *.jpg")
+    parser = _command(commands, "detect", "detect the faces of photos and films", "detect")
+    parser.add_argument("paths", nargs="+", metavar="PATH", help="photos, films, folders or patterns such as *.jpg")
     parser.add_argument(
         "--json", type=Path, metavar="FILE", help="write the faces to this file, for editing or for --faces"
     )

@@ -7,7 +7,12 @@ There is one entry per photo, in the units of :class:`Face`::
         {"box": [x0, y0, x1, y1], "score": 0.93, "landmarks": [[x, y], [x, y], [x, y], [x, y], [x, y]]}
     ]}]}
 
-A file written by hand may omit ``box`` and ``score``.
+A file written by hand may omit ``box`` and ``score``. Films list the frames that have faces::
+
+    {"format": "gpen-faces", "version": 1, "films": [
+      {"path": "film.mp4", "width": 1920, "height": 1080, "frames": [
+        {"frame": 0, "seconds": 0.0, "faces": [{"box": ..., "score": ..., "landmarks": ...}]}
+    ]}]}
 """
 
 from __future__ import annotations
@@ -17,7 +22,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, Generic, NoReturn, TypeVar
 
 import numpy as np
 
@@ -46,19 +51,59 @@ class PhotoFaces:
     """In pixels of the photo, in any order."""
 
 
-def write_faces(path: Path, entries: Iterable[PhotoFaces]) -> None:
+@dataclass(frozen=True)
+class FrameFaces:
+    """The faces of one frame of a film."""
+
+    frame: int
+    """Its position in the film, from 0."""
+    seconds: float | None
+    """Since the first frame; None where a file written by hand does not say."""
+    faces: tuple[Face, ...]
+    """In pixels of the frame as it is shown, in any order."""
+
+    def as_json(self) -> dict[str, Any]:
+        """The frame's entry in a file."""
+        when = {} if self.seconds is None else {"seconds": round(self.seconds, 3)}
+        return {"frame": self.frame, **when, "faces": [face.as_json(score_digits=2) for face in self.faces]}
+
+
+@dataclass(frozen=True)
+class FilmFaces:
+    """The faces of one film."""
+
+    path: str
+    """As the user names the film, with / between folders."""
+    width: int
+    """Of its frames as they are shown, in pixels."""
+    height: int
+    """Of its frames as they are shown, in pixels."""
+    frames: tuple[FrameFaces, ...]
+    """Those with faces, in order."""
+
+
+_Entry = TypeVar("_Entry", PhotoFaces, FilmFaces)
+
+
+def write_faces(path: Path, entries: Iterable[PhotoFaces], films: Sequence[FilmFaces] = ()) -> None:
     """Write a faces file, whole or not at all; numbers are rounded to two decimals.
 
     Raises FaceError if a number is NaN or Inf, or the file cannot be written.
     """
     photos = ",\n".join(map(_photo_text, entries))
-    text = f'{{\n  "format": "{FORMAT}",\n  "version": {VERSION},\n  "photos": [\n{photos}\n  ]\n}}\n'
-    write_text(Path(path), text, "The faces file", FaceError)
+    text = f'{{\n  "format": "{FORMAT}",\n  "version": {VERSION},\n  "photos": [\n{photos}\n  ]'
+    if films:
+        text += ',\n  "films": [\n' + ",\n".join(map(_film_text, films)) + "\n  ]"
+    write_text(Path(path), text + "\n}\n", "The faces file", FaceError)
 
 
 def read_faces(path: Path) -> list[PhotoFaces]:
-    """Read a faces file. Raises FaceError, which names the file, photo, face and field at fault."""
-    content = _load(Path(path))
+    """The photos of a faces file. Raises FaceError, which names the file, photo, face and field at fault."""
+    return _read(Path(path))[0]
+
+
+def _read(path: Path) -> tuple[list[PhotoFaces], list[FilmFaces]]:
+    content = _load(path)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise FaceError(f'{path} is not a faces file: it lacks "format": "{FORMAT}". Write one with "gpen detect".')
     if content.get("version") != VERSION or isinstance(content.get("version"), bool):
@@ -66,19 +111,24 @@ def read_faces(path: Path) -> list[PhotoFaces]:
             f"{path} has version {_shown(content.get('version'))}; only version {VERSION} is supported. "
             "Write it again with this program, or update the program."
         )
-    photos = content.get("photos")
-    if not isinstance(photos, list):
-        raise FaceError(f'{path}: "photos" is {_shown(photos)} instead of a list.')
-    return [_read_photo(photo, _Location(f"{path}, photo {i}")) for i, photo in enumerate(photos)]
+    films = content.get("films", [])
+    photos = content.get("photos", [] if films else None)
+    for name, value in (("photos", photos), ("films", films)):
+        if not isinstance(value, list):
+            raise FaceError(f'{path}: "{name}" is {_shown(value)} instead of a list.')
+    return (
+        [_read_photo(photo, _Location(f"{path}, photo {i}")) for i, photo in enumerate(photos or [])],
+        [_read_film(film, _Location(f"{path}, film {i}")) for i, film in enumerate(films)],
+    )
 
 
 class FacesFromFile:
-    """The faces of a file, by photo. Raises what :func:`read_faces` raises."""
+    """The faces of a file, by photo or film. Raises what :func:`read_faces` raises."""
 
     def __init__(self, path: Path) -> None:
         self.path = Path(path)
-        self.entries = read_faces(self.path)
-        self._ends = {form: _ends_of(self.entries, form) for form in (str, folded)}
+        self.entries, self.films = _read(self.path)
+        self._photos, self._films = _Entries(self.entries), _Entries(self.films)
 
     def faces_for(self, photo: str | Path, width: int, height: int) -> list[Face]:
         """The faces of the photo with this path and size, sorted from left to right.
@@ -87,46 +137,72 @@ class FacesFromFile:
         name, then the only entry in the file. If no entry has the name, one in other case or other Unicode composition
         counts as the same. Raises FaceError if no entry or several match, or if the entry states another size.
         """
-        entry = self._entry(str(photo))
+        return sorted(self._entry(str(photo), self._photos, width, height).faces, key=lambda face: face.center)
+
+    def faces_of_film(self, film: Path, name: str, width: int, height: int) -> FilmFaces:
+        """The faces of the film with this path, or this name in the folder that was given, and frames of this size.
+
+        The entry is found as :meth:`faces_for` finds that of a photo, and raises the same.
+        """
+        try:
+            return self._entry(str(film.absolute()), self._films, width, height)
+        except FaceError:
+            return self._entry(name, self._films, width, height)
+
+    def _entry(self, wanted: str, entries: _Entries[_Entry], width: int, height: int) -> _Entry:
+        entry = self._named(wanted, entries)
         if (entry.width, entry.height) != (width, height):
             raise FaceError(
-                f"{self.path} lists {entry.path} with {entry.width} x {entry.height} pixels, but {photo} has "
-                f"{width} x {height}. Detect its faces again, or use the photo they were detected in."
+                f"{self.path} lists {entry.path} with {entry.width} x {entry.height} pixels, but {wanted} has "
+                f"{width} x {height}. Detect its faces again, or use the one they were detected in."
             )
-        return sorted(entry.faces, key=lambda face: face.center)
+        return entry
 
-    def _entry(self, photo: str) -> PhotoFaces:
-        fitting = next(filter(None, (ends.fitting(_parts(form(photo))) for form, ends in self._ends.items())), [])
-        fitting = fitting or (self.entries if len(self.entries) == 1 else [])
+    def _named(self, wanted: str, entries: _Entries[_Entry]) -> _Entry:
+        fitting = entries.fitting(wanted)
         if len(fitting) == 1:
             return fitting[0]
         if fitting:
             raise FaceError(
-                f"{self.path} has {len(fitting)} entries that may be {photo}: "
+                f"{self.path} has {len(fitting)} entries that may be {wanted}: "
                 f"{', '.join(entry.path for entry in fitting[:3])}. Give each its full path."
             )
-        raise FaceError(
-            f"{self.path} has no entry for {photo} among its {len(self.entries)}. Detect the photo's faces too."
-        )
+        raise FaceError(f"{self.path} has no entry for {wanted} among its {len(entries.all)}. Detect its faces too.")
+
+
+class _Entries(Generic[_Entry]):
+    """Entries, to be found by their paths."""
+
+    def __init__(self, entries: Sequence[_Entry]) -> None:
+        self.all: Sequence[_Entry] = entries
+        self._ends: dict[Callable[[str], str], _Ends[_Entry]] = {str: _Ends(), folded: _Ends()}
+        for form, ends in self._ends.items():
+            for entry in entries:
+                ends.add(entry, _parts(form(entry.path)))
+
+    def fitting(self, path: str) -> list[_Entry]:
+        """Those that :meth:`FacesFromFile.faces_for` would take."""
+        fitting = next(filter(None, (ends.fitting(_parts(form(path))) for form, ends in self._ends.items())), [])
+        return fitting or (list(self.all) if len(self.all) == 1 else [])
 
 
 @dataclass
-class _Ends:
+class _Ends(Generic[_Entry]):
     """The entries whose paths end alike, and by the part before, those that also share it."""
 
-    entries: list[PhotoFaces] = field(default_factory=list)
-    whole: list[PhotoFaces] = field(default_factory=list)
+    entries: list[_Entry] = field(default_factory=list)
+    whole: list[_Entry] = field(default_factory=list)
     """Those whose paths are no longer."""
-    before: dict[str, _Ends] = field(default_factory=dict)
+    before: dict[str, _Ends[_Entry]] = field(default_factory=dict)
 
-    def add(self, entry: PhotoFaces, parts: list[str]) -> None:
+    def add(self, entry: _Entry, parts: list[str]) -> None:
         ends = self
         for part in reversed(parts):
             ends = ends.before.setdefault(part, _Ends())
             ends.entries.append(entry)
         ends.whole.append(entry)
 
-    def fitting(self, parts: list[str]) -> list[PhotoFaces]:
+    def fitting(self, parts: list[str]) -> list[_Entry]:
         """The entries with this path, else those that share most of its last parts, at least one."""
         ends = self
         for part in reversed(parts):
@@ -134,13 +210,6 @@ class _Ends:
                 return ends.entries
             ends = ends.before[part]
         return ends.whole or ends.entries
-
-
-def _ends_of(entries: Sequence[PhotoFaces], form: Callable[[str], str]) -> _Ends:
-    ends = _Ends()
-    for entry in entries:
-        ends.add(entry, _parts(form(entry.path)))
-    return ends
 
 
 class _Location:
@@ -174,18 +243,49 @@ class _Location:
 
 
 def _read_photo(photo: object, location: _Location) -> PhotoFaces:
-    if not isinstance(photo, dict):
-        location.fail(f"it is {_shown(photo)} instead of an object with path, width, height and faces.")
-    path = photo.get("path")
+    content, path, width, height, location = _read_head(photo, "photo", "faces", location)
+    return PhotoFaces(path, width, height, _read_list(content.get("faces"), width, height, location))
+
+
+def _read_film(film: object, location: _Location) -> FilmFaces:
+    content, path, width, height, location = _read_head(film, "film", "frames", location)
+    frames = content.get("frames")
+    if not isinstance(frames, list):
+        location.fail(f'"frames" is {_shown(frames)} instead of a list.')
+    read: list[FrameFaces] = []
+    for i, frame in enumerate(frames):
+        here = _Location(f"{location.text}, entry {i} of its frames")
+        if not isinstance(frame, dict):
+            here.fail(f"it is {_shown(frame)} instead of an object with frame and faces.")
+        number, seconds = frame.get("frame"), frame.get("seconds")
+        if not isinstance(number, int) or isinstance(number, bool) or number < 0:
+            here.fail(f'"frame" is {_shown(number)} instead of the number of a frame, from 0.')
+        if read and number <= read[-1].frame:
+            here.fail(f'"frame" is {number} after {read[-1].frame}; each frame has one entry, in order.')
+        when = None if seconds is None else here.number(seconds, '"seconds"')
+        read.append(FrameFaces(number, when, _read_list(frame.get("faces"), width, height, here)))
+    return FilmFaces(path, width, height, tuple(read))
+
+
+def _read_head(
+    entry: object, what: str, items: str, location: _Location
+) -> tuple[dict[str, Any], str, int, int, _Location]:
+    if not isinstance(entry, dict):
+        location.fail(f"it is {_shown(entry)} instead of an object with path, width, height and {items}.")
+    path = entry.get("path")
     if not isinstance(path, str) or not path:
-        location.fail(f'"path" is {_shown(path)} instead of the path of a photo.')
+        location.fail(f'"path" is {_shown(path)} instead of the path of a {what}.')
     location = _Location(f"{location.text} ({path})")
-    width, height = (location.size(photo.get(name), name) for name in ("width", "height"))
-    faces = photo.get("faces")
+    width, height = (location.size(entry.get(name), name) for name in ("width", "height"))
+    return entry, path, width, height, location
+
+
+def _read_list(faces: object, width: int, height: int, location: _Location) -> tuple[Face, ...]:
     if not isinstance(faces, list):
         location.fail(f'"faces" is {_shown(faces)} instead of a list.')
-    read = [_read_face(face, width, height, _Location(f"{location.text}, face {i}")) for i, face in enumerate(faces)]
-    return PhotoFaces(path, width, height, tuple(read))
+    return tuple(
+        _read_face(face, width, height, _Location(f"{location.text}, face {i}")) for i, face in enumerate(faces)
+    )
 
 
 def _read_face(face: object, width: int, height: int, location: _Location) -> Face:
@@ -248,9 +348,25 @@ def _photo_text(entry: PhotoFaces) -> str:
     )
 
 
-def _face_text(face: Face) -> str:
+def _film_text(entry: FilmFaces) -> str:
+    """A line for each frame: films have many."""
+    for frame in entry.frames:
+        for face in frame.faces:
+            _check_finite(face)
+    frames = ",\n".join(f"        {_json(frame.as_json())}" for frame in entry.frames)
+    return (
+        f'    {{\n      "path": {_json(entry.path)},\n      "width": {entry.width},\n'
+        f'      "height": {entry.height},\n      "frames": [' + (f"\n{frames}\n      ]" if frames else "]") + "\n    }"
+    )
+
+
+def _check_finite(face: Face) -> None:
     if not np.isfinite([*face.box, face.score, *face.landmarks.ravel()]).all():
         raise FaceError("A face's box, score or landmarks hold NaN or Inf, which a faces file cannot hold.")
+
+
+def _face_text(face: Face) -> str:
+    _check_finite(face)
     lines = ",\n".join(f'          "{name}": {_json(value)}' for name, value in face.as_json(score_digits=2).items())
     return f"        {{\n{lines}\n        }}"
 

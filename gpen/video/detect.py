@@ -20,6 +20,7 @@ from ..options import Options
 from ..restoration.api import face_source
 from ..restoration.components import Components
 from ..tasks import Task
+from .listed import ListedFaces
 from .source import Film, read_frames
 from .still import as_photo
 from .threads import read_ahead
@@ -73,9 +74,9 @@ def finder(task: Task, options: Options, components: Components) -> FindFaces:
 
 
 def find_faces(
-    part: Part, find: FindFaces, choice: FaceChoice, work: WorkFolder, on_frame: Callable[[], object]
+    part: Part, find: FindFaces | ListedFaces, choice: FaceChoice, work: WorkFolder, on_frame: Callable[[], object]
 ) -> FoundFaces:
-    """Find the faces of all frames; those that ``work`` holds from a run that was stopped are taken from there.
+    """Find or look up the faces of all frames; ``work`` holds those that a run found that was stopped.
 
     on_frame: called after each frame. Only faces are kept of a frame. A second thread decodes ahead.
     """
@@ -86,24 +87,27 @@ def find_faces(
         return found
     done = len(found.timestamps)
     broken: list[tuple[float | None, str]] = []
-    with read_ahead(_photos(part, done, lambda time, why: broken.append((time, why))), _AHEAD) as frames:
+    with read_ahead(photos_of(part, done, lambda time, why: broken.append((time, why))), _AHEAD) as frames:
         for timestamp, photo in frames:
             if photo is not None:
-                found.clip.add(photo, find(photo))
+                number = len(found.timestamps)
+                found.clip.add(photo, find.of(number, timestamp) if isinstance(find, ListedFaces) else find(photo))
                 found.timestamps.append(timestamp)
                 if len(found.timestamps) - done == _RECORDED:
                     work.record(_record(found, done))
                     done = len(found.timestamps)
             on_frame()
+    if isinstance(find, ListedFaces) and part.end is None:
+        find.check_end(len(found.timestamps))
     found.broken = broken
     work.record(_record(found, done, is_end=True))
     return found
 
 
-def _photos(
+def photos_of(
     part: Part, done: int, on_broken: Callable[[float | None, str], None]
 ) -> Iterator[tuple[int, FloatImage | None]]:
-    """Timestamp and picture of each frame; no picture of those whose faces are known."""
+    """Timestamp of each frame, and its picture as :data:`FindFaces` takes it; None for the first ``done``."""
     photo = as_photo(part.film)
     for number, frame in enumerate(part.frames(on_broken)):
         yield frame.pts, None if number < done else photo(frame)

@@ -9,7 +9,6 @@ from typing import Any
 
 from ..errors import OptionError, PhotoError
 from .ffmpeg import pyav
-from .hdr import Hdr
 from .pixels import Layout, planar
 from .source import Film
 
@@ -27,6 +26,13 @@ CONTAINERS = (".mp4", ".m4v", ".mov", ".mkv", ".webm")
 
 _HARDWARE_QUALITY = {"_nvenc": "cq", "_qsv": "global_quality", "_amf": "qvbr_quality_level"}
 """What encoders of graphics cards call the quality, by the end of their names."""
+
+# What these encoders make depends on how many frames they work on at a time, and by default that on the processor: the
+# parts of a film may come from several machines. With fewer rows for each thread x264 more often
+# makes small pictures differently from one run to the next.
+_X264_MOST_THREADS = 8
+_X264_ROWS = 120  # for each thread
+_X265_FRAMES = 3
 
 Settings = dict[str, str]
 
@@ -122,7 +128,7 @@ def _contains(candidate: Layout, layout: Layout) -> bool:
 def _settings(name: str, film: Film, crf: float | None, layout: Layout) -> Settings:
     builder = _BUILDERS.get(name)
     if builder is not None:
-        return builder(film.hdr, crf, layout)
+        return builder(film, crf, layout)
     for end, option in _HARDWARE_QUALITY.items():
         if name.endswith(end):
             mode = {"_nvenc": {"rc": "vbr"}, "_amf": {"rc": "qvbr"}}.get(end, {})
@@ -132,41 +138,40 @@ def _settings(name: str, film: Film, crf: float | None, layout: Layout) -> Setti
     return {}
 
 
-def _x264(hdr: Hdr, crf: float | None, layout: Layout) -> Settings:
-    more = []
-    if hdr.mastering is not None:
-        more.append(f"mastering-display={hdr.mastering.in_steps}")
-    if hdr.light is not None:
-        more.append(f"cll={hdr.light[0]},{hdr.light[1]}")
-    settings = {"crf": _number(crf, 17), "preset": "medium"}
-    return settings | ({"x264-params": ":".join(more)} if more else {})
+def _x264(film: Film, crf: float | None, layout: Layout) -> Settings:
+    more = [f"threads={max(1, min(_X264_MOST_THREADS, film.height // _X264_ROWS))}"]
+    if film.hdr.mastering is not None:
+        more.append(f"mastering-display={film.hdr.mastering.in_steps}")
+    if film.hdr.light is not None:
+        more.append(f"cll={film.hdr.light[0]},{film.hdr.light[1]}")
+    return {"crf": _number(crf, 17), "preset": "medium", "x264-params": ":".join(more)}
 
 
-def _x265(hdr: Hdr, crf: float | None, layout: Layout) -> Settings:
-    more = ["log-level=none"]
-    if hdr.mastering is not None:
-        more.append(f"master-display={hdr.mastering.in_steps}")
-    if hdr.light is not None:
-        more.append(f"max-cll={hdr.light[0]},{hdr.light[1]}")
+def _x265(film: Film, crf: float | None, layout: Layout) -> Settings:
+    more = ["log-level=none", f"frame-threads={_X265_FRAMES}"]
+    if film.hdr.mastering is not None:
+        more.append(f"master-display={film.hdr.mastering.in_steps}")
+    if film.hdr.light is not None:
+        more.append(f"max-cll={film.hdr.light[0]},{film.hdr.light[1]}")
     return {"crf": _number(crf, 18), "preset": "medium", "x265-params": ":".join(more)}
 
 
-def _svt_av1(hdr: Hdr, crf: float | None, layout: Layout) -> Settings:
+def _svt_av1(film: Film, crf: float | None, layout: Layout) -> Settings:
     more = []
-    if hdr.mastering is not None:
-        more.append(f"mastering-display={hdr.mastering.in_decimals}")
-    if hdr.light is not None:
-        more.append(f"content-light={hdr.light[0]},{hdr.light[1]}")
+    if film.hdr.mastering is not None:
+        more.append(f"mastering-display={film.hdr.mastering.in_decimals}")
+    if film.hdr.light is not None:
+        more.append(f"content-light={film.hdr.light[0]},{film.hdr.light[1]}")
     settings = {"crf": _number(crf, 24), "preset": "6"}
     return settings | ({"svtav1-params": ":".join(more)} if more else {})
 
 
-def _ffv1(hdr: Hdr, crf: float | None, layout: Layout) -> Settings:
+def _ffv1(film: Film, crf: float | None, layout: Layout) -> Settings:
     _refuse_crf(crf, "FFV1", "it loses nothing")
     return {"level": "3", "slicecrc": "1"}
 
 
-def _prores(hdr: Hdr, crf: float | None, layout: Layout) -> Settings:
+def _prores(film: Film, crf: float | None, layout: Layout) -> Settings:
     _refuse_crf(crf, "ProRes", "its profile sets the quality")
     return {"profile": "hq" if (layout.across, layout.down) == (2, 1) else "4444", "vendor": "apl0"}
 
@@ -180,7 +185,7 @@ def _number(crf: float | None, default: int) -> str:
     return f"{default if crf is None else crf:g}"
 
 
-_BUILDERS: dict[str, Callable[[Hdr, float | None, Layout], Settings]] = {
+_BUILDERS: dict[str, Callable[[Film, float | None, Layout], Settings]] = {
     "libx264": _x264,
     "libx265": _x265,
     "libsvtav1": _svt_av1,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import itertools
 import logging
+import math
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -146,49 +147,61 @@ class FilmRestorer:
         self._texture = restorer.texture
         self._copies = _Copies(film.width, film.height, film.layout.name, film.time_base)
 
-    def run(self, work: WorkFolder, on_frame: Callable[[bool], object]) -> Outcome:
+    def run(self, work: WorkFolder, on_frame: Callable[[bool], object], only: Collection[int] | None = None) -> Outcome:
         """Make all segments that are not finished yet, and return what was done in all of them.
 
-        on_frame: called after each frame, with whether it was there already.
+        on_frame: called after each frame, with whether it was there already. only: the numbers of the segments to look
+        at; None for all.
         """
         outcome, length = Outcome(), segment_frames(self._part)
-        with read_ahead(self._worked_frames(work, length), _AHEAD) as frames:
-            for number, start in enumerate(range(0, len(self._timestamps), length)):
+        wanted = range(math.ceil(len(self._timestamps) / length)) if only is None else only
+        with read_ahead(self._worked_frames(work, length, wanted), _AHEAD) as frames:
+            for number in range(max(wanted, default=-1) + 1):
+                start = number * length
                 stop = min(start + length, len(self._timestamps))
+                here = _only(frames, stop - start)
+                if number not in wanted:
+                    self._restore_again(here)
+                    continue
                 done = work.finished(number)
                 if done is None:
-                    made = self._make_segment(work, number, _only(frames, stop - start), on_frame)
+                    made = self._make_segment(work, number, here, on_frame)
                 else:
                     made = Outcome.from_json(done)
-                    again = []
-                    for worked in _only(frames, stop - start):
+                    self._restore_again(here)
+                    for _ in range(made.frames):
                         on_frame(True)
-                        again += [] if worked is None else [worked]
-                    for _ in self._restored(iter(again)):
-                        pass
                 if made.frames != stop - start:
                     raise changed(self._part.film)
                 outcome.add(made)
         return outcome
 
-    def _worked_frames(self, work: WorkFolder, length: int) -> Iterator[_WorkedFrame | None]:
-        """Each frame with its pieces; None for those that are finished, and that the texture of no others needs."""
+    def _worked_frames(self, work: WorkFolder, length: int, wanted: Collection[int]) -> Iterator[_WorkedFrame | None]:
+        """Each frame with its pieces; None for those that are not made, and that the texture of no others needs."""
         number, first_needed = -1, 0
         for index, frame in enumerate(self._part.frames()):
             if index >= len(self._timestamps) or frame.pts != self._timestamps[index]:
                 raise changed(self._part.film)
             if index // length != number:
                 number = index // length
-                first_needed = self._first_needed(work, number, length)
+                first_needed = self._first_needed(work, number, length, wanted)
             yield self._worked(frame, index) if index >= first_needed else None
 
-    def _first_needed(self, work: WorkFolder, number: int, length: int) -> int:
-        """The frame from which on a segment is restored: after its end if it is finished, or shortly before that."""
+    def _restore_again(self, frames: Iterator[_WorkedFrame | None]) -> None:
+        """Restore frames of a segment that is not made, for the texture of those that follow."""
+        for _ in self._restored(frames):
+            pass
+
+    def _first_needed(self, work: WorkFolder, number: int, length: int, wanted: Collection[int]) -> int:
+        """The frame from which on a segment is restored: after its end if it is not made, or shortly before that."""
+
+        def is_made(number: int) -> bool:
+            return number in wanted and work.finished(number) is None
+
         start, stop = number * length, (number + 1) * length
-        if work.finished(number) is None:
+        if is_made(number):
             return start
-        is_next_missing = stop < len(self._timestamps) and work.finished(number + 1) is None
-        return stop - LOOK_BACK if is_next_missing and self._texture is not None else stop
+        return stop - LOOK_BACK if self._texture is not None and is_made(number + 1) else stop
 
     def _worked(self, frame: Any, index: int) -> _WorkedFrame:
         faces = self._faces[index]

@@ -9,14 +9,18 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ..atomic import atomic_path, make_folder
-from ..errors import PhotoError
+from ..errors import FaceError, PhotoError
+from ..faces.faces_file import FacesFromFile
 from ..faces.select import FaceChoice
+from ..faces.source import FoundFace
 from ..images.picture import FloatImage
 from ..restoration.pipeline import check_mask
 from ..wording import count
+from .cluster import FilmCluster, SecondPass
 from .detect import FindFaces, FoundFaces, Part, find_faces
 from .encoder import Encoding, choose_encoding
 from .ffmpeg import pyav, reason
+from .listed import ListedFaces
 from .mux import check_container, join
 from .restore import FilmRestorer, Outcome, Restorer, segment_frames
 from .segments import check_encoder
@@ -66,11 +70,14 @@ class FilmWork:
     """What is done to films, the same for each."""
 
     restorer: Restorer
-    find: FindFaces
+    find: FindFaces | FacesFromFile
+    """A file lists faces for each film instead."""
     choice: FaceChoice
     settings: FilmSettings
     recipe: Mapping[str, Any]
     """What decides how results look, but for the film and ``settings``."""
+    cluster: FilmCluster | None = None
+    """Where segments are made; None for here."""
     region: FloatImage | None = None
     """(H, W) as shown; only faces whose centre lies where it is above 0.5 are restored."""
 
@@ -80,6 +87,10 @@ class FilmResult:
     """What became of a film."""
 
     outcome: Outcome
+    size: tuple[int, int]
+    """Width and height as shown."""
+    frames: list[tuple[float, Sequence[FoundFace]]]
+    """Seconds since the first frame, and the faces, tracked and chosen, of each frame."""
     tracks: int
     encoding: Encoding
     seconds: float
@@ -114,10 +125,10 @@ class FilmResult:
         numbers = sorted(outcome.restored.keys() | outcome.skipped.keys())
         return {
             "message": self.message,
-            "frames": outcome.frames,
+            "frame_count": outcome.frames,
             "encoder": self.encoding.name,
             "pixel_format": self.encoding.pixel_format,
-            "faces": [
+            "tracks": [
                 {
                     "number": number,
                     "frames": outcome.restored.get(number, 0),
@@ -129,6 +140,14 @@ class FilmResult:
             "broken": [{"seconds": when, "why": why} for when, why in self.broken],
             **({"left_out": self.left_out} if self.left_out else {}),
             "seconds": round(self.seconds, 3),
+            # As in a faces file.
+            "width": self.size[0],
+            "height": self.size[1],
+            "frames": [
+                {"frame": frame, "seconds": round(when, 3), "faces": chosen}
+                for frame, (when, faces) in enumerate(self.frames)
+                if (chosen := [_numbered(found) for found in faces if not found.skip_reason])
+            ],
         }
 
 
@@ -169,14 +188,28 @@ def _restore(path: Path, target: Path, work: FilmWork, progress: FilmProgress) -
     part = Part(film=film, end=_end(film, settings.preview), deinterlace=settings.deinterlace)
     make_folder(target.parent)
     folder = WorkFolder(target)
-    folder.open(_recipe(work, film, encoding), anew=settings.overwrite)
+    find = ListedFaces(work.find, film) if isinstance(work.find, FacesFromFile) else work.find
+    recipe = _recipe(work, film, encoding) | {"faces": find.digest if isinstance(find, ListedFaces) else None}
+    folder.open(recipe, anew=settings.overwrite)
     progress.starts("finding faces in", _frames(part))
-    found = find_faces(part, work.find, work.choice, folder, progress.advances)
+    try:
+        found = find_faces(part, find, work.choice, folder, progress.advances)
+    except FaceError:
+        if isinstance(find, ListedFaces):  # nothing is worth going on with, and the corrected file is another one
+            folder.remove()
+        raise
     tracked = found.clip.tracked((width, height), work.region, steady=settings.steady)
     progress.says(tracked.summary)
     progress.starts("restoring", len(found.timestamps))
-    frames = FilmRestorer(part, work.restorer, encoding, tracked.frames, found.timestamps)
-    outcome = frames.run(folder, lambda was_there: progress.advances(was_there=was_there))
+    second = SecondPass(
+        part=part,
+        encoding=encoding,
+        faces=tracked.frames,
+        timestamps=found.timestamps,
+        target=target,
+        protect=work.restorer.protect,
+    )
+    outcome = _second_pass(second, work, folder, progress)
     _write(part, found, folder, target, settings)
     left_out += _losses(film, probe(target, limit))
     folder.remove()
@@ -184,6 +217,8 @@ def _restore(path: Path, target: Path, work: FilmWork, progress: FilmProgress) -
     first = next((when for when, is_shown in zip(found.timestamps, chosen, strict=True) if is_shown), film.start)
     return FilmResult(
         outcome=outcome,
+        size=film.size_shown,
+        frames=[(film.time(when), faces) for when, faces in zip(found.timestamps, tracked.frames, strict=True)],
         tracks=tracked.tracks,
         encoding=encoding,
         seconds=time.perf_counter() - start,
@@ -191,6 +226,15 @@ def _restore(path: Path, target: Path, work: FilmWork, progress: FilmProgress) -
         broken=found.broken,
         left_out=left_out,
     )
+
+
+def _second_pass(film: SecondPass, work: FilmWork, folder: WorkFolder, progress: FilmProgress) -> Outcome:
+    def on_frame(was_there: bool) -> None:
+        progress.advances(was_there=was_there)
+
+    if work.cluster is not None:
+        return work.cluster.restore(film.absolute(), folder, on_frame)
+    return FilmRestorer(film.part, work.restorer, film.encoding, film.faces, film.timestamps).run(folder, on_frame)
 
 
 def _write(part: Part, found: FoundFaces, folder: WorkFolder, target: Path, settings: FilmSettings) -> None:
@@ -251,6 +295,10 @@ def _losses(film: Film, result: Film) -> list[str]:
     if film.hdr.is_dynamic:
         lost.append("HDR metadata of single frames (HDR10+ or Dolby Vision)")
     return [f"Not kept: {', '.join(lost)}."] if lost else []
+
+
+def _numbered(found: FoundFace) -> dict[str, Any]:
+    return {"number": found.number} | found.face.as_json(score_digits=4)
 
 
 def _told(problems: Sequence[tuple[float | None, str]], where: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from fractions import Fraction
 
 import av
@@ -10,6 +11,8 @@ import cv2
 import numpy as np
 import pytest
 
+from gpen.cli import detect
+from gpen.faces.faces_file import FacesFromFile, FilmFaces, FrameFaces, PhotoFaces, write_faces
 from gpen.images import Picture, read_picture, write_picture
 from gpen.restoration.components import ComponentLoader
 from tests.commands import upright_face
@@ -31,6 +34,7 @@ class Detector:
 @pytest.fixture(autouse=True)
 def detector(monkeypatch):
     monkeypatch.setattr(ComponentLoader, "detector", lambda self, name: Detector())
+    monkeypatch.setattr(detect, "make_detector", lambda *arguments: Detector())
 
 
 @pytest.fixture
@@ -58,8 +62,9 @@ def test_a_film(run, film, tmp_path):
     assert f"{film} -> {tmp_path / 'out.mp4'}: 1 face of 1 restored in 6 frames, libx264 in yuv420p." in done.out
     assert look(tmp_path / "out.mp4").times == look(film).times
     (entry,) = json.loads((tmp_path / "r.json").read_text())
-    assert (entry["path"], entry["status"], entry["frames"]) == (str(film), "restored", 6)
-    assert entry["faces"] == [{"number": 0, "frames": 6}]
+    assert (entry["path"], entry["status"]) == (str(film), "restored")
+    assert (entry["frame_count"], entry["tracks"]) == (6, [{"number": 0, "frames": 6}])
+    assert [(frame["frame"], frame["seconds"]) for frame in entry["frames"]] == [(n, n / 25) for n in range(6)]
     again = run(film, "-o", tmp_path / "out.mp4")
     assert again.code == 0
     assert "already exists; the film was skipped. Use --overwrite" in again.out
@@ -96,6 +101,82 @@ def test_films_and_photos_in_one_folder(run, film, tmp_path):
     both = run(film.parent, "-o", tmp_path / "out", "--report", tmp_path / "r.json")
     assert both.code == 2
     assert "give only the one or the other" in both.err
+
+
+def test_faces_are_found_once_and_restored_from_the_file(run, gpen, film, tmp_path, monkeypatch):
+    """As if they were found then; the report has them in the same form."""
+    write_picture(film.with_name("photo.png"), Picture(np.full((100, 100, 3), 0.4, np.float32)))
+    found = gpen("detect", film.parent, "--json", tmp_path / "faces.json")
+    assert found.code == 0, found.err
+    assert f"{film}: faces in 6 of 6 frames, at most 1 in one, of {WIDTH} x {HEIGHT}" in found.out
+    assert len(FacesFromFile(tmp_path / "faces.json").faces_for("photo.png", 100, 100)) == 1
+    assert run(film, "-o", tmp_path / "a.mkv", "--codec", "ffv1").code == 0
+    monkeypatch.setattr(ComponentLoader, "detector", None)
+    flags = ["--codec", "ffv1", "--report", tmp_path / "r.json", "--detection-threshold", "0.95"]
+    done = run(film, "-o", tmp_path / "b.mkv", "--faces", tmp_path / "faces.json", *flags)
+    assert done.code == 0, done.err
+    assert f"faces from {tmp_path / 'faces.json'}, ellipse mask." in done.out
+    one, other = look(tmp_path / "a.mkv", planes=True), look(tmp_path / "b.mkv", planes=True)
+    for first, second in zip(one.planes, other.planes, strict=True):
+        assert all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
+    content = {"format": "gpen-faces", "version": 1, "films": json.loads((tmp_path / "r.json").read_text())}
+    (tmp_path / "again.json").write_text(json.dumps(content))
+    done = run(film, "-o", tmp_path / "c.mkv", "--faces", tmp_path / "again.json", "--codec", "ffv1", "--no-video")
+    assert done.code == 0, done.err
+    for first, second in zip(one.planes, look(tmp_path / "c.mkv", planes=True).planes, strict=True):
+        assert all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+def listed(path, frames):
+    """A faces file about film.mp4: number and seconds of its frames with a face in their middle."""
+    face = upright_face(WIDTH / 2 - 20, HEIGHT / 2 - 20, 40)
+    entry = FilmFaces("film.mp4", WIDTH, HEIGHT, tuple(FrameFaces(number, when, (face,)) for number, when in frames))
+    write_faces(path, [], [entry])
+    return path
+
+
+def test_only_listed_frames_are_restored(run, film, tmp_path):
+    faces = listed(tmp_path / "faces.json", [(1, None), (4, 0.16)])
+    done = run(film, "-o", tmp_path / "out.mkv", "--faces", faces, "--codec", "ffv1", "--no-video")
+    assert done.code == 0, done.err
+    before, after = look(film, planes=True).planes, look(tmp_path / "out.mkv", planes=True).planes
+    assert [not np.array_equal(a[0], b[0]) for a, b in zip(before, after, strict=True)] == [
+        *(False, True, False, False, True, False),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("frames", "why"),
+    [
+        (
+            [(1, 0.5)],
+            r"lists frame 1 of film.mp4 at 0.500 s, but in .*film.mp4 it is shown at 0.040 s. Was",
+        ),
+        ([(6, None)], "lists frame 6 of film.mp4, but the last one of .*film.mp4 is 5. Was the film cut?"),
+    ],
+)
+def test_faces_of_another_film(frames, why, run, film, tmp_path):
+    """The corrected file is taken at once."""
+    flags = [film, "-o", tmp_path / "out.mp4", "--faces", tmp_path / "faces.json"]
+    listed(tmp_path / "faces.json", frames)
+    done = run(*flags)
+    assert done.code == 1
+    assert re.search(why, done.err)
+    listed(tmp_path / "faces.json", [(1, 0.04)])
+    assert run(*flags).code == 0
+    write_faces(tmp_path / "faces.json", [PhotoFaces("film.mp4", WIDTH, HEIGHT, ())])
+    assert "has no entry for film.mp4 among its 0" in run(*flags, "--overwrite").err
+    write_faces(tmp_path / "faces.json", [], [FilmFaces("film.mp4", HEIGHT, WIDTH, ())])
+    assert "lists film.mp4 with 120 x 160 pixels, but film.mp4 has 160 x 120" in run(*flags, "--overwrite").err
+
+
+def test_detect_and_films_that_cannot_be_read(gpen, film, tmp_path):
+    film.with_name("bad.mkv").write_bytes(b"nothing")
+    done = gpen("detect", film.parent, "--json", tmp_path / "faces.json")
+    assert done.code == 1
+    assert "bad.mkv cannot be read as a film" in done.err
+    assert [entry.path for entry in FacesFromFile(tmp_path / "faces.json").films] == ["film.mp4"]
+    assert "--draw is for photos" in gpen("detect", film, "--draw", "-o", tmp_path).err
 
 
 def test_a_grey_film_is_coloured(run, film, gpen, networks, tmp_path):
@@ -145,10 +226,10 @@ def test_a_mask_of_what_is_protected(run, film, tmp_path):
 @pytest.mark.parametrize(
     ("flags", "why"),
     [
+        (["--faces", "none.json"], "none.json cannot be read"),
         (["--compare"], "--compare is for photos"),
         (["--quality", "90"], "--quality is for photos"),
         (["--selfie"], "--selfie is for photos"),
-        (["--engine", "ray"], "--engine ray is for photos"),
         (["--upscale", "2"], "A film keeps its size"),
         (["--crf", "64"], "it has to be a number from 0 to 63"),
         (["--preview", "soon"], "it has to be one such as 10s"),

@@ -362,6 +362,25 @@ def test_reading_and_encoding_overlap_with_the_network(restore_clip, tmp_path, m
     assert names["read"] == {"gpen-film-reader", "gpen-film-writer"}
 
 
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="the system cannot take processors from a process")
+@pytest.mark.parametrize("codec", ["ffv1", "hevc"])
+def test_the_result_does_not_depend_on_the_number_of_processors(codec, restore_clip, tmp_path):
+    source = make(tmp_path / "in.mkv", Clip(frames=30))
+    found = os.sched_getaffinity(0)
+    if len(found) == 1:
+        pytest.skip("there is only one processor")
+    restore_clip(source, tmp_path / "several.mkv", settings={"codec": codec})
+    os.sched_setaffinity(0, {min(found)})
+    try:
+        restore_clip(source, tmp_path / "one.mkv", settings={"codec": codec})
+    finally:
+        os.sched_setaffinity(0, found)
+    for first, second in zip(
+        *(look(tmp_path / f"{n}.mkv", planes=True).planes for n in ("several", "one")), strict=True
+    ):
+        assert all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
+
+
 def test_the_record_of_faces_is_exact(tmp_path):
     face = Face((0.1, 1 / 3, 2.5, 7.125), 0.9123456789, np.random.default_rng(0).normal(size=(5, 2)))
     again = detect._read(json.loads(json.dumps(detect._written(face))))

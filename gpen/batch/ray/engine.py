@@ -64,7 +64,7 @@ class RayEngine:
     def __init__(self, config: RunConfig, results: Path, workers: int | None, cpus: int | None) -> None:
         config.check()  # fail now rather than once for every photo
         config = config.with_mask_chosen()  # every worker has to choose the same
-        self._ray = _connected()
+        self._ray = connected()
         try:
             self._pool = plan_pool(self._ray.nodes(), config.device, workers, cpus)
         except BaseException:
@@ -183,7 +183,8 @@ def plan_pool(nodes: Sequence[dict[str, Any]], device: str, workers: int | None,
     return Pool(workers or room, cpus, device)
 
 
-def _connected() -> Any:
+def connected() -> Any:
+    """The module ray, connected to the cluster at RAY_ADDRESS, or one on this machine; GpenError where that fails."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     try:

@@ -302,7 +302,7 @@ def test_threads_of_workers_sleep_soon(cluster, monkeypatch):
     monkeypatch.setenv("RAY_ADDRESS", cluster)
     monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
     monkeypatch.setenv("OPENBLAS_NUM_THREADS", "3")  # as a user may set it
-    ray = engine._connected()
+    ray = engine.connected()
     try:
         found = ray.get(ray.remote(lambda: dict(os.environ)).remote(), timeout=LONG)
     finally:
