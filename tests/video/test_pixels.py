@@ -230,7 +230,7 @@ def test_the_region_and_the_choice_apply(restore_clip, tmp_path):
     region[:, :60] = 1
     done = restore_clip(source, tmp_path / "a.mkv", faces=faces, region=region)
     assert dict(done.outcome.restored) == {0: 3}
-    assert done.as_json()["faces"][1] == {"number": 1, "frames": 0, "skipped": done.outcome.skipped[1]}
+    assert done.as_json()["tracks"][1] == {"number": 1, "frames": 0, "skipped": done.outcome.skipped[1]}
     done = restore_clip(source, tmp_path / "b.mkv", faces=faces, choice=FaceChoice(select="largest"))
     assert dict(done.outcome.restored) == {1: 3}
     write_picture(tmp_path / "region.png", Picture(np.repeat(region[..., None], 3, axis=2)))
