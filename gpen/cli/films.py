@@ -15,18 +15,12 @@ from ..atomic import make_folder, write_json
 from ..batch.config import RunConfig
 from ..batch.resume import recipe
 from ..errors import GpenError, OptionError
-from ..faces.face import Face
-from ..faces.select import FaceChoice
-from ..images.picture import FloatImage
-from ..images.tensors import DevicePhoto
-from ..restoration.api import face_source
-from ..restoration.components import Components
 from ..restoration.processors import with_mask_chosen
 from ..tasks import find_task
-from ..video.detect import FindFaces
+from ..video.detect import finder
 from ..video.ffmpeg import pyav
 from ..video.plan import FilmJob, plan_films, split_inputs
-from ..video.restore import Restorer
+from ..video.restore import Picture, Restorer
 from ..video.run import FilmSettings, FilmWork, restore_film
 from ..wording import count
 from .outputs import check_output_file
@@ -103,7 +97,7 @@ class _Works:
         self._components = components
         self._work = FilmWork(
             restorer=Restorer(task=task, components=components, options=options),
-            find=_finder(components, config),
+            find=finder(task, options, components.detector, components.model.device),
             choice=dataclasses.replace(config.choice(components.people), min_score=options.detection_threshold),
             settings=FilmSettings(
                 codec=arguments.codec,
@@ -124,17 +118,6 @@ class _Works:
         masks = self._components.protect_masks
         protect = None if masks is None else masks.of(job.film.name)
         return dataclasses.replace(self._work, restorer=dataclasses.replace(self._work.restorer, protect=protect))
-
-
-def _finder(components: Components, config: RunConfig) -> FindFaces:
-    """Finds all faces of a frame; which of them are restored is chosen once all frames are known."""
-    source = face_source(config.task, config.options, components.detector, choice=FaceChoice())
-    device = components.model.device
-
-    def find(photo: FloatImage) -> list[Face]:
-        return [found.face for found in source.find(DevicePhoto(photo, device))]
-
-    return find
 
 
 class FilmBar:
@@ -169,7 +152,7 @@ class FilmBar:
             dynamic_ncols=True,
         )
 
-    def advances(self, *, was_there: bool = False) -> None:
+    def advances(self, *, was_there: bool = False, picture: Picture | None = None) -> None:
         """See :class:`~gpen.video.run.FilmProgress`."""
         if was_there and not self._bar.disable:
             self._bar.initial += 1  # it took no time, so leave it out of the estimate

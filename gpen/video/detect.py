@@ -8,14 +8,21 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from ..errors import PhotoError
+from ..faces.detection.detector import FaceDetector
 from ..faces.face import Face
 from ..faces.select import FaceChoice
 from ..faces.tracking.clip import ClipFaces
 from ..faces.tracking.shot_cuts import CutFinder
 from ..faces.traits import FaceTraits
 from ..images.picture import FloatImage
+from ..images.tensors import DevicePhoto
+from ..options import Options
+from ..restoration.api import face_source
+from ..tasks import Task
 from .color import PQ, pq_to_photo
 from .source import Film, read_frames
 from .threads import read_ahead
@@ -45,24 +52,37 @@ class Part:
     """What of a film is worked on, and how it is read."""
 
     film: Film
+    start: int | None = None
+    """The first timestamp that is worked on, which becomes 0 in the result; None for the whole film."""
     end: int | None = None
     """The first timestamp that is not worked on; None for the whole film."""
     deinterlace: bool = False
 
     def frames(self, on_broken: Callable[[float | None, str], None] = lambda time, why: None) -> Iterator[Any]:
         """Its frames, as :func:`~gpen.video.source.read_frames`."""
-        for frame in read_frames(self.film, on_broken, deinterlace=self.deinterlace):
+        for frame in read_frames(self.film, on_broken, deinterlace=self.deinterlace, start=self.start):
             if self.end is not None and frame.pts >= self.end:
                 return
             yield frame
 
 
+def finder(task: Task, options: Options, detector: FaceDetector | None, device: torch.device) -> FindFaces:
+    """Finds all faces of a frame; which of them are restored is chosen once all frames are known."""
+    source = face_source(task, options, detector, choice=FaceChoice())
+
+    def find(photo: FloatImage) -> list[Face]:
+        return [found.face for found in source.find(DevicePhoto(photo, device))]
+
+    return find
+
+
 def find_faces(
-    part: Part, find: FindFaces, choice: FaceChoice, work: WorkFolder, on_frame: Callable[[], object]
+    part: Part, find: FindFaces, choice: FaceChoice, work: WorkFolder, on_frame: Callable[[FloatImage | None], object]
 ) -> FoundFaces:
     """Find the faces of all frames; those that ``work`` holds from a run that was stopped are taken from there.
 
-    on_frame: called after each frame. Only faces are kept of a frame. A second thread decodes ahead.
+    on_frame: called after each frame with its picture, None if its faces were known. Only faces are kept of a frame. A
+    second thread decodes ahead. PhotoError where there is no frame.
     """
     records = list(work.records())
     work.restart_records(records)
@@ -79,8 +99,12 @@ def find_faces(
                 if len(found.timestamps) - done == _RECORDED:
                     work.record(_record(found, done))
                     done = len(found.timestamps)
-            on_frame()
+            on_frame(photo)
     found.broken = broken
+    if not found.timestamps:
+        raise PhotoError(
+            f"No frame of {part.film.path} lies in the part that is to be restored. Choose an earlier one."
+        )
     work.record(_record(found, done, is_end=True))
     return found
 

@@ -7,6 +7,7 @@ import logging
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,9 @@ _MOST_IN_GROUP = 32
 _SECONDS = 4
 """About how long a segment is."""
 
+Picture = Callable[[], FloatImage]
+"""Makes the picture of a frame as far as it is done: (H, W, 3) as shown, RGB, [0, 1]."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -49,6 +53,8 @@ class Restorer:
     options: Options
     protect: FloatImage | None = None
     """(H, W) as shown; above 0.5 where nothing changes."""
+    before_frame: Callable[[], object] = lambda: None
+    """Called before faces of a frame are restored; what it raises ends the work."""
 
 
 @dataclass
@@ -138,10 +144,10 @@ class FilmRestorer:
         self._group = max(1, min(_MOST_IN_GROUP, _GROUP_BYTES // bytes_of_frame))
         self._copies = _Copies(film.width, film.height, film.layout.name, film.time_base)
 
-    def run(self, work: WorkFolder, on_frame: Callable[[bool], object]) -> Outcome:
+    def run(self, work: WorkFolder, on_frame: Callable[[bool, Picture | None], object]) -> Outcome:
         """Make all segments that are not finished yet, and return what was done in all of them.
 
-        on_frame: called after each frame, with whether it was there already.
+        on_frame: called after each frame, with whether it was there already, and its picture, None if it was.
         """
         outcome, length = Outcome(), segment_frames(self._part)
         with read_ahead(self._worked_frames(work, length), _AHEAD) as frames:
@@ -153,7 +159,7 @@ class FilmRestorer:
                 else:
                     made = Outcome.from_json(done)
                     for _ in _only(frames, stop - start):
-                        on_frame(True)
+                        on_frame(True, None)
                 if made.frames != stop - start:
                     raise changed(self._part.film)
                 outcome.add(made)
@@ -194,7 +200,11 @@ class FilmRestorer:
         return worked
 
     def _make_segment(
-        self, work: WorkFolder, number: int, frames: Iterator[_WorkedFrame | None], on_frame: Callable[[bool], object]
+        self,
+        work: WorkFolder,
+        number: int,
+        frames: Iterator[_WorkedFrame | None],
+        on_frame: Callable[[bool, Picture | None], object],
     ) -> Outcome:
         outcome = Outcome()
         with work.writing(number) as path:
@@ -208,7 +218,7 @@ class FilmRestorer:
                 for worked in self._restored(frames):
                     _note(outcome, worked, self._part.film.time(worked.frame.pts))
                     sink.put(worked)
-                    on_frame(False)
+                    on_frame(False, partial(self._picture, worked))
                 sink.close()
             except BaseException:
                 sink.stop()
@@ -233,6 +243,7 @@ class FilmRestorer:
             try:
                 for worked in frames:
                     begun.append(worked)
+                    self._begin(worked)
                     for piece in worked.pieces:
                         pieces.append(piece)
                         yield piece.work
@@ -252,8 +263,13 @@ class FilmRestorer:
             _log.info("Frames are restored one by one after: %s", error, exc_info=error)
             begun.extend(frames)
             for worked in begun:
+                self._begin(worked)
                 self._restore_alone(worked)
         yield from begun
+
+    def _begin(self, worked: _WorkedFrame) -> None:
+        if worked.pieces:
+            self._restorer.before_frame()
 
     def _restore_alone(self, worked: _WorkedFrame) -> None:
         """Restore one frame; where that fails, it stays as it was, and says why."""
@@ -279,6 +295,15 @@ class FilmRestorer:
             after, mask = (orientation.stored(picture) for picture in (piece.after.photo, piece.after.mask))
             self._pixels.change(frame, piece.rectangle, after, mask)
         return frame
+
+    def _picture(self, worked: _WorkedFrame) -> FloatImage:
+        film = self._part.film
+        whole = slice(0, film.height), slice(0, film.width)
+        picture = np.array(film.orientation.shown(self._pixels.photo(worked.frame, whole)))
+        for piece in worked.pieces:
+            if piece.after is not None and not worked.failure:
+                picture[film.orientation.rectangle_shown(piece.rectangle, film.width, film.height)] = piece.after.photo
+        return picture
 
 
 class _Copies:

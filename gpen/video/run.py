@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,7 +19,7 @@ from .detect import FindFaces, FoundFaces, Part, find_faces
 from .encoder import Encoding, choose_encoding
 from .ffmpeg import pyav, reason
 from .mux import check_container, join
-from .restore import FilmRestorer, Outcome, Restorer, segment_frames
+from .restore import FilmRestorer, Outcome, Picture, Restorer, segment_frames
 from .segments import check_encoder
 from .source import Film, probe, refusal
 from .work import WorkFolder
@@ -35,12 +36,16 @@ class FilmSettings:
     crf: float | None = None
     deinterlace: bool = False
     """Whether interlaced frames are made whole; otherwise an interlaced film is refused."""
+    start: float = 0
+    """Seconds of the beginning that are left out."""
     preview: float | None = None
-    """Only so many seconds from the beginning; None for all."""
+    """Only so many seconds from there; None for all."""
     steady: bool = True
     """Whether faces are followed from frame to frame; otherwise each frame stands alone."""
     overwrite: bool = False
     """Whether an unfinished run with other options is dropped."""
+    resumes: bool = True
+    """Whether what is done is kept where a run stops, for the next one; otherwise nothing is left of it."""
 
 
 class FilmProgress(Protocol):
@@ -50,8 +55,8 @@ class FilmProgress(Protocol):
         """A pass begins over about so many frames; None where that is not known."""
         ...
 
-    def advances(self, *, was_there: bool = False) -> None:
-        """A frame is done; was_there: by an earlier run."""
+    def advances(self, *, was_there: bool = False, picture: Picture | None = None) -> None:
+        """A frame is done; was_there: by an earlier run. picture: makes its picture; valid during the call only."""
         ...
 
     def says(self, text: str) -> None:
@@ -132,17 +137,20 @@ def restore_film(path: Path, target: Path, work: FilmWork, progress: FilmProgres
     """Restore the faces of a film, or do another task to them.
 
     What is done is kept in a hidden folder beside ``target`` until that is written, so the same call goes on after a
-    stop. The steps, each with little memory: find the faces of all frames; follow them; restore and encode, segment
-    by segment; join the segments, and copy everything else.
+    stop, unless the settings say otherwise. The steps, each with little memory: find the faces of all frames; follow
+    them; restore and encode, segment by segment; join the segments, and copy everything else.
 
     GpenError for everything a user can cause.
     """
+    resumes = work.settings.resumes
     try:
         return _restore(path, target, work, progress)
     except pyav().FFmpegError as error:
-        raise PhotoError(
-            f"FFmpeg gave up on {path}: {reason(error)}. What is done is kept: the same command goes on there."
-        ) from error
+        kept = " What is done is kept: the same command goes on there." if resumes else ""
+        raise PhotoError(f"FFmpeg gave up on {path}: {reason(error)}.{kept}") from error
+    finally:
+        if not resumes:
+            WorkFolder(target).remove()
 
 
 def _restore(path: Path, target: Path, work: FilmWork, progress: FilmProgress) -> FilmResult:
@@ -160,18 +168,24 @@ def _restore(path: Path, target: Path, work: FilmWork, progress: FilmProgress) -
     width, height = film.size_shown
     check_mask(work.region, "the region", height, width)
     check_mask(work.restorer.protect, "what is protected", height, width)
-    part = Part(film=film, end=_end(film, settings.preview), deinterlace=settings.deinterlace)
+    part = _part(film, settings)
     make_folder(target.parent)
     folder = WorkFolder(target)
     folder.open(_recipe(work, film, encoding), anew=settings.overwrite)
     progress.starts("finding faces in", _frames(part))
-    found = find_faces(part, work.find, work.choice, folder, progress.advances)
+    found = find_faces(
+        part,
+        work.find,
+        work.choice,
+        folder,
+        lambda photo: progress.advances(picture=None if photo is None else lambda: photo),
+    )
     tracked = found.clip.tracked((width, height), work.region, steady=settings.steady)
     progress.says(tracked.summary)
     progress.starts("restoring", len(found.timestamps))
     frames = FilmRestorer(part, work.restorer, encoding, tracked.frames, found.timestamps)
-    outcome = frames.run(folder, lambda was_there: progress.advances(was_there=was_there))
-    _write(part, found, folder, target)
+    outcome = frames.run(folder, lambda was_there, picture: progress.advances(was_there=was_there, picture=picture))
+    _write(part, found, folder, target, settings.resumes)
     left_out += _losses(film, probe(target, limit))
     folder.remove()
     return FilmResult(
@@ -184,32 +198,37 @@ def _restore(path: Path, target: Path, work: FilmWork, progress: FilmProgress) -
     )
 
 
-def _write(part: Part, found: FoundFaces, folder: WorkFolder, target: Path) -> None:
+def _write(part: Part, found: FoundFaces, folder: WorkFolder, target: Path, resumes: bool) -> None:
     numbers = range(-(-len(found.timestamps) // segment_frames(part)))
     about = [folder.finished(number) or {} for number in numbers]
     timestamps = [timestamp for segment in about for timestamp in segment["timestamps"]]
     try:
         # In the hidden folder first: what a killed run leaves goes with it.
         with atomic_path(folder.whole) as temporary:
-            join(part.film, [folder.segment(number) for number in numbers], timestamps, temporary, part.end)
+            join(part, [folder.segment(number) for number in numbers], timestamps, temporary)
         folder.whole.replace(target)
     except OSError as error:
         raise PhotoError(
-            f"{target} cannot be written: {error.strerror or error}. Check the folder and the disk; the same command "
-            "goes on where it was."
+            f"{target} cannot be written: {error.strerror or error}. Check the folder and the disk"
+            f"{'; the same command goes on where it was' if resumes else ''}."
         ) from error
 
 
-def _end(film: Film, preview: float | None) -> int | None:
-    return None if preview is None else film.start + max(1, round(preview / film.time_base))
+def _part(film: Film, settings: FilmSettings) -> Part:
+    start = film.start + round(settings.start / film.time_base)
+    return Part(
+        film=film,
+        start=start if settings.start else None,
+        end=None if settings.preview is None else start + max(1, round(settings.preview / film.time_base)),
+        deinterlace=settings.deinterlace,
+    )
 
 
 def _frames(part: Part) -> int | None:
-    frames = part.film.frames
-    if part.end is None:
-        return frames
-    wanted = max(1, round(part.film.time(part.end) * part.film.rate))
-    return wanted if frames is None else min(frames, wanted)
+    film = part.film
+    start = 0.0 if part.start is None else film.time(part.start)
+    end = film.seconds if part.end is None else min(film.time(part.end), film.seconds or math.inf)
+    return None if end is None else max(1, round((end - start) * film.rate))
 
 
 def _recipe(work: FilmWork, film: Film, encoding: Encoding) -> dict[str, Any]:
@@ -221,6 +240,7 @@ def _recipe(work: FilmWork, film: Film, encoding: Encoding) -> dict[str, Any]:
         "pixel format": encoding.pixel_format,
         "encoder options": dict(encoding.options),
         "deinterlace": settings.deinterlace,
+        "start": settings.start,
         "preview": settings.preview,
         "steady": settings.steady,
     }

@@ -172,7 +172,9 @@ class ComfyUIServer:
 
     def object_info(self, node: str = "") -> dict[str, Any]:
         """The description that the page gets of one node, or of all by their ids."""
-        info: dict[str, Any] = json.loads(self.get(f"/object_info/{node}" if node else "/object_info"))
+        info: dict[str, Any] = json.loads(
+            self.get(f"/object_info/{urllib.parse.quote(node)}" if node else "/object_info")
+        )
         return info[node] if node else info
 
     def upload_image(self, image: bytes | Path | NDArray[np.uint8], name: str) -> str:

@@ -17,6 +17,7 @@ _NOTES = {"Note", "MarkdownNote"}
 _WIDGETS = {"INT", "FLOAT", "STRING", "BOOLEAN", "COMBO"}
 _FILES = {
     ("LoadImage", "image"),
+    ("LoadVideo", "file"),
     ("CheckpointLoaderSimple", "ckpt_name"),
     ("UpscaleModelLoader", "model_name"),
     ("GPENLoadModel", "model_name"),
