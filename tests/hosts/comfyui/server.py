@@ -154,6 +154,12 @@ class ComfyUIServer:
         """The server's log so far."""
         return self._log_file.read_text(encoding="utf-8", errors="replace")
 
+    def peak_memory(self) -> int:
+        """The most bytes of memory that the server has had so far; on Linux."""
+        lines = Path(f"/proc/{self._process.pid}/status").read_text(encoding="utf-8").splitlines()
+        (peak,) = (line.split()[1] for line in lines if line.startswith("VmHWM"))
+        return int(peak) * 1024
+
     def add_model(self, path: str, file: Path) -> Path:
         """Copy a file to a path under models/."""
         target = self.base_dir / "models" / path
