@@ -1,6 +1,6 @@
 """The ComfyUI nodes: wiring only, between gpen/ and gpen_hosts/comfyui/.
 
-The nodes for tasks other than restoring are in nodes_tasks.py.
+The nodes for tasks other than restoring are in nodes_tasks.py, the one for videos in nodes_video.py.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from .gpen_hosts.comfyui.schema import (
     GpenDetector,
     GpenFaces,
     GpenModel,
+    best_model_input,
     detector_input,
     faces_input,
     model_file_input,
@@ -38,6 +39,7 @@ from .gpen_hosts.comfyui.schema import (
 )
 from .gpen_hosts.comfyui.widgets import CHOOSING, CHOOSING_LATER, PASTING, options_from
 from .nodes_tasks import GPENColorizeFaces, GPENInpaintFaces, GPENSegmentationToFace
+from .nodes_video import GPENRestoreVideo
 
 _log = logging.getLogger(__name__)
 
@@ -114,12 +116,7 @@ class GPENRestoreFaces(io.ComfyNode):
             "Finds the faces in each photo, restores them and pastes them back. Everything else stays as it is.",
             inputs=[
                 io.Image.Input("image", tooltip="One photo or a batch, such as the frames of a video."),
-                GpenModel.Input(
-                    "model",
-                    optional=True,
-                    tooltip="The model, from GPEN Load Model. If not connected, the best one on disk: GPEN-BFR-512, "
-                    "else 1024, 2048 or 256.",
-                ),
+                best_model_input(),
                 detector_input(),
                 faces_input(),
                 region_input(),
@@ -395,4 +392,5 @@ class GPENExtension(ComfyExtension):
             GPENColorizeFaces,
             GPENInpaintFaces,
             GPENSegmentationToFace,
+            GPENRestoreVideo,
         ]

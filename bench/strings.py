@@ -18,7 +18,7 @@ from gpen.cli.parser import make_parser
 from gpen.options import ALIGNED, OPTIONS, PRESETS
 
 ROOT = Path(__file__).resolve().parents[1]
-SOURCES = ("nodes.py", "nodes_tasks.py", "install.py", "preload.py", "scripts", "gpen", "gpen_hosts")
+SOURCES = ("nodes.py", "nodes_tasks.py", "nodes_video.py", "install.py", "preload.py", "scripts", "gpen", "gpen_hosts")
 SHOWN = frozenset({"description", "display_name", "help", "info", "label", "placeholder", "title", "tooltip"})
 """Keyword arguments that are shown to users, however short."""
 _PROSE = re.compile(r"[A-Za-z,}]{2,} [a-z{]+ ")

@@ -17,7 +17,7 @@ from ..restoration.needs import Needs
 from ..restoration.processors import with_mask_chosen
 from ..video.detect import finder
 from ..video.plan import FilmJob
-from ..video.restore import Restorer
+from ..video.restore import Picture, Restorer
 from ..video.run import FilmResult, FilmSettings, FilmWork, restore_film
 from ..video.still import still
 from ..wording import time_left
@@ -49,7 +49,7 @@ class FilmWatch:
         self._done, self._what, self._frames, self._begun = 0, what, frames, self._clock()
         self._tell(self._fraction, f"Pass {self._pass} of {_PASSES} begins")
 
-    def advances(self, *, was_there: bool = False) -> None:
+    def advances(self, *, was_there: bool = False, picture: Picture | None = None) -> None:
         """See :class:`~gpen.video.run.FilmProgress`."""
         self._done += 1
         text = f"Pass {self._pass} of {_PASSES}: {self._what} frame {self._done}"
@@ -109,7 +109,7 @@ class Films:
         self._masks = components.protect_masks
         self._work = FilmWork(
             restorer=Restorer(task=task, components=components, options=options),
-            find=finder(task, options, components),
+            find=finder(task, options, components.detector, components.model.device),
             choice=replace(choice, min_score=options.detection_threshold),
             settings=FilmSettings(deinterlace=request.deinterlace, keep_unfinished=False),
             recipe={},

@@ -23,7 +23,7 @@ from ..video.cluster import FilmCluster
 from ..video.detect import finder
 from ..video.ffmpeg import pyav
 from ..video.plan import FilmJob, plan_films, split_inputs
-from ..video.restore import Restorer
+from ..video.restore import Picture, Restorer
 from ..video.run import FilmSettings, FilmWork, restore_film
 from ..wording import count
 from .outputs import check_output_file
@@ -110,7 +110,9 @@ class _Works:
         self._components = components
         self._work = FilmWork(
             restorer=Restorer(task=task, components=components, options=options),
-            find=finder(task, options, components) if config.faces is None else FacesFromFile(config.faces),
+            find=finder(task, options, components.detector, components.model.device)
+            if config.faces is None
+            else FacesFromFile(config.faces),
             choice=dataclasses.replace(
                 config.choice(components.people),
                 min_score=options.detection_threshold if config.faces is None else 0.0,
@@ -176,7 +178,7 @@ class FilmBar:
             dynamic_ncols=True,
         )
 
-    def advances(self, *, was_there: bool = False) -> None:
+    def advances(self, *, was_there: bool = False, picture: Picture | None = None) -> None:
         """See :class:`~gpen.video.run.FilmProgress`."""
         if was_there and not self._bar.disable:
             self._bar.initial += 1  # it took no time, so leave it out of the estimate

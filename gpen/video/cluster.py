@@ -153,7 +153,7 @@ def _make_segments(config: RunConfig, film: SecondPass, numbers: Sequence[int], 
         )
         restorer = Restorer(task=config.task, components=components, options=config.options, protect=film.protect)
         frames = FilmRestorer(film.part, restorer, film.encoding, film.faces, film.timestamps)
-        frames.run(folder, lambda _: None, frozenset(numbers))
+        frames.run(folder, lambda *_: None, frozenset(numbers))
     except GpenError as error:
         return f"{error}{_hint() if _hint() not in str(error) else ''}"
     except pyav().FFmpegError as error:

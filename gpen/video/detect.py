@@ -8,7 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import torch
 
+from ..errors import PhotoError
+from ..faces.detection.detector import FaceDetector
 from ..faces.face import Face
 from ..faces.select import FaceChoice
 from ..faces.tracking.clip import ClipFaces
@@ -18,7 +21,6 @@ from ..images.picture import FloatImage
 from ..images.tensors import DevicePhoto
 from ..options import Options
 from ..restoration.api import face_source
-from ..restoration.components import Components
 from ..tasks import Task
 from .listed import ListedFaces
 from .source import Film, read_frames
@@ -50,22 +52,23 @@ class Part:
     """What of a film is worked on, and how it is read."""
 
     film: Film
+    start: int | None = None
+    """The first timestamp that is worked on, which becomes 0 in the result; None for the whole film."""
     end: int | None = None
     """The first timestamp that is not worked on; None for the whole film."""
     deinterlace: bool = False
 
     def frames(self, on_broken: Callable[[float | None, str], None] = lambda time, why: None) -> Iterator[Any]:
         """Its frames, as :func:`~gpen.video.source.read_frames`."""
-        for frame in read_frames(self.film, on_broken, deinterlace=self.deinterlace):
+        for frame in read_frames(self.film, on_broken, deinterlace=self.deinterlace, start=self.start):
             if self.end is not None and frame.pts >= self.end:
                 return
             yield frame
 
 
-def finder(task: Task, options: Options, components: Components) -> FindFaces:
+def finder(task: Task, options: Options, detector: FaceDetector | None, device: torch.device) -> FindFaces:
     """Finds all faces of a frame; which of them are restored is chosen once all frames are known."""
-    source = face_source(task, options, components.detector, choice=FaceChoice())
-    device = components.model.device
+    source = face_source(task, options, detector, choice=FaceChoice())
 
     def find(photo: FloatImage) -> list[Face]:
         return [found.face for found in source.find(DevicePhoto(photo, device))]
@@ -74,11 +77,16 @@ def finder(task: Task, options: Options, components: Components) -> FindFaces:
 
 
 def find_faces(
-    part: Part, find: FindFaces | ListedFaces, choice: FaceChoice, work: WorkFolder, on_frame: Callable[[], object]
+    part: Part,
+    find: FindFaces | ListedFaces,
+    choice: FaceChoice,
+    work: WorkFolder,
+    on_frame: Callable[[FloatImage | None], object],
 ) -> FoundFaces:
     """Find or look up the faces of all frames; ``work`` holds those that a run found that was stopped.
 
-    on_frame: called after each frame. Only faces are kept of a frame. A second thread decodes ahead.
+    on_frame: called after each frame with its picture, None if its faces were known. Only faces are kept of a frame. A
+    second thread decodes ahead. PhotoError where there is no frame.
     """
     records = list(work.records())
     work.restart_records(records)
@@ -96,10 +104,14 @@ def find_faces(
                 if len(found.timestamps) - done == _RECORDED:
                     work.record(_record(found, done))
                     done = len(found.timestamps)
-            on_frame()
+            on_frame(photo)
     if isinstance(find, ListedFaces) and part.end is None:
         find.check_end(len(found.timestamps))
     found.broken = broken
+    if not found.timestamps:
+        raise PhotoError(
+            f"No frame of {part.film.path} lies in the part that is to be restored. Choose an earlier one."
+        )
     work.record(_record(found, done, is_end=True))
     return found
 

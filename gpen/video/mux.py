@@ -5,12 +5,14 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ..errors import OptionError, PhotoError
+from .detect import Part
 from .encoder import CONTAINERS, Encoding
 from .ffmpeg import pyav, reading, reason
 from .segments import add_encoder, set_tags
@@ -56,13 +58,20 @@ def check_container(film: Film, target: Path, encoding: Encoding) -> list[str]:
     return left_out
 
 
-def join(film: Film, segments: Sequence[Path], timestamps: Timestamps, target: Path, end: int | None = None) -> None:
+def join(part: Part, segments: Sequence[Path], timestamps: Timestamps, target: Path) -> None:
     """Write the whole file.
 
-    segments: in order; timestamps: of their packets, in the order of the file. end: the first timestamp of the video
-    that is beyond the part that was encoded; None for all. PhotoError where the file cannot be written.
+    segments: of the part that was encoded, in order; timestamps: of their packets, in the order of the file. PhotoError
+    where the file cannot be written.
     """
     av = pyav()
+    film = part.film
+    begin = 0 if part.start is None else min(timestamps)
+    moved = [timestamp - begin for timestamp in timestamps]
+    times = _Times(
+        begin=None if part.start is None else begin * film.time_base,
+        end=None if part.end is None else part.end * film.time_base,
+    )
     try:
         with (
             reading(film.path) as source,
@@ -75,10 +84,11 @@ def join(film: Film, segments: Sequence[Path], timestamps: Timestamps, target: P
             av.open(str(segments[0])) as first,
         ):
             video, copies = _add_streams(film, source, result, first.streams.video[0], target)
-            others = _copied(source, copies, None if end is None else end * film.time_base)
+            result.set_chapters(times.of_chapters(source.chapters()))
+            others = _copied(source, copies, times)
             if target.suffix.lower() in _MOV:
                 others = (pair for pair in others if not _is_silence(pair[1]))
-            for packet in _by_time(_encoded(segments, timestamps, video), others):
+            for packet in _by_time(_encoded(segments, moved, video, film.time_base), others):
                 result.mux_one(packet)
     except av.FFmpegError as error:
         raise PhotoError(f"{target} cannot be written: {reason(error)}.") from error
@@ -123,7 +133,6 @@ def _add_streams(film: Film, source: Any, result: Any, encoded: Any, target: Pat
     """Add all streams in the order of the source: the video, and the copies of others by their index in the source."""
     video, copies = None, {}
     result.metadata.update({k: v for k, v in source.metadata.items() if k.lower() not in _OF_CONTAINER})
-    result.set_chapters(source.chapters())
     for stream in source.streams:
         if stream.index == film.stream:
             video = result.add_stream_from_template(encoded, opaque=True)
@@ -148,8 +157,54 @@ def _add_copy(stream: Any, container: Any) -> Any:
     return copy
 
 
-def _encoded(segments: Sequence[Path], timestamps: Timestamps, video: Any) -> Iterator[tuple[Fraction, Any]]:
-    """The packets of all segments as of one film, with the time at which each has to be decoded."""
+@dataclass(frozen=True, kw_only=True)
+class _Times:
+    """Which packets and chapters of the source lie in the part, and when they are there."""
+
+    begin: Fraction | None
+    """In seconds of the source, the first frame of the part, which becomes 0; None where nothing is moved."""
+    end: Fraction | None
+    """In seconds of the source; None for its end."""
+
+    def move(self, packet: Any) -> Fraction | None:
+        """Give a packet its time in the result; its seconds there, None where it lies outside the part."""
+        av = pyav()
+        time = (packet.dts if packet.dts is not None else packet.pts or 0) * packet.time_base
+        if packet.stream.disposition & av.stream.Disposition.attached_pic:
+            return Fraction(time)
+        if self.end is not None and time >= self.end:
+            return None
+        if self.begin is None:
+            return Fraction(time)
+        if time < self.begin:
+            return None
+        ticks = round(self.begin / packet.time_base)
+        if packet.pts is not None:
+            packet.pts -= ticks
+        if packet.dts is not None:
+            packet.dts -= ticks
+        return Fraction(time - self.begin)
+
+    def of_chapters(self, chapters: Sequence[Any]) -> list[Any]:
+        """The chapters of the part."""
+        if self.begin is None:
+            return list(chapters)
+        moved = []
+        for chapter in chapters:
+            ticks = round(self.begin / chapter["time_base"])
+            if chapter["end"] > ticks:
+                times = {"start": max(0, chapter["start"] - ticks), "end": chapter["end"] - ticks}
+                moved.append({**chapter, **times})
+        return moved
+
+
+def _encoded(
+    segments: Sequence[Path], timestamps: Timestamps, video: Any, time_base: Fraction
+) -> Iterator[tuple[Fraction, Any]]:
+    """The packets of all segments as of one film, with the time at which each has to be decoded.
+
+    time_base: of the timestamps; segments may have a finer one.
+    """
     av = pyav()
     decode_at = decoding_times(timestamps)
     position, header = 0, None
@@ -165,10 +220,11 @@ def _encoded(segments: Sequence[Path], timestamps: Timestamps, video: Any) -> It
             for packet in file.demux(stream):
                 if not packet.size:
                     continue
-                packet.dts = decode_at[position]
-                packet.time_base = stream.time_base
+                packet.pts, packet.dts = timestamps[position], decode_at[position]
+                packet.duration = round((packet.duration or 0) * stream.time_base / time_base)
+                packet.time_base = time_base
                 packet.stream = video
-                yield packet.dts * stream.time_base, packet
+                yield packet.dts * time_base, packet
                 position += 1
 
 
@@ -186,8 +242,8 @@ def decoding_times(timestamps: Timestamps) -> list[int]:
     return [*before, *shown][: len(timestamps)]
 
 
-def _copied(source: Any, copies: dict[int, Any], end: Fraction | None) -> Iterator[tuple[Fraction, Any]]:
-    """The packets of all other streams, and the time of each; those before ``end`` seconds."""
+def _copied(source: Any, copies: dict[int, Any], times: _Times) -> Iterator[tuple[Fraction, Any]]:
+    """The packets of all other streams that lie in the part, and the time of each."""
     av = pyav()
     streams = [s for s in source.streams if s.index in copies and s.type != "attachment"]
     if not streams:
@@ -202,8 +258,8 @@ def _copied(source: Any, copies: dict[int, Any], end: Fraction | None) -> Iterat
             return
         if packet.dts is None and not packet.size:  # the end of a stream
             continue
-        time = (packet.dts if packet.dts is not None else packet.pts or 0) * packet.time_base
-        if end is not None and time >= end:
+        time = times.move(packet)
+        if time is None:
             continue
         packet.stream = copies[packet.stream_index]
         yield time, packet

@@ -8,6 +8,7 @@ import math
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,9 @@ _MOST_IN_GROUP = 32
 _SECONDS = 4
 """About how long a segment is."""
 
+Picture = Callable[[], FloatImage]
+"""Makes the picture of a frame as far as it is done: (H, W, 3) as shown, RGB, [0, 1]."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -51,6 +55,8 @@ class Restorer:
     options: Options
     protect: FloatImage | None = None
     """(H, W) as shown; above 0.5 where nothing changes."""
+    before_frame: Callable[[], object] = lambda: None
+    """Called before faces of a frame are restored; what it raises ends the work."""
 
     @property
     def texture(self) -> SteadyTexture | None:
@@ -147,11 +153,16 @@ class FilmRestorer:
         self._texture = restorer.texture
         self._copies = _Copies(film.width, film.height, film.layout.name, film.time_base)
 
-    def run(self, work: WorkFolder, on_frame: Callable[[bool], object], only: Collection[int] | None = None) -> Outcome:
+    def run(
+        self,
+        work: WorkFolder,
+        on_frame: Callable[[bool, Picture | None], object],
+        only: Collection[int] | None = None,
+    ) -> Outcome:
         """Make all segments that are not finished yet, and return what was done in all of them.
 
-        on_frame: called after each frame, with whether it was there already. only: the numbers of the segments to look
-        at; None for all.
+        on_frame: called after each frame, with whether it was there already, and its picture, None if it was. only: the
+        numbers of the segments to look at; None for all.
         """
         outcome, length = Outcome(), segment_frames(self._part)
         wanted = range(math.ceil(len(self._timestamps) / length)) if only is None else only
@@ -170,7 +181,7 @@ class FilmRestorer:
                     made = Outcome.from_json(done)
                     self._restore_again(here)
                     for _ in range(made.frames):
-                        on_frame(True)
+                        on_frame(True, None)
                 if made.frames != stop - start:
                     raise changed(self._part.film)
                 outcome.add(made)
@@ -229,7 +240,11 @@ class FilmRestorer:
         return worked
 
     def _make_segment(
-        self, work: WorkFolder, number: int, frames: Iterator[_WorkedFrame | None], on_frame: Callable[[bool], object]
+        self,
+        work: WorkFolder,
+        number: int,
+        frames: Iterator[_WorkedFrame | None],
+        on_frame: Callable[[bool, Picture | None], object],
     ) -> Outcome:
         outcome = Outcome()
         with work.writing(number) as path:
@@ -243,7 +258,7 @@ class FilmRestorer:
                 for worked in self._restored(frames):
                     _note(outcome, worked, self._part.film.time(worked.frame.pts))
                     sink.put(worked)
-                    on_frame(False)
+                    on_frame(False, partial(self._picture, worked))
                 sink.close()
             except BaseException:
                 sink.stop()
@@ -268,6 +283,7 @@ class FilmRestorer:
             try:
                 for worked in frames:
                     begun.append(worked)
+                    self._begin(worked)
                     for piece in worked.pieces:
                         pieces.append(piece)
                         yield piece.work
@@ -287,8 +303,13 @@ class FilmRestorer:
             _log.info("Frames are restored one by one after: %s", error, exc_info=error)
             begun.extend(frames)
             for worked in begun:
+                self._begin(worked)
                 self._restore_alone(worked)
         yield from begun
+
+    def _begin(self, worked: _WorkedFrame) -> None:
+        if worked.pieces:
+            self._restorer.before_frame()
 
     def _restore_alone(self, worked: _WorkedFrame) -> None:
         """Restore one frame; where that fails, it stays as it was, and says why."""
@@ -314,6 +335,15 @@ class FilmRestorer:
             after, mask = (orientation.stored(picture) for picture in (piece.after.photo, piece.after.mask))
             self._pixels.change(frame, piece.rectangle, after, mask)
         return frame
+
+    def _picture(self, worked: _WorkedFrame) -> FloatImage:
+        film = self._part.film
+        whole = slice(0, film.height), slice(0, film.width)
+        picture = np.array(film.orientation.shown(self._pixels.photo(worked.frame, whole)))
+        for piece in worked.pieces:
+            if piece.after is not None and not worked.failure:
+                picture[film.orientation.rectangle_shown(piece.rectangle, film.width, film.height)] = piece.after.photo
+        return picture
 
 
 class _Copies:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -22,7 +23,7 @@ from .encoder import Encoding, choose_encoding
 from .ffmpeg import pyav, reason
 from .listed import ListedFaces
 from .mux import check_container, join
-from .restore import FilmRestorer, Outcome, Restorer, segment_frames
+from .restore import FilmRestorer, Outcome, Picture, Restorer, segment_frames
 from .segments import check_encoder
 from .source import Film, probe, refusal
 from .work import WorkFolder
@@ -39,8 +40,10 @@ class FilmSettings:
     crf: float | None = None
     deinterlace: bool = False
     """Whether interlaced frames are made whole; otherwise an interlaced film is refused."""
+    start: float = 0
+    """Seconds of the beginning that are left out."""
     preview: float | None = None
-    """Only so many seconds from the beginning; None for all."""
+    """Only so many seconds from there; None for all."""
     steady: bool = True
     """Whether faces are followed from frame to frame; otherwise each frame stands alone."""
     overwrite: bool = False
@@ -56,8 +59,8 @@ class FilmProgress(Protocol):
         """A pass begins over about so many frames; None where that is not known."""
         ...
 
-    def advances(self, *, was_there: bool = False) -> None:
-        """A frame is done; was_there: by an earlier run."""
+    def advances(self, *, was_there: bool = False, picture: Picture | None = None) -> None:
+        """A frame is done; was_there: by an earlier run. picture: makes its picture; valid during the call only."""
         ...
 
     def says(self, text: str) -> None:
@@ -185,7 +188,7 @@ def _restore(path: Path, target: Path, work: FilmWork, progress: FilmProgress) -
     width, height = film.size_shown
     check_mask(work.region, "the region", height, width)
     check_mask(work.restorer.protect, "what is protected", height, width)
-    part = Part(film=film, end=_end(film, settings.preview), deinterlace=settings.deinterlace)
+    part = _part(film, settings)
     make_folder(target.parent)
     folder = WorkFolder(target)
     find = ListedFaces(work.find, film) if isinstance(work.find, FacesFromFile) else work.find
@@ -193,7 +196,13 @@ def _restore(path: Path, target: Path, work: FilmWork, progress: FilmProgress) -
     folder.open(recipe, anew=settings.overwrite)
     progress.starts("finding faces in", _frames(part))
     try:
-        found = find_faces(part, find, work.choice, folder, progress.advances)
+        found = find_faces(
+            part,
+            find,
+            work.choice,
+            folder,
+            lambda photo: progress.advances(picture=None if photo is None else lambda: photo),
+        )
     except FaceError:
         if isinstance(find, ListedFaces):  # nothing is worth going on with, and the corrected file is another one
             folder.remove()
@@ -229,12 +238,14 @@ def _restore(path: Path, target: Path, work: FilmWork, progress: FilmProgress) -
 
 
 def _second_pass(film: SecondPass, work: FilmWork, folder: WorkFolder, progress: FilmProgress) -> Outcome:
-    def on_frame(was_there: bool) -> None:
-        progress.advances(was_there=was_there)
+    def on_frame(was_there: bool, picture: Picture | None) -> None:
+        progress.advances(was_there=was_there, picture=picture)
 
     if work.cluster is not None:
-        return work.cluster.restore(film.absolute(), folder, on_frame)
-    return FilmRestorer(film.part, work.restorer, film.encoding, film.faces, film.timestamps).run(folder, on_frame)
+        return work.cluster.restore(film.absolute(), folder, lambda was_there: on_frame(was_there, None))
+    steady = replace(work.restorer.options, video=work.settings.steady)
+    restorer = replace(work.restorer, options=steady)
+    return FilmRestorer(film.part, restorer, film.encoding, film.faces, film.timestamps).run(folder, on_frame)
 
 
 def _write(part: Part, found: FoundFaces, folder: WorkFolder, target: Path, settings: FilmSettings) -> None:
@@ -244,7 +255,7 @@ def _write(part: Part, found: FoundFaces, folder: WorkFolder, target: Path, sett
     try:
         # In the hidden folder first: what a killed run leaves goes with it.
         with atomic_path(folder.whole) as temporary:
-            join(part.film, [folder.segment(number) for number in numbers], timestamps, temporary, part.end)
+            join(part, [folder.segment(number) for number in numbers], timestamps, temporary)
         folder.whole.replace(target)
     except OSError as error:
         raise PhotoError(
@@ -256,16 +267,21 @@ def _kept(settings: FilmSettings) -> str:
     return " What is done is kept: the same command goes on there." if settings.keep_unfinished else ""
 
 
-def _end(film: Film, preview: float | None) -> int | None:
-    return None if preview is None else film.start + max(1, round(preview / film.time_base))
+def _part(film: Film, settings: FilmSettings) -> Part:
+    start = film.start + round(settings.start / film.time_base)
+    return Part(
+        film=film,
+        start=start if settings.start else None,
+        end=None if settings.preview is None else start + max(1, round(settings.preview / film.time_base)),
+        deinterlace=settings.deinterlace,
+    )
 
 
 def _frames(part: Part) -> int | None:
-    frames = part.film.frames
-    if part.end is None:
-        return frames
-    wanted = max(1, round(part.film.time(part.end) * part.film.rate))
-    return wanted if frames is None else min(frames, wanted)
+    film = part.film
+    start = 0.0 if part.start is None else film.time(part.start)
+    end = film.seconds if part.end is None else min(film.time(part.end), film.seconds or math.inf)
+    return None if end is None else max(1, round((end - start) * film.rate))
 
 
 def _recipe(work: FilmWork, film: Film, encoding: Encoding) -> dict[str, Any]:
@@ -277,6 +293,7 @@ def _recipe(work: FilmWork, film: Film, encoding: Encoding) -> dict[str, Any]:
         "pixel format": encoding.pixel_format,
         "encoder options": dict(encoding.options),
         "deinterlace": settings.deinterlace,
+        "start": settings.start,
         "preview": settings.preview,
         "steady": settings.steady,
     }

@@ -21,6 +21,8 @@ from .pixels import Layout, planar
 _LOOKED_AT = 30
 """Frames at the beginning of a film that show whether it is interlaced."""
 _DEFAULT_RATE = Fraction(25)
+_BEFORE_START = 2
+"""Seconds before the beginning of a part at which reading begins: of the frames after it none may be missing."""
 
 OnBroken = Callable[[float | None, str], None]
 """Called with the time in seconds and the reason where a part of the film cannot be decoded."""
@@ -138,15 +140,34 @@ def probe(path: Path, max_megapixels: float) -> Film:
         )
 
 
-def read_frames(film: Film, on_broken: OnBroken, *, deinterlace: bool = False) -> Iterator[Any]:
+def read_frames(
+    film: Film, on_broken: OnBroken, *, deinterlace: bool = False, start: int | None = None
+) -> Iterator[Any]:
     """The frames of a film as PyAV's, in the layout of ``film``, with increasing timestamps in its time base.
 
     They may share memory with the decoder: not to be written to. on_broken: told of what cannot be decoded.
     deinterlace: make each interlaced frame a whole one, by FFmpeg's filter bwdif; without it, OptionError for one.
-    PhotoError where frames differ in size or kind, or their timestamps do not increase.
+    start: the first timestamp that counts; None for all. PhotoError where frames differ in size or kind, or their
+    timestamps do not increase.
     """
+    if start is None or start <= film.start:
+        yield from _read(film, on_broken, deinterlace, None)
+        return
+    from_near = _read(film, on_broken, deinterlace, start - round(_BEFORE_START / film.time_base))
+    first = next(from_near, None)
+    if first is None or first.pts > start:  # this file's index does not lead there
+        from_near = _read(film, on_broken, deinterlace, None)
+        first = next(from_near, None)
+    if first is not None:
+        yield from itertools.dropwhile(lambda frame: frame.pts < start, itertools.chain([first], from_near))
+
+
+def _read(film: Film, on_broken: OnBroken, deinterlace: bool, near: int | None) -> Iterator[Any]:
+    """near: the timestamp that reading begins at or before; None for the beginning."""
     with reading(film.path) as container:
         stream = container.streams[film.stream]
+        if near is not None and near > film.start:
+            container.seek(near, stream=stream)
         stream.thread_type = "AUTO"
         frames = _decoded(container, stream, on_broken)
         if deinterlace:

@@ -11,7 +11,7 @@ from ...gpen.errors import GpenError, OptionError
 from ...gpen.options import ALIGNED, OPTIONS
 from ...gpen.tasks import Task
 from . import host
-from .widgets import option_names, supported, widget
+from .widgets import film_option_names, option_names, supported, widget
 
 CATEGORY = "image/face restoration"
 GpenModel = io.Custom("GPEN_MODEL")
@@ -35,6 +35,11 @@ def option(name: str) -> Any:
 def option_inputs(task: Task) -> list[Any]:
     """The inputs for all options of a task's node."""
     return [option(name) for name in option_names(task)]
+
+
+def film_option_inputs(task: Task) -> list[Any]:
+    """The inputs for all options of a task that a film has."""
+    return [option(name) for name in film_option_names(task)]
 
 
 def output(kind: Any, id: str, name: str, tooltip: str) -> Any:
@@ -75,6 +80,16 @@ def switch_problem(node: Any, name: str, value: object, received: dict[str, str]
     except OptionError as error:
         return str(error)
     return True
+
+
+def best_model_input() -> Any:
+    """The model, for nodes that can choose one themselves."""
+    return GpenModel.Input(
+        "model",
+        optional=True,
+        tooltip="The model, from GPEN Load Model. If not connected, the best one on disk: GPEN-BFR-512, else 1024, "
+        "2048 or 256.",
+    )
 
 
 def detector_input() -> Any:

@@ -43,6 +43,9 @@ _ORDER = (
 _OF_LOADERS = ("precision", "detector")
 """Options of the nodes that load models and detectors."""
 
+_NOT_OF_FILMS = ("upscale", "video")
+"""A film keeps its size, and its faces are steady unless an input of the node says otherwise."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -50,6 +53,11 @@ def option_names(task: Task) -> list[str]:
     """The options that the node of a task has widgets for, in the order of the widgets."""
     names = [name for name in task.options if name not in _OF_LOADERS]
     return sorted(names, key=lambda name: _ORDER.index(name) if name in _ORDER else len(_ORDER))
+
+
+def film_option_names(task: Task) -> list[str]:
+    """The same for the node that does the task to a film."""
+    return [name for name in option_names(task) if name not in _NOT_OF_FILMS]
 
 
 def widget(name: str) -> tuple[str, dict[str, Any]]:

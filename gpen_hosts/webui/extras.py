@@ -115,7 +115,7 @@ class GpenPostprocessing(scripts_postprocessing.ScriptPostprocessing):
             return
         try:
             if pp.image is None:  # in SD.Next's Process tab
-                raise PhotoError("GPEN works on pictures here; restore videos with the command gpen restore.")
+                raise PhotoError("GPEN works on pictures here; restore videos with the command gpen restore film.mp4.")
             row = find_task(task or RESTORE.name)
             request = PictureRequest(
                 task=row,

@@ -11,7 +11,14 @@ from tests.hosts.comfyui import server
 from tests.hosts.comfyui.server import ComfyUIServer
 from tests.packing import packed_files
 
-EXPECTED = {"GPENRestoreFaces", "GPENColorizeFaces", "GPENInpaintFaces", "GPENSegmentationToFace", "GPENLoadModel"}
+EXPECTED = {
+    "GPENRestoreFaces",
+    "GPENRestoreVideo",
+    "GPENColorizeFaces",
+    "GPENInpaintFaces",
+    "GPENSegmentationToFace",
+    "GPENLoadModel",
+}
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -14,7 +15,7 @@ from gpen.faces.select import FaceChoice
 from gpen.options import Options
 from gpen.restoration.components import Components
 from gpen.tasks import find_task
-from gpen.video.restore import Restorer
+from gpen.video.restore import Picture, Restorer
 from gpen.video.run import FilmResult, FilmSettings, FilmWork, restore_film
 from gpen.weights.checkpoint import load_model
 from tests.commands import networks, upright_face
@@ -31,13 +32,18 @@ class Told:
         self.passes: list[tuple[str, int | None]] = []
         self.done = self.known = 0
         self.texts: list[str] = []
+        self.shown: np.ndarray | None = None
+        """The picture of the last frame, where ``looks`` is set."""
+        self.looks = False
 
     def starts(self, what: str, frames: int | None) -> None:
         self.passes.append((what, frames))
 
-    def advances(self, *, was_there: bool = False) -> None:
+    def advances(self, *, was_there: bool = False, picture: Picture | None = None) -> None:
         self.done += 1
         self.known += was_there
+        if self.looks and picture is not None:
+            self.shown = picture()
 
     def says(self, text: str) -> None:
         self.texts.append(text)
@@ -69,6 +75,7 @@ def film_work(networks):
             components=Components(model=load_model(networks / f"{model}.pth")),
             options=options or Options(mask="ellipse"),
             protect=more.pop("protect", None),
+            before_frame=more.pop("before_frame", lambda: None),
         )
         find = more.pop("find", lambda photo: list(faces))
         settings = replace(FilmSettings(), **more.pop("settings", {}))

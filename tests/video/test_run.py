@@ -85,6 +85,85 @@ def test_a_preview(restore_clip, tmp_path):
         assert after.packets[stream] == [packet for packet in packets if packet[0] < Fraction(1, 2)]
 
 
+def interleaved(path: Path) -> float:
+    """By how many seconds frames come before earlier sound in a file, at most."""
+    video, most = 0.0, 0.0
+    with av.open(str(path)) as film:
+        for packet in film.demux():
+            if packet.size and packet.stream.type == "video":
+                video = max(video, float(packet.pts * packet.time_base))
+            elif packet.size:
+                most = max(most, video - float(packet.pts * packet.time_base))
+    return most
+
+
+def test_frames_and_sound_lie_beside_each_other(restore_clip, tmp_path):
+    """As players need that read a file while it arrives."""
+    source = make(tmp_path / "in.mkv", Clip(frames=30, sounds=1))
+    restore_clip(source, tmp_path / "out.mkv")
+    assert interleaved(tmp_path / "out.mkv") < 0.2
+
+
+@pytest.mark.parametrize(("start", "begin", "frames"), [(0.59, Fraction(6, 10), 8), (2.99, Fraction(3), 8)])
+def test_a_part_from_the_middle(restore_clip, told, tmp_path, start, begin, frames):
+    """It begins at 0; sound and frames are as far apart as they were."""
+    clip = Clip(frames=130, options={"g": "25"}, sounds=1, chapters=True)
+    source = make(tmp_path / "in.mkv", clip)
+    result = restore_clip(source, tmp_path / "out.mkv", settings={"start": start, "preview": 0.3})
+    before, after = look(source), look(tmp_path / "out.mkv")
+    assert result.outcome.frames == frames
+    assert [what for what, _ in told.passes] == ["finding faces in", "restoring"]
+    assert told.passes[0][1] in (frames - 1, frames)
+    number = before.times.index(begin)
+    assert after.times == [time - begin for time in before.times[number : number + frames]]
+    end = Fraction(start) + Fraction(3, 10)
+    expected = [packet for packet in before.packets[1] if begin <= packet[0] < end]
+    heard = after.packets.get(1, [])
+    assert len(expected) == (13 if start < 1 else 0)  # the sound ends after a second
+    assert [data for *_, data in heard] == [data for *_, data in expected]
+    assert all(one[0] + begin == other[0] for one, other in zip(heard, expected, strict=True))
+    assert interleaved(tmp_path / "out.mkv") < 0.2
+    chapters = [(Fraction(0), Fraction(4, 10), "Two")] if start < 1 else []
+    assert after.about["chapters"] == chapters
+
+
+def test_a_part_beyond_the_end(restore_clip, tmp_path):
+    source = make(tmp_path / "in.mkv", Clip(frames=10))
+    with pytest.raises(PhotoError, match=r"^No frame of .* lies in the part"):
+        restore_clip(source, tmp_path / "out.mkv", settings={"start": 60, "keep_unfinished": False})
+    assert [path.name for path in tmp_path.iterdir()] == ["in.mkv"]
+
+
+def test_the_picture_of_a_frame(restore_clip, told, tmp_path):
+    """What is shown on the way is what is written."""
+    told.looks = True
+    source = make(tmp_path / "in.mkv", Clip(codec="ffv1", frames=3, degrees=90))
+    restore_clip(source, tmp_path / "out.mkv", settings={"codec": "ffv1"})
+    with av.open(str(tmp_path / "out.mkv")) as film:
+        *_, last = film.decode(video=0)
+    film = probe(tmp_path / "out.mkv", 200)
+    pixels = FramePixels(film.layout, film.tags, film.width, film.height)
+    written = film.orientation.shown(pixels.photo(last, (slice(0, film.height), slice(0, film.width))))
+    assert told.shown.shape == written.shape
+    assert np.abs(told.shown - written).mean() < 0.01
+
+
+def test_what_a_hook_raises_ends_the_work(restore_clip, tmp_path):
+    """And nothing is left where nothing is to be resumed; frames are not restored one by one after it."""
+    source = make(tmp_path / "in.mkv", Clip(frames=40))
+    begun = []
+
+    def stop():
+        begun.append(None)
+        if len(begun) == 5:
+            raise KeyError("stop")
+
+    with pytest.raises(KeyError, match="stop"):
+        restore_clip(source, tmp_path / "out.mkv", before_frame=stop, settings={"keep_unfinished": False})
+    assert len(begun) == 5
+    assert [path.name for path in tmp_path.iterdir()] == ["in.mkv"]
+
+
 def test_a_film_of_the_same_name_is_no_work_of_another(tmp_path):
     names = {WorkFolder(tmp_path / name).path.name for name in ("a.mp4", "a.mkv", "b" * 250 + ".mp4")}
     assert len(names) == 3
@@ -111,7 +190,7 @@ class Told:
     done = 0
     def starts(self, what, frames): pass
     def says(self, text): pass
-    def advances(self, *, was_there=False):
+    def advances(self, *, was_there=False, picture=None):
         self.done += 1
         print(self.done, flush=True)
 

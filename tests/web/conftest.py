@@ -20,6 +20,7 @@ from tests.compare.face_networks import restoreformer
 from tests.hosts.comfyui.graphs import GraphBuilder
 from tests.hosts.comfyui.server import ComfyUIServer
 from tests.hosts.conftest import pytest_runtest_setup, start_comfyui, synthetic_models, upscale_x2  # noqa: F401
+from tests.video.clips import Clip, make
 from tests.web.comfyui_page import SETTINGS, ComfyUIPage
 
 WEIGHTS = "GPEN-BFR-512.pth"
@@ -68,6 +69,8 @@ def comfyui(
     arguments = ["--front-end-root", frontend] if frontend else []
     server = start_comfyui(synthetic_models | models, arguments=arguments)
     server.upload_image(parts.left, "example.png")
+    clip = Clip(frames=5, picture=lambda _: parts.left[:256, :300])
+    server.upload_image(make(tmp_path_factory.mktemp("clip") / "example.mp4", clip), "example.mp4")
     server.post("/settings", SETTINGS)
     return server
 

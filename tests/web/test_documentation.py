@@ -131,6 +131,13 @@ def _from_a_map(graph: GraphBuilder) -> None:
     graph.show(graph.add("GPENSegmentationToFace", image=photo, model=model))
 
 
+def _restoring_a_video(graph: GraphBuilder) -> None:
+    video = graph.add("CreateVideo", images=graph.add("LoadImage", image="portrait.png"), fps=25.0)
+    model = graph.add("GPENLoadModel", model_name="GPEN-BFR-512.pth")
+    restored = graph.add("GPENRestoreVideo", video=video, model=model, detector=graph.add("GPENLoadFaceDetector"))
+    graph.show(graph.add("GetVideoComponents", video=restored))
+
+
 def _converting(graph: GraphBuilder) -> None:
     graph.add("GPENConvertCheckpoint", model_name="GPEN-BFR-512.pth")
 
@@ -154,6 +161,7 @@ def _widgets(server: ComfyUIServer, type: str) -> set[str]:
         ("GPENInpaintFaces", _inpainting, 300, 0),
         ("GPENSegmentationToFace", _from_a_map, 300, 70),
         ("GPENConvertCheckpoint", _converting, 450, 0),
+        ("GPENRestoreVideo", _restoring_a_video, 360, 0),
     ],
 )
 def test_a_node_shows_all_its_widgets(

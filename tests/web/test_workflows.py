@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import av
 import pytest
 
 from tests.web.comfyui_page import ComfyUIPage
@@ -17,7 +18,7 @@ def types_in(file: Path) -> set[str]:
     return {node["type"] for node in json.loads(file.read_text(encoding="utf-8"))["nodes"]}
 
 
-RUNNABLE = [file for file in FILES if "CheckpointLoaderSimple" not in types_in(file)]
+RUNNABLE = [file for file in FILES if not types_in(file) & {"CheckpointLoaderSimple", "LoadVideo"}]
 
 
 def test_our_scripts_are_loaded(page: ComfyUIPage) -> None:
@@ -51,6 +52,17 @@ def test_a_workflow_runs(page: ComfyUIPage, file: Path, parts: Parts, screenshot
     saved = page.pictures("SaveImage")
     factor = 2 if "UpscaleModelLoader" in types_in(file) and "ImageUpscaleWithModel" not in types_in(file) else 1
     assert [picture.shape for picture in saved] == [(512, 512, 3) if is_map else (257 * factor, 301 * factor, 3)]
+    page.settle()
+    page.window.screenshot(path=screenshots / f"{file.stem}, after a run.png")
+
+
+def test_the_workflow_of_a_video_runs(page: ComfyUIPage, screenshots: Path) -> None:
+    (file,) = (file for file in FILES if "LoadVideo" in types_in(file))
+    page.drop(file)
+    page.run_to_end()
+    (saved,) = (page.server.base_dir / "output" / "video").glob("restored*.mp4")
+    with av.open(str(saved)) as film:
+        assert len(list(film.decode(video=0))) == 5
     page.settle()
     page.window.screenshot(path=screenshots / f"{file.stem}, after a run.png")
 

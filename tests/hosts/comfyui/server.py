@@ -159,6 +159,12 @@ class ComfyUIServer:
         """Bytes of the server in memory."""
         return int(Path(f"/proc/{self._process.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
+    def peak_memory(self) -> int:
+        """The most bytes of memory that the server has had so far; on Linux."""
+        lines = Path(f"/proc/{self._process.pid}/status").read_text(encoding="utf-8").splitlines()
+        (peak,) = (line.split()[1] for line in lines if line.startswith("VmHWM"))
+        return int(peak) * 1024
+
     def add_model(self, path: str, file: Path) -> Path:
         """Copy a file to a path under models/."""
         target = self.base_dir / "models" / path
@@ -177,7 +183,9 @@ class ComfyUIServer:
 
     def object_info(self, node: str = "") -> dict[str, Any]:
         """The description that the page gets of one node, or of all by their ids."""
-        info: dict[str, Any] = json.loads(self.get(f"/object_info/{node}" if node else "/object_info"))
+        info: dict[str, Any] = json.loads(
+            self.get(f"/object_info/{urllib.parse.quote(node)}" if node else "/object_info")
+        )
         return info[node] if node else info
 
     def upload_image(self, image: bytes | Path | NDArray[np.uint8], name: str) -> str:

@@ -69,8 +69,9 @@ def _read_schema(class_: ast.ClassDef, shared: dict[str, tuple[str, str]]) -> No
             node.options.append(_text(call.args[0]))
         elif name == "map":
             node.options += getattr(widgets, ast.unparse(call.args[1]))
-        elif name == "option_inputs":
-            node.options += widgets.option_names(getattr(tasks, ast.unparse(call.args[0])))
+        elif name in ("option_inputs", "film_option_inputs"):
+            names_of = getattr(widgets, name.replace("inputs", "names"))
+            node.options += names_of(getattr(tasks, ast.unparse(call.args[0])))
         elif name == "model_file_input":
             id, display_name, tooltip = map(_text, call.args)
             node.inputs.append((_named(id, display_name), tooltip))
@@ -97,7 +98,7 @@ def _nodes() -> dict[str, Node]:
     }
     return {
         part.name: _read_schema(part, shared)
-        for part in _statements("nodes.py") + _statements("nodes_tasks.py")
+        for part in _statements("nodes.py") + _statements("nodes_tasks.py") + _statements("nodes_video.py")
         if isinstance(part, ast.ClassDef) and any(ast.unparse(base) == "io.ComfyNode" for base in part.bases)
     }
 
@@ -132,7 +133,7 @@ def _rows(node: str, heading: str) -> list[str]:
 
 
 def test_the_nodes_are_read_from_their_file() -> None:
-    assert len(NODES) == 10
+    assert len(NODES) == 11
     assert NODES["GPENLoadModel"].options == ["precision"]
     assert NODES["GPENDetectFaces"].options == [
         *("detection_threshold", "select", "only_faces", "min_face_size", "video", "max_face_size", "skip_sharp"),
@@ -170,8 +171,8 @@ def test_a_page_shows_a_small_picture_of_the_node(node: str) -> None:
         assert min(image.size) > 100
 
 
-def test_there_are_nine_example_workflows() -> None:
-    assert len(WORKFLOWS) == 9
+def test_there_are_ten_example_workflows() -> None:
+    assert len(WORKFLOWS) == 10
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)

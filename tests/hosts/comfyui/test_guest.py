@@ -77,7 +77,21 @@ OPTIONS_OF = {
         "max_face_size",
     ],
     "GPENSegmentationToFace": ["max_megapixels"],
+    "GPENRestoreVideo": [
+        *CHOOSING,
+        "template",
+        *PASTING,
+        "max_megapixels",
+        *GUARDING,
+        "grain",
+        "max_face_size",
+        "skip_sharp",
+        "occlusion",
+        "texture",
+    ],
 }
+OWN = {"size", "half", "aligned", "codec", "crf", "steady", "deinterlace"}
+"""Widgets that are no options."""
 OUTPUTS_OF = {
     "GPENLoadModel": ["GPEN_MODEL"],
     "GPENLoadFaceDetector": ["GPEN_FACE_DETECTOR"],
@@ -89,6 +103,7 @@ OUTPUTS_OF = {
     "GPENColorizeFaces": ["IMAGE", "IMAGE", "MASK"],
     "GPENInpaintFaces": ["IMAGE", "MASK"],
     "GPENSegmentationToFace": ["IMAGE"],
+    "GPENRestoreVideo": ["VIDEO"],
 }
 
 
@@ -134,7 +149,7 @@ def test_everything_has_a_text(comfyui: ComfyUIServer, node: str) -> None:
 def test_inputs_agree_with_the_options(comfyui: ComfyUIServer, node: str) -> None:
     kinds = {bool: "BOOLEAN", int: "INT", float: "FLOAT", str: "STRING"}
     widgets = {name: declared for name, declared in inputs_of(comfyui, node).items() if "default" in declared[1]}
-    inputs = {name: declared for name, declared in widgets.items() if name not in ("size", "half", "aligned")}
+    inputs = {name: declared for name, declared in widgets.items() if name not in OWN}
     assert list(inputs) == OPTIONS_OF[node]
     for name, (kind, arguments) in inputs.items():
         option = OPTIONS[name]

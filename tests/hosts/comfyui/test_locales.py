@@ -18,6 +18,10 @@ TRANSLATED = [language for language in LANGUAGES if language != "en"]
 FILE_INPUTS = {("GPENLoadModel", "inputs", "model_name"), ("GPENConvertCheckpoint", "inputs", "weight_file")}
 """Their tooltip names the user's own folder while it is empty, so the English file must not replace it."""
 
+LOADS_DETECTORS = "GPENLoadFaceDetector"
+NO_OPTIONS = {("GPENRestoreVideo", "video")}
+"""Inputs with the name of an option that are none."""
+
 Key = tuple[str, ...]
 
 
@@ -75,7 +79,7 @@ def test_texts_are_plain(language: str) -> None:
 def test_nothing_is_left_in_english(language: str, script: str) -> None:
     names = re.compile(
         r"GPEN(-BFR-512|-Colorization-1024|-Inpainting-1024|-Seg2face-512)?|YuNet|RetinaFace|auto|float32|float16|"
-        r"bfloat16|NVIDIA|RTX|gpen|ffhq|facexlib|facefusion|Lab|CPU|GPU|R|all"
+        r"bfloat16|NVIDIA|RTX|gpen|ffhq|facexlib|facefusion|Lab|CPU|GPU|R|all|H|HEVC|AV1|ffv1|CRF|webm|mkv"
     )
     names_of_choices = {choice for option in OPTIONS.values() for choice in option.choices}
     for key, text in [*texts(read(language)), *texts(read(language, "main"))]:
@@ -115,7 +119,7 @@ def test_english_agrees_with_the_options() -> None:
     found = set()
     for node, definition in read("en").items():
         for name, input in definition["inputs"].items():
-            if name in OPTIONS and (name != "detector" or node == "GPENLoadFaceDetector"):
+            if name in OPTIONS and (node, name) not in NO_OPTIONS and (name != "detector" or node == LOADS_DETECTORS):
                 assert input == {"name": OPTIONS[name].label, "tooltip": OPTIONS[name].help}
                 found.add(name)
     assert found == set(OPTIONS)

@@ -21,6 +21,7 @@ from tests.hosts.comfyui.graphs import PASSTHROUGH
 from tests.hosts.comfyui.server import CHECKOUT, ComfyUIServer, Finished
 from tests.hosts.comfyui.workflows import Workflow, problems, to_api
 from tests.hosts.conftest import Parts
+from tests.video.clips import Clip, look, make
 
 WORKFLOWS = {
     file.stem: json.loads(file.read_text(encoding="utf-8"))
@@ -29,6 +30,7 @@ WORKFLOWS = {
 PORTRAIT, OLD_PHOTO = "Restore a portrait", "Old photograph x2 with an upscale model"
 COLORIZE, FILL_IN, FROM_MAP = "Colorize an old photograph", "Fill in damage", "Segmentation map to face"
 COMPARE, ONE_NODE = "Compare with another face model", "Restore a photo with one node"
+VIDEO = "Restore a video"
 NEED_STABLE_DIFFUSION = {"Generate then restore", "Crop img2img paste"}
 
 
@@ -71,6 +73,7 @@ def test_the_examples() -> None:
         FROM_MAP,
         COMPARE,
         ONE_NODE,
+        VIDEO,
         *NEED_STABLE_DIFFUSION,
     }
     for name, workflow in WORKFLOWS.items():
@@ -235,6 +238,19 @@ def test_the_map_runs(example_files: ComfyUIServer, info: dict[str, Any], parts:
     finished = example_files.run(to_api(workflow, info))
     ((saved,),) = pictures(example_files, finished, workflow, "SaveImage")
     assert np.abs(saved.astype(int) - parts.left[:256, :256]).max() <= 1
+
+
+def test_the_video_runs(example_files: ComfyUIServer, info: dict[str, Any], parts: Parts, tmp_path: Path) -> None:
+    picture = parts.left[:256, :300]
+    clip = make(tmp_path / "example.mp4", Clip(frames=5, sounds=1, picture=lambda _: picture))
+    example_files.upload_image(clip, "example.mp4")
+    workflow = WORKFLOWS[VIDEO]
+    finished = example_files.run(to_api(workflow, info))
+    ((saved,),) = (finished.outputs[str(node["id"])]["images"] for node in nodes(workflow, "SaveVideo"))
+    before, after = look(clip), look(example_files.base_dir / "output" / saved["subfolder"] / saved["filename"])
+    assert after.times == before.times
+    assert len(after.packets[1]) == len(before.packets[1])
+    assert "5 faces of 5 restored in 5 frames" in example_files.log
 
 
 def test_another_face_model_runs_beside_gpen(

@@ -15,8 +15,11 @@ Info = dict[str, Any]
 
 _NOTES = {"Note", "MarkdownNote"}
 _WIDGETS = {"INT", "FLOAT", "STRING", "BOOLEAN", "COMBO"}
+_DYNAMIC = "COMFY_DYNAMICCOMBO_V3"
+"""A choice with further widgets for some of its values; of these values none."""
 _FILES = {
     ("LoadImage", "image"),
+    ("LoadVideo", "file"),
     ("CheckpointLoaderSimple", "ckpt_name"),
     ("UpscaleModelLoader", "model_name"),
     ("GPENLoadModel", "model_name"),
@@ -61,6 +64,8 @@ def _declared(node: dict[str, Any], info: Info) -> dict[str, tuple[bool, str, di
             arguments = dict(more[0]) if more else {}
             if isinstance(kind, list):
                 kind, arguments["options"] = "COMBO", kind
+            elif kind == _DYNAMIC:
+                kind, arguments["options"] = "COMBO", [option["key"] for option in arguments["options"]]
             result[name] = (group == "required", kind, arguments)
     return result
 
@@ -74,10 +79,14 @@ def _widgets(node: dict[str, Any], info: Info) -> Iterator[tuple[str, dict[str, 
         value = values.pop(0) if values else None
         yield name, {"kind": kind, **arguments}, value
         # The page adds its own widget after these: an upload button, or how a seed changes.
-        if values and (arguments.get("control_after_generate") or arguments.get("image_upload")):
+        if values and (arguments.get("control_after_generate") or _has_upload(arguments)):
             values.pop(0)
     for value in values:
         yield "", {}, value
+
+
+def _has_upload(arguments: dict[str, Any]) -> bool:
+    return bool(arguments.get("image_upload") or arguments.get("video_upload"))
 
 
 def _values(node: dict[str, Any], info: Info) -> Iterator[str]:

@@ -135,7 +135,7 @@ def test_a_video_is_left_as_it_is_with_a_sentence(sdnext: WebUI, tmp_path: Path,
     outputs, video, _ = process(sdnext, 3, {"enable": True}, video=str(file))
     assert (outputs, video) == ([], str(file))
     assert file.read_bytes() == before
-    assert [line for line in shown if "restore videos with the command gpen restore" in line]
+    assert [line for line in shown if "restore videos with the command gpen restore film.mp4" in line]
     shown.clear()
     process(sdnext, 3, {"enable": False}, video=str(file))
     assert not [line for line in shown if "GPEN works" in line]
