@@ -25,6 +25,7 @@ from .batch import BatchOutput, BatchRequest, run_batch
 from .batch_table import BatchTable
 from .engine import Engine
 from .session import SessionCache, WorkRequest, open_photo, work, write_result
+from .shown import address
 
 SHOWN = ("strength", "upscale")
 """Options that are always visible."""
@@ -189,7 +190,8 @@ class Actions:
                 value, text = next(steps)
                 yield value, gr.skip(), text
         except StopIteration as end:
-            yield table.value, gr.update(value=str(end.value.path), interactive=True), end.value.summary
+            value = table.value | {"zip": address(end.value.path)}
+            yield value, gr.update(value=str(end.value.path), interactive=True), end.value.summary
         except (GpenError, MemoryError):
             yield table.value, gr.skip(), ""
             raise

@@ -95,3 +95,31 @@ def test_a_stopped_batch_says_which_photos_are_not_done(page: AppPage, portrait:
     assert "working" not in kinds
     assert statuses == ["restored"] * kinds.count("done") + ["stopped"] * kinds.count("waiting")
     assert kinds.count("waiting")
+
+
+def test_the_table_is_still_there_after_a_reload(page: AppPage, portrait: Path, tmp_path: Path) -> None:
+    for name in ("one.png", "two.png"):
+        (tmp_path / name).write_bytes(portrait.read_bytes())
+    page.choose("weights", "small.pth")
+    page.window.get_by_role("tab", name="Many photos").click()
+    page.window.locator("#gpen-files input[type=file]").first.set_input_files(sorted(tmp_path.glob("*.png")))
+    page.window.get_by_text("two").first.wait_for()
+    page.click("run-all")
+    page.wait_for("2 photos: 2 restored.", "batch-said")
+    table = page.window.locator(".gb")
+    assert not table.get_by_text("before the page was loaded again").is_visible()
+    page.window.reload()
+    page.window.get_by_role("tab", name="Many photos").click()
+    table.get_by_text("before the page was loaded again").wait_for()
+    assert table.locator(".gb-status").all_inner_texts() == ["restored"] * 2
+    for link, name in (("Download the result of two.png", "two.png"), ("Download all", "gpen_restored.zip")):
+        with page.window.expect_download() as waiting:
+            table.get_by_role("link", name=link).click()
+        assert unquote(waiting.value.suggested_filename) == name
+    # The next batch takes its place.
+    page.window.locator("#gpen-files input[type=file]").first.set_input_files(tmp_path / "one.png")
+    page.window.get_by_text("one").first.wait_for()
+    page.click("run-all")
+    page.wait_for("1 photo: 1 restored.", "batch-said")
+    assert table.locator("tbody tr").count() == 1
+    assert not table.get_by_text("before the page was loaded again").is_visible()

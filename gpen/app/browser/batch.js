@@ -1,5 +1,7 @@
 // The table of a batch. Rows that have not changed stay as they are, with the focus in them.
 const body = element.querySelector("tbody"), frame = element.querySelector(".gb");
+const again = element.querySelector(".gb-again"), all = again.querySelector("a");
+const KEPT = "gpen-batch";
 const shown = [];
 
 function cell(label, ...content) {
@@ -38,8 +40,36 @@ function rowOf(row) {
   return made;
 }
 
+// What is shown is kept until the tab is closed, for when the page is loaded again.
+function keep(value) {
+  try {
+    sessionStorage.setItem(KEPT, JSON.stringify(value));
+  } catch {
+    sessionStorage.removeItem(KEPT); // more than the browser keeps
+  }
+}
+
+// Show what was there before the page was loaded again, if its files still are.
+async function comeBack() {
+  const kept = JSON.parse(sessionStorage.getItem(KEPT) ?? "null");
+  const file = kept?.rows.find(({ file }) => file)?.file;
+  if (!file || !(await fetch(file, { method: "HEAD" })).ok || props.value?.rows.length) return;
+  const ended = ({ kind }) => kind === "done" || kind === "failed";
+  const rows = kept.rows.map((row) => (ended(row) ? row : { ...row, kind: "waiting", status: "stopped", why: "" }));
+  all.hidden = !kept.zip;
+  if (kept.zip) all.href = kept.zip;
+  again.hidden = false;
+  show(rows);
+}
+
 function draw() {
-  const rows = props.value?.rows ?? [];
+  const { rows = [] } = props.value ?? {};
+  again.hidden = true;
+  if (rows.length) keep(props.value);
+  show(rows);
+}
+
+function show(rows) {
   frame.hidden = !rows.length;
   shown.length = Math.min(shown.length, rows.length);
   while (body.rows.length > rows.length) body.lastElementChild.remove();
@@ -52,3 +82,4 @@ function draw() {
 }
 watch("value", draw);
 draw();
+comeBack();
