@@ -19,7 +19,7 @@ class AppPage(ChromiumPage):
         self.requests: list[str] = []
         self.errors: list[str] = []
         self.window.on("request", lambda request: self.requests.append(request.url))
-        self.window.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.window.on("pageerror", lambda error: self.errors.append(f"{error} {error.stack}"))
         self.window.goto(url)
         self.window.wait_for_selector("#gpen-run", state="attached")
         self.window.wait_for_function(_LISTED)

@@ -101,7 +101,7 @@ def test_a_film_is_restored_beside_photos(
     assert output.summary == "2 files: 2 restored."
     photo, film = entries(output.path)
     assert (photo["path"], film["path"], film["output"]) == ("portrait.png", "clip.mp4", "clip.mp4")
-    assert (film["status"], film["frames"]) == ("restored", 12)
+    assert (film["status"], film["frame_count"]) == ("restored", 12)
     assert film["message"].startswith("1 face of 1 restored in 12 frames")
     result = tmp_path / "results" / "clip.mp4"
     before, after = look(clips / "clip.mp4"), look(result)
@@ -245,7 +245,7 @@ def test_programs_may_have_films_deinterlaced(app: Served, clips: Path, tmp_path
     finally:
         client.close()
     assert text == "1 film: 1 restored."
-    assert [entry["frames"] for entry in entries(Path(archive))] == [6]
+    assert [entry["frame_count"] for entry in entries(Path(archive))] == [6]
 
 
 def test_a_film_dropped_on_the_one_photo_is_taken(page: AppPage, clips: Path, tmp_path: Path) -> None:
@@ -259,7 +259,7 @@ def test_a_film_dropped_on_the_one_photo_is_taken(page: AppPage, clips: Path, tm
     assert row.get_attribute("data-kind") == "done"
     assert "1 face of 1 restored in 12 frames" in row.inner_text()
     assert page.window.evaluate("document.querySelector('.gb img').naturalWidth") == 96
-    saved = page.download(tmp_path, ".gb a")
+    saved = page.download(tmp_path, ".gb tbody a")
     assert saved.name == "clip.mp4"
     assert look(saved).times == look(clips / "clip.mp4").times
 

@@ -8,6 +8,7 @@ import json
 import os
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -55,7 +56,9 @@ def ask(behind: Behind, tmp_path: Path) -> Any:
         method = "POST" if "content_length" in headers or path != "/" else "GET"
         scope = {"type": kind, "method": method, "path": path, "headers": listed}
         gate = Gate(behind, UploadQuota(tmp_path, 1000), names)
-        asyncio.run(gate(scope, receive, send))
+        # In a thread without a loop: Playwright's runs in this one while a browser is open.
+        with ThreadPoolExecutor(1) as threads:
+            threads.submit(lambda: asyncio.run(gate(scope, receive, send))).result()
         if sent[0]["type"] == "websocket.close":
             return 403
         return int(sent[0]["status"])
