@@ -93,7 +93,7 @@ def test_arrow_keys_move_the_divider(restored: ComfyUIPage) -> None:
     assert restored.node(TYPE, "[...node.pos]") == position
 
 
-@pytest.mark.parametrize(("width", "height"), [(260, None), (460, None), (900, 1100)])
+@pytest.mark.parametrize(("width", "height"), [(260, None), (460, None), (900, 1130)])
 def test_the_photo_keeps_its_aspect_ratio(
     restored: ComfyUIPage, width: int, height: int | None, screenshots: Path
 ) -> None:
@@ -138,7 +138,7 @@ def test_a_reloaded_page_has_its_images_after_the_next_run(restored: ComfyUIPage
     restored.window.wait_for_function("(type) => app.graph.nodes.some((node) => node.type === type)", arg=TYPE)
     restored.settle()
     assert restored.window.locator(".gpen-preview").count() == 0
-    assert restored.node(TYPE, "node.widgets.length") == 18
+    assert restored.node(TYPE, "node.widgets.length") == 19
     # Nothing has to run again, but the images still come back.
     restored.run_to_end()
     restored.window.wait_for_selector(".gpen-works .gpen-comparison")
