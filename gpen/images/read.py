@@ -28,7 +28,7 @@ from .png_color import color_profile
 from .png_metadata import read_png_notes
 from .raw import read_raw
 from .salvage import repaired
-from .sniff import HEAD, SizeCheck, check_size, damaged, picture_format, unsupported
+from .sniff import HEAD, USUAL_BYTES, SizeCheck, check_size, damaged, picture_format, unsupported
 from .srgb import in_srgb
 from .tiff import is_raw, read_tiff
 from .webp import is_lossless_webp, read_webp_notes, webp_size
@@ -57,7 +57,7 @@ def read_picture(path: Path, max_megapixels: float, on_size: OnSize | None = Non
     """
     path = Path(path)
 
-    def check(width: int, height: int, bytes_per_pixel: int = 1) -> None:
+    def check(width: int, height: int, bytes_per_pixel: int = USUAL_BYTES) -> None:
         check_size(path, width, height, max_megapixels, bytes_per_pixel)
         if on_size is not None:
             on_size(width, height)

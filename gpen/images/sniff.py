@@ -94,18 +94,19 @@ def _by_brands(head: bytes) -> str:
     return HEIC if heic or b"heic" in brands or b"heix" in brands else ""
 
 
-_USUAL_BYTES = 8  # of a pixel, at most: four channels of 16 bits
+USUAL_BYTES = 8
+"""Of a pixel in a file, at most: four channels of 16 bits."""
 
 
 class SizeCheck(Protocol):
     """Raises PhotoError for a picture that is too large, before its pixels are allocated."""
 
-    def __call__(self, width: int, height: int, bytes_per_pixel: int = _USUAL_BYTES) -> None:
+    def __call__(self, width: int, height: int, bytes_per_pixel: int = USUAL_BYTES) -> None:
         """bytes_per_pixel: in the file, unpacked; no more than eight count as any other picture."""
         ...
 
 
-def check_size(path: Path, width: int, height: int, max_megapixels: float, bytes_per_pixel: int = _USUAL_BYTES) -> None:
+def check_size(path: Path, width: int, height: int, max_megapixels: float, bytes_per_pixel: int = USUAL_BYTES) -> None:
     """Raise PhotoError if the size is zero, or more than ``max_megapixels``, each of up to eight bytes."""
     if width <= 0 or height <= 0:
         raise damaged(path, f"its header states {width} × {height} pixels")
@@ -116,10 +117,10 @@ def check_size(path: Path, width: int, height: int, max_megapixels: float, bytes
             f"the option max_megapixels (“Largest picture”) allows {max_megapixels:g}. Raise it if there is enough "
             "memory, or make the picture smaller."
         )
-    if megapixels * bytes_per_pixel > max_megapixels * _USUAL_BYTES:
+    if megapixels * bytes_per_pixel > max_megapixels * USUAL_BYTES:
         raise PhotoError(
             f"{path} has {megapixels:.6g} megapixels of {bytes_per_pixel} bytes each, as much as "
-            f"{megapixels * bytes_per_pixel / _USUAL_BYTES:.6g} megapixels in four channels of 16 bits; the option "
+            f"{megapixels * bytes_per_pixel / USUAL_BYTES:.6g} megapixels in four channels of 16 bits; the option "
             f"max_megapixels (“Largest picture”) allows {max_megapixels:g}. Save it without its additional channels."
         )
 
