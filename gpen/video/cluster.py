@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from ..batch.config import RunConfig
-from ..batch.ray.engine import connected, plan_pool
+from ..batch.ray.engine import join_cluster
 from ..errors import GpenError, PhotoError
 from ..faces.source import FoundFace
 from ..images.picture import FloatImage
-from ..wording import count, first_line
+from ..wording import first_line
 from .detect import Part
 from .encoder import Encoding
 from .ffmpeg import pyav, reason
@@ -72,17 +72,9 @@ class FilmCluster:
     """
 
     def __init__(self, config: RunConfig, workers: int | None, cpus: int | None) -> None:
-        self._ray = connected()
-        try:
-            self._pool = plan_pool(self._ray.nodes(), config.device, workers, cpus)
-        except BaseException:
-            self._ray.shutdown()
-            raise
+        self._ray, self._pool = join_cluster(config.device, workers, cpus)
         self._config = dataclasses.replace(config, device=self._pool.device).absolute()
-        self.title = (
-            f"{count(self._pool.workers, 'Ray worker')}, each on {self._pool.device} with "
-            f"{count(self._pool.cpus, 'CPU')}"
-        )
+        self.title = self._pool.title
 
     def close(self) -> None:
         """Leave the cluster."""

@@ -53,6 +53,11 @@ class Pool:
     device: str
     """The device of their networks, "cpu" or "cuda"."""
 
+    @property
+    def title(self) -> str:
+        """For users: how many workers, and what each has."""
+        return f"{count(self.workers, 'Ray worker')}, each on {self.device} with {count(self.cpus, 'CPU')}"
+
 
 class RayEngine:
     """Runs a batch on a Ray cluster: the one at RAY_ADDRESS, else the one running on this machine, else a new one.
@@ -64,22 +69,14 @@ class RayEngine:
     def __init__(self, config: RunConfig, results: Path, workers: int | None, cpus: int | None) -> None:
         config.check()  # fail now rather than once for every photo
         config = config.with_mask_chosen()  # every worker has to choose the same
-        self._ray = connected()
-        try:
-            self._pool = plan_pool(self._ray.nodes(), config.device, workers, cpus)
-        except BaseException:
-            self._ray.shutdown()
-            raise
+        self._ray, self._pool = join_cluster(config.device, workers, cpus)
         self._config = dataclasses.replace(config, device=self._pool.device).absolute()
         self._journal = Journal(results.absolute(), secrets.token_hex(6))
         specs = [inspect(weights).spec for weights in (config.weights, *(config.other_weights or ()))]
         networks = f"{specs[0].title} ({config.weights.name})"
         if config.other_weights:
             networks = title_by_size(spec.out_size for spec in specs)
-        self.title = (
-            f"{networks} on {count(self._pool.workers, 'Ray worker')}, each on "
-            f"{self._pool.device} with {count(self._pool.cpus, 'CPU')}"
-        )
+        self.title = f"{networks} on {self._pool.title}"
         if not config.task.is_aligned(config.aligned):
             self.title += f", faces from {config.faces or config.options.detector}"
             if config.needs.mask is not None:
@@ -153,6 +150,19 @@ class RayEngine:
         for batch in dataset.iter_batches(batch_size=None, prefetch_batches=0):
             for number, text in zip(batch["number"], batch["entry"], strict=True):
                 yield int(number), json.loads(text)
+
+
+def join_cluster(device: str, workers: int | None, cpus: int | None) -> tuple[Any, Pool]:
+    """The module ray, connected as :func:`connected`, and the workers of a run there; arguments as :class:`RayEngine`.
+
+    GpenError, and nothing connected, where there is no cluster or no worker could ever start.
+    """
+    ray = connected()
+    try:
+        return ray, plan_pool(ray.nodes(), device, workers, cpus)
+    except BaseException:
+        ray.shutdown()
+        raise
 
 
 def plan_pool(nodes: Sequence[dict[str, Any]], device: str, workers: int | None, cpus: int | None) -> Pool:
