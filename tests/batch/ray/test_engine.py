@@ -20,32 +20,11 @@ from gpen.batch.ray import engine
 from gpen.network.spec import Spec
 from gpen.network.synthetic import synthetic_weights
 from gpen.threads import thread_variables
+from tests.batch.ray.conftest import LONG, finish
 from tests.restoration.upscalers import known_upscaler
 
 pytest.importorskip("ray", reason="needs Ray: make test-ray runs this")
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="needs named pipes")
-
-ROOT = Path(__file__).resolve().parents[3]
-LONG = 120
-
-
-@pytest.fixture(scope="module")
-def cluster():
-    """The address of a cluster with a head without CPUs and two machines with one CPU each."""
-    from ray.cluster_utils import Cluster
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(ROOT))  # as if gpen were installed on each machine
-        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        patch.setenv("OMP_WAIT_POLICY", "passive")
-        small = {"object_store_memory": 80 << 20}
-        nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False, **small})
-        try:
-            for _ in range(2):
-                nodes.add_node(num_cpus=1, **small)
-            yield nodes.address
-        finally:
-            nodes.shutdown()
 
 
 @pytest.fixture
@@ -106,12 +85,6 @@ class Pipe:
             return pid != os.getpid() and any(os.path.realpath(link) == str(self.path) for link in folder.iterdir())
         except OSError:
             return False
-
-
-def finish(process, code: int = 0) -> tuple[str, str]:
-    out, err = process.communicate(timeout=LONG)
-    assert process.returncode == code, out + err
-    return out, err
 
 
 def entries_of(report: Path) -> dict[str, dict]:

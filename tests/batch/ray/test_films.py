@@ -13,11 +13,11 @@ import pytest
 
 from gpen.faces.faces_file import FilmFaces, FrameFaces, write_faces
 from gpen.video.work import WorkFolder
-from tests.batch.ray.test_engine import LONG, cluster, finish
+from tests.batch.ray.conftest import LONG, finish
 from tests.commands import upright_face
 from tests.video.clips import HEIGHT, WIDTH, Clip, look, make
 
-__all__ = ["cluster"]
+pytest.importorskip("ray", reason="needs Ray: make test-ray runs this")
 
 FRAMES = 330
 """Four segments: three of a hundred frames, and the rest."""
