@@ -14,7 +14,7 @@ from PIL import Image
 
 from gpen.errors import PhotoError
 from gpen.images import Picture, read_picture
-from gpen.images.exif import ORIENTATION, upright
+from gpen.images.metadata.exif import ORIENTATION, upright
 from tests.images.made import assert_samples, made
 from tests.images.made_formats import XMP, avif, exif
 from tests.profiles import SRGB, converted, rgb_profile

@@ -13,8 +13,8 @@ from PIL import Image
 
 from gpen.errors import PhotoError
 from gpen.images import Picture, read_picture, write_picture
-from gpen.images.exif import ORIENTATION
-from gpen.images.metadata import GAIN_MAP, MOTION_PHOTO
+from gpen.images.metadata.exif import ORIENTATION
+from gpen.images.metadata.metadata import GAIN_MAP, MOTION_PHOTO
 from tests.images.made import assert_samples, made
 from tests.images.made_formats import XMP, box, exif, heic, heic_of_tiles
 from tests.profiles import SRGB, converted, rgb_profile

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gpen.images.icc import color_conversion, why_unused
-from gpen.images.icc_made import SRGB_CHROMATICITIES, SRGB_CURVE, srgb_profile
-from gpen.images.icc_made import grey_profile as made_grey
-from gpen.images.icc_made import rgb_profile as made_rgb
+from gpen.images.color.icc import color_conversion, why_unused
+from gpen.images.color.icc_made import SRGB_CHROMATICITIES, SRGB_CURVE, srgb_profile
+from gpen.images.color.icc_made import grey_profile as made_grey
+from gpen.images.color.icc_made import rgb_profile as made_rgb
 from tests.profiles import (
     SPACES,
     SRGB,

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from gpen.images import read_picture, write_picture
-from gpen.images.icc import color_conversion, why_unused
+from gpen.images.color.icc import color_conversion, why_unused
 from tests.images.made import made
 from tests.images.test_profiles import stored, write
 from tests.profiles import SRGB, converted, gamma_curve, lab, light_of_srgb, parametric_curve, profile, rgb_profile

@@ -13,7 +13,7 @@ from PIL import Image
 
 from gpen.errors import PhotoError
 from gpen.images import Picture, read_picture
-from gpen.images.exif import upright
+from gpen.images.metadata.exif import upright
 from tests.images.made_formats import XMP, exif, jpeg12
 from tests.profiles import SRGB, converted, rgb_profile
 

@@ -15,8 +15,8 @@ from PIL import Image
 
 from gpen.errors import PhotoError
 from gpen.images import Picture, read_picture
-from gpen.images.exif import ORIENTATION, upright
-from gpen.images.metadata import LARGEST
+from gpen.images.metadata.exif import ORIENTATION, upright
+from gpen.images.metadata.metadata import LARGEST
 from tests.images.made import assert_samples, made, smooth
 from tests.images.made_formats import XMP, box, contained, exif, jxl
 from tests.profiles import SRGB, converted, rgb_profile, srgb_curve, table_curve

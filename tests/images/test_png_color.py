@@ -12,7 +12,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from gpen.images import read_picture, write_picture
-from gpen.images.png_color import color_profile
+from gpen.images.color.png import color_profile
 from tests.images.made import made, png
 from tests.profiles import SRGB, converted, grey_profile, rgb_profile, srgb_curve
 

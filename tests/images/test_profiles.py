@@ -14,8 +14,8 @@ from PIL import Image
 
 from gpen.errors import PhotoError
 from gpen.images import read_picture, write_picture
-from gpen.images.icc import ColorConversion, why_unused
-from gpen.images.png import decode_16
+from gpen.images.color.icc import ColorConversion, why_unused
+from gpen.images.formats.png import decode_16
 from tests.images.made import made, png, tiff
 from tests.profiles import SRGB, converted, gamma_curve, grey_profile, profile, rgb_profile
 

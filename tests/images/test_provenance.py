@@ -7,10 +7,10 @@ from xml.etree import ElementTree
 
 import pytest
 
-from gpen.images.metadata import Metadata
-from gpen.images.provenance import COMPOSITE, GENERATED, NO_PLACE, Provenance, UsedNetwork, with_provenance
-from gpen.images.xmp import is_whole, upright_xmp
-from gpen.images.xmp_scanner import GPEN
+from gpen.images.metadata.metadata import Metadata
+from gpen.images.metadata.provenance import COMPOSITE, GENERATED, NO_PLACE, Provenance, UsedNetwork, with_provenance
+from gpen.images.metadata.xmp import is_whole, upright_xmp
+from gpen.images.metadata.xmp_scanner import GPEN
 from tests.images.test_xmp import RDF, packet
 
 IPTC = "http://iptc.org/std/Iptc4xmpExt/2008-02-29/"

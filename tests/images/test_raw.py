@@ -13,8 +13,8 @@ from PIL import Image
 
 from gpen.errors import PhotoError
 from gpen.images import Picture, read_picture, write_picture
-from gpen.images.exif import upright
-from gpen.images.raw import described
+from gpen.images.formats.raw import described
+from gpen.images.metadata.exif import upright
 from tests.images.made_formats import HEIGHT, QUADRANTS, WIDTH, XMP, dng, exif, scene
 
 

@@ -16,7 +16,7 @@ from PIL import Image, ImageFile
 
 from gpen.errors import PhotoError, SalvageableError
 from gpen.images import left_out, read_picture, write_picture
-from gpen.images.jpeg import all_grey
+from gpen.images.formats.jpeg import all_grey
 from gpen.images.picture import Picture
 from tests.images.made import Samples, made, png, smooth, tiff
 

@@ -337,7 +337,7 @@ def test_a_large_packet_takes_little_time(tmp_path: Path) -> None:
     """What an attacker would write: none of it takes time that grows as the square of its length."""
     import time
 
-    from gpen.images.xmp import is_whole, upright_xmp
+    from gpen.images.metadata.xmp import is_whole, upright_xmp
 
     for part in (
         b"<a ",

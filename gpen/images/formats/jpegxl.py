@@ -11,15 +11,15 @@ from typing import Any
 
 import numpy as np
 
+from ..color.coded import made_profile, warn_of_hdr
+from ..color.icc_made import SRGB_CHROMATICITIES
+from ..decoded import Decoded, whole_range
+from ..extras import JPEG_XL, JPEG_XL_PROFILE, module_for
+from ..metadata.metadata import C2PA, GAIN_MAP, LARGEST, Metadata
+from ..picture import Samples
+from ..sniff import SizeCheck, unsupported
 from .boxes import Box, boxes, unknown
-from .coded_colors import made_profile, warn_of_hdr
-from .decoded import Decoded, whole_range
-from .extras import JPEG_XL, JPEG_XL_PROFILE, module_for
-from .icc_made import SRGB_CHROMATICITIES
 from .jpegxl_header import JpegXlHeader, read_header
-from .metadata import C2PA, GAIN_MAP, LARGEST, Metadata
-from .picture import Samples
-from .sniff import SizeCheck, unsupported
 
 _HEADER = 1 << 12  # bytes of a codestream that its header may take
 _PLAIN = "Save it as PNG with 8 or 16 bits per channel with an image editor and use that file."

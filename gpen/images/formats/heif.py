@@ -12,12 +12,12 @@ from pathlib import Path
 
 import numpy as np
 
-from ..wording import count
+from ...wording import count
+from ..color.coded import coded_profile, warn_of_hdr
+from ..metadata.exif import upright
+from ..metadata.metadata import C2PA, GAIN_MAP, LARGEST, MOTION_PHOTO, Metadata, without
+from ..sniff import unsupported
 from .boxes import Box, Reader, boxes
-from .coded_colors import coded_profile, warn_of_hdr
-from .exif import upright
-from .metadata import C2PA, GAIN_MAP, LARGEST, MOTION_PHOTO, Metadata, without
-from .sniff import unsupported
 
 _C2PA = bytes.fromhex("d8fec3d61b0e483c92975828877ec481")
 _SEQUENCES = (b"avis", b"msf1", b"hevc", b"hevx")

@@ -8,9 +8,9 @@ from __future__ import annotations
 import struct
 from pathlib import Path
 
-from .coded_colors import coded_profile, made_profile, warn_of_hdr
+from ..formats.png import chunks
+from .coded import coded_profile, made_profile, warn_of_hdr
 from .icc_made import SRGB_CHROMATICITIES, SRGB_CURVE
-from .png import chunks
 
 _SMALLEST_GAMMA, _LARGEST_GAMMA = 0.1, 10.0
 

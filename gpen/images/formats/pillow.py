@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .metadata import LARGEST
-from .picture import Samples
+from ..metadata.metadata import LARGEST
+from ..picture import Samples
+from ..sniff import unsupported
 from .png import decode_16
-from .sniff import unsupported
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from .picture import Samples
+from ..picture import Samples
 
 END_MARK = b"\xff\xd9"
 """How a file ends."""

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
-from . import jpeg, pillow, xmp
-from .decoded import Decoded, whole_range
-from .exif import clean_exif
-from .extras import JPEG_12, module_for
-from .jpeg_metadata import read_jpeg_notes
-from .picture import Samples
-from .sniff import unsupported
+from ..decoded import Decoded, whole_range
+from ..extras import JPEG_12, module_for
+from ..metadata import xmp
+from ..metadata.exif import clean_exif
+from ..metadata.jpeg import read_jpeg_notes
+from ..picture import Samples
+from ..sniff import unsupported
+from . import jpeg, pillow
 
 
 def read_jpeg12(data: bytes, path: Path, check: Callable[[int, int], None]) -> Decoded:

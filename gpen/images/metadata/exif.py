@@ -11,7 +11,7 @@ import struct
 
 import numpy as np
 
-from .picture import Samples
+from ..picture import Samples
 
 DESCRIPTION, ORIENTATION, EXIF_POINTER, GPS_POINTER, INTEROP_POINTER = 270, 274, 34665, 34853, 40965
 _USER_COMMENT = 37510

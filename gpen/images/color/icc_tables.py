@@ -49,11 +49,11 @@ class TableConversion:
 
     @property
     def is_grey(self) -> bool:
-        """See :class:`~gpen.images.icc.ColorConversion`."""
+        """See :class:`~gpen.images.color.icc.ColorConversion`."""
         return self.channels == 1
 
     def to_srgb(self, samples: NDArray[Any]) -> NDArray[np.float32]:
-        """See :class:`~gpen.images.icc.ColorConversion`."""
+        """See :class:`~gpen.images.color.icc.ColorConversion`."""
         height, width, channels = samples.shape
         top = np.float32(np.iinfo(samples.dtype).max)
         flat = samples.reshape(-1, channels)
@@ -66,7 +66,7 @@ class TableConversion:
         return result.reshape(height, width, 3)
 
     def from_srgb(self, colors: NDArray[np.float32]) -> NDArray[np.float32]:
-        """See :class:`~gpen.images.icc.ColorConversion`."""
+        """See :class:`~gpen.images.color.icc.ColorConversion`."""
         flat = np.ascontiguousarray(colors.reshape(-1, self.channels), dtype=np.float32)
         result = np.empty_like(flat)
         for start in range(0, len(flat), _BLOCK):

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ..picture import Picture, to_samples
 from .icc import color_conversion, why_unused
-from .picture import Picture, to_samples
 
 _log = logging.getLogger(__name__)
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .metadata import LARGEST
-from .picture import Samples
+from ..metadata.metadata import LARGEST
+from ..picture import Samples
 
 _BLOCK = 1 << 20  # bytes filtered and compressed at a time: few enough to stay in the cache of a core
 _BANDS, _BAND = 4, 16

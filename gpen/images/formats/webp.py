@@ -6,7 +6,7 @@ import struct
 from collections.abc import Iterator
 from itertools import islice
 
-from .metadata import C2PA, LARGEST, Metadata, Notes, printable, shown
+from ..metadata.metadata import C2PA, LARGEST, Metadata, Notes, printable, shown
 
 _XMP, _MANIFEST = b"XMP ", b"C2PA"
 _READ = (b"VP8X", b"VP8 ", b"VP8L", b"ALPH", b"ANIM", b"ANMF", b"ICCP", b"EXIF")

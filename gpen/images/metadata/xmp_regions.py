@@ -155,7 +155,7 @@ def _turned_rectangle(numbers: list[Decimal], turned: int, size: _Size) -> list[
 
 
 def _turned(region: list[Decimal], turned: int, size: _Size) -> list[Decimal]:
-    """Centre, width and height of a region, as :func:`gpen.images.exif.upright` turns samples.
+    """Centre, width and height of a region, as :func:`gpen.images.metadata.exif.upright` turns samples.
 
     size: of the photo as it is stored, in the unit of the region.
     """

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import struct
 
-from .coded_colors import D65, made_profile
-from .exif import EXIF_POINTER, INTEROP_POINTER, Directory
+from ..metadata.exif import EXIF_POINTER, INTEROP_POINTER, Directory
+from .coded import D65, made_profile
 from .icc_made import Chromaticities
 
 _COLOR_SPACE, _INDEX = 40961, 1

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
+from ..decoded import Decoded, whole_range
+from ..extras import AVIF, EXTRA_KINDS, HEIC, module_for
+from ..metadata.metadata import Metadata, without
+from ..picture import Samples
+from ..sniff import unsupported
 from . import pillow
-from .decoded import Decoded, whole_range
-from .extras import AVIF, EXTRA_KINDS, HEIC, module_for
 from .heif import HeifPicture, read_heif, without_descriptions
-from .metadata import Metadata, without
-from .picture import Samples
-from .sniff import unsupported
 from .tiff import straight
 
 

@@ -6,7 +6,7 @@ import struct
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from .metadata import printable, shown
+from ..metadata.metadata import printable, shown
 
 _MOST_BOXES = 100_000  # in one row; more is an attempt to keep a reader busy
 

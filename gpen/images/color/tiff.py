@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .coded_colors import D65, made_profile
+from .coded import D65, made_profile
 from .icc import why_unused
 from .icc_made import SRGB_CHROMATICITIES, SRGB_CURVE, Curve
 

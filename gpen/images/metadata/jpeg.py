@@ -10,10 +10,10 @@ import struct
 from collections.abc import Iterator
 from itertools import islice
 
-from ..wording import count
+from ...wording import count
+from ..formats.jpeg import END, segments
 from . import xmp
 from .exif import Directory
-from .jpeg import END, segments
 from .metadata import (
     C2PA,
     DAMAGED_EXTENSION,

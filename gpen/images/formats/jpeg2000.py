@@ -12,13 +12,13 @@ from pathlib import Path
 
 import numpy as np
 
+from ..decoded import Decoded, whole_range
+from ..extras import JPEG_2000, module_for
+from ..metadata.metadata import C2PA, LARGEST, Metadata
+from ..picture import Samples
+from ..sniff import unsupported
 from . import pillow
 from .boxes import Box, Reader, boxes, unknown
-from .decoded import Decoded, whole_range
-from .extras import JPEG_2000, module_for
-from .metadata import C2PA, LARGEST, Metadata
-from .picture import Samples
-from .sniff import unsupported
 from .tiff import straight
 
 _XMP = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")

@@ -9,12 +9,12 @@ import io
 from pathlib import Path
 from typing import Any
 
-from ..errors import FilesError, PhotoError
-from ..packages import optional_package
-from ..wording import first_line
-from .extras import AVIF, HEIC, JPEG_XL
+from ...errors import FilesError, PhotoError
+from ...packages import optional_package
+from ...wording import first_line
+from ..extras import AVIF, HEIC, JPEG_XL
+from ..sniff import HEAD, picture_format
 from .provenance import COMPOSITE, GENERATED, Provenance
-from .sniff import HEAD, picture_format
 
 _MIME = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp", "TIFF": "image/tiff"}
 _MIME_OF_PHOTOS = {**_MIME, HEIC: "image/heic", AVIF: "image/avif", JPEG_XL: "image/jxl"}

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from .coded_colors import CURVES, D65, PRIMARIES
-from .icc_made import Chromaticities
+from ..color.coded import CURVES, D65, PRIMARIES
+from ..color.icc_made import Chromaticities
 
 _RATIOS = ((1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))
 _CUSTOM, _P3 = 2, 11

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from .decoded import Decoded
-from .exif import exif_from_tiff
-from .extras import RAW, module_for
-from .metadata import LARGEST, Metadata
-from .picture import Samples
-from .sniff import damaged, unsupported
+from ..decoded import Decoded
+from ..extras import RAW, module_for
+from ..metadata.exif import exif_from_tiff
+from ..metadata.metadata import LARGEST, Metadata
+from ..picture import Samples
+from ..sniff import damaged, unsupported
 
 _DEVELOPED = "Its raw data are left out: it was developed with the camera's white balance and default settings."
 _SRGB_GAMMA = (2.4, 12.92)  # exponent and slope in shadows; the package's own are those of BT.709

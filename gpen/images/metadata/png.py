@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import zlib
 
+from ..formats.png import chunk, chunks, inflated, raw_profile
 from .metadata import C2PA, DAMAGED_RESOURCES, LARGEST, Metadata, Notes, printable, shown
 from .photoshop import clean_resources, iptc_of
-from .png import chunk, chunks, inflated, raw_profile
 
 _TEXTS = (b"tEXt", b"zTXt", b"iTXt")
 _XMP, _RAW, _COMMENT, _PARAMETERS = b"XML:com.adobe.xmp", b"Raw profile type ", b"Comment", b"parameters"

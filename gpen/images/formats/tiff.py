@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import pillow
-from .decoded import Decoded
-from .exif import (
+from ..color.tiff import COLOR_TAGS, color_profile
+from ..decoded import Decoded
+from ..metadata.exif import (
     BYTES_PER_NUMBER,
     DESCRIPTION,
     DESCRIPTIVE,
@@ -23,11 +23,11 @@ from .exif import (
     Directory,
     exif_from_tiff,
 )
-from .metadata import C2PA, DAMAGED_RESOURCES, LARGEST, Metadata, shown
-from .photoshop import clean_resources, iptc_of
-from .picture import Samples
-from .sniff import SizeCheck, unsupported
-from .tiff_color import COLOR_TAGS, color_profile
+from ..metadata.metadata import C2PA, DAMAGED_RESOURCES, LARGEST, Metadata, shown
+from ..metadata.photoshop import clean_resources, iptc_of
+from ..picture import Samples
+from ..sniff import SizeCheck, unsupported
+from . import pillow
 
 if TYPE_CHECKING:
     from tifffile import TiffPage

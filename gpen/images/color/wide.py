@@ -6,11 +6,11 @@ import dataclasses
 
 import numpy as np
 
+from ..formats.pillow import profile_space
+from ..picture import FloatImage, Picture
+from ..resize import resize
 from .icc import color_conversion, why_unused
 from .icc_made import srgb_profile
-from .picture import FloatImage, Picture
-from .pillow import profile_space
-from .resize import resize
 
 
 def with_wide_colors(picture: Picture, result: FloatImage, mask: FloatImage, *, new_background: bool) -> FloatImage:
