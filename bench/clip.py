@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from gpen.faces.transforms import Matrix, apply, invert
+from gpen.faces.resampling.transforms import Matrix, apply, invert
 from gpen.images.picture import FloatImage
 
 SIZE = (480, 360)

@@ -29,8 +29,8 @@ def parsed_mask(weights: str) -> Measure:
 
     import gpen
     from gpen.faces.align import TEMPLATES
-    from gpen.faces.mask import face_mask
-    from gpen.faces.parsing import FaceParser
+    from gpen.faces.masks.mask import face_mask
+    from gpen.faces.masks.parsing import FaceParser
 
     torch.set_num_threads(threads())
     cpu = torch.device("cpu")
@@ -59,7 +59,7 @@ def guarded(weights: str) -> Measure:
 
     import gpen
     from gpen.faces.align import TEMPLATES
-    from gpen.faces.identity import FaceRecognizer, IdentityGuard
+    from gpen.faces.recognition.identity import FaceRecognizer, IdentityGuard
 
     torch.set_num_threads(threads())
     model, x = gpen.load_model(weights), torch.from_numpy(picture(SIZE))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from gpen.faces.align import TEMPLATES
 from gpen.faces.face import Face
-from gpen.faces.transforms import apply
+from gpen.faces.resampling.transforms import apply
 
 ANGLE = 8.0
 """Degrees by which the head is turned in the picture's plane."""

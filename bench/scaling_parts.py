@@ -24,7 +24,7 @@ from gpen.errors import GpenError
 from gpen.faces.detection.detector import make_detector
 from gpen.faces.face import Face
 from gpen.faces.faces_file import FacesFromFile, PhotoFaces, write_faces
-from gpen.faces.select import FaceChoice
+from gpen.faces.selection.select import FaceChoice
 from gpen.images import Picture, write_picture
 from gpen.network.gpen import GPEN
 from gpen.network.spec import Spec

@@ -31,8 +31,8 @@ from gpen.faces.align import crop_matrix
 from gpen.faces.drawing import Drawing, side_by_side
 from gpen.faces.face import Face
 from gpen.faces.faces_file import FacesFromFile
-from gpen.faces.mask import SIZE as MASK_SIZE
-from gpen.faces.occlusion import OcclusionModel
+from gpen.faces.masks.mask import SIZE as MASK_SIZE
+from gpen.faces.masks.occlusion import OcclusionModel
 from gpen.images.picture import FloatImage
 from gpen.network.synthetic import IDENTITY, SHARPEN, synthetic_weights
 from tests.made_occluder import write_occluder

@@ -17,9 +17,9 @@ from torch import Tensor
 
 import gpen
 from gpen.faces.align import similarity
-from gpen.faces.identity import SIZE, TEMPLATE
-from gpen.faces.people import people_in
-from gpen.faces.resample import warp
+from gpen.faces.recognition.identity import SIZE, TEMPLATE
+from gpen.faces.recognition.people import people_in
+from gpen.faces.resampling.resample import warp
 from tests.recognizers import embedding
 
 PHOTO = "photos/Solvay_conference_1927.png"
@@ -35,11 +35,11 @@ class ColorRecognizer:
     same_person = 0.9
 
     def align(self, crop: Tensor, landmarks: NDArray[np.float64]) -> Tensor:
-        """See :class:`gpen.faces.identity.Recognizer`."""
+        """See :class:`gpen.faces.recognition.identity.Recognizer`."""
         return warp(crop, similarity(landmarks, TEMPLATE), (SIZE, SIZE))
 
     def embed(self, faces: Sequence[Tensor]) -> NDArray[np.float32]:
-        """See :class:`gpen.faces.identity.Recognizer`."""
+        """See :class:`gpen.faces.recognition.identity.Recognizer`."""
         return np.stack([embedding(np.rint(face.clamp(0, 1).numpy() * 255).astype(np.uint8)) for face in faces])
 
 

@@ -30,7 +30,7 @@ from bench.video import COLORS, followed  # noqa: E402
 from gpen.faces.align import crop_matrix  # noqa: E402
 from gpen.faces.detection.detector import make_detector  # noqa: E402
 from gpen.faces.face import Face  # noqa: E402
-from gpen.faces.transforms import Matrix, apply, invert  # noqa: E402
+from gpen.faces.resampling.transforms import Matrix, apply, invert  # noqa: E402
 from tests.documented import save_small  # noqa: E402
 
 FRAMES, CROP = 90, 512

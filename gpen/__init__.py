@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from .errors import GpenError
     from .faces.detection.detector import FaceDetector, available_detectors, make_detector
     from .faces.face import Face
-    from .faces.identity import IdentityGuard
-    from .faces.occlusion import make_occluder
-    from .faces.parsing import make_parser
+    from .faces.masks.occlusion import make_occluder
+    from .faces.masks.parsing import make_parser
+    from .faces.recognition.identity import IdentityGuard
     from .images import Picture, left_out, read_picture, write_picture
     from .images.tensors import luma
     from .network.spec import Spec
@@ -34,11 +34,11 @@ _HOMES = {
     "available_detectors": "faces.detection.detector",
     "make_detector": "faces.detection.detector",
     "Face": "faces.face",
-    "IdentityGuard": "faces.identity",
+    "IdentityGuard": "faces.recognition.identity",
     "make_guard": "restoration.components",
     "make_people": "restoration.components",
-    "make_occluder": "faces.occlusion",
-    "make_parser": "faces.parsing",
+    "make_occluder": "faces.masks.occlusion",
+    "make_parser": "faces.masks.parsing",
     "Picture": "images",
     "left_out": "images",
     "read_picture": "images",

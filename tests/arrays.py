@@ -7,8 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gpen.faces import align, color, paste, resample
-from gpen.faces.transforms import Matrix
+from gpen.faces import align, color, paste
+from gpen.faces.resampling import resample
+from gpen.faces.resampling.transforms import Matrix
 from gpen.images.picture import FloatImage
 from gpen.images.tensors import DevicePhoto, as_array, as_tensor
 

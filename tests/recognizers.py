@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from gpen.faces import sface
+from gpen.faces.recognition import sface
 from gpen.weights.catalog import find_published
 
 FILE = "face_recognition_sface_2021dec.onnx"

@@ -84,8 +84,8 @@ def _helpers(face: OneFace, setting: Setting) -> dict[str, Callable[[], Any]]:
     from facexlib.parsing.parsenet import ParseNet
     from facexlib.recognition.arcface_arch import Backbone
 
-    from gpen.faces.identity import FaceRecognizer, IdentityGuard
-    from gpen.faces.parsing import SIZE, FaceParser
+    from gpen.faces.masks.parsing import SIZE, FaceParser
+    from gpen.faces.recognition.identity import FaceRecognizer, IdentityGuard
 
     with tempfile.TemporaryDirectory() as folder:
         parsenet = saved(ParseNet(in_size=SIZE, out_size=SIZE, parsing_ch=19), Path(folder) / "parsenet.pth")

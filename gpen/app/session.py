@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ..errors import FaceError, GpenError, named
 from ..faces.face import Face
-from ..faces.select import FaceChoice
+from ..faces.selection.select import FaceChoice
 from ..faces.source import FaceSource, GivenFaces
 from ..filenames import fitting
 from ..images import Picture, can_write, read_picture

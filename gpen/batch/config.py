@@ -8,10 +8,10 @@ from pathlib import Path
 
 from ..faces.detection.detector import FaceDetector
 from ..faces.faces_file import FacesFromFile
-from ..faces.people import People
-from ..faces.select import FaceChoice
-from ..images.content_credentials import ContentSigner
+from ..faces.recognition.people import People
+from ..faces.selection.select import FaceChoice
 from ..images.masks import read_region_mask
+from ..images.metadata.content_credentials import ContentSigner
 from ..images.picture import FloatImage
 from ..options import Options, supported
 from ..restoration.api import face_choice, face_source

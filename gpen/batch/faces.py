@@ -7,7 +7,7 @@ from typing import Protocol
 from ..errors import FaceError
 from ..faces.face import Face
 from ..faces.faces_file import FacesFromFile
-from ..faces.select import FaceChoice
+from ..faces.selection.select import FaceChoice
 from ..faces.source import ChosenFaces, FaceSource, GivenFaces
 from ..images import Picture
 from .plan import PhotoFile

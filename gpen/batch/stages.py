@@ -15,7 +15,7 @@ from ..faces.close_ups import MOST_IN_VIEW, with_close_ups
 from ..faces.drawing import draw_faces, side_by_side
 from ..faces.source import ChosenFaces, FaceSource
 from ..images import OnSize, Picture, read_picture, write_picture
-from ..images.content_credentials import ContentSigner
+from ..images.metadata.content_credentials import ContentSigner
 from ..images.picture import FloatImage, from_samples
 from ..images.resize import resize
 from ..images.tensors import DevicePhoto

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ..errors import GpenError, PhotoError
 from ..faces.face import Face
-from ..faces.select import FaceChoice
+from ..faces.selection.select import FaceChoice
 from ..faces.source import FoundFace
 from ..faces.tracking.clip import ClipFaces
 from ..images import Picture, read_picture

@@ -15,8 +15,8 @@ from ..errors import FaceError, OptionError, PhotoError
 from ..faces.align import crop_face, place
 from ..faces.drawing import Drawing, NumberedFace, draw_faces, grid
 from ..faces.face import Face
+from ..faces.resampling.transforms import Matrix, apply
 from ..faces.source import FaceSource
-from ..faces.transforms import Matrix, apply
 from ..images.picture import FloatImage
 from ..images.tensors import DevicePhoto, as_array, check_picture
 from ..options import Options

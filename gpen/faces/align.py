@@ -11,8 +11,8 @@ from torch import Tensor
 from ..errors import FaceError
 from ..images.tensors import DevicePhoto
 from .face import Face
-from .resample import warp_photo
-from .transforms import Matrix, apply, compose, corners, invert, scaling
+from .resampling.resample import warp_photo
+from .resampling.transforms import Matrix, apply, compose, corners, invert, scaling
 
 TEMPLATES: dict[str, NDArray[np.float64]] = {
     # From the published GPEN code; the same for every size.

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .resample import reduced
+from .resampling.resample import reduced
 
 # Linear sRGB to XYZ divided by the white point D65. Source: IEC 61966-2-1.
 _TO_XYZ = np.array(

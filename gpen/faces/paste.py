@@ -17,10 +17,10 @@ from ..images.picture import FloatImage
 from ..images.staging import on_host, to_host
 from ..images.tensors import DevicePhoto, as_array, as_tensor
 from .grain import missing_grain
-from .mask import SIZE as MASK_SIZE
-from .mask import Area
-from .resample import warp, warp_mask
-from .transforms import Matrix, apply, compose, invert, scaling, translation
+from .masks.mask import SIZE as MASK_SIZE
+from .masks.mask import Area
+from .resampling.resample import warp, warp_mask
+from .resampling.transforms import Matrix, apply, compose, invert, scaling, translation
 
 OVERLAP_SHARPNESS = 4
 """Where masks overlap, each face weighs as much as this power of its mask: the nearer face prevails, without a seam."""

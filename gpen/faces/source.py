@@ -17,8 +17,8 @@ from ..images.tensors import DevicePhoto
 from .align import TEMPLATES
 from .detection.detector import FaceDetector, reporting_memory
 from .face import Face
-from .select import FaceChoice, select_faces
-from .traits import UNMEASURED, FaceTraits
+from .selection.select import FaceChoice, select_faces
+from .selection.traits import UNMEASURED, FaceTraits
 
 
 @dataclass(frozen=True, eq=False)

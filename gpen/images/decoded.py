@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .metadata import Metadata
+from .metadata.metadata import Metadata
 from .picture import Samples
 
 

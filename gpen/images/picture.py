@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .icc import ColorConversion, color_conversion
-from .metadata import Metadata
+from .color.icc import ColorConversion, color_conversion
+from .metadata.metadata import Metadata
 
 FloatImage = npt.NDArray[np.float32]
 """A photo or crop (H, W, 3), RGB, [0, 1], or a mask (H, W), [0, 1]."""

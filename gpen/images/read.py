@@ -11,27 +11,28 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..errors import PhotoError
-from . import jpeg, pillow, xmp
+from .color.exif import exif_profile
+from .color.png import color_profile
+from .color.srgb import in_srgb
 from .decoded import Decoded
-from .exif import clean_exif, upright
-from .exif_color import exif_profile
 from .extras import AVIF, HEIC, JPEG_2000, JPEG_XL, RAW
-from .heic import read_avif, read_heic
-from .jpeg12 import read_jpeg12
-from .jpeg2000 import read_jpeg2000
-from .jpeg_metadata import read_jpeg_notes
-from .jpegxl import jpeg_inside, read_jpegxl
-from .metadata import Metadata, Notes, upright_metadata
+from .formats import jpeg, pillow
+from .formats.heic import read_avif, read_heic
+from .formats.jpeg12 import read_jpeg12
+from .formats.jpeg2000 import read_jpeg2000
+from .formats.jpegxl import jpeg_inside, read_jpegxl
+from .formats.png import without_damaged_notes
+from .formats.raw import read_raw
+from .formats.salvage import repaired
+from .formats.tiff import is_raw, read_tiff
+from .formats.webp import is_lossless_webp, read_webp_notes, webp_size
+from .metadata import xmp
+from .metadata.exif import clean_exif, upright
+from .metadata.jpeg import read_jpeg_notes
+from .metadata.metadata import Metadata, Notes, upright_metadata
+from .metadata.png import read_png_notes
 from .picture import Picture, from_samples
-from .png import without_damaged_notes
-from .png_color import color_profile
-from .png_metadata import read_png_notes
-from .raw import read_raw
-from .salvage import repaired
 from .sniff import HEAD, USUAL_BYTES, SizeCheck, check_size, damaged, picture_format, unsupported
-from .srgb import in_srgb
-from .tiff import is_raw, read_tiff
-from .webp import is_lossless_webp, read_webp_notes, webp_size
 
 _SPARE = 1 << 28  # bytes that a file may have beyond the most that its pixels could need
 

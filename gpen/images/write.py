@@ -14,14 +14,14 @@ from typing import Any
 
 from ..atomic import atomic_path
 from ..errors import PhotoError
-from . import pillow
-from .exif import has_description, sized_exif, user_comment
-from .jpeg_metadata import with_jpeg_metadata
-from .metadata import Metadata, fitted, without, without_parameters
+from .formats import pillow
+from .formats.png import encode_png
+from .formats.tiff import encode_tiff
+from .metadata.exif import has_description, sized_exif, user_comment
+from .metadata.jpeg import with_jpeg_metadata
+from .metadata.metadata import Metadata, fitted, without, without_parameters
+from .metadata.png import png_notes
 from .picture import Picture, Samples, to_samples
-from .png import encode_png
-from .png_metadata import png_notes
-from .tiff import encode_tiff
 
 _FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF"}
 WRITABLE_SUFFIXES = frozenset(_FORMATS)
@@ -83,7 +83,7 @@ def write_picture(
     PNG and TIFF are lossless and keep 16 bits, grey and alpha. JPEG has 8 bits, no alpha and full chroma resolution;
     WebP has 8 bits, RGB and alpha. quality: of these two, 1 to 100, by default 95; WebP is lossless at 100,
     and by default if the picture came from such a file. Values are clipped to [0, 1]. warn: log what :func:`left_out`
-    says. sign: adds a signature, such as :meth:`gpen.images.content_credentials.ContentSigner.sign`.
+    says. sign: adds a signature, such as :meth:`gpen.images.metadata.content_credentials.ContentSigner.sign`.
 
     The file appears whole, or an existing one stays. Raises PhotoError if the suffix is none of these, if the picture
     holds NaN or Inf or does not fit the format, or if the file cannot be written.

@@ -12,11 +12,11 @@ from ..faces.align import Placement, crop_face
 from ..faces.color import match_colors
 from ..faces.detection.detector import FaceDetector
 from ..faces.face import Face
+from ..faces.masks.protect import Protection
 from ..faces.paste import Canvas
-from ..faces.protect import Protection
-from ..faces.select import FaceChoice
+from ..faces.resampling.transforms import compose, scaling
+from ..faces.selection.select import FaceChoice
 from ..faces.source import DetectedFaces, FaceSource, GivenFaces, WholePhoto
-from ..faces.transforms import compose, scaling
 from ..images.picture import FloatImage
 from ..images.staging import to_device
 from ..images.tensors import DevicePhoto, as_tensor, check_picture
@@ -31,9 +31,9 @@ from .result import Restoration
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from ..faces.identity import IdentityGuard
-    from ..faces.occlusion import Occluder
-    from ..faces.people import People
+    from ..faces.masks.occlusion import Occluder
+    from ..faces.recognition.identity import IdentityGuard
+    from ..faces.recognition.people import People
 
 DEFAULTS = Options()
 

@@ -17,11 +17,11 @@ import torch
 from ..device import pick_dtype, release
 from ..errors import FaceError, FilesError, GpenError, PhotoError
 from ..faces.detection.detector import FaceDetector, find_detector, load_detector
-from ..faces.identity import FaceRecognizer, IdentityGuard, Recognizer, find_recognizer
-from ..faces.occlusion import Occluder, OcclusionModel, find_occluder
-from ..faces.parsing import FaceParser, find_parser
-from ..faces.people import People, people_in
-from ..faces.sface import SFaceRecognizer
+from ..faces.masks.occlusion import Occluder, OcclusionModel, find_occluder
+from ..faces.masks.parsing import FaceParser, find_parser
+from ..faces.recognition.identity import FaceRecognizer, IdentityGuard, Recognizer, find_recognizer
+from ..faces.recognition.people import People, people_in
+from ..faces.recognition.sface import SFaceRecognizer
 from ..images import read_picture
 from ..images.masks import PhotoMasks
 from ..images.picture import FloatImage
@@ -282,7 +282,7 @@ class ComponentLoader:
         return IdentityGuard(self._recognizer(*found), options.identity_guard, blend=blend), ""
 
     def people(self, files: Sequence[Path], options: Options) -> People | None:
-        """The people in photos, as :func:`gpen.faces.people.people_in` finds them; None for no photos.
+        """The people in photos, as :func:`gpen.faces.recognition.people.people_in` finds them; None for no photos.
 
         GpenError where there is no recogniser, or a photo cannot be used.
         """

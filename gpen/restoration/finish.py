@@ -11,13 +11,13 @@ from pathlib import Path
 from ..atomic import atomic_path
 from ..errors import PhotoError
 from ..images import Picture, left_out, write_picture
-from ..images.content_credentials import ContentSigner
+from ..images.color.wide import in_color, with_wide_colors
 from ..images.extras import EXTRA_KINDS
-from ..images.metadata import C2PA, Metadata, without_notice
+from ..images.metadata.content_credentials import ContentSigner
+from ..images.metadata.metadata import C2PA, Metadata, without_notice
+from ..images.metadata.provenance import Provenance, with_provenance
 from ..images.picture import FloatImage
-from ..images.provenance import Provenance, with_provenance
 from ..images.resize import resize
-from ..images.wide_colors import in_color, with_wide_colors
 from ..tasks import Task
 from .provenance import provenance
 from .result import Restoration

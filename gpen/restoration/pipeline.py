@@ -14,11 +14,11 @@ from torch import Tensor
 from ..errors import FaceError, OptionError, PhotoError
 from ..faces.align import Placement, place
 from ..faces.color import match_colors
+from ..faces.masks.protect import Protection
 from ..faces.paste import Canvas
-from ..faces.protect import Protection
+from ..faces.resampling.transforms import compose, scaling
 from ..faces.source import FaceSource, FoundFace
 from ..faces.tracking.texture import FrameTexture
-from ..faces.transforms import compose, scaling
 from ..images.picture import FloatImage
 from ..images.tensors import DevicePhoto, check_picture
 from ..options import Options, supported
@@ -28,8 +28,8 @@ from .processors import PROCESSORS, FaceProcessor, Parser, PhotoInputs, with_mas
 from .result import CachedLayers, FaceCrops, FaceNetwork, MadeWith, Restoration, RestoredFace, SkippedFace
 
 if TYPE_CHECKING:
-    from ..faces.identity import GuardDecision
-    from ..faces.occlusion import Occluder
+    from ..faces.masks.occlusion import Occluder
+    from ..faces.recognition.identity import GuardDecision
     from ..weights.checkpoint import Model
     from .components import Components
 

@@ -15,12 +15,12 @@ from torch import Tensor
 from ..errors import PhotoError
 from ..faces.align import Placement, crop_face
 from ..faces.face import Face
-from ..faces.mask import SIZE as MASK_SIZE
-from ..faces.mask import Area, face_mask, mask_area
-from ..faces.occlusion import Occluder
+from ..faces.masks.mask import SIZE as MASK_SIZE
+from ..faces.masks.mask import Area, face_mask, mask_area
+from ..faces.masks.occlusion import Occluder
+from ..faces.masks.protect import edge_width, soft_edge
 from ..faces.paste import Canvas, CropCanvas, PostBlend, RegionMask
-from ..faces.protect import edge_width, soft_edge
-from ..faces.transforms import apply, corners, invert, shrinking
+from ..faces.resampling.transforms import apply, corners, invert, shrinking
 from ..images.picture import FloatImage
 from ..images.resize import enlarge
 from ..images.staging import to_device
@@ -33,7 +33,7 @@ _PREFERENCE = 8
 
 
 class Parser(Protocol):
-    """What tells a face from its background in a crop, as :class:`gpen.faces.parsing.FaceParser` does."""
+    """What tells a face from its background in a crop, as :class:`gpen.faces.masks.parsing.FaceParser` does."""
 
     def parse(self, crop: Tensor) -> Tensor:
         """Crop (S, S, 3), RGB, [0, 1], to (512, 512): 1 where there is face, else 0."""
@@ -96,7 +96,7 @@ class FaceProcessor:
         return ""
 
     def mask_shape(self, options: Options) -> str:
-        """The shape of the mask, as :func:`~gpen.faces.mask.face_mask` takes it.
+        """The shape of the mask, as :func:`~gpen.faces.masks.mask.face_mask` takes it.
 
         Options are given to a processor after :func:`with_mask_chosen`.
         """
@@ -118,7 +118,7 @@ class FaceProcessor:
         parser: Parser | None,
         visible: Tensor | None = None,
     ) -> Tensor:
-        """Where the crop that the network returned counts, as :func:`~gpen.faces.mask.face_mask`.
+        """Where the crop that the network returned counts, as :func:`~gpen.faces.masks.mask.face_mask`.
 
         visible: as :meth:`visible` returns it.
         """

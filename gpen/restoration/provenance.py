@@ -7,7 +7,7 @@ from typing import Any
 
 from ..faces.face import Face
 from ..images import Picture
-from ..images.provenance import Provenance, UsedNetwork
+from ..images.metadata.provenance import Provenance, UsedNetwork
 from ..options import Options
 from ..tasks import Task
 from ..weights.download import cached_sha256

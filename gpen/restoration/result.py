@@ -10,7 +10,7 @@ from pathlib import Path
 from torch import Tensor
 
 from ..faces.face import Face
-from ..faces.transforms import Matrix
+from ..faces.resampling.transforms import Matrix
 from ..images.picture import FloatImage
 from ..images.staging import on_host
 from ..images.tensors import as_array

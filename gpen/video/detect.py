@@ -13,10 +13,10 @@ import torch
 from ..errors import PhotoError
 from ..faces.detection.detector import FaceDetector
 from ..faces.face import Face
-from ..faces.select import FaceChoice
+from ..faces.selection.select import FaceChoice
+from ..faces.selection.traits import FaceTraits
 from ..faces.tracking.clip import ClipFaces
 from ..faces.tracking.shot_cuts import CutFinder
-from ..faces.traits import FaceTraits
 from ..images.picture import FloatImage
 from ..images.tensors import DevicePhoto
 from ..options import Options

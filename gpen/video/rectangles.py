@@ -10,8 +10,8 @@ import numpy as np
 from ..errors import FaceError
 from ..faces.align import place
 from ..faces.face import Face
+from ..faces.resampling.transforms import apply, corners, invert, shrinking
 from ..faces.source import FoundFace
-from ..faces.transforms import apply, corners, invert, shrinking
 from ..options import Options
 from .orientation import Rectangle
 

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from ..atomic import atomic_path, make_folder
 from ..errors import FaceError, PhotoError
 from ..faces.faces_file import FacesFromFile
-from ..faces.select import FaceChoice
+from ..faces.selection.select import FaceChoice
 from ..faces.source import FoundFace
 from ..images.picture import FloatImage
 from ..restoration.pipeline import check_mask

@@ -20,14 +20,14 @@ from ...gpen.faces.align import crop_face, place
 from ...gpen.faces.detection.detector import FaceDetector
 from ...gpen.faces.drawing import draw_faces
 from ...gpen.faces.face import Face
-from ...gpen.faces.occlusion import Occluder
-from ...gpen.faces.people import People
-from ...gpen.faces.select import select_tracked
+from ...gpen.faces.masks.occlusion import Occluder
+from ...gpen.faces.recognition.people import People
+from ...gpen.faces.selection.select import select_tracked
+from ...gpen.faces.selection.traits import FaceTraits
 from ...gpen.faces.source import ChosenFaces, FaceSource, FoundFace
 from ...gpen.faces.tracking.shot_cuts import Thumbnail, find_cuts, thumbnail
 from ...gpen.faces.tracking.texture import FrameTexture, SteadyTexture
 from ...gpen.faces.tracking.tracks import track_faces, without_tracking
-from ...gpen.faces.traits import FaceTraits
 from ...gpen.images.picture import FloatImage
 from ...gpen.images.tensors import DevicePhoto, as_array
 from ...gpen.network.spec import Spec

@@ -24,7 +24,7 @@ from torch import Tensor
 from ...gpen.device import dtype_name, pick_dtype
 from ...gpen.errors import FilesError, PhotoError
 from ...gpen.faces.detection.detector import FaceDetector
-from ...gpen.faces.people import People
+from ...gpen.faces.recognition.people import People
 from ...gpen.images.picture import FloatImage
 from ...gpen.images.resize import resize
 from ...gpen.network.memory import memory_estimate

@@ -27,7 +27,7 @@ from gpen.app.session import (
 )
 from gpen.app.shown import looks_like_photo
 from gpen.errors import FaceError, FilesError, GpenError, PhotoError
-from gpen.faces.sface import SFaceRecognizer
+from gpen.faces.recognition.sface import SFaceRecognizer
 from gpen.images import Picture, read_picture, write_picture
 from gpen.options import Options
 from gpen.restoration import components

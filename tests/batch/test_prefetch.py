@@ -13,7 +13,7 @@ from gpen.batch.plan import plan
 from gpen.batch.prefetch import MEMORY_BUDGET, PrefetchPipeline
 from gpen.batch.report import Status
 from gpen.batch.stages import PhotoProcessor
-from gpen.faces.select import FaceChoice
+from gpen.faces.selection.select import FaceChoice
 from gpen.faces.source import DetectedFaces, GivenFaces
 from gpen.images import Picture, read_picture, write_picture
 from gpen.options import Options

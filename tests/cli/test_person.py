@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gpen.faces.sface import SFaceRecognizer
+from gpen.faces.recognition.sface import SFaceRecognizer
 from gpen.images import Picture, read_picture, write_picture
 from gpen.images.picture import FloatImage
 from tests.recognizers import write_sface

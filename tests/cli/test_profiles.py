@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 from skimage.color import deltaE_ciede2000
 
-from gpen.images.png import decode_16
+from gpen.images.formats.png import decode_16
 from gpen.network.synthetic import synthetic_weights
 from tests.commands import HEIGHT, SPEC, WIDTH, picture, upright_face
 from tests.images.made import png

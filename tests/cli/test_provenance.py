@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 from gpen import __version__
-from gpen.images.provenance import COMPOSITE, GENERATED
+from gpen.images.metadata.provenance import COMPOSITE, GENERATED
 from gpen.network.spec import Spec
 from gpen.network.synthetic import synthetic_weights
 from tests.commands import HEIGHT, WIDTH

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from gpen.images import read_picture
-from gpen.images.provenance import COMPOSITE
+from gpen.images.metadata.provenance import COMPOSITE
 from tests.certificates import Certificates, make_certificates, make_key, pem_of
 from tests.commands import HEIGHT, WIDTH
 from tests.files import xmp_of
@@ -221,7 +221,7 @@ def test_without_the_package_the_extra_is_named(sign, album, tmp_path, monkeypat
 
 
 def test_a_result_that_cannot_be_signed_leaves_nothing(sign, album, tmp_path, monkeypatch, files_in):
-    from gpen.images.content_credentials import ContentSigner
+    from gpen.images.metadata.content_credentials import ContentSigner
 
     photo = album.add("a.png")
     really = ContentSigner._sign
@@ -239,8 +239,8 @@ def test_a_result_that_cannot_be_signed_leaves_nothing(sign, album, tmp_path, mo
 
 
 def test_signing_is_in_memory_only(certificates, tmp_path):
-    from gpen.images.content_credentials import ContentSigner
-    from gpen.images.provenance import Provenance
+    from gpen.images.metadata.content_credentials import ContentSigner
+    from gpen.images.metadata.provenance import Provenance
 
     packed = io.BytesIO()
     Image.new("RGB", (9, 9)).save(packed, "JPEG")

@@ -13,7 +13,7 @@ from gpen.compare import comparison
 from gpen.compare.comparison import compare
 from gpen.errors import FaceError, OptionError, PhotoError
 from gpen.faces.face import Face
-from gpen.faces.select import FaceChoice
+from gpen.faces.selection.select import FaceChoice
 from gpen.faces.source import GivenFaces
 from gpen.options import Options
 from tests.commands import picture, upright_face

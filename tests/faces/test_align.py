@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from gpen.errors import FaceError
 from gpen.faces.align import MAX_REACH, MIN_ALLOWED_REACH, TEMPLATES, crop_matrix, similarity
 from gpen.faces.face import Face
-from gpen.faces.transforms import apply, compose, invert, scaling
+from gpen.faces.resampling.transforms import apply, compose, invert, scaling
 from tests.arrays import crop_face
 
 pytestmark = pytest.mark.usefixtures("each_implementation")

@@ -10,8 +10,8 @@ import torch
 
 from bench.geometry import OneFace
 from bench.kernels import count
-from gpen.faces.resample import warp, warp_mask
-from gpen.faces.transforms import scaling
+from gpen.faces.resampling.resample import warp, warp_mask
+from gpen.faces.resampling.transforms import scaling
 from tests import pretended
 
 # Operations, that into pinned memory included. A change that lowers them lowers these limits.

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from gpen.faces.grain import _factors
-from gpen.faces.mask import SIZE
+from gpen.faces.masks.mask import SIZE
 from tests.arrays import Canvas, crop_face
 
 Photo = NDArray[np.float32]

@@ -13,8 +13,8 @@ import torch
 from numpy.typing import NDArray
 
 from bench.measure import PeakMemory
-from gpen.faces.mask import SIZE
-from gpen.faces.transforms import compose, invert, scaling
+from gpen.faces.masks.mask import SIZE
+from gpen.faces.resampling.transforms import compose, invert, scaling
 from tests.arrays import Canvas, match_colors
 
 pytestmark = pytest.mark.usefixtures("each_implementation")

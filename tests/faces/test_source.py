@@ -8,7 +8,7 @@ import pytest
 from gpen.errors import FaceError, OptionError, PhotoError
 from gpen.faces.align import TEMPLATES
 from gpen.faces.face import Face
-from gpen.faces.select import FaceChoice
+from gpen.faces.selection.select import FaceChoice
 from gpen.faces.source import ChosenFaces, DetectedFaces, FaceSource, FoundFace, GivenFaces, WholePhoto
 
 PHOTO = np.zeros((200, 400, 3), np.float32)

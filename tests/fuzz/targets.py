@@ -68,7 +68,7 @@ def _parts(rng: Random, folder: Path) -> Calls:
 
     from gpen.faces.detection.yunet_weights import load_yunet
     from gpen.faces.facexlib import load_weights
-    from gpen.faces.sface import SFaceRecognizer
+    from gpen.faces.recognition.sface import SFaceRecognizer
     from tests.fuzz.weight_files import names_of_others, of_any_shape, of_shared_parts, saved
     from tests.weights.onnx.test_wire import written
 
@@ -103,7 +103,7 @@ def _graphs(rng: Random, folder: Path) -> Calls:
 def _occluders(rng: Random, folder: Path) -> Calls:
     import onnx
 
-    from gpen.faces.occlusion import OcclusionModel
+    from gpen.faces.masks.occlusion import OcclusionModel
     from tests.fuzz.onnx_files import changed_graph, occluder
 
     data = changed_bytes(rng, occluder())

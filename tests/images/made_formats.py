@@ -12,7 +12,7 @@ import pillow_heif
 import tifffile
 from PIL import Image
 
-from gpen.images.exif import ORIENTATION
+from gpen.images.metadata.exif import ORIENTATION
 
 Samples = np.ndarray[Any, Any]
 HEIGHT, WIDTH = 64, 96  # of the raw files

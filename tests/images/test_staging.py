@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from gpen.faces.transforms import translation
+from gpen.faces.resampling.transforms import translation
 from gpen.images import staging
 from gpen.images.picture import FloatImage
 from gpen.images.staging import CudaLink, Ring, Rings, on_host, to_device, to_host

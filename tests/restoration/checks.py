@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from gpen.faces.align import TEMPLATES
-from gpen.faces.transforms import apply
+from gpen.faces.resampling.transforms import apply
 from gpen.images.picture import FloatImage
 from gpen.images.tensors import as_array
 from gpen.restoration.result import Restoration

@@ -15,10 +15,10 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from gpen.faces.align import crop_face, place
 from gpen.faces.color import match_colors
-from gpen.faces.mask import SIZE
+from gpen.faces.masks.mask import SIZE
+from gpen.faces.masks.protect import Protection
 from gpen.faces.paste import Canvas
-from gpen.faces.protect import Protection
-from gpen.faces.transforms import compose, scaling
+from gpen.faces.resampling.transforms import compose, scaling
 from gpen.images.tensors import DevicePhoto
 from gpen.options import Options
 from gpen.restoration.processors import Colorization, FaceProcessor, Inpainting, PhotoInputs, with_luma_of

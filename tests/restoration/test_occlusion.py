@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from gpen.errors import OptionError
-from gpen.faces.occlusion import OcclusionModel, make_occluder
+from gpen.faces.masks.occlusion import OcclusionModel, make_occluder
 from gpen.images.picture import FloatImage
 from gpen.options import Options
 from gpen.restoration.api import colorize, inpaint, paste, restore

@@ -11,7 +11,7 @@ import pytest
 from gpen.errors import OptionError, PhotoError
 from gpen.faces.align import TEMPLATES, Placement, place
 from gpen.faces.face import Face
-from gpen.faces.transforms import apply
+from gpen.faces.resampling.transforms import apply
 from gpen.images import Picture
 from gpen.images.picture import FloatImage
 from gpen.images.resize import resize

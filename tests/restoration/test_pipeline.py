@@ -12,7 +12,7 @@ from gpen import restore as exported
 from gpen.errors import GpenError, OptionError, PhotoError
 from gpen.faces.align import TEMPLATES
 from gpen.faces.face import Face
-from gpen.faces.select import FaceChoice
+from gpen.faces.selection.select import FaceChoice
 from gpen.images.picture import FloatImage
 from gpen.images.resize import enlarge
 from gpen.network.synthetic import SHARPEN

@@ -10,7 +10,7 @@ import pytest
 
 from gpen.errors import PhotoError
 from gpen.faces.align import TEMPLATES
-from gpen.faces.protect import EDGE
+from gpen.faces.masks.protect import EDGE
 from gpen.images.picture import FloatImage
 from gpen.images.resize import enlarge
 from gpen.options import Options

@@ -10,9 +10,9 @@ from bench.clip import Frame, centers, seen_through, solvay_clip, true_path
 from gpen.faces.align import crop_matrix
 from gpen.faces.detection.detector import FaceDetector
 from gpen.faces.face import Face
+from gpen.faces.resampling.transforms import Matrix
 from gpen.faces.tracking.shot_cuts import find_cuts, thumbnail
 from gpen.faces.tracking.tracks import TrackedFace, track_faces
-from gpen.faces.transforms import Matrix
 from gpen.images import Picture
 from gpen.restoration.api import restore
 from gpen.weights.checkpoint import Model

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from gpen.faces.face import Face
-from gpen.faces.select import FaceChoice
+from gpen.faces.selection.select import FaceChoice
 from gpen.options import Options
 from gpen.restoration.components import Components
 from gpen.tasks import find_task

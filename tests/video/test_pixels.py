@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from gpen.errors import PhotoError
-from gpen.faces.select import FaceChoice
+from gpen.faces.selection.select import FaceChoice
 from gpen.images import Picture, write_picture
 from gpen.options import Options
 from gpen.restoration.api import restore

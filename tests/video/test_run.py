@@ -177,7 +177,7 @@ import torch
 torch.set_num_threads(1)
 from pathlib import Path
 from gpen.faces.face import Face
-from gpen.faces.select import FaceChoice
+from gpen.faces.selection.select import FaceChoice
 from gpen.options import Options
 from gpen.restoration.components import Components
 from gpen.tasks import find_task

@@ -10,8 +10,8 @@ from random import Random
 import pytest
 
 from gpen.errors import FaceError
-from gpen.faces import sface
 from gpen.faces.detection.yunet_weights import load_yunet
+from gpen.faces.recognition import sface
 from gpen.weights.catalog import find_published
 
 

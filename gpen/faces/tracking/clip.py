@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from ...images.picture import FloatImage
 from ...wording import count
 from ..face import Face
-from ..select import FaceChoice, select_tracked
+from ..selection.select import FaceChoice, select_tracked
+from ..selection.traits import FaceTraits
 from ..source import FoundFace
-from ..traits import FaceTraits
 from .shot_cuts import CutFinder, thumbnail
 from .tracks import TrackedFace, track_faces, without_tracking
 

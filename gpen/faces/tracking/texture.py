@@ -25,7 +25,7 @@ from torch import Tensor
 
 from ...images.tensors import luma
 from ..color import blurred
-from ..resample import reduced
+from ..resampling.resample import reduced
 from .flow import displaced, flow_both_ways
 
 LOOK_BACK = 5

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..face import Face
-from ..traits import UNMEASURED, FaceTraits, median_traits
+from ..selection.traits import UNMEASURED, FaceTraits, median_traits
 from .smoothing import smooth
 
 LONGEST_GAP = 5

@@ -132,6 +132,7 @@ def test_enlarging_is_opencvs_bicubic_interpolation(photo):
     assert np.abs(enlarged(torch.from_numpy(photo)[None], 2)[0].numpy() - expected).max() < 1e-5
 
 
+@pytest.mark.skipif(torch.get_num_threads() == 1, reason="needs more than one thread")
 @pytest.mark.parametrize("runtime", ["pytorch", "onnxruntime"])
 def test_on_a_cpu_large_operations_run_in_threads_of_their_own(runtime, detector_weights, monkeypatch):
     """PyTorch's threads wait for one another at every operation, and another program may delay each by milliseconds."""

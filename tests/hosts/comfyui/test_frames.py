@@ -18,7 +18,7 @@ FoundFaces = from_checkout("gpen_hosts.comfyui.frames").FoundFaces
 draw_frames = from_checkout("gpen_hosts.comfyui.frames").draw_frames
 find_faces = from_checkout("gpen_hosts.comfyui.frames").find_faces
 photo_of = from_checkout("gpen_hosts.comfyui.frames").photo_of
-people_in = from_checkout("gpen.faces.people").people_in
+people_in = from_checkout("gpen.faces.recognition.people").people_in
 
 
 def numbers(faces: Any) -> list[tuple[int, int]]:

@@ -17,7 +17,7 @@ import pytest
 from onnx import ModelProto, TensorProto, helper
 
 from gpen.errors import CheckpointError, FaceError, OutOfMemoryError
-from gpen.faces.occlusion import OcclusionModel
+from gpen.faces.masks.occlusion import OcclusionModel
 from gpen.weights.convert import convert
 from gpen.weights.onnx import foreign, limited
 from gpen.weights.onnx.constants import Constants, Node, TooMuchError

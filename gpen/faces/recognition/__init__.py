@@ -1,0 +1,1 @@
+"""Face recognition: whether two faces are of one person."""

@@ -1,0 +1,1 @@
+"""Resampling between a photo and its crops, without aliasing."""
