@@ -442,7 +442,7 @@ def test_reading_and_encoding_overlap_with_the_network(restore_clip, tmp_path, m
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="the system cannot take processors from a process")
-@pytest.mark.parametrize("codec", ["ffv1", "hevc"])
+@pytest.mark.parametrize("codec", ["h264", "hevc"])
 def test_the_result_does_not_depend_on_the_number_of_processors(codec, restore_clip, tmp_path):
     source = make(tmp_path / "in.mkv", Clip(frames=30))
     found = os.sched_getaffinity(0)
