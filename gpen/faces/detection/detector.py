@@ -23,6 +23,8 @@ from ..facexlib import facexlib_module, facexlib_problem
 from .network import DetectorNetwork
 
 DEFAULT_THRESHOLD = 0.7
+SMALLEST_FACE = 8
+"""Faces narrower or shorter than this, in pixels of the photo, are left out: what seems to be one is mostly texture."""
 _RETINAFACE = ("retinaface_resnet50", "retinaface_mobile0.25")
 
 
@@ -80,6 +82,8 @@ class NetworkDetector:
         for row in rows:
             # From coordinates of pixel edges to pixel centres at integers.
             x0, y0, x1, y1 = (float(v) - 0.5 for v in row[0:4])
+            if min(x1 - x0, y1 - y0) < SMALLEST_FACE:
+                continue
             score = min(max(float(row[4]), 0.0), 1.0)
             faces.append(Face((x0, y0, x1, y1), score, row[5:].reshape(5, 2) - 0.5))
         return sorted(faces, key=lambda face: (*face.center, face.width, face.score))

@@ -66,6 +66,10 @@ def test_nothing_lies_in_textures(detector, portraits):
         assert faces[0].center[0] > 530
 
 
+def test_threads_of_a_fabric_are_no_faces(detector):
+    assert detector.detect(dict(upright.textures())["fabric 15"]) == []
+
+
 def test_no_more_faces_than_before_where_there_is_none(detector):
     """Among photos without faces, the motorcycle's engine is one for either network."""
     pictures = [(name, picture) for name, picture in upright.without_faces() if name in _WITHOUT_FACES]
