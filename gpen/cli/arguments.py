@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import functools
+import ipaddress
 import itertools
 import os
 import re
@@ -128,6 +129,17 @@ def host_name(text: str) -> str:
     raise argparse.ArgumentTypeError(
         f"The name is {text!r}; it has to be that of a computer, such as gpen.example.org, without http:// and a port."
     )
+
+
+def ip_address(text: str) -> str:
+    """Argument type: an IP address, without the brackets of web addresses."""
+    try:
+        return str(ipaddress.ip_address(text.strip("[]")))
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"The address is {text!r}; it has to be an IP address of this computer, such as 192.168.1.5, or 0.0.0.0 "
+            "for all of them."
+        ) from None
 
 
 def at_least_one(text: str) -> int:
