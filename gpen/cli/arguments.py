@@ -56,7 +56,9 @@ def with_command(arguments: Sequence[str], commands: Collection[str]) -> list[st
     words = [word for word in arguments if not word.startswith("-")]
     if not words or words[0] in commands:
         return list(arguments)
-    if any(_may_be_photo(word) for word in words):
+    # What follows an unknown flag may be its value; anything else has to be a photo.
+    first = next(word for word in arguments if word not in ("-v", "--verbose"))
+    if any(map(_may_be_photo, words if first.startswith("-") else words[:1])):
         return [_DEFAULT_COMMAND, *arguments]
     raise OptionError(
         f"{words[0]} is neither a command nor a photo.{did_you_mean(words[0], commands)} Try: gpen --help"
