@@ -26,32 +26,69 @@ def add_endpoints(actions: Actions, in_turn: dict[str, Any]) -> None:
     Each task has two: one of its name for a single photo, and one with the suffix "_many" for a batch.
     """
     gr.api(actions.networks, api_name="networks", api_description="Names of the model files for a task.")
+    hidden = _Hidden()
     for task in TASKS.values():
-        _add(actions, task, many=False, in_turn=in_turn)
-        _add(actions, task, many=True, in_turn=in_turn)
+        _add(actions, task, hidden, many=False, in_turn=in_turn)
+        _add(actions, task, hidden, many=True, in_turn=in_turn)
 
 
-def _add(actions: Actions, task: Task, *, many: bool, in_turn: dict[str, Any]) -> None:
+class _Hidden:
+    """The components of the endpoints. Endpoints share those that are alike: each takes its time to load."""
+
+    def __init__(self) -> None:
+        self._made: dict[tuple[Any, ...], Any] = {}
+
+    def file(self, label: str, many: bool = False) -> Any:
+        """One file or several."""
+        count = "multiple" if many else "single"
+        return self._once(("file", label, count), lambda: gr.File(label=label, file_count=count, visible=False))
+
+    def text(self, label: str, value: str | None = None) -> Any:
+        """A text."""
+        return self._once(("text", label), lambda: gr.Textbox(value, label=label, visible=False))
+
+    def checkbox(self, label: str, value: object) -> Any:
+        """Yes or no."""
+        return self._once(("checkbox", label), lambda: gr.Checkbox(value, label=label, visible=False))
+
+    def option(self, option: Option) -> Any:
+        """What sets an option; it also takes what programs sent before the option was a choice."""
+
+        def make() -> Any:
+            component = control(option, visible=False)
+            if option.switch:
+                component.choices += [("no", False), ("yes", True)]
+            return component
+
+        return self._once(("option", option.label), make)
+
+    def _once(self, key: tuple[Any, ...], make: Callable[[], Any]) -> Any:
+        if key not in self._made:
+            self._made[key] = make()
+        return self._made[key]
+
+
+def _add(actions: Actions, task: Task, hidden: _Hidden, *, many: bool, in_turn: dict[str, Any]) -> None:
     options = [name for name in task.options if name not in ("max_megapixels", *FRAME_OPTIONS)]
     what, films = task.inputs if many else task.input, " and films" if task.accepts_films else ""
     label = f"The {what}{films}, or zips of them" if many else f"The {what}"
-    inputs = {"photos" if many else "photo": _file(label, many)}
-    inputs["weights"] = gr.Textbox("", label="Name of a model file; empty: the default one", visible=False)
+    inputs = {"photos" if many else "photo": hidden.file(label, many)}
+    inputs["weights"] = hidden.text("Name of a model file; empty: the default one", "")
     if task.needs_damage_mask:
         label = "Masks named like their photos, or a zip of them" if many else "White where the photo is damaged"
-        inputs["damage"] = _file(label, many)
+        inputs["damage"] = hidden.file(label, many)
     if task.accepts_aligned:
-        inputs["aligned"] = gr.Checkbox(ALIGNED.default, label=ALIGNED.help, visible=False)
-    inputs |= {name: _hidden(OPTIONS[name]) for name in options}
+        inputs["aligned"] = hidden.checkbox(ALIGNED.help, ALIGNED.default)
+    inputs |= {name: hidden.option(OPTIONS[name]) for name in options}
     if task.keeps_photo:
         label = "Masks named like their photos, or a zip of them" if many else "White where the photo stays as it is"
-        inputs["protect"] = _file(f"{label}; empty: nowhere", many)
+        inputs["protect"] = hidden.file(f"{label}; empty: nowhere", many)
     if task.looks_for_faces:
-        inputs["person"] = _file("Photos of the people whose faces are worked on; empty: everybody's", many=True)
+        inputs["person"] = hidden.file("Photos of the people whose faces are worked on; empty: everybody's", many=True)
     if task.accepts_background:
-        inputs["background"] = gr.Textbox("", label="Name of a background model's file; empty: none", visible=False)
+        inputs["background"] = hidden.text("Name of a background model's file; empty: none", "")
     if many and task.accepts_films:
-        inputs["deinterlace"] = gr.Checkbox(False, label="Make whole frames of interlaced films", visible=False)
+        inputs["deinterlace"] = hidden.checkbox("Make whole frames of interlaced films", False)
 
     def call(photo: Any, weights: str, *values: Any) -> Any:
         given = dict(zip(list(inputs)[2:], values, strict=True))
@@ -82,25 +119,13 @@ def _add(actions: Actions, task: Task, *, many: bool, in_turn: dict[str, Any]) -
         show_errors(call),
         list(inputs.values()),
         [
-            _file("A zip of the results, with report.json" if many else "The result"),
-            gr.Textbox(label="What was done", visible=False),
+            hidden.file("A zip of the results, with report.json" if many else "The result"),
+            hidden.text("What was done"),
         ],
         api_name=task.name + ("_many" if many else ""),
         api_description=f"{task.label}. Returns a file and a sentence about what was done. {texts}",
         **in_turn,
     )
-
-
-def _hidden(option: Option) -> Any:
-    """The component of an option in an endpoint, which also takes what programs sent before it was a choice."""
-    component = control(option, visible=False)
-    if option.switch:
-        component.choices += [("no", False), ("yes", True)]
-    return component
-
-
-def _file(label: str, many: bool = False) -> Any:
-    return gr.File(label=label, file_count="multiple" if many else "single", visible=False)
 
 
 def _name_parameters(function: Callable[..., Any], names: Sequence[str]) -> None:

@@ -78,7 +78,7 @@ class OnePhoto:
         )
         self.go_on.click(show_errors(photos.go_on), opening, [self.key, *faces], **in_turn)
         gr.on(
-            [self.damage.change, self.protect.change],
+            [*_by_hand(self.damage), *_by_hand(self.protect)],
             show_errors(photos.show_masks),
             [self.key, self.viewer, self.damage, self.protect],
             [self.viewer, self.message],
@@ -87,7 +87,8 @@ class OnePhoto:
         gr.on(
             [
                 *(options.controls[name].input for name in CHOOSING),
-                *(options.task.input, options.aligned.input, self.person.change),
+                *(options.task.input, options.aligned.input),
+                *_by_hand(self.person),
             ],
             show_errors(photos.find_faces),
             choosing,
@@ -137,7 +138,11 @@ class OnePhoto:
         page.load(
             show_errors(photos.come_back),
             self.kept,
-            [self.key, self.viewer, self.message, self.save, *settings],
+            [
+                *(self.key, self.viewer, self.message, self.save),
+                *(self.damage, self.protect, self.person),
+                *settings,
+            ],
             js=_KEPT,
             **AT_ONCE,
         )
@@ -149,3 +154,8 @@ class OnePhoto:
             js=_KEEP,
             **AT_ONCE,
         )
+
+
+def _by_hand(upload: Any) -> list[Any]:
+    """The events of an upload that the visitor changes; not those when it is filled again after a reload."""
+    return [upload.upload, upload.clear, upload.delete]

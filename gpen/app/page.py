@@ -18,17 +18,18 @@ from .page_parts import AT_ONCE, IN_TURN, LATEST
 from .photo_actions import PhotoActions
 from .texts import show_errors
 
-ABOUT = "# GPEN Face Restore\nPhotos stay on this computer; the page deletes its copies after a few hours."
+ABOUT = "# GPEN Face Restore\nPhotos stay on {where}; the page deletes its copies after a few hours."
 
 _HOUR = 3600
 
 
-def build_page(actions: Actions) -> Any:
-    """The page as Gradio's Blocks, with its queue."""
+def build_page(actions: Actions, *, is_shared: bool = False) -> Any:
+    """The page as Gradio's Blocks, with its queue. is_shared: whether it is for other computers, too."""
     with gr.Blocks(
         title="GPEN Face Restore", analytics_enabled=False, fill_width=True, delete_cache=(600, 6 * _HOUR)
     ) as page:
-        gr.Markdown(ABOUT, elem_id="gpen-about")
+        where = "the computer that runs this page" if is_shared else "this computer"
+        gr.Markdown(ABOUT.format(where=where), elem_id="gpen-about")
         first = FirstRun()
         with gr.Row(elem_id="gpen-work"):
             with gr.Column(scale=0, min_width=320, elem_id="gpen-options"):

@@ -15,6 +15,9 @@ from ..images.picture import FloatImage
 KINDS = ("damage", "protect")
 """What is painted: what is damaged, and what stays as it is."""
 
+PEOPLE = "people"
+"""Beside them, what is uploaded: photos of the people whose faces are worked on."""
+
 _MOST_POINTS = 1_000_000
 """Of all strokes together."""
 

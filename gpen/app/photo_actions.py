@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -19,7 +20,7 @@ from ..wording import count, time_left
 from .actions import CONTROLS, Actions
 from .comparing import blend_compared
 from .kept import kept_settings
-from .painted import KINDS, strokes
+from .painted import KINDS, PEOPLE, strokes
 from .session import (
     PhotoSession,
     WorkRequest,
@@ -129,6 +130,7 @@ class PhotoActions:
 
     def _show_mask(self, session: PhotoSession, kind: str, file: str | None) -> None:
         path = None if file is None else Path(file)
+        session.given[kind] = [] if path is None else [path]
         self._actions.engine.call(show_mask, session, kind, path, self._actions.limits.megapixels)
 
     def find_faces(self, key: str | None, people: list[str] | None, aligned: bool, task: str, *values: Any) -> Any:
@@ -154,12 +156,13 @@ class PhotoActions:
     ) -> tuple[View, str]:
         """The photo with its faces, and a sentence about them."""
         row, actions = find_task(task), self._actions
+        session.given[PEOPLE] = shown = [Path(one) for one in people or ()]
         if row.is_aligned(aligned and row.accepts_aligned):
             if row.always_aligned and looks_like_photo(session.picture.photo):
                 gr.Warning(NOT_A_MAP)
                 return seen(key, session, [], row, with_faces=False), NOT_A_MAP
             return seen(key, session, [], row, with_faces=False), "The whole picture is one face."
-        chosen = actions.engine.call(find, actions.engine, session, options, [Path(one) for one in people or ()])
+        chosen = actions.engine.call(find, actions.engine, session, options, shown)
         actions.sessions.evict()
         found = len(session.faces)
         text = f"{count(found, 'face')} found, {len(chosen)} chosen."
@@ -299,9 +302,9 @@ class PhotoActions:
         """What was on the page before it was loaded again.
 
         saved: JSON with the key, the chosen faces, the task, the model and the values of the controls. Returns the key,
-        the view, a sentence, the download, and those values.
+        the view, a sentence, the download, the masks and people, and those values.
         """
-        nothing = [gr.skip()] * (4 + 2 + len(CONTROLS))
+        nothing = [gr.skip()] * (7 + 2 + len(CONTROLS))
         values = kept_settings(saved)
         if values is None:
             return nothing
@@ -316,17 +319,30 @@ class PhotoActions:
             key = values["key"]
             session = self._actions.sessions.get(key)
         except GpenError:
-            return [*nothing[:4], *settings]
-        # The uploads of masks are empty again.
-        session.marked.clear()
+            return [*nothing[:7], *settings]
+        uploads = self._uploads(session)
         chosen = [number for number in values["chosen"] if number < len(session.faces)]
         row = find_task(values["task"])
         view = seen(key, session, chosen, row, with_faces=not row.always_aligned)
         if session.after is None or session.said is None:
             text = f"{count(len(session.faces), 'face')} found, {len(chosen)} chosen."
-            return [key, view, text, no_file(), *settings]
+            return [key, view, text, no_file(), *uploads, *settings]
         text, result = session.said
-        return [key, view, text, gr.update(value=result, interactive=True), *settings]
+        return [key, view, text, gr.update(value=result, interactive=True), *uploads, *settings]
+
+    def _uploads(self, session: PhotoSession) -> list[Any]:
+        """The masks and the people of a photo, for uploads that are empty again; those that are gone are named."""
+        shown: list[Any] = []
+        for kind in (*KINDS, PEOPLE):
+            files = session.given.get(kind, [])
+            if lost := [file for file in files if not file.exists()]:
+                names = " and ".join(file.name for file in lost)
+                gr.Warning(html.escape(f"Newer uploads needed the room of {names}. Choose it again."))
+                files = session.given[kind] = [file for file in files if file not in lost]
+                session.marked.pop(kind, None)
+            uploaded = [str(file) for file in files]
+            shown.append(gr.skip() if not files else uploaded if kind == PEOPLE else uploaded[0])
+        return shown
 
 
 def chosen_text(session: PhotoSession, view: View) -> str:

@@ -6,7 +6,6 @@ import contextlib
 import os
 import shutil
 import signal
-import socket
 import sys
 import tempfile
 import time
@@ -15,21 +14,20 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..atomic import is_left_over, process_tag
-from ..errors import GpenError
 from ..packages import optional_package
-from .gate import Gate, UploadQuota
-
-HOST = "127.0.0.1"
-"""The address of this computer to itself: no other computer can reach the page."""
-
-PORTS = range(7860, 7960)
-"""Tried in turn where no port is asked for."""
+from .asgi import Server
+from .doors import Doors
+from .quota import UploadQuota
+from .reach import Reach
 
 _MODEL_BYTES = 2 << 30
 """The largest model file that can be added on the page."""
 
 _UPLOADS = 24
 """The most bytes of all uploads together, as a multiple of the most bytes of a photo: a film, or two batches."""
+
+_VISITORS = 4
+"""How many visitors can upload as much as one may, where other computers reach the page."""
 
 _VISITS = 64
 """Of how many visits and calls of the API Gradio keeps what it notes of each, half a megabyte: by default 10,000."""
@@ -46,16 +44,16 @@ def serve(
     max_megapixels: float,
     provenance: bool = True,
     browser: bool = True,
-    names: Sequence[str] = (),
+    reach: Reach,
 ) -> int:
     """Serve the page until Ctrl+C is pressed, and return 0.
 
     port: None for the first free one from 7860. folders: searched first for models. max_upload_mb: of one file, in
     millions of bytes. provenance: note in results what was done to them. browser: open the page in the user's browser.
-    names: further host names, in lower case, that the page may be asked for by.
+    reach: who can reach it.
     GpenError where Gradio is missing or broken, the device cannot be used, or the port is taken.
     """
-    port = _free_port(port)
+    port = reach.free_port(port)
     print("Starting ...", flush=True)
     _remove_left_over()
     with tempfile.TemporaryDirectory(prefix=f"{_FOLDER}{process_tag()}", ignore_cleanup_errors=True) as folder:
@@ -78,16 +76,18 @@ def serve(
         upload_bytes = round(max_upload_mb * 1e6)
         limits = Limits(upload_bytes, max_megapixels)
         actions = Actions(engine, limits, results, provenance=provenance)
-        page = build_page(actions)
-        quota = UploadQuota(cache, max(_UPLOADS * upload_bytes, _MODEL_BYTES))
+        page = build_page(actions, is_shared=reach.is_open)
+        room = max(_UPLOADS * upload_bytes, _MODEL_BYTES)
+        quota = UploadQuota(cache, room * (_VISITORS if reach.is_open else 1), room if reach.is_open else None)
+        doors = Doors(reach, port, quota)
 
         class GatedApp(App):  # type: ignore[misc]
             # Outside of everything that Gradio adds itself, which answers to any origin.
-            def build_middleware_stack(self) -> Gate:
-                return Gate(super().build_middleware_stack(), quota, frozenset(names))
+            def build_middleware_stack(self) -> Server:
+                return doors.in_front_of(super().build_middleware_stack())
 
-        _, url, _ = page.launch(
-            server_name=HOST,
+        page.launch(
+            server_name=reach.listens_on,
             server_port=port,
             share=False,
             # Models and films are larger than photos, whose size the handlers check.
@@ -107,9 +107,10 @@ def serve(
             footer_links=["api"],
             _app=GatedApp(default_response_class=ORJSONResponse),
         )
-        print(f"The page is at {url} (device: {engine.device}). Press Ctrl+C to stop.", flush=True)
+        doors.open()
+        print(reach.told(port, engine.device), flush=True)
         if browser:
-            webbrowser.open(url)
+            webbrowser.open(reach.addresses(port)[0])
         # Without a handler, SIGTERM would leave the temporary folder behind.
         signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
         try:
@@ -130,25 +131,3 @@ def _remove_left_over() -> None:
             is_ours = not left.is_symlink() and left.is_dir() and (os.name == "nt" or left.stat().st_uid == os.getuid())
             if is_ours and is_left_over(left, left.name.removeprefix(_FOLDER)):
                 shutil.rmtree(left, ignore_errors=True)
-
-
-def _free_port(asked: int | None) -> int:
-    """The port that was asked for, or else the first free one of PORTS; GpenError where there is none."""
-    for port in PORTS if asked is None else [asked]:
-        with socket.socket() as tried:
-            # As the server binds: a port whose last connections are closing is free.
-            if os.name != "nt":
-                tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                tried.bind((HOST, port))
-            except OSError as error:
-                problem = error
-            else:
-                return port
-    if asked is None:
-        raise GpenError(f"Every port from {PORTS[0]} to {PORTS[-1]} is taken. Choose another one with --port.")
-    if isinstance(problem, PermissionError):
-        raise GpenError(f"Port {asked} is reserved by the system. Choose one from 1024 on with --port.") from problem
-    raise GpenError(
-        f"Port {asked} is taken, perhaps by another `gpen app`. Choose another port with --port, or leave --port out."
-    ) from problem

@@ -88,6 +88,8 @@ class PhotoSession:
     """The suffix of results, where it is not that of ``path``."""
     marked: dict[str, Path] = field(default_factory=dict)
     """By kind, the masks that were given as pictures, as PNGs for the browser: white, opaque where they mark."""
+    given: dict[str, list[Path]] = field(default_factory=dict)
+    """By kind, the masks and photos of people that were uploaded beside the photo."""
 
     @property
     def suffix(self) -> str:

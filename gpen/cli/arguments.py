@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import functools
+import ipaddress
 import itertools
 import os
 import re
@@ -55,7 +56,9 @@ def with_command(arguments: Sequence[str], commands: Collection[str]) -> list[st
     words = [word for word in arguments if not word.startswith("-")]
     if not words or words[0] in commands:
         return list(arguments)
-    if any(_may_be_photo(word) for word in words):
+    # What follows an unknown flag may be its value; anything else has to be a photo.
+    first = next(word for word in arguments if word not in ("-v", "--verbose"))
+    if any(map(_may_be_photo, words if first.startswith("-") else words[:1])):
         return [_DEFAULT_COMMAND, *arguments]
     raise OptionError(
         f"{words[0]} is neither a command nor a photo.{did_you_mean(words[0], commands)} Try: gpen --help"
@@ -128,6 +131,17 @@ def host_name(text: str) -> str:
     raise argparse.ArgumentTypeError(
         f"The name is {text!r}; it has to be that of a computer, such as gpen.example.org, without http:// and a port."
     )
+
+
+def ip_address(text: str) -> str:
+    """Argument type: an IP address, without the brackets of web addresses."""
+    try:
+        return str(ipaddress.ip_address(text.strip("[]")))
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"The address is {text!r}; it has to be an IP address of this computer, such as 192.168.1.5, or 0.0.0.0 "
+            "for all of them."
+        ) from None
 
 
 def at_least_one(text: str) -> int:

@@ -21,6 +21,7 @@ from .arguments import (
     add_sign,
     at_least_one,
     host_name,
+    ip_address,
     port,
     quality,
 )
@@ -256,6 +257,16 @@ def _add_app(commands: Any) -> None:
     parser.add_argument(
         "--no-browser", dest="browser", action="store_false", help="do not open the page in the browser"
     )
+    parser.add_argument(
+        "--listen",
+        type=ip_address,
+        nargs="?",
+        const="0.0.0.0",
+        metavar="ADDRESS",
+        help="let other computers open the page, with a password: that of --password-file or $GPEN_APP_PASSWORD, or "
+        "else one that is printed; not encrypted. ADDRESS: the one of this computer to listen on (default: all)",
+    )
+    parser.add_argument("--password-file", type=Path, metavar="FILE", help="file with the password in one line")
     parser.add_argument(
         "--allow-host",
         type=host_name,

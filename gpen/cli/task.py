@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import glob
 import os
 import sys
 from collections.abc import Sequence
@@ -19,7 +20,7 @@ from ..batch.resume import ResumeRecord, recipe
 from ..batch.stages import OutputOptions
 from ..batch.video import TrackedFaces, in_order, track_video
 from ..device import pick_device
-from ..errors import OptionError
+from ..errors import OptionError, PhotoError
 from ..faces.face import Face
 from ..filenames import real_path
 from ..images import Picture
@@ -44,6 +45,8 @@ def run(arguments: argparse.Namespace) -> int:
     options = options_from(arguments)
     _check(arguments, options)
     arguments.output = _output(arguments)
+    if arguments.report is None:  # it would name them
+        _require_one(arguments.paths)
     films = films_among(arguments)
     done = run_films(films, arguments, _config(arguments, options)) if films else 0
     return max(done, _run_photos(arguments, options)) if arguments.paths else done
@@ -90,6 +93,12 @@ def _check(arguments: argparse.Namespace, options: Options) -> None:
     parse_face_numbers(options.only_faces)
     if arguments.sign and not arguments.provenance:
         raise OptionError("A signature says what was done to the photo: leave --sign or --no-provenance out.")
+
+
+def _require_one(inputs: Sequence[str]) -> None:
+    """PhotoError where files are named of which none exists: that is said before a model is looked for."""
+    if not any(glob.has_magic(text) or os.path.lexists(text) for text in inputs):
+        raise PhotoError("\n".join(f"{text} does not exist. Check the name and the folder." for text in inputs))
 
 
 def _output(arguments: argparse.Namespace) -> Path | None:

@@ -13,15 +13,21 @@ _LISTED = "document.querySelector('#gpen-weights input')?.value || document.quer
 
 
 class AppPage(ChromiumPage):
-    """A visitor's window. requests: the addresses that it asked for. errors: of its scripts."""
+    """A visitor's window. requests: the addresses that it asked for. errors: of its scripts.
 
-    def __init__(self, browser: Any, url: str) -> None:
+    password: the one that the page asks for, if it asks for any.
+    """
+
+    def __init__(self, browser: Any, url: str, password: str = "") -> None:
         super().__init__(browser, timeout=30_000)
         self.requests: list[str] = []
         self.errors: list[str] = []
         self.window.on("request", lambda request: self.requests.append(request.url))
         self.window.on("pageerror", self._note)
         self.window.goto(url)
+        if password:
+            self.window.get_by_label("Password").fill(password)
+            self.window.get_by_role("button", name="Open the page").click()
         self.window.wait_for_selector("#gpen-run", state="attached")
         self.window.wait_for_function(_LISTED)
 

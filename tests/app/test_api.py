@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import urllib.request
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -46,6 +47,12 @@ def test_every_task_and_option_is_described(client: Any) -> None:
             option: OPTIONS[option].default for option in options
         }
         assert all(OPTIONS[option].help in described[f"/{name}"]["description"] for option in options)
+
+
+def test_the_endpoints_hardly_burden_the_page(app: Served) -> None:
+    """The browser parses all of it before it paints anything; with components of their own, it was 593 kB."""
+    with urllib.request.urlopen(app.url) as answer:
+        assert len(answer.read()) < 500_000
 
 
 def test_models_are_listed(client: Any) -> None:

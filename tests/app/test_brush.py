@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from gpen.images import Picture, read_picture, write_picture
+from tests.app.conftest import Served
 from tests.app.page import AppPage
 
 _POINTER = """([kind, id, type, x, y]) => document.querySelector(".gv-stage").dispatchEvent(new PointerEvent(type, {
@@ -243,6 +244,55 @@ def test_a_mask_given_as_a_picture_is_shown_and_painted_over(page: AppPage, port
     press(page, "Brush")
     press(page, "Clear")
     page.window.wait_for_function(f"({_PAINTED})('protect') === 0")
+
+
+def test_masks_given_as_pictures_survive_a_reload(
+    app: Served, page: AppPage, portrait: Path, from_command: Callable[..., bytes], tmp_path: Path
+) -> None:
+    mask = np.zeros((257, 301, 3), np.float32)
+    mask[:, :150] = 1
+    protect, damage = tmp_path / "kept as it is.png", tmp_path / "scratches.png"
+    write_picture(protect, Picture(mask))
+    write_picture(damage, Picture(mask[:, ::-1]))
+    page.window.locator("#gpen-task").get_by_text("Fill in damage").click()
+    page.choose("weights", "small-colours.pth")
+    page.drop(portrait)
+    page.wait_for("5 faces found")
+    for file, where in ((protect, "protect"), (damage, "damage")):
+        page.drop(file, f"#gpen-{where}")
+        page.window.wait_for_function(f"({_PAINTED})('{where}') > 0.4")
+    page.click("run")
+    said = page.wait_for("faces inpainted")
+    result = page.download(tmp_path).read_bytes()
+    options = ("--model", "small-colours.pth", "--damage", damage, "--protect", protect)
+    assert result == from_command(portrait, *options, command="inpaint")
+
+    page.window.reload()
+    page.window.locator("#gpen-damage").get_by_text("scratches").wait_for()
+    page.window.get_by_role("button", name="Masks and people").click()
+    page.window.locator("#gpen-protect").get_by_text("kept as it is").wait_for()
+    page.window.wait_for_timeout(2000)
+    assert page.window.locator("#gpen-said").inner_text() == said
+    press(page, "Brush")
+    assert marked(page, "protect") > 0.4
+    assert marked(page, "damage") > 0.4
+    page.click("run")
+    page.window.locator("#gpen-stop").wait_for()
+    page.wait_for("faces inpainted")
+    page.window.locator("#gpen-run").wait_for()
+    assert page.download(tmp_path).read_bytes() == result
+    page.window.locator("#gpen-protect").get_by_label("Clear").click()
+    page.wait_for("The options have changed")
+
+    for file in app.temporary.rglob("scratches.png"):
+        file.unlink()
+    page.window.reload()
+    assert "room of scratches.png. Choose it again." in page.toast()
+    page.window.wait_for_timeout(2000)
+    press(page, "Brush")
+    assert marked(page, "damage") == 0
+    assert not page.window.locator("#gpen-damage").get_by_text("scratches.png").is_visible()
+    assert not page.window.locator("#gpen-protect").get_by_text("kept as it is").is_visible()
 
 
 def test_the_result_is_the_next_photo(

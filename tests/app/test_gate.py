@@ -15,7 +15,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from gpen.app.gate import KEPT, MOST_BODY, Gate, UploadQuota
+from gpen.app.gate import Gate
+from gpen.app.quota import KEPT, MOST_BODY, UploadGate, UploadQuota
 from gpen.app.server import _remove_left_over
 from gpen.atomic import process_tag
 from gpen.cli import main
@@ -43,7 +44,13 @@ def behind() -> Behind:
 def ask(behind: Behind, tmp_path: Path) -> Any:
     """The status of the answer to a request with these headers, in which _ stands for -."""
 
-    def call(names: frozenset[str] = frozenset(), path: str = "/", kind: str = "http", **headers: str) -> int:
+    def call(
+        names: frozenset[str] = frozenset(),
+        path: str = "/",
+        kind: str = "http",
+        server: tuple[str, int] | None = None,
+        **headers: str,
+    ) -> int:
         sent: list[Any] = []
 
         async def receive() -> Any:
@@ -54,8 +61,8 @@ def ask(behind: Behind, tmp_path: Path) -> Any:
 
         listed = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
         method = "POST" if "content_length" in headers or path != "/" else "GET"
-        scope = {"type": kind, "method": method, "path": path, "headers": listed}
-        gate = Gate(behind, UploadQuota(tmp_path, 1000), names)
+        scope = {"type": kind, "method": method, "path": path, "headers": listed, "server": server}
+        gate = Gate(UploadGate(behind, UploadQuota(tmp_path, 1000)), names)
         # In a thread without a loop: Playwright's runs in this one while a browser is open.
         with ThreadPoolExecutor(1) as threads:
             threads.submit(lambda: asyncio.run(gate(scope, receive, send))).result()
@@ -116,6 +123,18 @@ def test_a_request_without_a_host_is_refused(ask: Any) -> None:
     assert ask() == 403
 
 
+@pytest.mark.parametrize(
+    ("reached", "host"),
+    [("192.168.1.7", "192.168.1.7"), ("::ffff:192.168.1.7", "192.168.1.7"), ("fd00::7", "[fd00::7]")],
+)
+def test_the_address_that_a_request_came_to_is_no_stranger(ask: Any, reached: str, host: str) -> None:
+    assert ask(host=f"{host}:7860", server=(reached, 7860)) == 200
+    assert ask(host=f"{host}:7860", origin=f"http://{host}:7860", server=(reached, 7860)) == 200
+    assert ask(host=f"{host}:7860", origin="http://evil.example", server=(reached, 7860)) == 403
+    assert ask(host="192.168.1.8:7860", server=(reached, 7860)) == 403
+    assert ask(host="evil.example:7860", server=("evil.example", 7860)) == 403
+
+
 def test_names_can_be_allowed(ask: Any) -> None:
     names = frozenset({"gpen.example.org"})
     assert ask(names, host="gpen.example.org", origin="https://gpen.example.org") == 200
@@ -149,6 +168,24 @@ def test_uploads_that_are_on_their_way_count(tmp_path: Path) -> None:
     quota.enter(400)
     quota.leave(600)
     quota.enter(500)
+
+
+def test_one_visitor_may_not_take_all_the_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    quota = UploadQuota(tmp_path, 1000, 400)
+    for size in (300, 100):
+        quota.enter(size, "192.168.1.7")
+        quota.leave(size)
+    with pytest.raises(PhotoError, match="one visitor may upload"):
+        quota.enter(1, "192.168.1.7")
+    quota.enter(400, "192.168.1.8")
+    quota.enter(300, "fd00::1")
+    with pytest.raises(PhotoError, match="one visitor may upload"):
+        quota.enter(101, "fd00::2")
+    with pytest.raises(PhotoError, match="no room for this upload"):
+        quota.enter(301, "192.168.1.9")
+    later = time.monotonic() + KEPT
+    monkeypatch.setattr(time, "monotonic", lambda: later)
+    quota.enter(100, "192.168.1.7")
 
 
 def test_old_uploads_make_room_oldest_first(tmp_path: Path) -> None:

@@ -77,9 +77,11 @@ def test_the_help_says_the_default_quality(gpen):
 
 
 @pytest.fixture
-def parsed(monkeypatch):
+def parsed(monkeypatch, tmp_path):
     """Return the options that the command would run with."""
     seen = []
+    photo = tmp_path / "a.png"
+    photo.touch()
 
     def config(**fields):
         seen.append(fields["options"])
@@ -90,7 +92,7 @@ def parsed(monkeypatch):
 
     def run(*arguments: object, command: str = "restore") -> Options:
         more = ["--damage", "m.png"] if command == "inpaint" else []
-        assert main([command, "a.png", "-o", "b.png", *more, *map(str, arguments)]) == 1
+        assert main([command, str(photo), "-o", "b.png", *more, *map(str, arguments)]) == 1
         return seen[-1]
 
     return run

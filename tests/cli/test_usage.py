@@ -24,6 +24,8 @@ def test_the_version(gpen):
     ("arguments", "said"),
     [
         (["restor", "--upscale", 2], "restor is neither a command nor a photo. Did you mean restore? Try: gpen --help"),
+        (["restor", "a.png"], "restor is neither a command nor a photo. Did you mean restore? Try: gpen --help"),
+        (["-v", "colorise", "a.png"], "colorise is neither a command nor a photo. Did you mean colorize? Try: gpen"),
         (["xyzzy"], "xyzzy is neither a command nor a photo. Try: gpen --help"),
         (
             ["--strenght", 0.5, "a.png"],
@@ -47,6 +49,15 @@ def test_what_is_misspelt_is_one_sentence_that_says_what_is_meant(gpen, argument
     assert run.out == ""
     assert run.err.startswith(f"gpen: {said}")
     assert run.err.count("\n") == 1
+
+
+def test_photos_that_do_not_exist_are_named_before_a_model_is_looked_for(gpen, tmp_path):
+    run = gpen("restore", tmp_path / "a.png", tmp_path / "b.mp4", "--models-path", tmp_path)
+    assert run.code == 1
+    assert run.err == "".join(
+        f"{start}{tmp_path / name} does not exist. Check the name and the folder.\n"
+        for start, name in (("gpen: ", "a.png"), ("", "b.mp4"))
+    )
 
 
 def test_a_photo_alone_is_restored_beside_itself(gpen, networks, album, assert_restored, files_in):

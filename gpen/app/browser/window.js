@@ -84,6 +84,7 @@ function draw() {
 function take() {
   const last = state;
   state = { ...EMPTY, ...(props.value || {}) };
+  stage.style.setProperty("--shape", state.photo ? state.height / state.width : 1);
   if (Boolean(last.after) !== Boolean(state.after)) view.boxes = !state.after;
   // Who fills in damage has to say where it is.
   const wants = state.brushes.includes("damage") && !state.marked.damage && !state.after && canBrush();
