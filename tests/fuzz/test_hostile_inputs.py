@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 
 import pytest
@@ -13,19 +12,11 @@ import pytest
 from tests.fuzz.attack import attack
 from tests.fuzz.targets import TARGETS
 
-_NEEDS = {
-    "networks": ("spandrel",),
-    "graphs": ("onnx", "onnxruntime"),
-    "occluders": ("onnx", "onnxruntime"),
-    "pictures": ("pillow_heif", "imagecodecs"),
-}
-
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs Linux's limits")
 @pytest.mark.parametrize("name", TARGETS)
 def test_every_input_is_taken_or_refused(name: str) -> None:
-    missing = [package for package in _NEEDS.get(name, ()) if importlib.util.find_spec(package) is None]
-    if missing:
+    if missing := TARGETS[name].missing:
         pytest.skip(f"needs the package {missing[0]}")
     outcome = attack(name, 0, TARGETS[name].inputs)
     shown = "\n".join(f"{name} {number}: {what}" for number, what in outcome.escapes.items())
