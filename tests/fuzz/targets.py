@@ -250,6 +250,12 @@ def _options(rng: Random, folder: Path) -> Calls:
     return [lambda: Options(**given), lambda: parse_face_numbers(numbers)]
 
 
+def _page(rng: Random, folder: Path) -> Calls:
+    from tests.fuzz.page_requests import request
+
+    return [request(rng, folder)]
+
+
 _ONNX = ("onnx", "onnxruntime")
 
 TARGETS = {
@@ -264,5 +270,6 @@ TARGETS = {
     "texts": Target(800, _texts),
     "uploads": Target(1000, _uploads),
     "options": Target(1500, _options),
+    "page": Target(200, _page, needs=("gradio",)),
 }
 """By name. The numbers of inputs are chosen so that all take four minutes or so of one core."""
