@@ -124,7 +124,7 @@ def _faces(size: int, folder: Path) -> Call:
 def _numbers(size: int, folder: Path) -> Call:
     from gpen.options import parse_face_numbers
 
-    return lambda: parse_face_numbers(",".join(["0-99999"] * size))
+    return lambda: parse_face_numbers(",".join([f"0-{1000 * size}"] * size))
 
 
 def _zip(size: int, folder: Path) -> Call:
