@@ -182,7 +182,7 @@ GROWING: dict[str, tuple[int, Callable[[int, Path], Call]]] = {
     "sums of sums": (40, _graph(_sums)),
     "a tensor byte by byte": (10_000, _wire),
     "photos of a faces file": (1500, _faces),
-    "ranges of faces": (200, _numbers),
+    "ranges of faces": (60, _numbers),
     "pictures in a zip": (500, _zip),
     "chunks of a PNG": (20_000, _picture(_chunks)),
     "segments of a JPEG": (5000, _picture(_segments)),
