@@ -28,15 +28,21 @@ class GpenError(Exception):
 
 def presentable(text: str) -> str:
     """A text that may hold parts of a file, for a terminal: no control characters but line ends, and not too long."""
-    if len(text) > LONGEST:
-        # Most say first what is wrong, and at the end what to do.
-        text = f"{text[: LONGEST // 2]} [...] {text[-LONGEST // 3 :]}"
+    text = _shortened(text)
     if text.isprintable():
         return text
     escaped = (letter.encode("unicode_escape").decode() for letter in text)
-    return "".join(
-        letter if letter.isprintable() or letter == "\n" else safe for letter, safe in zip(text, escaped, strict=True)
+    safe = "".join(
+        letter if letter.isprintable() or letter == "\n" else code for letter, code in zip(text, escaped, strict=True)
     )
+    return _shortened(safe)  # ten characters may stand for one
+
+
+def _shortened(text: str) -> str:
+    if len(text) <= LONGEST:
+        return text
+    # Most say first what is wrong, and at the end what to do.
+    return f"{text[: LONGEST // 2]} [...] {text[-LONGEST // 3 :]}"
 
 
 class CheckpointError(GpenError):

@@ -74,7 +74,7 @@ class ReportJournal:
             _log.warning(
                 "%s cannot be written: %s. If this run is killed, its report will not know what it has finished.",
                 self.path,
-                error.strerror or error,
+                error.strerror or str(error),
             )
 
     def _lines(self) -> Iterator[tuple[tuple[str, str], dict[str, Any]]]:

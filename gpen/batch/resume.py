@@ -151,7 +151,7 @@ class ResumeRecord:
         except FileNotFoundError:
             return
         except OSError as error:
-            _log.warning("%s cannot be read: %s.", self._file, error.strerror or error)
+            _log.warning("%s cannot be read: %s.", self._file, error.strerror or str(error))
 
     def _compact(self) -> None:
         """Write the record anew, without what no longer counts."""

@@ -244,7 +244,7 @@ class PhotoProcessor:
             picture = read_picture(job.photo.path, self._options.max_megapixels, salvage=self._salvage)
             self._restored(self._loaded(job, picture, 0.0))
         except GpenError as error:
-            _log.warning("%s: %s", job.photo.path, error)
+            _log.warning("%s: %s", job.photo.path, str(error))
 
     def write(self, processed: ProcessedPhoto, on_ready: Callable[[PhotoResult], None] | None = None) -> PhotoResult:
         """Write the result of a photo and its further files.

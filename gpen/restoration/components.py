@@ -264,7 +264,7 @@ class ComponentLoader:
         except GpenError as error:
             if mask == "parsed":
                 raise
-            _log.info("The mask is an ellipse. %s", error)
+            _log.info("The mask is an ellipse. %s", str(error))
             return None
 
     def upscaler(self, path: Path, precision: str) -> Upscaler:
@@ -315,7 +315,7 @@ class ComponentLoader:
         try:
             return find_recognizer(self.folders), ""
         except GpenError as error:
-            _log.warning("The identity guard is off. %s", error)
+            _log.warning("The identity guard is off. %s", str(error))
             return None, str(error)
 
     def _kept(self, kind: str, file: Path, make: Callable[[], _Component], *more: Hashable) -> _Component:

@@ -300,7 +300,7 @@ class FilmRestorer:
         except Exception as error:
             if unreadable:
                 raise
-            _log.info("Frames are restored one by one after: %s", error, exc_info=error)
+            _log.info("Frames are restored one by one after: %s", str(error), exc_info=error)
             begun.extend(frames)
             for worked in begun:
                 self._begin(worked)

@@ -112,7 +112,7 @@ class Downloads:
             except _StoppedError:
                 self._note(published, state=STOPPED)
             except GpenError as error:
-                _log.warning("%s", error)
+                _log.warning("%s", str(error))
                 self._note(published, state=FAILED, error=str(error))
             except Exception as error:  # of a bug: a page that waits for ever would not tell
                 _log.exception("The download of %s failed.", published.name)

@@ -264,7 +264,7 @@ def crop_faces(
                 placement = place(face.face.scaled(wide, high), size, template)
                 crops[len(chosen)] = crop_face(photo, placement.matrix, size)
             except FaceError as error:
-                _log.warning("Face %d of photo %d cannot be cropped: %s", face.number, index, error)
+                _log.warning("Face %d of photo %d cannot be cropped: %s", face.number, index, str(error))
                 left_out.append(replace(face, reason=str(error)))
                 continue
             chosen.append(replace(face, placement=placement.in_photo_scaled(1 / wide, 1 / high)))

@@ -338,7 +338,7 @@ def failure(error: Exception) -> dict[str, Any]:
     if isinstance(error, GpenError):
         is_offered = isinstance(error, FilesError) and missing() and not downloads_problem()
         where = f" {_download_here()}" if is_offered else ""
-        _log.error("GPEN left the picture unchanged: %s%s", error, where)
+        _log.error("GPEN left the picture unchanged: %s%s", str(error), where)
         return {ERROR: first_line(error) + where}
     _log.error("GPEN left the picture unchanged.", exc_info=error)
     return {ERROR: f"{type(error).__name__}: {first_line(error)}"}

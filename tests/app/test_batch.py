@@ -6,6 +6,7 @@ import json
 import os
 import stat
 import struct
+import time
 import zipfile
 import zlib
 from collections.abc import Callable, Sequence
@@ -356,12 +357,13 @@ def test_a_file_without_a_name_in_a_zip(tmp_path: Path, picture: bytes) -> None:
         gather([archive], tmp_path / "out", MOST)
 
 
-def test_results_of_a_clock_before_1980(tmp_path: Path) -> None:
+def test_results_of_a_clock_before_1980(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A computer whose clock has lost its battery stands at 1970; a zip knows no year before 1980."""
     results = tmp_path / "results"
     results.mkdir()
     (results / "a.png").write_bytes(b"a picture")
     os.utime(results / "a.png", (0, 0))
+    monkeypatch.setattr(time, "time", lambda: 0.0)
     _write_zip(tmp_path / "a.zip", results, [])
     with zipfile.ZipFile(tmp_path / "a.zip") as file:
         assert file.namelist() == ["a.png", "report.json"]

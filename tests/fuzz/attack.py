@@ -11,6 +11,10 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
+
+from tests.fuzz.targets import TARGETS
+
 ROOT = Path(__file__).resolve().parents[2]
 _LONGEST = 1800  # seconds: only for what waits for ever, since the limit of processor time is the oracle's
 
@@ -25,6 +29,19 @@ class Outcome:
     """Calls by the name of the error that they raised, "" for none."""
     megabytes: int = 0
     """The most memory that the process had."""
+
+
+def assert_no_escape(name: str) -> None:
+    """Give a target the inputs of its test; skips where a package that it needs is missing."""
+    target = TARGETS[name]
+    if target.missing:
+        pytest.skip(f"needs the package {target.missing[0]}")
+    outcome = attack(name, 0, target.inputs)
+    shown = "\n".join(f"{name} {number}: {what}" for number, what in outcome.escapes.items())
+    assert not outcome.escapes, f"{shown}\nTo see one again: python -m tests.fuzz {name} NUMBER"
+    assert outcome.counts.total() >= target.inputs
+    assert len(outcome.counts) > 1  # some are refused
+    print(name, dict(outcome.counts), outcome.megabytes, "MB")
 
 
 def attack(name: str, first: int, count: int) -> Outcome:

@@ -124,7 +124,7 @@ def _faces(size: int, folder: Path) -> Call:
 def _numbers(size: int, folder: Path) -> Call:
     from gpen.options import parse_face_numbers
 
-    return lambda: parse_face_numbers(",".join(["0-99999"] * size))
+    return lambda: parse_face_numbers(",".join([f"0-{1000 * size}"] * size))
 
 
 def _zip(size: int, folder: Path) -> Call:
@@ -182,7 +182,7 @@ GROWING: dict[str, tuple[int, Callable[[int, Path], Call]]] = {
     "sums of sums": (40, _graph(_sums)),
     "a tensor byte by byte": (10_000, _wire),
     "photos of a faces file": (1500, _faces),
-    "ranges of faces": (200, _numbers),
+    "ranges of faces": (60, _numbers),
     "pictures in a zip": (500, _zip),
     "chunks of a PNG": (20_000, _picture(_chunks)),
     "segments of a JPEG": (5000, _picture(_segments)),

@@ -20,6 +20,8 @@ SECONDS = 10
 
 _STARTS = ("os.system", "os.exec", "os.posix_spawn", "os.fork", "subprocess.Popen", "socket.connect")
 _CHANGES = ("os.mkdir", "os.remove", "os.rename", "os.rmdir", "os.symlink", "os.link", "shutil.rmtree", "os.truncate")
+_FOLDERS = {"os.mkdir": 2, "os.remove": 1, "os.rmdir": 1}
+"""Which argument is the open folder that a path is below; -1 for none."""
 _own_script = f"{os.sep}run_once.py"
 
 
@@ -80,7 +82,7 @@ class Oracle:
             if writes and isinstance(path, str | bytes | os.PathLike) and self._is_outside(path):
                 self._seen.append(f"open {path!r} for writing")
         is_start = event in _STARTS and not self._is_own(event, arguments)
-        if is_start or (event in _CHANGES and self._is_outside(arguments[0])):
+        if is_start or (event in _CHANGES and self._is_outside(_whole_path(event, arguments))):
             self._seen.append(f"{event} {arguments[:2]!r}")
 
     def _is_outside(self, path: Any) -> bool:
@@ -92,3 +94,11 @@ class Oracle:
         """Whether it is the process with limits that an ONNX file is given to."""
         command = arguments[1] if event == "subprocess.Popen" else ()
         return len(command) == 2 and str(command[1]).endswith(_own_script)
+
+
+def _whole_path(event: str, arguments: tuple[Any, ...]) -> Any:
+    """The path that an event changes."""
+    folder = arguments[_FOLDERS[event]] if event in _FOLDERS else -1
+    if folder == -1:
+        return arguments[0]
+    return os.path.join(os.readlink(f"/proc/self/fd/{folder}"), os.fsdecode(arguments[0]))  # noqa: PTH115, PTH118

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,6 +26,13 @@ class Target:
     """Writes an input into a folder, and returns what is then done with it."""
     memory: int = 2 << 30
     """Bytes that the process may have."""
+    needs: tuple[str, ...] = ()
+    """Packages that are optional."""
+
+    @property
+    def missing(self) -> list[str]:
+        """Those of the packages that are not installed."""
+        return [package for package in self.needs if importlib.util.find_spec(package) is None]
 
 
 def _weights(rng: Random, folder: Path) -> Calls:
@@ -87,6 +95,33 @@ def _parts(rng: Random, folder: Path) -> Calls:
         lambda: load_yunet(path),
         lambda: SFaceRecognizer(path),
     ]
+
+
+def _detectors(rng: Random, folder: Path) -> Calls:
+    """Files for RetinaFace, and what the networks in them find."""
+    import torch
+
+    from gpen.faces.detection.retinaface import RetinaFace
+    from tests.fuzz.weight_files import detector_files
+
+    path = folder / "detection_mobilenet0.25_Final.pth"
+    path.write_bytes(changed(rng, rng.choice(detector_files())))
+
+    def find() -> None:
+        detector = RetinaFace("retinaface_mobile0.25", path)
+        detector.find([torch.full((32, 40, 3), 0.5)], 0.3)
+
+    return [find]
+
+
+def _parsers(rng: Random, folder: Path) -> Calls:
+    """Files for ParseNet, which has fewer channels here: as it is published it takes 85 MB."""
+    from gpen.faces.masks.parsing import FaceParser
+    from tests.fuzz.weight_files import parser_files
+
+    path = folder / "parsing_parsenet.pth"
+    path.write_bytes(changed(rng, rng.choice(parser_files())))
+    return [lambda: FaceParser("parsenet", path)]
 
 
 def _graphs(rng: Random, folder: Path) -> Calls:
@@ -215,15 +250,26 @@ def _options(rng: Random, folder: Path) -> Calls:
     return [lambda: Options(**given), lambda: parse_face_numbers(numbers)]
 
 
+def _page(rng: Random, folder: Path) -> Calls:
+    from tests.fuzz.page_requests import request
+
+    return [request(rng, folder)]
+
+
+_ONNX = ("onnx", "onnxruntime")
+
 TARGETS = {
     "weights": Target(1500, _weights),
-    "networks": Target(500, _networks),
+    "networks": Target(500, _networks, needs=("spandrel",)),
     "parts": Target(1000, _parts),
-    "graphs": Target(120, _graphs),
-    "occluders": Target(120, _occluders),
-    "pictures": Target(2500, _pictures, memory=1 << 30),
+    "detectors": Target(120, _detectors, needs=("facexlib",)),
+    "parsers": Target(200, _parsers, needs=("facexlib",)),
+    "graphs": Target(120, _graphs, needs=_ONNX),
+    "occluders": Target(120, _occluders, needs=_ONNX),
+    "pictures": Target(2500, _pictures, memory=1 << 30, needs=("pillow_heif", "imagecodecs")),
     "texts": Target(800, _texts),
     "uploads": Target(1000, _uploads),
     "options": Target(1500, _options),
+    "page": Target(200, _page, needs=("gradio",)),
 }
 """By name. The numbers of inputs are chosen so that all take four minutes or so of one core."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import math
 import struct
-from functools import lru_cache
+from functools import lru_cache, partial
 from random import Random
 from typing import Any
 
@@ -54,6 +55,33 @@ def other_files() -> list[bytes]:
         saved(ESRGAN(num_filters=4, num_blocks=1, scale=2).state_dict()),
         saved(swin.state_dict()),
     ]
+
+
+@lru_cache(maxsize=1)
+def detector_files() -> list[bytes]:
+    """RetinaFace of MobileNet-0.25, as it is published, as others save it, and with numbers that are none."""
+    from gpen.faces.facexlib import facexlib_module
+
+    torch.manual_seed(0)
+    network = facexlib_module("detection.retinaface").RetinaFace("mobile0.25", half=False, device="cpu")
+    state = {f"module.{name}": tensor for name, tensor in network.state_dict().items()}
+    first = next(iter(state))
+    return [*_in_formats(state), *(saved(state | {first: state[first] * value}) for value in (math.nan, math.inf))]
+
+
+@lru_cache(maxsize=1)
+def parser_files() -> list[bytes]:
+    """ParseNet with few channels, which from here on is all that facexlib builds."""
+    from gpen.faces.facexlib import facexlib_module
+
+    module = facexlib_module("parsing.parsenet")
+    module.ParseNet = partial(module.ParseNet, ch_range=[4, 8])
+    torch.manual_seed(0)
+    return _in_formats(module.ParseNet(in_size=512, out_size=512, parsing_ch=19).state_dict())
+
+
+def _in_formats(state: dict[str, torch.Tensor]) -> list[bytes]:
+    return [saved(state, legacy=True), saved(state), save({name: value.contiguous() for name, value in state.items()})]
 
 
 def of_any_shape(rng: Random, names: list[str]) -> bytes:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tifffile
+from PIL import Image
 
 from gpen.errors import PhotoError
 from gpen.images import read_picture
@@ -41,3 +43,25 @@ def test_a_jpeg_of_very_many_scans_is_refused_before_it_is_decoded(tmp_path: Pat
     path.write_bytes(scans(300))
     with pytest.raises(PhotoError, match="a JPEG picture with 310 scans, far more than any program writes"):
         read_picture(path, 1.0)
+
+
+@pytest.mark.parametrize("reduced", [True, False])
+def test_a_tiff_of_very_many_pages_is_refused_before_they_are_read(
+    reduced: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.tif"
+    Image.new("RGB", (8, 8)).save(path)
+    data = bytearray(path.read_bytes())
+    data += bytes(len(data) % 2)
+    directory = struct.unpack_from("<I", data, 4)[0]
+    link = directory + 2 + 12 * struct.unpack_from("<H", data, directory)[0]
+    for _ in range(2000):
+        struct.pack_into("<I", data, link, len(data))
+        data += struct.pack("<HHHIII", 1, 254, 4, 1, int(reduced), 0)
+        link = len(data) - 4
+    path.write_bytes(data)
+    read = []
+    monkeypatch.setattr(tifffile.TiffPages, "__iter__", lambda pages: read.append(pages) or iter(()))
+    with pytest.raises(PhotoError, match="has 2001 pages, which cannot be restored"):
+        read_picture(path, 1.0)
+    assert not read

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import os
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
 import pytest
 
-from gpen.errors import FaceError
+from gpen.errors import FaceError, FilesError
 from gpen.faces.detection.yunet_weights import load_yunet
+from gpen.faces.masks.occlusion import OcclusionModel
 from gpen.faces.recognition import sface
 from gpen.weights.catalog import find_published
+from tests.waiting import end_of_waiting
 
 
 def test_any_changed_byte_of_sface_is_refused_before_opencv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -52,3 +56,15 @@ def test_a_changed_yunet_is_another_network_or_none(detector_weights: Path, tmp_
         else:
             assert all(parameter.isfinite().all() for parameter in network.parameters())
     assert refused < 150
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+@pytest.mark.parametrize("load", [sface.SFaceRecognizer, load_yunet, OcclusionModel])
+def test_a_pipe_is_not_waited_for(
+    load: Callable[[Path], object], tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    end_of_waiting(request, 20)
+    path = tmp_path / "a.onnx"
+    os.mkfifo(path)
+    with pytest.raises(FilesError, match="a device or a pipe"):
+        load(path)

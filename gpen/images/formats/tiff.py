@@ -63,6 +63,8 @@ _READ = {
     *range(512, 522),
 }
 
+_MOST_PAGES = 1000
+
 
 def read_tiff(data: bytes, path: Path, check: SizeCheck) -> Decoded:
     """Read a TIFF file of one page; reduced copies of it do not count, wherever they are.
@@ -155,7 +157,7 @@ def _numbers(page: TiffPage, tag: int, default: int) -> tuple[int, ...]:
 
 def main_page(pages: Any, path: Path) -> Any:
     """The page that is no reduced copy; PhotoError if there are several, or none."""
-    first, *others = list(pages)  # asks for their number, which ends a circle
+    first, *others = _listed(pages, path)
     if first.is_reduced and _SUB_PAGES in first.tags:
         others += list(first.pages or ())
     whole = [page for page in (first, *others) if not page.is_reduced]
@@ -167,13 +169,21 @@ def main_page(pages: Any, path: Path) -> Any:
     return whole[0]
 
 
+def _listed(pages: Any, path: Path) -> list[Any]:
+    """The pages in a row; PhotoError for more than any picture has reduced copies."""
+    count = len(pages)  # asking for it ends a circle, and takes no time beside reading them
+    if count > _MOST_PAGES:
+        raise unsupported(path, f"has {count} pages", "Save its pages as single files and use those.")
+    return list(pages)
+
+
 def is_raw(data: bytes) -> bool:
     """Whether a TIFF file is a camera's raw file; a damaged one is not."""
     from tifffile import TiffFile
 
     try:
         with TiffFile(io.BytesIO(data)) as file:
-            first, *others = list(file.pages)
+            first, *others = _listed(file.pages, Path())
             found: list[Any] = [first, *others, *((first.pages or ()) if _SUB_PAGES in first.tags else ())]
             return _DNG_VERSION in first.tags or any(_numbers(page, _PHOTOMETRIC, 1)[0] in _RAW for page in found)
     except Exception:  # whoever reads it says what is wrong

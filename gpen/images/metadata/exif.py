@@ -188,7 +188,7 @@ def exif_from_tiff(data: bytes, leave_out: tuple[int, ...] = ()) -> bytes | None
                 block[pointer] = values
         return block.tobytes()[len(_PREFIX) :] if len(block) else None
     except Exception as error:  # Pillow raises anything on malformed tags
-        _log.warning("The metadata of the TIFF file is dropped, because it cannot be read: %s.", error)
+        _log.warning("The metadata of the TIFF file is dropped, because it cannot be read: %s.", str(error))
         return None
 
 

@@ -20,7 +20,7 @@ from PIL import Image
 from gpen.options import OPTIONS
 from tests.hosts.conftest import Parts
 from tests.hosts.webui.conftest import MakeClient, Reference
-from tests.hosts.webui.host import CHOSEN, WebUI
+from tests.hosts.webui.host import WebUI
 from tests.hosts.webui.pictures import bytes_of, decoded, encoded
 from tests.images.made_formats import heic
 from tests.profiles import SRGB, converted, rgb_profile
@@ -328,7 +328,6 @@ def test_fifty_requests_at_once_are_worked_on_one_by_one(
     assert most == 1
 
 
-@pytest.mark.skipif(CHOSEN == "sdnext", reason="open: SD.Next's process keeps 150 MB of each refused request")
 def test_the_memory_of_many_requests_is_that_of_one(client: Any, parts: Parts) -> None:
     """Pictures of a few kilobytes that take much memory once they are decoded."""
     flat = encoded(np.full((2000, 2000, 3), 90, np.uint8))

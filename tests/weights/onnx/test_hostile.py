@@ -24,6 +24,7 @@ from gpen.weights.onnx.constants import Constants, Node, TooMuchError
 from gpen.weights.onnx.limited import NoProcessError, RunError, run_once
 from gpen.weights.onnx.writer import write_model
 from tests.made_occluder import write_occluder
+from tests.waiting import end_of_waiting
 from tests.weights.onnx.exports import SPEC, export, network, random_state
 
 _HUGE = [1, 1 << 16, 1 << 16]
@@ -220,12 +221,7 @@ def test_short_memory_is_no_damage(exported: ModelProto, tmp_path: Path, monkeyp
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
 def test_a_pipe_is_not_waited_for(exported: ModelProto, tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    def waited(*_: object) -> None:
-        raise TimeoutError
-
-    before = signal.signal(signal.SIGALRM, waited)
-    request.addfinalizer(lambda: (signal.alarm(0), signal.signal(signal.SIGALRM, before)))
-    signal.alarm(60)
+    end_of_waiting(request, 60)
     os.mkfifo(tmp_path / "a.onnx")
     with pytest.raises(CheckpointError, match="a device or a pipe"):
         convert(tmp_path / "a.onnx")
