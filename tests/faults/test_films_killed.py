@@ -21,8 +21,8 @@ from tests.faults.conftest import assert_plain, report_of
 from tests.faults.test_killed import moments
 from tests.video.clips import Clip, Seen, look, make
 
-FRAMES = 130
-"""Two segments: of a hundred frames, and of the rest."""
+FRAMES = 48
+"""Two segments of four seconds."""
 MOMENTS = 6
 WIDTH, HEIGHT = 64, 48
 
@@ -54,7 +54,7 @@ def command_for(film: Film, out: Path) -> list[object]:
 
 @pytest.fixture(scope="module")
 def film(children: Children, weights: Path, folder: Path) -> Film:
-    source = make(folder / "film.mkv", Clip(frames=FRAMES, codec="ffv1", picture=picture, sounds=1))
+    source = make(folder / "film.mp4", Clip(frames=FRAMES, steps=(15000,), picture=picture, sounds=1))
     frames = tuple(FrameFaces(n, None, (upright_face(20 + n % 5, 12, 16),)) for n in range(FRAMES))
     write_faces(folder / "film.json", [], [FilmFaces(source.name, WIDTH, HEIGHT, frames)])
     model = ("--models-path", weights, "--model", "negative", "--mask", "ellipse", "--faces", folder / "film.json")
