@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from signal import Signals
 from typing import Any
 
 import numpy as np
@@ -23,7 +25,7 @@ from tests.video.clips import Clip, Seen, look, make
 
 FRAMES = 48
 """Two segments of four seconds."""
-MOMENTS = 6
+MOMENTS = 4
 WIDTH, HEIGHT = 64, 48
 
 
@@ -108,9 +110,6 @@ def test_around_its_files(children: Children, film: Film, folder: Path, signal: 
 @pytest.mark.parametrize("signal", ["SIGKILL", "SIGINT"])
 def test_while_frames_are_restored(children: Children, film: Film, folder: Path, signal: str) -> None:
     """Once the first segment is there: it stays, and the second run makes only the other one."""
-    import os
-    import signal as signals
-
     out = folder / f"film-between-{signal}" / "out.mkv"
     out.parent.mkdir()
     work = WorkFolder(out)
@@ -119,7 +118,7 @@ def test_while_frames_are_restored(children: Children, film: Film, folder: Path,
     while work.finished(0) is None:
         assert time.monotonic() < deadline
         time.sleep(0.002)
-    os.kill(process, signals.Signals[signal])
+    os.kill(process, Signals[signal])
     ended = children.wait(process)
     assert ended.code == (-9 if signal == "SIGKILL" else 130)
     assert not out.exists()
