@@ -180,7 +180,7 @@ def _resident(process: int) -> int:
 
 def summary(looks: list[Look], minutes: int) -> str:
     """The figures: before the film, the most, and the first and the last minute of each pass."""
-    before = max(look.mebibytes for look in looks if look.film_pass < 0 or look.frame == 0)
+    before = max(look.mebibytes for look in looks if look.film_pass < 0)
     lines = [f"before the first frame {before:.0f} MiB; at most {max(look.mebibytes for look in looks):.0f} MiB"]
     for number, name in enumerate(PASSES):
         of_pass = [look for look in looks if look.film_pass == number]
