@@ -97,7 +97,7 @@ class Films:
     """
 
     def __init__(self, engine: Engine, request: BatchRequest, protect: Path | None) -> None:
-        task, options = request.task, request.options
+        task, options = request.task, replace(request.options, video=True)
         self._refusal = _refusal(request)
         if self._refusal:
             return

@@ -19,6 +19,7 @@ from ..faces.faces_file import FilmFaces, FrameFaces, PhotoFaces, write_faces
 from ..images import Picture, read_picture, write_picture
 from ..images.picture import from_samples
 from ..options import Options
+from ..video.decoding import Flaw
 from ..video.detect import Part, photos_of
 from ..video.ffmpeg import pyav, reason
 from ..video.plan import split_inputs
@@ -110,16 +111,15 @@ class _Search:
         return FilmFaces(self._name(file), *film.size_shown, tuple(frames))
 
     def _frames(self, file: PhotoFile, film: Film) -> list[FrameFaces]:
-        def on_broken(seconds: float | None, why: str) -> None:
-            where = "" if seconds is None else f"near {seconds:.2f} s, "
-            self._add(file, f"{where}{why}", is_notice=True)
+        def on_flaw(flaw: Flaw) -> None:
+            self._add(file, str(flaw), is_notice=True)
 
         frames: list[FrameFaces] = []
         total = 0
         with FilmBar() as bar:
             bar.starts("finding faces in", film.frames)
             # An interlaced film has to be restored with --deinterlace, which keeps the number of its frames.
-            for timestamp, photo in photos_of(Part(film=film, deinterlace=film.is_interlaced), 0, on_broken):
+            for timestamp, photo in photos_of(Part(film=film, deinterlace=film.is_interlaced), 0, on_flaw):
                 assert photo is not None
                 faces = self.detector.detect(photo, self.options.detection_threshold)
                 if faces:

@@ -100,8 +100,7 @@ class _Works:
         # On a cluster too: this machine finds the faces, and what is wrong with a model is told before the work.
         loader = config.loader(str(pick_device(config.device)))
         components = loader.load(task, config.weights, options, config.needs, config.other_weights)
-        steady = getattr(arguments, "video", True)
-        options = dataclasses.replace(options, video=steady)
+        options = dataclasses.replace(options, video=getattr(arguments, "video", True))
         options = with_mask_chosen(options, has_parser=components.parser is not None)
         config = dataclasses.replace(config, options=options)
         self.cluster = None
@@ -122,7 +121,6 @@ class _Works:
                 crf=arguments.crf,
                 deinterlace=arguments.deinterlace,
                 preview=arguments.preview,
-                steady=steady,
                 overwrite=arguments.overwrite,
             ),
             cluster=self.cluster,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from ..images.tensors import DevicePhoto
 from ..options import Options
 from ..restoration.api import face_source
 from ..tasks import Task
+from .decoding import Flaw, OnFlaw
 from .listed import ListedFaces
 from .source import Film, read_frames
 from .still import as_photo
@@ -43,8 +44,8 @@ class FoundFaces:
     clip: ClipFaces
     timestamps: list[int] = field(default_factory=list)
     """Of each frame."""
-    broken: list[tuple[float | None, str]] = field(default_factory=list)
-    """Where in the film, in seconds, something cannot be decoded, and why."""
+    flaws: list[Flaw] = field(default_factory=list)
+    """What is damaged in the film."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,9 +59,9 @@ class Part:
     """The first timestamp that is not worked on; None for the whole film."""
     deinterlace: bool = False
 
-    def frames(self, on_broken: Callable[[float | None, str], None] = lambda time, why: None) -> Iterator[Any]:
+    def frames(self, on_flaw: OnFlaw = lambda flaw: None) -> Iterator[Any]:
         """Its frames, as :func:`~gpen.video.source.read_frames`."""
-        for frame in read_frames(self.film, on_broken, deinterlace=self.deinterlace, start=self.start):
+        for frame in read_frames(self.film, on_flaw, deinterlace=self.deinterlace, start=self.start):
             if self.end is not None and frame.pts >= self.end:
                 return
             yield frame
@@ -94,8 +95,8 @@ def find_faces(
     if records and records[-1]["end"]:
         return found
     done = len(found.timestamps)
-    broken: list[tuple[float | None, str]] = []
-    with read_ahead(photos_of(part, done, lambda time, why: broken.append((time, why))), _AHEAD) as frames:
+    flaws: list[Flaw] = []
+    with read_ahead(photos_of(part, done, flaws.append), _AHEAD) as frames:
         for timestamp, photo in frames:
             if photo is not None:
                 number = len(found.timestamps)
@@ -107,7 +108,7 @@ def find_faces(
             on_frame(photo)
     if isinstance(find, ListedFaces) and part.end is None:
         find.check_end(len(found.timestamps))
-    found.broken = broken
+    found.flaws = flaws
     if not found.timestamps:
         raise PhotoError(
             f"No frame of {part.film.path} lies in the part that is to be restored. Choose an earlier one."
@@ -116,12 +117,10 @@ def find_faces(
     return found
 
 
-def photos_of(
-    part: Part, done: int, on_broken: Callable[[float | None, str], None]
-) -> Iterator[tuple[int, FloatImage | None]]:
+def photos_of(part: Part, done: int, on_flaw: OnFlaw) -> Iterator[tuple[int, FloatImage | None]]:
     """Timestamp of each frame, and its picture as :data:`FindFaces` takes it; None for the first ``done``."""
     photo = as_photo(part.film)
-    for number, frame in enumerate(part.frames(on_broken)):
+    for number, frame in enumerate(part.frames(on_flaw)):
         yield frame.pts, None if number < done else photo(frame)
 
 
@@ -135,7 +134,7 @@ def _record(found: FoundFaces, since: int, *, is_end: bool = False) -> dict[str,
         "traits": [[[face.sharpness, face.likeness] for face in faces] for faces in clip.traits[since:]],
         "cuts": clip.cuts.cuts,
         "recent": [] if is_end else [[frame, *_packed(image)] for frame, image in clip.cuts.recent],
-        "broken": found.broken,
+        "flaws": [astuple(flaw) for flaw in found.flaws],
         "end": is_end,
     }
 
@@ -148,7 +147,7 @@ def _from_records(records: Sequence[dict[str, Any]], choice: FaceChoice) -> Foun
         clip.found += [[_read(face) for face in faces] for faces in record["faces"]]
         clip.traits += [[FaceTraits(*face) for face in faces] for faces in record["traits"]]
         clip.cuts = CutFinder([(frame, _unpacked(*image)) for frame, *image in record["recent"]], record["cuts"])
-        found.broken = [(time, why) for time, why in record["broken"]]
+        found.flaws = [Flaw(*flaw) for flaw in record["flaws"]]
     return found
 
 

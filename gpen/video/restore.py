@@ -25,7 +25,7 @@ from ..restoration.result import Restoration
 from ..tasks import Task
 from .detect import Part
 from .encoder import Encoding
-from .ffmpeg import pyav
+from .frame_copies import FrameCopies
 from .orientation import Rectangle
 from .pixels import FramePixels
 from .rectangles import face_rectangles, moved
@@ -151,7 +151,7 @@ class FilmRestorer:
         bytes_of_frame = film.width * film.height * 3 * (1 if film.layout.bits == 8 else 2)
         self._group = max(1, min(_MOST_IN_GROUP, _GROUP_BYTES // bytes_of_frame))
         self._texture = restorer.texture
-        self._copies = _Copies(film.width, film.height, film.layout.name, film.time_base)
+        self._copies = FrameCopies(film.width, film.height, film.layout.name, film.time_base)
 
     def run(
         self,
@@ -344,26 +344,6 @@ class FilmRestorer:
             if piece.after is not None and not worked.failure:
                 picture[film.orientation.rectangle_shown(piece.rectangle, film.width, film.height)] = piece.after.photo
         return picture
-
-
-class _Copies:
-    """Makes copies of frames whose planes may be written to, with all that belongs to the frame besides."""
-
-    def __init__(self, width: int, height: int, form: str, time_base: Any) -> None:
-        av = pyav()
-        self._graph = av.filter.Graph()
-        self._source = self._graph.add_buffer(
-            width=width, height=height, format=av.VideoFormat(form, width, height), time_base=time_base
-        )
-        copy, self._sink = self._graph.add("copy"), self._graph.add("buffersink")
-        self._source.link_to(copy)
-        copy.link_to(self._sink)
-        self._graph.configure()
-
-    def of(self, frame: Any) -> Any:
-        """A copy of a frame."""
-        self._source.push(frame)
-        return self._sink.pull()
 
 
 def changed(film: Film) -> PhotoError:

@@ -18,6 +18,7 @@ from ..images.picture import FloatImage
 from ..restoration.pipeline import check_mask
 from ..wording import count
 from .cluster import FilmCluster, SecondPass
+from .decoding import Flaw
 from .detect import FindFaces, FoundFaces, Part, find_faces
 from .encoder import Encoding, choose_encoding
 from .ffmpeg import pyav, reason
@@ -44,8 +45,6 @@ class FilmSettings:
     """Seconds of the beginning that are left out."""
     preview: float | None = None
     """Only so many seconds from there; None for all."""
-    steady: bool = True
-    """Whether faces are followed from frame to frame; otherwise each frame stands alone."""
     overwrite: bool = False
     """Whether an unfinished run with other options is dropped."""
     keep_unfinished: bool = True
@@ -73,6 +72,7 @@ class FilmWork:
     """What is done to films, the same for each."""
 
     restorer: Restorer
+    """Its option ``video`` says whether faces are followed from frame to frame; otherwise each frame stands alone."""
     find: FindFaces | FacesFromFile
     """A file lists faces for each film instead."""
     choice: FaceChoice
@@ -100,8 +100,8 @@ class FilmResult:
     """Spent on it by this run."""
     first_face: float = 0.0
     """Seconds from the first frame to the first with a face that was to be restored; 0 where there is none."""
-    broken: list[tuple[float | None, str]] = field(default_factory=list)
-    """Where something could not be decoded: seconds, as many frames off as decode at a time, and why."""
+    flaws: list[Flaw] = field(default_factory=list)
+    """What is damaged in the film."""
     left_out: list[str] = field(default_factory=list)
     """In sentences, what of the film's file the result does not hold."""
 
@@ -115,11 +115,11 @@ class FilmResult:
             f"{self.encoding.title}."
         ]
         if outcome.failed:
-            parts.append(f"{count(len(outcome.failed), 'frame')} kept unchanged: {_told(outcome.failed, 'at')}.")
-        if self.broken:
-            parts.append(
-                f"{count(len(self.broken), 'part')} of the film could not be decoded: {_told(self.broken, 'near')}."
-            )
+            failed = [str(Flaw(when, why)) for when, why in outcome.failed]
+            parts.append(f"{count(len(failed), 'frame')} kept unchanged: {_told(failed)}.")
+        if self.flaws:
+            told = _told([str(flaw) for flaw in self.flaws])
+            parts.append(f"The film is damaged in {count(len(self.flaws), 'place')}: {told}.")
         return " ".join([*parts, *self.left_out])
 
     def as_json(self) -> dict[str, Any]:
@@ -140,7 +140,10 @@ class FilmResult:
                 for number in numbers
             ],
             "unchanged": [{"seconds": round(when, 3), "why": why} for when, why in outcome.failed],
-            "broken": [{"seconds": when, "why": why} for when, why in self.broken],
+            "broken": [
+                {"seconds": None if flaw.seconds is None else round(flaw.seconds, 3), "why": flaw.why}
+                for flaw in self.flaws
+            ],
             **({"left_out": self.left_out} if self.left_out else {}),
             "seconds": round(self.seconds, 3),
             # As in a faces file.
@@ -207,13 +210,15 @@ def _restore(path: Path, target: Path, work: FilmWork, progress: FilmProgress) -
         if isinstance(find, ListedFaces):  # nothing is worth going on with, and the corrected file is another one
             folder.remove()
         raise
-    tracked = found.clip.tracked((width, height), work.region, steady=settings.steady)
+    tracked = found.clip.tracked((width, height), work.region, steady=work.restorer.options.video)
+    unfit = {flaw.unfit for flaw in found.flaws}
+    faces_of = [() if when in unfit else faces for when, faces in zip(found.timestamps, tracked.frames, strict=True)]
     progress.says(tracked.summary)
     progress.starts("restoring", len(found.timestamps))
     second = SecondPass(
         part=part,
         encoding=encoding,
-        faces=tracked.frames,
+        faces=faces_of,
         timestamps=found.timestamps,
         target=target,
         protect=work.restorer.protect,
@@ -222,17 +227,17 @@ def _restore(path: Path, target: Path, work: FilmWork, progress: FilmProgress) -
     _write(part, found, folder, target, settings)
     left_out += _losses(film, probe(target, limit))
     folder.remove()
-    chosen = (any(not face.skip_reason for face in faces) for faces in tracked.frames)
+    chosen = (any(not face.skip_reason for face in faces) for faces in faces_of)
     first = next((when for when, is_shown in zip(found.timestamps, chosen, strict=True) if is_shown), film.start)
     return FilmResult(
         outcome=outcome,
         size=film.size_shown,
-        frames=[(film.time(when), faces) for when, faces in zip(found.timestamps, tracked.frames, strict=True)],
+        frames=[(film.time(when), faces) for when, faces in zip(found.timestamps, faces_of, strict=True)],
         tracks=tracked.tracks,
         encoding=encoding,
         seconds=time.perf_counter() - start,
         first_face=film.time(first),
-        broken=found.broken,
+        flaws=found.flaws,
         left_out=left_out,
     )
 
@@ -243,9 +248,7 @@ def _second_pass(film: SecondPass, work: FilmWork, folder: WorkFolder, progress:
 
     if work.cluster is not None:
         return work.cluster.restore(film.absolute(), folder, lambda was_there: on_frame(was_there, None))
-    steady = replace(work.restorer.options, video=work.settings.steady)
-    restorer = replace(work.restorer, options=steady)
-    return FilmRestorer(film.part, restorer, film.encoding, film.faces, film.timestamps).run(folder, on_frame)
+    return FilmRestorer(film.part, work.restorer, film.encoding, film.faces, film.timestamps).run(folder, on_frame)
 
 
 def _write(part: Part, found: FoundFaces, folder: WorkFolder, target: Path, settings: FilmSettings) -> None:
@@ -295,7 +298,7 @@ def _recipe(work: FilmWork, film: Film, encoding: Encoding) -> dict[str, Any]:
         "deinterlace": settings.deinterlace,
         "start": settings.start,
         "preview": settings.preview,
-        "steady": settings.steady,
+        "video": work.restorer.options.video,
     }
 
 
@@ -318,7 +321,7 @@ def _numbered(found: FoundFace) -> dict[str, Any]:
     return {"number": found.number} | found.face.as_json(score_digits=4)
 
 
-def _told(problems: Sequence[tuple[float | None, str]], where: str) -> str:
-    shown = [why if when is None else f"{where} {when:.2f} s, {why.rstrip('.')}" for when, why in problems[:_MOST_TOLD]]
+def _told(problems: Sequence[str]) -> str:
+    shown = [problem.rstrip(".") for problem in problems[:_MOST_TOLD]]
     more = len(problems) - len(shown)
     return "; ".join([*shown, *([f"and {more} more"] if more > 0 else [])])

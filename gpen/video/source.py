@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -13,7 +13,8 @@ import numpy as np
 
 from ..errors import OptionError, PhotoError
 from .color import ColorTags
-from .ffmpeg import pyav, reading, reason
+from .decoding import BEFORE, OnFlaw, decoded_frames, first_frames
+from .ffmpeg import pyav, reading
 from .hdr import Hdr
 from .orientation import Orientation
 from .pixels import Layout, planar
@@ -21,11 +22,6 @@ from .pixels import Layout, planar
 _LOOKED_AT = 30
 """Frames at the beginning of a film that show whether it is interlaced."""
 _DEFAULT_RATE = Fraction(25)
-_BEFORE_START = 2
-"""Seconds before the beginning of a part at which reading begins: of the frames after it none may be missing."""
-
-OnBroken = Callable[[float | None, str], None]
-"""Called with the time in seconds and the reason where a part of the film cannot be decoded."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +99,7 @@ def probe(path: Path, max_megapixels: float) -> Film:
                 f"The frames of {path} have {megapixels:.1f} megapixels, more than the {max_megapixels:g} allowed. "
                 "Choose a larger limit."
             )
-        frames = list(itertools.islice(_decoded(container, stream, lambda time, why: None), _LOOKED_AT))
+        frames = first_frames(container, stream, _LOOKED_AT)
         if not frames:
             raise PhotoError(f"No frame of {path} can be decoded. Play it to see whether it is damaged.")
         first, context = frames[0], stream.codec_context
@@ -140,69 +136,48 @@ def probe(path: Path, max_megapixels: float) -> Film:
         )
 
 
-def read_frames(
-    film: Film, on_broken: OnBroken, *, deinterlace: bool = False, start: int | None = None
-) -> Iterator[Any]:
+def read_frames(film: Film, on_flaw: OnFlaw, *, deinterlace: bool = False, start: int | None = None) -> Iterator[Any]:
     """The frames of a film as PyAV's, in the layout of ``film``, with increasing timestamps in its time base.
 
-    They may share memory with the decoder: not to be written to. on_broken: told of what cannot be decoded.
+    They may share memory with the decoder: not to be written to. on_flaw: as for
+    :func:`~gpen.video.decoding.decoded_frames`, which says what becomes of damaged frames.
     deinterlace: make each interlaced frame a whole one, by FFmpeg's filter bwdif; without it, OptionError for one.
     start: the first timestamp that counts; None for all. PhotoError where frames differ in size or kind, or their
     timestamps do not increase.
     """
     if start is None or start <= film.start:
-        yield from _read(film, on_broken, deinterlace, None)
+        yield from _read(film, on_flaw, deinterlace, None)
         return
-    from_near = _read(film, on_broken, deinterlace, start - round(_BEFORE_START / film.time_base))
+    from_near = _read(film, on_flaw, deinterlace, start - round(BEFORE / film.time_base))
     first = next(from_near, None)
     if first is None or first.pts > start:  # this file's index does not lead there
-        from_near = _read(film, on_broken, deinterlace, None)
+        from_near = _read(film, on_flaw, deinterlace, None)
         first = next(from_near, None)
     if first is not None:
         yield from itertools.dropwhile(lambda frame: frame.pts < start, itertools.chain([first], from_near))
 
 
-def _read(film: Film, on_broken: OnBroken, deinterlace: bool, near: int | None) -> Iterator[Any]:
+def _read(film: Film, on_flaw: OnFlaw, deinterlace: bool, near: int | None) -> Iterator[Any]:
     """near: the timestamp that reading begins at or before; None for the beginning."""
-    with reading(film.path) as container:
-        stream = container.streams[film.stream]
-        if near is not None and near > film.start:
-            container.seek(near, stream=stream)
-        stream.thread_type = "AUTO"
-        frames = _decoded(container, stream, on_broken)
-        if deinterlace:
-            frames = _deinterlaced(frames, stream, film)
-        last: int | None = None
-        for frame in frames:
-            _check(frame, film, last, deinterlace)
-            last = frame.pts
-            yield _planar(frame, film)
+    frames = decoded_frames(film, on_flaw, near)
+    if deinterlace:
+        frames = _deinterlaced(frames, film)
+    last: int | None = None
+    for frame in frames:
+        _check(frame, film, last, deinterlace)
+        last = frame.pts
+        yield _planar(frame, film)
 
 
-def _decoded(container: Any, stream: Any, on_broken: OnBroken) -> Iterator[Any]:
-    av = pyav()
-    packets = container.demux(stream)
-    while True:
-        try:
-            packet = next(packets, None)
-        except av.FFmpegError as error:
-            on_broken(None, f"the file cannot be read to its end: {reason(error)}")
-            return
-        if packet is None:
-            return
-        time = None if packet.pts is None else float(packet.pts * stream.time_base)
-        try:
-            frames = packet.decode()
-        except av.FFmpegError as error:
-            on_broken(time, f"it cannot be decoded: {reason(error)}")
-            continue
-        yield from frames
-
-
-def _deinterlaced(frames: Iterator[Any], stream: Any, film: Film) -> Iterator[Any]:
+def _deinterlaced(frames: Iterator[Any], film: Film) -> Iterator[Any]:
     av = pyav()
     graph = av.filter.Graph()
-    source = graph.add_buffer(template=stream)
+    source = graph.add_buffer(
+        width=film.width,
+        height=film.height,
+        format=av.VideoFormat(film.stored_as, film.width, film.height),
+        time_base=film.time_base,
+    )
     whole, sink = graph.add("bwdif", "mode=send_frame:deint=interlaced"), graph.add("buffersink")
     source.link_to(whole)
     whole.link_to(sink)

@@ -53,11 +53,11 @@ _log = logging.getLogger(__name__)
 def settings_from(values: dict[str, Any]) -> FilmSettings:
     """How the video is read and written, of a node's values, which are removed from them: what is left are options."""
     codec, crf = values.pop("codec"), values.pop("crf")
+    values["video"] = values.pop("steady")
     return FilmSettings(
         codec=None if codec == CODECS[0] else codec,
         crf=None if crf <= USUAL_CRF else crf,
         deinterlace=values.pop("deinterlace"),
-        steady=values.pop("steady"),
         keep_unfinished=False,
     )
 

@@ -85,6 +85,18 @@ def make(path: Path, clip: Clip) -> Path:
     return path
 
 
+def damage(path: Path, number: int, *, kept: int = 0) -> None:
+    """Overwrite the packet of a clip's video with that number, in the order of the file, but for its first bytes."""
+    with av.open(str(path)) as film:
+        packets = [bytes(packet) for packet in film.demux(video=0) if packet.size]
+    whole, packet = path.read_bytes(), packets[number]
+    assert whole.count(packet) == 1
+    assert len(packet) - kept > 8
+    start = whole.index(packet) + kept
+    stop = start + len(packet) - kept
+    path.write_bytes(whole[:start] + b"\xff" * 8 + bytes(stop - start - 8) + whole[stop:])
+
+
 def timestamps(clip: Clip) -> list[int]:
     """Of each frame."""
     steps = [clip.steps[i % len(clip.steps)] for i in range(clip.frames)]

@@ -73,7 +73,7 @@ def film_work(networks):
         restorer = Restorer(
             task=find_task("restore"),
             components=Components(model=load_model(networks / f"{model}.pth")),
-            options=options or Options(mask="ellipse"),
+            options=options or Options(mask="ellipse", video=True),
             protect=more.pop("protect", None),
             before_frame=more.pop("before_frame", lambda: None),
         )

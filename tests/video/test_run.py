@@ -18,6 +18,7 @@ import pytest
 
 from gpen.errors import FaceError, OptionError, PhotoError
 from gpen.faces.face import Face
+from gpen.options import Options
 from gpen.video import detect, restore, run
 from gpen.video.pixels import FramePixels
 from gpen.video.source import probe
@@ -69,7 +70,7 @@ def test_faces_are_steady_and_bridged(restore_clip, told, tmp_path, monkeypatch)
     assert "2 missing faces bridged" in told.texts[0]
     steady, seen[:] = np.array(seen), []
     numbers = iter(range(100))
-    restore_clip(source, tmp_path / "b.mkv", find=find, settings={"steady": False})
+    restore_clip(source, tmp_path / "b.mkv", find=find, options=Options(mask="ellipse"))
     assert [len(faces) for faces in seen][18:24] == [1, 1, 0, 0, 1, 1]
     alone = np.array([faces for faces in seen if len(faces)])
     assert np.diff(alone, 2, axis=0).std() > 10 * np.diff(steady, 2, axis=0).std()
@@ -202,7 +203,7 @@ def find(photo):
 restorer = Restorer(
     task=find_task("restore"),
     components=Components(model=load_model(Path({model!r}))),
-    options=Options(mask="ellipse"),
+    options=Options(mask="ellipse", video=True),
 )
 work = FilmWork(restorer=restorer, find=find, choice=FaceChoice(), settings=FilmSettings(codec="ffv1"), recipe={{}})
 result = restore_film(Path(sys.argv[1]), Path(sys.argv[2]), work, Told())
@@ -332,21 +333,6 @@ def test_a_frame_that_fails_is_kept_and_told(restore_clip, tmp_path, monkeypatch
     before, after = look(source, planes=True), look(tmp_path / "out.mkv", planes=True)
     same = [np.array_equal(a[0], b[0]) for a, b in zip(before.planes, after.planes, strict=True)]
     assert same == [False, False, True, False, False, False]
-
-
-def test_what_cannot_be_decoded_is_told(restore_clip, tmp_path):
-    """The rest of the film is restored, with its timestamps."""
-    source = make(tmp_path / "in.mkv", Clip(codec="ffv1", frames=12, options={"g": "1"}))
-    with av.open(str(source)) as film:
-        packets = [bytes(packet) for packet in film.demux(video=0) if packet.size]
-    data = source.read_bytes()
-    start = data.index(packets[5])
-    source.write_bytes(data[:start] + b"\xff" * 8 + b"\0" * (len(packets[5]) - 8) + data[start + len(packets[5]) :])
-    result = restore_clip(source, tmp_path / "out.mkv")
-    assert result.outcome.frames == 11
-    assert [time for time, _ in result.broken] == [pytest.approx(0.2, abs=0.5)]
-    assert "1 part of the film could not be decoded: near 0." in result.message
-    assert look(tmp_path / "out.mkv").times == [Fraction(n, 25) for n in range(12) if n != 5]
 
 
 def test_interlaced_films(restore_clip, tmp_path):

@@ -15,7 +15,7 @@ from gpen.faces.faces_file import FilmFaces, FrameFaces, write_faces
 from gpen.video.work import WorkFolder
 from tests.batch.ray.conftest import LONG, finish
 from tests.commands import upright_face
-from tests.video.clips import HEIGHT, WIDTH, Clip, look, make
+from tests.video.clips import HEIGHT, WIDTH, Clip, damage, look, make
 
 pytest.importorskip("ray", reason="needs Ray: make test-ray runs this")
 
@@ -25,8 +25,9 @@ FRAMES = 330
 
 @pytest.fixture
 def flags(networks, tmp_path):
-    """A film with a face that moves, and flags."""
+    """A film with a face that moves and a frame that cannot be decoded, and flags."""
     make(tmp_path / "film.mkv", Clip(frames=FRAMES, sounds=1, options={"preset": "ultrafast"}))
+    damage(tmp_path / "film.mkv", 150)
     frames = tuple(FrameFaces(n, None, (upright_face(40 + n % 20, 30, 40),)) for n in range(FRAMES))
     write_faces(tmp_path / "faces.json", [], [FilmFaces("film.mkv", WIDTH, HEIGHT, frames)])
     model = ["--models-path", networks, "--model", "negative", "--mask", "ellipse"]
