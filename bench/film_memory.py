@@ -28,10 +28,10 @@ from typing import Any
 
 import cv2
 import numpy as np
-from gpen.faces.transforms import Matrix, apply
 from numpy.typing import NDArray
 
 from gpen.faces.detection.detector import make_detector
+from gpen.faces.resampling.transforms import Matrix, apply
 from gpen.images import read_picture
 
 from .photos import DETECTORS, PHOTO, SHARED
