@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from gpen.errors import FaceError
 from gpen.faces.face import Face
-from gpen.faces.faces_file import FacesFromFile, FilmFaces, FrameFaces, PhotoFaces, read_faces, write_faces
+from gpen.faces.faces_file import FacesFromFile, PhotoFaces, read_faces, write_faces
 
 LANDMARKS = [[40.0, 50.0], [70.0, 50.0], [55.0, 65.0], [43.0, 80.0], [67.0, 80.0]]
 FACE = {"box": [30, 30, 80, 95.5], "score": 0.93, "landmarks": LANDMARKS}
@@ -358,49 +358,3 @@ def test_faces_come_from_left_to_right(tmp_path):
     write_faces(tmp_path / "f.json", [PhotoFaces("1.png", 200, 150, (face(50), face(0), face(90)))])
     boxes = [f.box[0] for f in FacesFromFile(tmp_path / "f.json").faces_for("1.png", 200, 150)]
     assert boxes == [30, 80, 120]
-
-
-FILM = {"path": "a/film.mp4", "width": 200, "height": 150, "frames": [{"frame": 3, "seconds": 0.12, "faces": [FACE]}]}
-
-
-def test_films_beside_photos(tmp_path):
-    path = tmp_path / "faces.json"
-    frames = (FrameFaces(0, 0.0, (face(),)), FrameFaces(7, 1 / 3, (face(), face(1.23456))))
-    write_faces(path, [PhotoFaces("a.png", 200, 150, (face(),))], [FilmFaces("b/film.mp4", 200, 150, frames)])
-    file = FacesFromFile(path)
-    assert len(file.faces_for("a.png", 200, 150)) == 1
-    read = file.faces_of_film(Path("/x/b/film.mp4"), "film.mp4", 200, 150)
-    assert [(frame.frame, frame.seconds, len(frame.faces)) for frame in read.frames] == [(0, 0.0, 1), (7, 0.333, 2)]
-    assert read.frames[1].faces[1].box[0] == 31.23
-    with pytest.raises(FaceError, match="NaN"):
-        write_faces(path, [], [FilmFaces("f.mp4", 9, 9, (FrameFaces(0, 0.0, (face(np.nan),)),))])
-
-
-def test_a_file_of_films_alone(tmp_path):
-    path = written(tmp_path / "faces.json", {"format": "gpen-faces", "version": 1, "films": [FILM]})
-    assert read_faces(path) == []
-    (film,) = FacesFromFile(path).films
-    assert [frame.frame for frame in film.frames] == [3]
-
-
-@pytest.mark.parametrize(
-    ("change", "why"),
-    [
-        ({"path": 3}, r'film 0: "path" is 3 instead of the path of a film'),
-        ({"width": 0}, r'film 0 \(a/film.mp4\): "width" is 0'),
-        ({"frames": None}, '"frames" is missing instead of a list'),
-        ({"frames": [3]}, "entry 0 of its frames: it is 3 instead of an object with frame and faces"),
-        ({"frames": [{"frame": -1, "faces": []}]}, '"frame" is -1 instead of the number of a frame, from 0'),
-        ({"frames": [{"frame": True, "faces": []}]}, '"frame" is true instead of the number'),
-        ({"frames": 2 * [{"frame": 1, "faces": []}]}, '"frame" is 1 after 1; each frame has one entry, in order'),
-        ({"frames": [{"frame": 1, "seconds": "x", "faces": []}]}, '"seconds" is "x" instead of a number'),
-        ({"frames": [{"frame": 1}]}, '"faces" is missing instead of a list'),
-        ({"frames": [{"frame": 1, "faces": [{}]}]}, 'entry 0 of its frames, face 0: "landmarks" is missing'),
-    ],
-)
-def test_bad_films(change, why, tmp_path):
-    content = {"format": "gpen-faces", "version": 1, "films": [{**FILM, **change}]}
-    with pytest.raises(FaceError, match=why):
-        FacesFromFile(written(tmp_path / "faces.json", content))
-    with pytest.raises(FaceError, match='"films" is 3 instead of a list'):
-        FacesFromFile(written(tmp_path / "faces.json", {**content, "films": 3}))
