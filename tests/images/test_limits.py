@@ -45,6 +45,22 @@ def test_a_jpeg_of_very_many_scans_is_refused_before_it_is_decoded(tmp_path: Pat
         read_picture(path, 1.0)
 
 
+def test_a_tiff_of_very_many_strips_is_refused(tmp_path: Path) -> None:
+    """Each is read by itself, though it holds one pixel."""
+    number = 300_000
+    tags = [(256, 1), (257, number), (258, 8), (259, 1), (262, 1), (277, 1), (278, 1)]
+    at = 8 + 2 + 12 * (len(tags) + 2) + 4
+    entries = [struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags]
+    entries.insert(5, struct.pack("<HHII", 273, 4, number, at))
+    entries.append(struct.pack("<HHII", 279, 4, number, at + 4 * number))
+    directory = struct.pack("<H", len(entries)) + b"".join(entries) + bytes(4)
+    pixels = struct.pack("<I", 8) * number + struct.pack("<I", 1) * number
+    path = tmp_path / "a.tif"
+    path.write_bytes(b"II*\0" + struct.pack("<I", 8) + directory + pixels)
+    with pytest.raises(PhotoError, match="is stored in 300000 strips or tiles, which cannot be restored"):
+        read_picture(path, 1.0)
+
+
 @pytest.mark.parametrize("reduced", [True, False])
 def test_a_tiff_of_very_many_pages_is_refused_before_they_are_read(
     reduced: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

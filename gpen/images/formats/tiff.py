@@ -43,6 +43,7 @@ _CMYK = 5  # among the kinds of colours
 _SPARE = 1 << 26  # bytes by which a decompressed strip or tile may exceed the picture, as large tiles do
 _BITS, _PACKING, _PHOTOMETRIC, _PLANAR, _UNIT, _EXTRA, _FORMAT = 258, 259, 262, 284, 296, 338, 339
 _SUB_PAGES = 330
+_STRIPS, _TILES = 273, 324  # where each strip or tile begins
 _ICC, _DNG_VERSION = 34675, 50706
 _RAW = {32803, 34892}  # colours behind a sensor's filters, and in its linear space
 _XMP, _IPTC, _RESOURCES, _LAYERS, _MANIFEST = 700, 33723, 34377, 37724, 52545
@@ -64,6 +65,7 @@ _READ = {
 }
 
 _MOST_PAGES = 1000
+_MOST_PIECES = 1 << 18  # more than a picture of 250 megapixels has in tiles of 32 x 32 pixels
 
 
 def read_tiff(data: bytes, path: Path, check: SizeCheck) -> Decoded:
@@ -198,6 +200,11 @@ def _beginning_with(page: Any, data: bytes) -> bytes:
 
 
 def _check(page: Any, path: Path) -> None:
+    pieces = max((int(page.tags[tag].count) for tag in (_STRIPS, _TILES) if tag in page.tags), default=0)
+    if pieces > _MOST_PIECES:
+        raise unsupported(
+            path, f"is stored in {pieces} strips or tiles", "Save it anew with an image editor and use that file."
+        )
     (photometric,) = _numbers(page, _PHOTOMETRIC, 1)
     colours = _COLOURS.get(photometric, f"kind {photometric}")
     if photometric not in (0, 1, 2, 3, 5, 6):
