@@ -23,9 +23,9 @@ from ..video.plan import is_film
 from ..wording import command
 from .batch import BatchOutput, BatchRequest, run_batch
 from .batch_table import BatchTable
+from .browser_pictures import address
 from .engine import Engine
 from .session import SessionCache, WorkRequest, open_photo, work, write_result
-from .shown import address
 
 SHOWN = ("strength", "upscale")
 """Options that are always visible."""

@@ -12,8 +12,8 @@ import numpy as np
 from ..batch.report import PhotoResult, Status
 from ..images import read_picture
 from ..wording import count, time_left
+from .browser_pictures import address, write_shown
 from .films import FilmDone, noun_of
-from .shown import address, write_shown
 
 _THUMBNAIL = 96
 """Pixels of the longer side."""

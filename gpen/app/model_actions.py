@@ -18,8 +18,8 @@ from ..weights.checkpoint import inspect
 from ..weights.download import fetch
 from ..weights.downloads import require_downloads
 from ..weights.search import download_folder, search_folders
+from .browser_storage import kept_settings
 from .engine import Engine
-from .kept import kept_settings
 from .texts import model_label, needed_text
 
 

@@ -18,8 +18,9 @@ from ..tasks import RESTORE, find_task
 from ..video.plan import is_film
 from ..wording import count, time_left
 from .actions import CONTROLS, Actions
+from .browser_pictures import looks_like_photo
+from .browser_storage import kept_settings
 from .comparing import blend_compared
-from .kept import kept_settings
 from .painted import KINDS, PEOPLE, strokes
 from .session import (
     PhotoSession,
@@ -33,7 +34,6 @@ from .session import (
     work,
 )
 from .session import write_result as write
-from .shown import looks_like_photo
 from .texts import NOT_A_MAP, error_text
 from .viewer import EMPTY, View, chosen_faces, marked, seen, thumbnail
 

@@ -15,10 +15,10 @@ from pathlib import Path
 
 from ..atomic import is_left_over, process_tag
 from ..packages import optional_package
-from .asgi import Server
-from .doors import Doors
-from .quota import UploadQuota
-from .reach import Reach
+from .access.asgi import Server
+from .access.doors import Doors
+from .access.quota import UploadQuota
+from .access.reach import Reach
 
 _MODEL_BYTES = 2 << 30
 """The largest model file that can be added on the page."""

@@ -30,9 +30,9 @@ from ..restoration.processors import PhotoInputs
 from ..restoration.result import Restoration
 from ..restoration.upscaler import Upscaler
 from ..tasks import RESTORE, Task
+from .browser_pictures import write_mask, write_shown
 from .engine import Engine
 from .painted import Stroke, painted
-from .shown import write_mask, write_shown
 
 MEMORY_BUDGET = 2 << 30
 """Bytes that all sessions may hold together; a single one may hold more."""

@@ -20,10 +20,10 @@ from ..images.resize import resize
 from ..images.tensors import as_array
 from ..restoration.result import RestoredFace
 from ..tasks import Task
+from .browser_pictures import address
 from .page_parts import FILMS
 from .painted import KINDS
 from .session import PhotoSession
-from .shown import address
 from .texts import model_label
 
 _BROWSER = Path(__file__).parent / "browser"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import dataclasses
 
-from ..app.password import made_password, read_password
-from ..app.reach import HOST, Reach
+from ..app.access.password import made_password, read_password
+from ..app.access.reach import HOST, Reach
 from ..app.server import serve
 from .arguments import options_from
 

@@ -15,8 +15,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from gpen.app.gate import Gate
-from gpen.app.quota import KEPT, MOST_BODY, UploadGate, UploadQuota
+from gpen.app.access.gate import Gate
+from gpen.app.access.quota import KEPT, MOST_BODY, UploadGate, UploadQuota
 from gpen.app.server import _remove_left_over
 from gpen.atomic import process_tag
 from gpen.cli import main

@@ -14,9 +14,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from gpen.app import password as passwords
-from gpen.app.password import Login, made_password, read_password
-from gpen.app.reach import Reach, names_of_this_computer
+from gpen.app.access import password as passwords
+from gpen.app.access.password import Login, made_password, read_password
+from gpen.app.access.reach import Reach, names_of_this_computer
 from gpen.cli import app as commands
 from gpen.cli import main
 from gpen.errors import GpenError

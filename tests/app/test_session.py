@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from gpen.app.browser_pictures import looks_like_photo
 from gpen.app.engine import Engine, ModelLocator
 from gpen.app.session import (
     PhotoSession,
@@ -25,7 +26,6 @@ from gpen.app.session import (
     work,
     write_result,
 )
-from gpen.app.shown import looks_like_photo
 from gpen.errors import FaceError, FilesError, GpenError, PhotoError
 from gpen.faces.recognition.sface import SFaceRecognizer
 from gpen.images import Picture, read_picture, write_picture

@@ -9,7 +9,7 @@ import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..errors import GpenError
+from ...errors import GpenError
 
 HOST = "127.0.0.1"
 """The address of this computer to itself: no other computer can reach the page."""

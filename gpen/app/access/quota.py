@@ -9,7 +9,7 @@ from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import PhotoError
+from ...errors import PhotoError
 from .asgi import Message, Receive, Send, Server, answer, client, header
 
 MOST_BODY = 64 << 20

@@ -11,7 +11,7 @@ from collections import deque
 from pathlib import Path
 from urllib.parse import parse_qs
 
-from ..errors import GpenError
+from ...errors import GpenError
 from .asgi import Message, Receive, Send, Server, answer, client, raw_header, respond
 from .quota import household
 
