@@ -163,12 +163,10 @@ def test_decoding_times():
 
 
 def test_without_pyav_a_sentence_says_what_to_install(tmp_path):
-    code = (
-        "import sys; sys.modules['av'] = None\n"
-        "from gpen.cli import main\n"
-        "sys.exit(main(['restore', 'film.mp4', '-o', 'out.mp4']))"
-    )
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    (tmp_path / "film.mp4").touch()
+    code = "import sys; sys.modules['av'] = None\nfrom gpen.cli import main\nsys.exit(main(['restore', *sys.argv[1:]]))"
+    arguments = [str(tmp_path / "film.mp4"), "-o", str(tmp_path / "out.mp4")]
+    run = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
     assert run.returncode == 1
     assert "A film needs the Python package av" in run.stderr
     assert "Traceback" not in run.stderr
