@@ -352,7 +352,8 @@ def test_the_memory_of_many_requests_is_that_of_one(client: Any, parts: Parts) -
 
     request = {"image": flat, "protect": encoded(np.zeros((9, 8), np.uint8))}  # refused once the image is decoded
     peak(1)
-    before, one = memory(), peak(1)
+    # As many as at once: memory is looked at now and then, and the most of one request may pass unseen.
+    before, one = memory(), max(peak(1) for _ in range(6))
     assert one - before > 40 << 20
     assert peak(6) - before < 1.5 * (one - before)
 
