@@ -110,6 +110,8 @@ def click_button(page: ComfyUIPage, type: str) -> None:
         " return [x + (node.pos[0] + node.size[0] / 2 + offset[0]) * scale,"
         " y + (node.pos[1] + widget.last_y + 10 + offset[1]) * scale]; })()",
     )
+    # While the page opens a workflow, a veil lies over the canvas, and fades.
+    page.window.wait_for_function("([x, y]) => document.elementFromPoint(x, y) === app.canvas.canvas", arg=[x, y])
     page.window.mouse.click(x, y)
 
 
