@@ -11,6 +11,7 @@ import torch
 
 from ..errors import OptionError, PhotoError
 from .ffmpeg import pyav
+from .hdr import Hdr
 from .pixels import Layout, planar
 from .source import Film
 
@@ -145,20 +146,23 @@ def _x264(film: Film, crf: float | None, layout: Layout) -> Settings:
     more = [f"threads={max(1, min(_X264_MOST_THREADS, film.height // _X264_ROWS))}"]
     if torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512"):
         more.append(f"asm={_X264_INSTRUCTIONS}")
-    if film.hdr.mastering is not None:
-        more.append(f"mastering-display={film.hdr.mastering.in_steps}")
-    if film.hdr.light is not None:
-        more.append(f"cll={film.hdr.light[0]},{film.hdr.light[1]}")
+    more += _light(film.hdr, "mastering-display", "cll")
     return {"crf": _number(crf, 17), "preset": "medium", "x264-params": ":".join(more)}
 
 
 def _x265(film: Film, crf: float | None, layout: Layout) -> Settings:
-    more = ["log-level=none", f"frame-threads={_X265_FRAMES}"]
-    if film.hdr.mastering is not None:
-        more.append(f"master-display={film.hdr.mastering.in_steps}")
-    if film.hdr.light is not None:
-        more.append(f"max-cll={film.hdr.light[0]},{film.hdr.light[1]}")
+    more = ["log-level=none", f"frame-threads={_X265_FRAMES}", *_light(film.hdr, "master-display", "max-cll")]
     return {"crf": _number(crf, 18), "preset": "medium", "x265-params": ":".join(more)}
+
+
+def _light(hdr: Hdr, mastering: str, light: str) -> list[str]:
+    """HDR10 metadata as parameters of x264 and x265, which call them differently."""
+    parameters = []
+    if hdr.mastering is not None:
+        parameters.append(f"{mastering}={hdr.mastering.in_steps}")
+    if hdr.light is not None:
+        parameters.append(f"{light}={hdr.light[0]},{hdr.light[1]}")
+    return parameters
 
 
 def _svt_av1(film: Film, crf: float | None, layout: Layout) -> Settings:

@@ -39,6 +39,12 @@ async def answer(
     await respond(status, text, send, kind=kind, headers=headers)
 
 
+async def close(code: int, receive: Receive, send: Send) -> None:
+    """Refuse a WebSocket before it is accepted: the server answers 403. code: of RFC 6455, 7.4."""
+    await receive()
+    await send({"type": "websocket.close", "code": code})
+
+
 async def respond(status: int, text: str, send: Send, *, kind: str = "plain", headers: Headers = ()) -> None:
     """Answer a request whose body was read."""
     body = text.encode()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .asgi import Message, Receive, Send, Server, answer
+from .asgi import Message, Receive, Send, Server, answer, close
 from .gate import Gate
 from .password import Login
 from .quota import UploadGate, UploadQuota
@@ -44,7 +44,6 @@ class Doors:
                 status = 200 if scope["method"] == "HEAD" else 503
                 await answer(status, "The page is starting. Load it again.", receive, send)
             else:
-                await receive()
-                await send({"type": "websocket.close", "code": 1013})
+                await close(1013, receive, send)
 
         return serve

@@ -10,7 +10,7 @@ import ipaddress
 import re
 from dataclasses import dataclass
 
-from .asgi import Message, Receive, Send, Server, answer, header
+from .asgi import Message, Receive, Send, Server, answer, close, header
 from .reach import in_url
 
 OWN_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
@@ -36,8 +36,7 @@ class Gate:
         if scope["type"] not in ("http", "websocket") or (problem := self._problem(scope)) is None:
             await self.server(scope, receive, send)
         elif scope["type"] == "websocket":
-            await receive()
-            await send({"type": "websocket.close", "code": 1008})  # before it is accepted: the server answers 403
+            await close(1008, receive, send)
         else:
             await answer(403, problem, receive, send)
 

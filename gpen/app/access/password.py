@@ -12,7 +12,7 @@ from pathlib import Path
 from urllib.parse import parse_qs
 
 from ...errors import GpenError
-from .asgi import Message, Receive, Send, Server, answer, client, raw_header, respond
+from .asgi import Message, Receive, Send, Server, answer, client, close, raw_header, respond
 from .quota import household
 
 VARIABLE = "GPEN_APP_PASSWORD"
@@ -103,8 +103,7 @@ class Login:
             else:
                 await self._server(scope, receive, send)
         elif scope["type"] == "websocket":
-            await receive()
-            await send({"type": "websocket.close", "code": 1008})  # before it is accepted: the server answers 403
+            await close(1008, receive, send)
         elif scope["path"] in ("/", LOGIN) and scope["method"] in ("GET", "HEAD"):
             await answer(401, _form(), receive, send, kind="html", headers=_FRESH)
         else:
