@@ -67,15 +67,16 @@ def write_models(folder: Path, names: Sequence[str] = tuple(_MODELS)) -> list[Pa
     return files
 
 
-def save_small(shot: bytes, file: Path) -> None:
-    """Write a screenshot with a palette, at less than half its size."""
+def save_small(shot: bytes, file: Path, colors: int = 256) -> None:
+    """Write a screenshot with a palette of so many colours, at less than half its size."""
     file.parent.mkdir(parents=True, exist_ok=True)
     picture = Image.open(io.BytesIO(shot)).convert("RGB")
-    palette = _palette(np.asarray(picture))
+    palette = _palette(np.asarray(picture), colors)
     picture.quantize(palette=palette, dither=Image.Dither.NONE).save(file, optimize=True)
 
 
-def _palette(pixels: NDArray[np.uint8]) -> Image.Image:
-    """256 colours for a picture, as the palette of another; rare ones, such as those of slots, keep a place."""
+def _palette(pixels: NDArray[np.uint8], colors: int) -> Image.Image:
+    """So many colours for a picture, as the palette of another; rare ones, such as those of slots, keep a place."""
     bins, counts = np.unique((pixels.reshape(-1, 3) >> 2) << 2, axis=0, return_counts=True)
-    return Image.fromarray(np.repeat(bins | 2, np.ceil(counts**0.5).astype(int), axis=0)[None]).quantize(256, kmeans=3)
+    shown = Image.fromarray(np.repeat(bins | 2, np.ceil(counts**0.5).astype(int), axis=0)[None])
+    return shown.quantize(colors, kmeans=3)
