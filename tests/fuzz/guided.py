@@ -21,6 +21,7 @@ from random import Random
 import atheris
 
 from gpen.errors import GpenError
+from tests.fuzz.mutators import changed_inside
 from tests.fuzz.replay import calls_of, kept
 from tests.fuzz.runner import MOST_SHOWN, Runner
 from tests.fuzz.targets import FileInput, Target
@@ -53,11 +54,11 @@ def main(name: str, folder: Path, seconds: float, corpus: Path, escapes: Path) -
         if over:
             os._exit(0)  # libFuzzer would end it as abruptly, at a time of its own
 
-    # Limits are those of the oracle.
+    # Limits are those of the oracle. A timeout of 0 is none for libFuzzer, but one of 0 seconds for atheris.
     options = [
         f"-max_len={_LONGEST}",
         "-rss_limit_mb=0",
-        "-timeout=0",
+        "-timeout=86400",
         f"-artifact_prefix={folder}{os.sep}",
         str(corpus),
     ]
@@ -84,13 +85,17 @@ def _begun(target: Target, corpus: Path) -> None:
 
 
 def _changed(target: Target, data: bytes, longest: int, seed: int) -> bytes:
-    rng = Random(seed)
-    if isinstance(target.make, FileInput) and rng.random() < 0.5:
-        out = target.make.make(rng) if rng.random() < 0.05 else target.make.change(rng, data)
-        if len(out) <= longest:
-            return out
-    mutated: bytes = atheris.Mutate(data, longest)
-    return mutated
+    rng, out = Random(seed), data
+    kind = rng.random()
+    if not isinstance(target.make, FileInput) or kind < 0.1:
+        out = atheris.Mutate(data, longest)
+    elif kind < 0.15:
+        out = target.make.make(rng)
+    elif kind < 0.6:
+        out = target.make.change(rng, data)
+    else:
+        out = changed_inside(rng, data, lambda part: atheris.Mutate(part, longest))
+    return out if len(out) <= longest else data
 
 
 if __name__ == "__main__":
