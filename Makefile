@@ -9,7 +9,8 @@
 # test-forge-neo`, `make test-reforge` and `make test-sdnext` need those hosts, in $FORGE_NEO_DIR, $REFORGE_DIR and
 # $SDNEXT_DIR or sd-webui-forge-neo, stable-diffusion-webui-reForge and sdnext beside it. `make test-ray` makes an
 # environment with Ray, `make test-app` one with Gradio; that needs Chromium as well.
-# `make fuzz MINUTES=30` gives files of strangers to everything that reads files, further ones than `make test` does.
+# `make fuzz MINUTES=30` gives files of strangers to everything that reads files, further ones than `make test` does; on
+# Linux it searches for them by coverage.
 .PHONY: demo pictures test fuzz bench bench-scaling test-comfyui test-web test-forge test-forge-neo test-a1111 \
 	test-reforge test-sdnext test-release test-ray test-app format
 
@@ -30,7 +31,7 @@ test:
 	"$$python" -m pytest
 
 fuzz:
-	@python=$$(bash .ci/environment) && "$$python" -m tests.fuzz $(or $(MINUTES),10)
+	@python=$$(bash .ci/environment fuzz) && "$$python" -m tests.fuzz $(or $(MINUTES),10)
 
 bench:
 	@python=$$(bash .ci/environment) && "$$python" -m bench.performance $(ROWS)

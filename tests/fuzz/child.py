@@ -1,56 +1,49 @@
-"""A process that gives inputs to a target: ``python -m tests.fuzz.child TARGET FIRST COUNT FOLDER``.
+"""A process that gives inputs to a target: ``python -m tests.fuzz.child TARGET FOLDER FIRST COUNT``, or ``... FILE``.
 
 It writes a line of JSON for each input that did what none may do, and at the end one that counts the outcomes. The
-file ``now`` in the folder holds the number of the input that it is at, for whoever finds that it ended early.
+file ``now`` in the folder names the input that it is at, for whoever finds that it ended early.
 """
 
 from __future__ import annotations
 
-import json
-import logging
-import resource
-import shutil
 import sys
-import warnings
-from collections import Counter
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from random import Random
 
-from tests.fuzz.oracle import EscapeError, Oracle
-from tests.fuzz.targets import TARGETS
+from tests.fuzz.replay import calls_of
+from tests.fuzz.runner import MOST_SHOWN, Runner
+from tests.fuzz.targets import Calls, Target
 
-_MOST_SHOWN = 5
 
+def main(name: str, folder: Path, inputs: list[str]) -> None:
+    """Inputs FIRST to FIRST + COUNT - 1, each made from its number and the target's name alone, or one file."""
+    runner = Runner(name, folder)
 
-def main(name: str, first: int, count: int, folder: Path) -> None:
-    """Inputs ``first`` to ``first + count - 1``, each made from its number and the target's name alone."""
-    warnings.simplefilter("ignore")
-    logging.disable(logging.CRITICAL)
-    target, work, outcomes = TARGETS[name], folder / "work", Counter[str]()
-    oracle = Oracle(folder)
-    target.make(Random(0), _emptied(work))  # imports are not what is measured
-    resource.setrlimit(resource.RLIMIT_DATA, (target.memory, target.memory))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    escapes = 0
-    for number in range(first, first + count):
-        (folder / "now").write_text(str(number))
-        for call in target.make(Random(f"{name} {number}"), _emptied(work)):
-            try:
-                outcomes[oracle.check(call)] += 1
-            except EscapeError as error:
-                escapes += 1
-                print(json.dumps({"number": number, "escape": str(error)[-1500:]}), flush=True)
-        if escapes >= _MOST_SHOWN:
+    for shown in _names(inputs):
+        (folder / "now").write_text(shown)
+        make = partial(_of_file if len(inputs) == 1 else _of_number, runner.target, shown)
+        runner.tell_escapes(shown, runner.give(make))
+        if runner.escapes >= MOST_SHOWN:
             break
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-    print(json.dumps({"outcomes": outcomes, "megabytes": most}), flush=True)
+    runner.tell_outcomes()
 
 
-def _emptied(folder: Path) -> Path:
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    return folder
+def _of_number(target: Target, number: str, folder: Path) -> Calls:
+    return target.make(Random(f"{target.name} {number}"), folder)
+
+
+def _of_file(target: Target, file: str, folder: Path) -> Calls:
+    return calls_of(target, Path(file).read_bytes(), folder)
+
+
+def _names(inputs: list[str]) -> Iterator[str]:
+    if len(inputs) == 1:
+        return iter(inputs)
+    first, count = map(int, inputs)
+    return map(str, range(first, first + count))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4]))
+    main(sys.argv[1], Path(sys.argv[2]), sys.argv[3:])

@@ -9,6 +9,7 @@ import pickletools
 import struct
 import warnings
 import zipfile
+from collections.abc import Callable
 from random import Random
 from typing import Any
 
@@ -156,8 +157,24 @@ def fragment(rng: Random) -> bytes:
     )
 
 
-def _changed_pickles(rng: Random, data: bytes) -> bytes:
-    """The legacy format of PyTorch: several pickles, then numbers."""
+def changed_inside(rng: Random, data: bytes, change: Callable[[bytes], bytes]) -> bytes:
+    """Change a part that is read, by a change of bytes, and make the rest fit again: a record of a zip, or a header."""
+    if data[:2] == b"PK" and (records := _records(data)):
+        at = _pickled(records) if rng.random() < 0.8 else rng.randrange(len(records))
+        records[at] = records[at][0], change(records[at][1])
+        return zip_of(records)
+    if data[4:9] == b"\0\0\0\0{":
+        length = int.from_bytes(data[:8], "little")
+        header = change(data[8 : 8 + length])
+        return struct.pack("<Q", len(header)) + header + data[8 + length :]
+    if data[:1] == b"\x80":
+        size = sum(map(len, _pickles(data)))
+        return change(data[:size]) + data[size:]
+    return change(data)
+
+
+def _pickles(data: bytes) -> list[bytes]:
+    """Those at the beginning of PyTorch's legacy format, which numbers follow."""
     file, parts = io.BytesIO(data), list[bytes]()
     try:
         while file.tell() < len(data) and len(parts) < 5:
@@ -167,6 +184,11 @@ def _changed_pickles(rng: Random, data: bytes) -> bytes:
             parts.append(data[start : file.tell()])
     except Exception:  # numbers, or what was changed before
         pass
+    return parts
+
+
+def _changed_pickles(rng: Random, data: bytes) -> bytes:
+    parts = _pickles(data)
     if not parts:
         return changed_bytes(rng, data)
     rest = data[sum(map(len, parts)) :]
@@ -175,16 +197,26 @@ def _changed_pickles(rng: Random, data: bytes) -> bytes:
     return b"".join(parts) + rest
 
 
-def _changed_zip(rng: Random, data: bytes) -> bytes:
+def _records(data: bytes) -> list[tuple[str, bytes]] | None:
+    """Of a zip; None if it is none any more."""
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as file:
-            records = [(entry.filename, file.read(entry)) for entry in file.infolist()]
-    except Exception:  # it is none any more
+            return [(entry.filename, file.read(entry)) for entry in file.infolist()]
+    except Exception:  # whatever zipfile raises for what was changed before
+        return None
+
+
+def _pickled(records: list[tuple[str, bytes]]) -> int:
+    return next((place for place, (name, _) in enumerate(records) if name.endswith("data.pkl")), 0)
+
+
+def _changed_zip(rng: Random, data: bytes) -> bytes:
+    records = _records(data)
+    if records is None:
         return changed_bytes(rng, data)
     if not records:
         return data
-    at = rng.randrange(len(records))
-    pickled = next((place for place, (name, _) in enumerate(records) if name.endswith("data.pkl")), at)
+    at, pickled = rng.randrange(len(records)), _pickled(records)
     name, content = records[at]
     kind = rng.randrange(10)
     if kind < 5:

@@ -17,12 +17,28 @@ Calls = list[Callable[[], object]]
 
 
 @dataclass(frozen=True)
+class FileInput:
+    """An input that is one file."""
+
+    make: Callable[[Random], bytes]
+    """A file that is damaged or made up."""
+    take: Callable[[bytes, Random, Path], Calls]
+    """Writes it into a folder, and returns what is then done with it."""
+    change: Callable[[Random, bytes], bytes] = changed
+    """Another file, from one that was found to be of interest."""
+
+    def __call__(self, rng: Random, folder: Path) -> Calls:
+        return self.take(self.make(rng), rng, folder)
+
+
+@dataclass(frozen=True)
 class Target:
     """One way in."""
 
+    name: str
     inputs: int
     """How many the test takes."""
-    make: Callable[[Random, Path], Calls]
+    make: FileInput | Callable[[Random, Path], Calls]
     """Writes an input into a folder, and returns what is then done with it."""
     memory: int = 2 << 30
     """Bytes that the process may have."""
@@ -35,16 +51,19 @@ class Target:
         return [package for package in self.needs if importlib.util.find_spec(package) is None]
 
 
-def _weights(rng: Random, folder: Path) -> Calls:
-    from gpen.weights.checkpoint import inspect, load_model
-    from gpen.weights.convert import convert
+def _weight_file(rng: Random) -> bytes:
     from tests.fuzz.weight_files import gpen_files, names_of_gpen, of_any_shape, of_shared_parts
 
     kind = rng.random()
     if kind < 0.6:
-        data = changed(rng, rng.choice(gpen_files()))
-    else:
-        data = of_shared_parts(rng) if kind < 0.8 else of_any_shape(rng, names_of_gpen())
+        return changed(rng, rng.choice(gpen_files()))
+    return of_shared_parts(rng) if kind < 0.8 else of_any_shape(rng, names_of_gpen())
+
+
+def _weights(data: bytes, rng: Random, folder: Path) -> Calls:
+    from gpen.weights.checkpoint import inspect, load_model
+    from gpen.weights.convert import convert
+
     path, target = folder / "a.pth", folder / "b.safetensors"
     path.write_bytes(data)
     half = rng.random() < 0.3
@@ -55,39 +74,49 @@ def _weights(rng: Random, folder: Path) -> Calls:
     ]
 
 
-def _networks(rng: Random, folder: Path) -> Calls:
-    from gpen.compare.models import load_face_model
-    from gpen.restoration.upscaler import load_upscaler
+def _network_file(rng: Random) -> bytes:
     from tests.fuzz.weight_files import gpen_files, names_of_others, of_any_shape, of_shared_parts, other_files
 
     kind = rng.random()
     if kind < 0.5:
-        data = changed(rng, rng.choice((*other_files(), gpen_files()[0])))
-    else:
-        data = of_shared_parts(rng) if kind < 0.6 else of_any_shape(rng, names_of_others())
+        return changed(rng, rng.choice((*other_files(), gpen_files()[0])))
+    return of_shared_parts(rng) if kind < 0.6 else of_any_shape(rng, names_of_others())
+
+
+def _networks(data: bytes, rng: Random, folder: Path) -> Calls:
+    from gpen.compare.models import load_face_model
+    from gpen.restoration.upscaler import load_upscaler
+
     path = folder / "a.pth"
     path.write_bytes(data)
     return [lambda: load_upscaler(path), lambda: load_face_model(path)]
 
 
-def _parts(rng: Random, folder: Path) -> Calls:
-    """The files of detectors, parsers and recognisers."""
+def _small_network() -> Any:
     from torch import nn
 
-    from gpen.faces.detection.yunet_weights import load_yunet
-    from gpen.faces.facexlib import load_weights
-    from gpen.faces.recognition.sface import SFaceRecognizer
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
+
+
+def _part_file(rng: Random) -> bytes:
     from tests.fuzz.weight_files import names_of_others, of_any_shape, of_shared_parts, saved
     from tests.weights.onnx.test_wire import written
 
-    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
     kind = rng.random()
     if kind < 0.5:
-        data = changed(rng, saved(network.state_dict()))
-    elif kind < 0.7:
-        data = changed_bytes(rng, written())
-    else:
-        data = of_shared_parts(rng) if kind < 0.85 else of_any_shape(rng, ["0.weight", "1.bias", *names_of_others()])
+        return changed(rng, saved(_small_network().state_dict()))
+    if kind < 0.7:
+        return changed_bytes(rng, written())
+    return of_shared_parts(rng) if kind < 0.85 else of_any_shape(rng, ["0.weight", "1.bias", *names_of_others()])
+
+
+def _parts(data: bytes, rng: Random, folder: Path) -> Calls:
+    """The files of detectors, parsers and recognisers."""
+    from gpen.faces.detection.yunet_weights import load_yunet
+    from gpen.faces.facexlib import load_weights
+    from gpen.faces.recognition.sface import SFaceRecognizer
+
+    network = _small_network()
     path = folder / "a.pth"
     path.write_bytes(data)
     return [
@@ -97,15 +126,20 @@ def _parts(rng: Random, folder: Path) -> Calls:
     ]
 
 
-def _detectors(rng: Random, folder: Path) -> Calls:
+def _detector_file(rng: Random) -> bytes:
+    from tests.fuzz.weight_files import detector_files
+
+    return changed(rng, rng.choice(detector_files()))
+
+
+def _detectors(data: bytes, rng: Random, folder: Path) -> Calls:
     """Files for RetinaFace, and what the networks in them find."""
     import torch
 
     from gpen.faces.detection.retinaface import RetinaFace
-    from tests.fuzz.weight_files import detector_files
 
     path = folder / "detection_mobilenet0.25_Final.pth"
-    path.write_bytes(changed(rng, rng.choice(detector_files())))
+    path.write_bytes(data)
 
     def find() -> None:
         detector = RetinaFace("retinaface_mobile0.25", path)
@@ -114,54 +148,85 @@ def _detectors(rng: Random, folder: Path) -> Calls:
     return [find]
 
 
-def _parsers(rng: Random, folder: Path) -> Calls:
-    """Files for ParseNet, which has fewer channels here: as it is published it takes 85 MB."""
-    from gpen.faces.masks.parsing import FaceParser
+def _parser_file(rng: Random) -> bytes:
+    """For ParseNet, which has fewer channels here: as it is published it takes 85 MB."""
     from tests.fuzz.weight_files import parser_files
 
+    return changed(rng, rng.choice(parser_files()))
+
+
+def _parsers(data: bytes, rng: Random, folder: Path) -> Calls:
+    from gpen.faces.masks.parsing import FaceParser
+
     path = folder / "parsing_parsenet.pth"
-    path.write_bytes(changed(rng, rng.choice(parser_files())))
+    path.write_bytes(data)
     return [lambda: FaceParser("parsenet", path)]
 
 
-def _graphs(rng: Random, folder: Path) -> Calls:
-    from gpen.weights.checkpoint import inspect
-    from gpen.weights.convert import convert
+def _graph(rng: Random) -> bytes:
     from tests.fuzz.onnx_files import changed_graph, exported
 
+    return changed_graph(rng, rng.choice(exported()))
+
+
+def _changed_graph(rng: Random, data: bytes) -> bytes:
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    from tests.fuzz.onnx_files import changed_graph
+
+    try:
+        return changed_graph(rng, onnx.load_model_from_string(data))
+    except DecodeError:
+        return changed_bytes(rng, data)
+
+
+def _graphs(data: bytes, rng: Random, folder: Path) -> Calls:
+    from gpen.weights.checkpoint import inspect
+    from gpen.weights.convert import convert
+
     path = folder / "a.onnx"
-    path.write_bytes(changed_graph(rng, rng.choice(exported())))
+    path.write_bytes(data)
     (folder / "w.data").write_bytes(bytes(100_000))
     return [lambda: inspect(path), lambda: convert(path, folder / "b.safetensors", overwrite=True)]
 
 
-def _occluders(rng: Random, folder: Path) -> Calls:
-    import onnx
+def _occluder_file(rng: Random) -> bytes:
+    from tests.fuzz.onnx_files import occluder
 
+    return rng.choice((changed_bytes, _changed_graph))(rng, occluder())
+
+
+def _occluders(data: bytes, rng: Random, folder: Path) -> Calls:
     from gpen.faces.masks.occlusion import OcclusionModel
-    from tests.fuzz.onnx_files import changed_graph, occluder
 
-    data = changed_bytes(rng, occluder())
-    if rng.random() < 0.5:
-        data = changed_graph(rng, onnx.load_model_from_string(occluder()))
     path = folder / "xseg_1.onnx"
     path.write_bytes(data)
     return [lambda: OcclusionModel(path)]
 
 
-def _pictures(rng: Random, folder: Path) -> Calls:
-    from gpen.images import read_picture
+def _picture_file(rng: Random) -> bytes:
     from tests.fuzz.picture_files import pictures
 
-    data = rng.choice(pictures())
+    return _changed_picture(rng, rng.choice(pictures()))
+
+
+def _changed_picture(rng: Random, data: bytes) -> bytes:
     for _ in range(rng.choice((1, 1, 2, 4))):
         data = changed_bytes(rng, data)
+    return data
+
+
+def _pictures(data: bytes, rng: Random, folder: Path) -> Calls:
+    from gpen.images import read_picture
+
     path = folder / "a.png"
     path.write_bytes(data)
+    salvage = rng.random() < 0.5
 
     def read() -> None:
         try:
-            read_picture(path, 1.0, salvage=rng.random() < 0.5)
+            read_picture(path, 1.0, salvage=salvage)
         except PhotoError as error:
             if "does not fit into memory" in str(error):
                 # The process has more than a picture of a megapixel can need.
@@ -226,13 +291,17 @@ def _texts(rng: Random, folder: Path) -> Calls:
     ]
 
 
-def _uploads(rng: Random, folder: Path) -> Calls:
-    from gpen.app.uploads import gather
-
+def _upload(rng: Random) -> bytes:
     names = ("a.png", "b/c.jpg", "ä.png", "", "/", "..", "a/../../b.png", "C:\\x.png", "a" * 300 + ".png", "x\0.png")
     records = [(rng.choice(names), rng.randbytes(rng.choice((0, 1, 1000)))) for _ in range(rng.randrange(1, 5))]
+    return changed(rng, zip_of(records))
+
+
+def _uploads(data: bytes, rng: Random, folder: Path) -> Calls:
+    from gpen.app.uploads import gather
+
     packed = folder / "a.zip"
-    packed.write_bytes(changed(rng, zip_of(records)))
+    packed.write_bytes(data)
     return [lambda: gather([packed], folder / "unpacked", 1 << 20)]
 
 
@@ -259,17 +328,26 @@ def _page(rng: Random, folder: Path) -> Calls:
 _ONNX = ("onnx", "onnxruntime")
 
 TARGETS = {
-    "weights": Target(1500, _weights),
-    "networks": Target(500, _networks, needs=("spandrel",)),
-    "parts": Target(1000, _parts),
-    "detectors": Target(120, _detectors, needs=("facexlib",)),
-    "parsers": Target(200, _parsers, needs=("facexlib",)),
-    "graphs": Target(120, _graphs, needs=_ONNX),
-    "occluders": Target(120, _occluders, needs=_ONNX),
-    "pictures": Target(2500, _pictures, memory=1 << 30, needs=("pillow_heif", "imagecodecs")),
-    "texts": Target(800, _texts),
-    "uploads": Target(1000, _uploads),
-    "options": Target(1500, _options),
-    "page": Target(200, _page, needs=("gradio",)),
+    target.name: target
+    for target in (
+        Target("weights", 1500, FileInput(_weight_file, _weights)),
+        Target("networks", 500, FileInput(_network_file, _networks), needs=("spandrel",)),
+        Target("parts", 1000, FileInput(_part_file, _parts)),
+        Target("detectors", 120, FileInput(_detector_file, _detectors), needs=("facexlib",)),
+        Target("parsers", 200, FileInput(_parser_file, _parsers), needs=("facexlib",)),
+        Target("graphs", 120, FileInput(_graph, _graphs, _changed_graph), needs=_ONNX),
+        Target("occluders", 120, FileInput(_occluder_file, _occluders, _changed_graph), needs=_ONNX),
+        Target(
+            "pictures",
+            2500,
+            FileInput(_picture_file, _pictures, _changed_picture),
+            memory=1 << 30,
+            needs=("pillow_heif", "imagecodecs"),
+        ),
+        Target("texts", 800, _texts),
+        Target("uploads", 1000, FileInput(_upload, _uploads)),
+        Target("options", 1500, _options),
+        Target("page", 200, _page, needs=("gradio",)),
+    )
 }
-"""By name. The numbers of inputs are chosen so that all take four minutes or so of one core."""
+"""The numbers of inputs are chosen so that all take four minutes or so of one core."""
