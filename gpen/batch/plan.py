@@ -114,13 +114,25 @@ def plan(inputs: Sequence[str], out: Path) -> tuple[list[Job], list[Problem]]:
 def plan_beside(inputs: Sequence[str], done: str) -> tuple[list[Job], list[Problem]]:
     """The same for photos, no folders, whose results are written beside them: photo_restored.jpg for photo.jpg.
 
-    done: the end of their names, such as "restored". Results of an earlier run are left out, if their photos are there.
+    done: the end of their names, such as "restored". Results of an earlier run are left out, if their photos are there,
+    and so are the comparisons and faces beside them.
     """
     photos, problems = find_photos(inputs)
     results = {_key(_beside(photo, done)) for photo in photos}
     photos = [photo for photo in photos if _key(photo.path) not in results]
-    jobs, clashes = _jobs(photos, distinct_targets(photos, [_beside(photo, done) for photo in photos]))
+    targets = distinct_targets(photos, [_beside(photo, done) for photo in photos])
+    prefixes = {_key(target.with_name(label)) for target, label in zip(targets, labels(targets), strict=True)}
+    kept = [pair for pair in zip(photos, targets, strict=True) if not _is_further(pair[0].path, prefixes)]
+    jobs, clashes = _jobs([photo for photo, _ in kept], [target for _, target in kept])
     return jobs, problems + clashes
+
+
+def _is_further(path: Path, prefixes: set[str]) -> bool:
+    """Whether a file has the name of one that is written beside a result. prefixes: the keys of paths that end with a
+    label.
+    """
+    end = _EXTRA.search(path.stem)
+    return path.suffix == ".png" and end is not None and _key(path.with_name(path.stem[: end.start()])) in prefixes
 
 
 def _beside(photo: PhotoFile, done: str) -> Path:

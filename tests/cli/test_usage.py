@@ -90,6 +90,16 @@ def test_several_photos_beside_themselves(restore, album, assert_restored, files
     assert (album.folder / "a_restored_restored.png").is_file()
 
 
+def test_what_is_written_beside_results_is_not_restored_by_the_next_run(restore, album, files_in):
+    photos = [album.add("a.png"), album.add("a.jpg"), album.add("b.png"), album.add("b_compare.png")]
+    assert restore(*photos, "--compare", "--save-faces").code == 0
+    made = files_in(album.folder)
+    assert {"b_restored_compare.png", "b_restored_face00_before.png", "a_restored_jpg_compare.png"} <= set(made)
+    done = restore(album.folder / "*.*", "--compare", "--save-faces")
+    assert (done.code, files_in(album.folder)) == (0, made)
+    assert "4 photos: 4 already there" in done.out
+
+
 def test_photos_whose_results_would_have_one_name_keep_both(restore, album, files_in):
     photos = [album.add("a.png"), album.add("a.bmp.png")]
     photos[1] = photos[1].rename(album.folder / "a.bmp")
