@@ -17,8 +17,10 @@ from ..images import can_write, is_picture, is_readable, unreadable
 
 _WILDCARDS = frozenset("*?[")
 _EXTRA = re.compile(r"_(compare|faces|face\d+_(before|after))$")
-_LIKE_A_FILE = re.compile(r"\.[A-Za-z][A-Za-z0-9]{1,4}")  # a suffix; not that of a folder such as "Album 12.5.2020"
 _LONGEST_END = "_face0000_before.png"  # of the names of further files
+
+LIKE_A_FILE = re.compile(r"\.[A-Za-z][A-Za-z0-9]{1,4}")
+"""A suffix; not that of a folder such as "Album 12.5.2020"."""
 
 
 @dataclass(frozen=True)
@@ -56,11 +58,16 @@ class Job:
 
     @property
     def has_result(self) -> bool:
-        """Whether the file of the result is there. An empty one is none: other programs and full disks leave such."""
-        try:
-            return self.target.is_file() and self.target.stat().st_size > 0
-        except OSError:  # it was removed in between
-            return False
+        """See :func:`is_result`."""
+        return is_result(self.target)
+
+
+def is_result(file: Path) -> bool:
+    """Whether the file of a result is there. An empty one is none: other programs and full disks leave such."""
+    try:
+        return file.is_file() and file.stat().st_size > 0
+    except OSError:  # it was removed in between
+        return False
 
 
 def find_photos(inputs: Sequence[str], leave_out: Path | None = None) -> tuple[list[PhotoFile], list[Problem]]:
@@ -287,7 +294,7 @@ def _is_result(inputs: Sequence[str], out: Path, photos: int) -> bool:
         raise PhotoError(f"{out} is a file, but not a picture. Give an output folder, or the name of a picture.")
     if is_picture(out.suffix):
         raise PhotoError(f"Pictures cannot be written as {out.suffix}. Choose .png, .jpg, .webp or .tif.")
-    if _LIKE_A_FILE.fullmatch(out.suffix) and photos == 1 and not any(Path(text).is_dir() for text in inputs):
+    if LIKE_A_FILE.fullmatch(out.suffix) and photos == 1 and not any(Path(text).is_dir() for text in inputs):
         raise PhotoError(
             f"{out} is no folder, and pictures cannot be written as {out.suffix}. Choose .png, .jpg, .webp or .tif, or "
             "create a folder of that name first."
