@@ -137,8 +137,8 @@ def _check_folder(out: Path, is_only: bool) -> None:
         raise PhotoError(f"{out} is a file, but not a film. Give an output folder, or the name of a film.")
     if is_only and LIKE_A_FILE.fullmatch(out.suffix):
         raise PhotoError(
-            f"{out} is no folder, and films cannot be written as {out.suffix}. Choose {', '.join(CONTAINERS)}, or create "
-            "a folder of that name first."
+            f"{out} is no folder, and films cannot be written as {out.suffix}. Choose {', '.join(CONTAINERS)}, or "
+            "create a folder of that name first."
         )
     if is_picture(out.suffix):
         raise PhotoError(f"{out} is the name of a picture, and films cannot be written as one. Give an output folder.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gpen import __version__
+from gpen.cli import models
 from gpen.cli.parser import make_parser
 from gpen.tasks import TASKS
 
@@ -88,6 +89,15 @@ def test_several_photos_beside_themselves(restore, album, assert_restored, files
     # Asked for by itself, a result is a photo like any other.
     assert restore(album.folder / "a_restored.png").code == 0
     assert (album.folder / "a_restored_restored.png").is_file()
+
+
+def test_a_fault_of_the_program_itself_is_not_taken_for_one_of_a_file(gpen, monkeypatch):
+    def broken(*arguments: object) -> None:
+        raise OSError(9, "Bad file descriptor")
+
+    monkeypatch.setattr(models, "run", broken)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        gpen("models")
 
 
 def test_what_is_written_beside_results_is_not_restored_by_the_next_run(restore, album, files_in):
