@@ -248,8 +248,10 @@ class Actions:
     # Stopping.
 
     def begin(self, request: gr.Request) -> Any:
-        """Clear an earlier press of Stop, and show Stop in place of the button that was pressed."""
-        self.stop_of(request).clear()
+        """Forget an earlier press of Stop, and show Stop in place of the button that was pressed."""
+        if self.stop_of(request).is_set():
+            # Not cleared: the run that it was for may not have seen it yet.
+            self._stops[str(request.session_hash)] = threading.Event()
         return gr.update(visible=False), gr.update(visible=True, interactive=True)
 
     def ended(self) -> Any:
