@@ -18,9 +18,9 @@ def test_switched_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = Engine(ModelLocator((tmp_path,)), "cpu")
     try:
         with pytest.raises(GpenError, match=OFF_VARIABLE):
-            handlers.ModelActions(engine).download_model("restore", None, "yunet", True)
+            handlers.ModelActions(engine).download_model("restore", None, None, None, "yunet", True)
         with pytest.raises(GpenError, match=OFF_VARIABLE):
-            handlers.ModelActions(engine).download_needed("restore", None, True)
+            handlers.ModelActions(engine).download_needed("restore", None, None, None, True)
     finally:
         engine.close()
     assert list(tmp_path.iterdir()) == []
