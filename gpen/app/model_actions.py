@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -116,9 +117,7 @@ class ModelActions:
             if kind == "network":
                 inspect(path, task)
             target = download_folder(search_folders(self._engine.locator.folders, kind=kind)) / path.name
-            make_folder(target.parent)
-            with atomic_path(target) as temporary:
-                shutil.copyfile(path, temporary)
+            _keep(path, target)
         path.unlink()
         gr.Info(f"{target.name} was added.")
         return self.list_models(task, chosen, background, compared)
@@ -149,3 +148,19 @@ class ModelActions:
 
 def _published_as(file_name: str) -> Published | None:
     return next((each for each in PUBLISHED if file_name in each.all_file_names), None)
+
+
+def _keep(upload: Path, target: Path) -> None:
+    """Copy an upload to a file; FilesError where another one is there, or it cannot be written."""
+    try:
+        if target.exists() and not filecmp.cmp(upload, target, shallow=False):
+            raise FilesError(
+                f"Another file of the name {target.name} is in {target.parent}. Rename one of them, and add it again."
+            )
+        make_folder(target.parent)
+        with atomic_path(target) as temporary:
+            shutil.copyfile(upload, temporary)
+    except OSError as error:
+        raise FilesError(
+            f"{target} cannot be written: {error.strerror or error}. Check the folder and the disk."
+        ) from error
