@@ -138,6 +138,7 @@ def test_where_the_results_go_has_to_be_said_for_several_folders_and_clusters(re
 
 def test_short_help_shows_what_most_people_need_and_full_help_all(gpen):
     short, full = (gpen("restore", flag).out for flag in ("--help", "--help-all"))
+    assert "(default: no, for films yes)" in " ".join(full.split())
     assert "show all options" in short
     for flag in ("--strength", "--model", "--output", "--overwrite", "--mask"):
         assert f"{flag} " in short
