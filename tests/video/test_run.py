@@ -228,7 +228,7 @@ def test_a_film_that_changed_between_the_passes(restore_clip, tmp_path, monkeypa
             return iter(found[:5] + found[6:] if len(passes) == lost else found)
 
         monkeypatch.setattr(detect.Part, "frames", frames)
-        with pytest.raises(PhotoError, match="was read differently the second time. Has it changed"):
+        with pytest.raises(PhotoError, match=r"was read differently the second time\. Has it changed"):
             restore_clip(source, tmp_path / "out.mkv")
         assert [path.name for path in tmp_path.iterdir()] == ["in.mkv"]
     monkeypatch.setattr(detect.Part, "frames", really)
