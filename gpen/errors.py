@@ -57,6 +57,10 @@ class SalvageableError(PhotoError):
     """A picture file is damaged; what is left of it can be read with ``salvage=True``."""
 
 
+class ChangedFilmError(PhotoError):
+    """A film was read differently from when its faces were found: what is done of it does not fit it."""
+
+
 class FilesError(GpenError):
     """A model file is missing, cannot be read, or cannot be downloaded."""
 

@@ -45,7 +45,9 @@ UNPACKED = 4
 FILM = 20
 """The most bytes of a film, as a multiple of the most bytes of another upload."""
 
-_KEPT_BATCHES = 4
+_KEPT = 4
+"""The folders of results that are kept, of the page's batches and of calls of the API, whose results Gradio copies."""
+
 _SECONDS_BETWEEN_TABLES = 0.3
 """A table of many rows takes its time to be shown."""
 
@@ -100,6 +102,7 @@ class Actions:
         self.folder = folder
         """For results."""
         self._batches: deque[Path] = deque()
+        self._answers: deque[Path] = deque()
         self._stops: dict[str, threading.Event] = {}
         self._closing = threading.Event()
 
@@ -121,14 +124,12 @@ class Actions:
         """Do a task to an uploaded photo, for the API; returns the file of the result and a sentence."""
         if photo is None:
             raise GpenError("There is no photo. Upload one first.")
-
         self.limits.check(Path(photo), *asked.files)
 
         def run() -> Any:
-            session = open_photo(Path(photo), self.folder, self.limits.megapixels)
-            self.sessions.put(session)
+            # Not among the sessions, where it would take the place of photos that are open on the page.
+            session = open_photo(Path(photo), self._new_folder(self._answers), self.limits.megapixels)
             work(self.engine, session, asked, lambda *_: not self._closing.is_set())
-            self.sessions.evict()
             file, text = write_result(session, note=self.provenance)
             return str(file), text
 
@@ -168,7 +169,7 @@ class Actions:
         options = self.options(task, dict(zip(CONTROLS, controls, strict=True)))
         asked = self.batch_request(name, files, model or "", options, masks, protect, people, aligned)
         asked = dataclasses.replace(asked, background=background or "", deinterlace=deinterlace)
-        folder = self._batch_folder()
+        folder = self._new_folder(self._batches)
         table = BatchTable(folder, task.done, self.limits.megapixels)
 
         def run(show: Callable[[tuple[dict[str, Any], str]], None]) -> BatchOutput:
@@ -235,21 +236,23 @@ class Actions:
         def on_progress(done: float, text: str) -> bool:
             return not self._closing.is_set()
 
-        return self.engine.call(run_batch, self.engine, asked, self._batch_folder(), on_progress)
+        return self.engine.call(run_batch, self.engine, asked, self._new_folder(self._answers), on_progress)
 
-    def _batch_folder(self) -> Path:
-        """A folder for a batch; that of an early one goes."""
+    def _new_folder(self, earlier: deque[Path]) -> Path:
+        """A folder for results, which is added to those of its kind; the first of these goes."""
         folder = Path(tempfile.mkdtemp(dir=self.folder))
-        self._batches.append(folder)
-        if len(self._batches) > _KEPT_BATCHES:
-            shutil.rmtree(self._batches.popleft(), ignore_errors=True)
+        earlier.append(folder)
+        if len(earlier) > _KEPT:
+            shutil.rmtree(earlier.popleft(), ignore_errors=True)
         return folder
 
     # Stopping.
 
     def begin(self, request: gr.Request) -> Any:
-        """Clear an earlier press of Stop, and show Stop in place of the button that was pressed."""
-        self.stop_of(request).clear()
+        """Forget an earlier press of Stop, and show Stop in place of the button that was pressed."""
+        if self.stop_of(request).is_set():
+            # Not cleared: the run that it was for may not have seen it yet.
+            self._stops[str(request.session_hash)] = threading.Event()
         return gr.update(visible=False), gr.update(visible=True, interactive=True)
 
     def ended(self) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -29,9 +30,12 @@ class ModelActions:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def list_models(self, task: str, chosen: str | None, kept: str | None = None) -> Any:
-        """Update the list of models, the card about those that the task still needs, and "Get models".
+    def list_models(
+        self, task: str, chosen: str | None, background: str | None, compared: list[str] | None, kept: str | None = None
+    ) -> Any:
+        """Update the lists of models, the card about those that the task still needs, and "Get models".
 
+        chosen, background, compared: what is chosen in the lists, which stays as far as it is there.
         kept: where the page is loaded again, what the browser kept; its task and model count, whatever comes first.
         """
         settings = kept_settings(kept)
@@ -41,12 +45,16 @@ class ModelActions:
         available, missing = locator.networks(row), locator.missing(row)
         absent = [published for published in PUBLISHED if locator.path_of(published) is None]
         names = [published.name for published in absent if published.task in (None, row.name)]
-        upscalers = locator.upscalers() if row.accepts_background else {}
+        upscalers = locator.upscalers()
         models = [(model_label(name), name) for name in available]
         return (
             gr.update(choices=models, value=chosen if chosen in available else next(iter(available), None)),
-            gr.update(choices=[("The photo itself", ""), *upscalers], value="", visible=bool(upscalers)),
-            gr.update(choices=models, value=[]),
+            gr.update(
+                choices=[("The photo itself", ""), *upscalers],
+                value=background if background in upscalers else "",
+                visible=bool(upscalers) and row.accepts_background,
+            ),
+            gr.update(choices=models, value=[name for name in compared or () if name in available]),
             gr.update(visible=len(models) > 1),
             gr.update(visible=bool(missing)),
             needed_text(missing),
@@ -60,6 +68,8 @@ class ModelActions:
         self,
         task: str,
         chosen: str | None,
+        background: str | None,
+        compared: list[str] | None,
         name: str | None,
         accepted: bool,
         progress: Any = gr.Progress(),  # noqa: B008
@@ -73,12 +83,14 @@ class ModelActions:
             raise GpenError(f"Nothing was downloaded. Accept the terms of {published.name} first.")
         self._fetch(published, progress)
         gr.Info(f"{published.name} was downloaded.")
-        return self.list_models(task, chosen)
+        return self.list_models(task, chosen, background, compared)
 
     def download_needed(
         self,
         task: str,
         chosen: str | None,
+        background: str | None,
+        compared: list[str] | None,
         accepted: bool,
         progress: Any = gr.Progress(),  # noqa: B008
     ) -> Any:
@@ -90,9 +102,11 @@ class ModelActions:
         for published in missing:
             self._fetch(published, progress)
         gr.Info("Ready: drop a photo.")
-        return self.list_models(task, chosen)
+        return self.list_models(task, chosen, background, compared)
 
-    def add_model(self, task: str, chosen: str | None, file: str) -> Any:
+    def add_model(
+        self, task: str, chosen: str | None, background: str | None, compared: list[str] | None, file: str
+    ) -> Any:
         """Keep a model file that the user has, if it is one that the page can use."""
         path = Path(file)
         published = _published_as(path.name)
@@ -103,12 +117,10 @@ class ModelActions:
             if kind == "network":
                 inspect(path, task)
             target = download_folder(search_folders(self._engine.locator.folders, kind=kind)) / path.name
-            make_folder(target.parent)
-            with atomic_path(target) as temporary:
-                shutil.copyfile(path, temporary)
+            _keep(path, target)
         path.unlink()
         gr.Info(f"{target.name} was added.")
-        return self.list_models(task, chosen)
+        return self.list_models(task, chosen, background, compared)
 
     def preset(self, name: str) -> Any:
         """The model and the option values of a preset."""
@@ -136,3 +148,19 @@ class ModelActions:
 
 def _published_as(file_name: str) -> Published | None:
     return next((each for each in PUBLISHED if file_name in each.all_file_names), None)
+
+
+def _keep(upload: Path, target: Path) -> None:
+    """Copy an upload to a file; FilesError where another one is there, or it cannot be written."""
+    try:
+        if target.exists() and not filecmp.cmp(upload, target, shallow=False):
+            raise FilesError(
+                f"Another file of the name {target.name} is in {target.parent}. Rename one of them, and add it again."
+            )
+        make_folder(target.parent)
+        with atomic_path(target) as temporary:
+            shutil.copyfile(upload, temporary)
+    except OSError as error:
+        raise FilesError(
+            f"{target} cannot be written: {error.strerror or error}. Check the folder and the disk."
+        ) from error

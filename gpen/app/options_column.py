@@ -16,10 +16,10 @@ from .model_actions import ModelActions
 from .page_parts import AT_ONCE, LATEST, PRIVATE, first_sentence
 from .texts import licence_text, show_errors
 
-_KEPT_ONCE = """(task, model) => {
+_KEPT_ONCE = """(task, model, background, compared) => {
     const kept = window.gpenIsLoaded ? "" : sessionStorage.getItem("gpen") ?? "";
     window.gpenIsLoaded = true;
-    return [task, model, kept];
+    return [task, model, background, compared, kept];
 }"""
 
 _MODELS = [*NETWORK_SUFFIXES, ONNX_SUFFIX]
@@ -83,12 +83,13 @@ class OptionsColumn:
         self.kept = gr.Textbox(visible=False)
 
     def connect(self, models: ModelActions, first: FirstRun, page: Any) -> None:
-        models_listed = [self.weights, self.background, self.compared, self.compare]
-        listed = [*models_listed, first.card, first.needed, first.accepted, self.get, self.which, self.accepted]
+        lists = [self.weights, self.background, self.compared]
+        chosen = [self.task, *lists]
+        listed = [*lists, self.compare, first.card, first.needed, first.accepted, self.get, self.which, self.accepted]
         gr.on(
             [page.load, self.refresh.click, self.task.change],
             show_errors(models.list_models),
-            [self.task, self.weights, self.kept],
+            [*chosen, self.kept],
             listed,
             js=_KEPT_ONCE,
             # The task may change while the first list is on its way.
@@ -101,7 +102,7 @@ class OptionsColumn:
         self.downloaded = [
             self.download.click(
                 show_errors(models.download_model),
-                [self.task, self.weights, self.which, self.accepted],
+                [*chosen, self.which, self.accepted],
                 listed,
                 show_progress_on=self.licence,
                 concurrency_limit=1,
@@ -109,13 +110,13 @@ class OptionsColumn:
             ),
             first.download.click(
                 show_errors(models.download_needed),
-                [self.task, self.weights, first.accepted],
+                [*chosen, first.accepted],
                 listed,
                 show_progress_on=first.download,
                 concurrency_limit=1,
                 **PRIVATE,
             ),
-            first.add.upload(show_errors(models.add_model), [self.task, self.weights, first.add], listed, **AT_ONCE),
+            first.add.upload(show_errors(models.add_model), [*chosen, first.add], listed, **AT_ONCE),
         ]
         for name, button in self.presets.items():
             changed = [self.weights, *(self.controls[option] for option in PRESETS[name].values)]

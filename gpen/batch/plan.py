@@ -17,8 +17,10 @@ from ..images import can_write, is_picture, is_readable, unreadable
 
 _WILDCARDS = frozenset("*?[")
 _EXTRA = re.compile(r"_(compare|faces|face\d+_(before|after))$")
-_LIKE_A_FILE = re.compile(r"\.[A-Za-z][A-Za-z0-9]{1,4}")  # a suffix; not that of a folder such as "Album 12.5.2020"
 _LONGEST_END = "_face0000_before.png"  # of the names of further files
+
+LIKE_A_FILE = re.compile(r"\.[A-Za-z][A-Za-z0-9]{1,4}")
+"""A suffix; not that of a folder such as "Album 12.5.2020"."""
 
 
 @dataclass(frozen=True)
@@ -56,11 +58,16 @@ class Job:
 
     @property
     def has_result(self) -> bool:
-        """Whether the file of the result is there. An empty one is none: other programs and full disks leave such."""
-        try:
-            return self.target.is_file() and self.target.stat().st_size > 0
-        except OSError:  # it was removed in between
-            return False
+        """See :func:`is_result`."""
+        return is_result(self.target)
+
+
+def is_result(file: Path) -> bool:
+    """Whether the file of a result is there. An empty one is none: other programs and full disks leave such."""
+    try:
+        return file.is_file() and file.stat().st_size > 0
+    except OSError:  # it was removed in between
+        return False
 
 
 def find_photos(inputs: Sequence[str], leave_out: Path | None = None) -> tuple[list[PhotoFile], list[Problem]]:
@@ -114,13 +121,25 @@ def plan(inputs: Sequence[str], out: Path) -> tuple[list[Job], list[Problem]]:
 def plan_beside(inputs: Sequence[str], done: str) -> tuple[list[Job], list[Problem]]:
     """The same for photos, no folders, whose results are written beside them: photo_restored.jpg for photo.jpg.
 
-    done: the end of their names, such as "restored". Results of an earlier run are left out, if their photos are there.
+    done: the end of their names, such as "restored". Results of an earlier run are left out, if their photos are there,
+    and so are the comparisons and faces beside them.
     """
     photos, problems = find_photos(inputs)
     results = {_key(_beside(photo, done)) for photo in photos}
     photos = [photo for photo in photos if _key(photo.path) not in results]
-    jobs, clashes = _jobs(photos, distinct_targets(photos, [_beside(photo, done) for photo in photos]))
+    targets = distinct_targets(photos, [_beside(photo, done) for photo in photos])
+    prefixes = {_key(target.with_name(label)) for target, label in zip(targets, labels(targets), strict=True)}
+    kept = [pair for pair in zip(photos, targets, strict=True) if not _is_further(pair[0].path, prefixes)]
+    jobs, clashes = _jobs([photo for photo, _ in kept], [target for _, target in kept])
     return jobs, problems + clashes
+
+
+def _is_further(path: Path, prefixes: set[str]) -> bool:
+    """Whether a file has the name of one that is written beside a result. prefixes: the keys of paths that end with a
+    label.
+    """
+    end = _EXTRA.search(path.stem)
+    return path.suffix == ".png" and end is not None and _key(path.with_name(path.stem[: end.start()])) in prefixes
 
 
 def _beside(photo: PhotoFile, done: str) -> Path:
@@ -275,7 +294,7 @@ def _is_result(inputs: Sequence[str], out: Path, photos: int) -> bool:
         raise PhotoError(f"{out} is a file, but not a picture. Give an output folder, or the name of a picture.")
     if is_picture(out.suffix):
         raise PhotoError(f"Pictures cannot be written as {out.suffix}. Choose .png, .jpg, .webp or .tif.")
-    if _LIKE_A_FILE.fullmatch(out.suffix) and photos == 1 and not any(Path(text).is_dir() for text in inputs):
+    if LIKE_A_FILE.fullmatch(out.suffix) and photos == 1 and not any(Path(text).is_dir() for text in inputs):
         raise PhotoError(
             f"{out} is no folder, and pictures cannot be written as {out.suffix}. Choose .png, .jpg, .webp or .tif, or "
             "create a folder of that name first."

@@ -128,7 +128,7 @@ def write_report(
     could not write its report, which is newer than the existing one; but a failure there does not undo what is finished
     here. PhotoError if the file cannot be written.
     """
-    earlier, known = _earlier_entries(path), known or {}
+    earlier, known = earlier_entries(path), known or {}
     earlier = {**earlier, **known, **_finished(earlier), **_finished(known)}
     new = {result.job: result for result in results}
     content = []
@@ -150,7 +150,8 @@ def _is_finished(entry: Mapping[str, Any]) -> bool:
     return entry.get("status") in (Status.DONE.value, Status.UNCHANGED.value)
 
 
-def _earlier_entries(path: Path) -> dict[str, dict[str, Any]]:
+def earlier_entries(path: Path) -> dict[str, dict[str, Any]]:
+    """The entries of an existing report by the path of their photo or film; none where it cannot be read."""
     try:
         return {entry["path"]: entry for entry in json.loads(path.read_text(encoding="utf-8"))}
     except (OSError, ValueError, KeyError, TypeError, RecursionError):

@@ -20,6 +20,11 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.task is not None:
         raise FilesError("The models in a folder may be for several tasks: leave --task out, or convert a single file.")
     result = convert_folder(path, half=half, overwrite=overwrite)
+    if not (result.converted or result.skipped or result.failed):
+        raise FilesError(
+            f"There is nothing to convert in {path}: no .pth, .pt, .ckpt or .onnx file. Name the folder that holds the "
+            "models; those below it are not looked into."
+        )
     for converted in result.converted:
         _print(converted)
     for file, why in [*result.skipped, *result.failed]:

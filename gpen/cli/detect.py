@@ -44,16 +44,14 @@ def run(arguments: argparse.Namespace) -> int:
     detector = make_detector(options.detector, arguments.models_path, str(pick_device(arguments.device)))
     search = _Search(detector, options, names, problems)
     drawings = _drawings(photos, arguments.output) if arguments.draw else [None] * len(photos)
-    in_photos = [
+    searched = [
         search.photo(photo, drawing, salvage=arguments.salvage) for photo, drawing in zip(photos, drawings, strict=True)
     ]
-    in_films = [search.film(film) for film in films]
-    if arguments.json is not None:
-        write_faces(
-            arguments.json,
-            [faces for faces in in_photos if faces is not None],
-            [faces for faces in in_films if faces is not None],
-        )
+    in_photos = [faces for faces in searched if faces is not None]
+    in_films = [faces for faces in map(search.film, films) if faces is not None]
+    # Where nothing could be read, a file that was edited by hand stays.
+    if arguments.json is not None and (in_photos or in_films):
+        write_faces(arguments.json, in_photos, in_films)
         print(f"The faces are in {arguments.json}.")
     print_problems(problems)
     return 1 if any(not problem.is_notice for problem in problems) else 0

@@ -7,6 +7,7 @@ import importlib
 import os
 import platform
 import time
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata
@@ -53,7 +54,10 @@ _PACKAGES = (
     _Package("safetensors", "safetensors", "model files", needed=True),
     _Package("facexlib", "facexlib", "RetinaFace, parsed mask, ArcFace", needed=True),
     _Package("onnxruntime", "onnxruntime", "faster detection on a CPU, occlusion models"),
+    _Package("onnx", "onnx", "gpen convert of ONNX files"),
     _Package("spandrel", "spandrel", "--background-model, gpen compare"),
+    _Package("spandrel_extra_arches", "spandrel-extra-arches", "CodeFormer in gpen compare"),
+    _Package("av", "av", "films"),
     _Package("gradio", "gradio", "gpen app"),
     _Package("ray", "ray", "--engine ray"),
     _Package("pi_heif", "pi-heif", "HEIC"),
@@ -61,6 +65,8 @@ _PACKAGES = (
     _Package("pylibjxl", "pylibjxl", "JPEG XL with an ICC profile"),
     _Package("rawpy", "rawpy", "cameras' raw files"),
     _Package("c2pa", "c2pa-python", "--sign"),
+    _Package("cryptography", "cryptography", "--sign"),
+    _Package("argcomplete", "argcomplete", "completion"),
 )
 
 
@@ -120,7 +126,9 @@ def _free_memory(device: torch.device) -> int | None:
 def _packages() -> Iterator[_Finding]:
     for package in _PACKAGES:
         try:
-            importlib.import_module(package.module)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # theirs are no news to a user
+                importlib.import_module(package.module)
         except Exception as error:  # broken packages raise anything
             is_missing = isinstance(error, ModuleNotFoundError) and error.name == package.module
             why = "is not installed" if is_missing else f"does not import ({type(error).__name__}: {first_line(error)})"

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import sys
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from tqdm import tqdm
 
 from ..atomic import make_folder, write_json
 from ..batch.config import RunConfig
+from ..batch.report import Status, earlier_entries
 from ..batch.resume import recipe
 from ..device import pick_device
 from ..errors import GpenError, OptionError
@@ -24,7 +26,7 @@ from ..video.detect import finder
 from ..video.ffmpeg import pyav
 from ..video.plan import FilmJob, plan_films, split_inputs
 from ..video.restore import Picture, Restorer
-from ..video.run import FilmSettings, FilmWork, restore_film
+from ..video.run import FilmResult, FilmSettings, FilmWork, restore_film
 from ..wording import count
 from .outputs import check_output_file
 from .progress import OVERWRITE
@@ -60,36 +62,71 @@ def run_films(jobs: Sequence[FilmJob], arguments: argparse.Namespace, config: Ru
     """
     if config.options.upscale > 1:
         raise OptionError("A film keeps its size: leave --upscale out.")
-    entries = []
-    failed = 0
-    waiting = [job for job in jobs if arguments.overwrite or not job.target.is_file()]
+    report = _Report(arguments.report, config.task.done)
+    made: Counter[str] = Counter()
+    waiting = [job for job in jobs if arguments.overwrite or not job.has_result]
     works = _Works(arguments, config) if waiting else None
     try:
         for job in jobs:
-            about: dict[str, Any] = {"path": str(job.film.path), "output": str(job.target)}
             if works is None or job not in waiting:
                 print(f"{job.film.path}: {job.target} already exists; the film was skipped. {OVERWRITE}")
-                entries.append(about | {"status": "already there"})
+                report.exists(job)
+                made[Status.EXISTS.value] += 1
                 continue
             try:
                 with FilmBar() as bar:
                     result = restore_film(job.film.path, job.target, works.of(job), bar)
             except GpenError as error:
-                failed += 1
                 text = str(error)
                 print(f"gpen: {text if str(job.film.path) in text else f'{job.film.path}: {text}'}", file=sys.stderr)
-                entries.append(about | {"status": "failed", "message": text})
+                report.add(job, {"status": Status.FAILED.value, "message": text})
+                made[Status.FAILED.value] += 1
                 continue
             print(f"{job.film.path} -> {job.target}: {result.message} ({result.seconds:.1f} s)")
-            status = config.task.done if result.outcome.restored else "unchanged"
-            entries.append(about | {"status": status} | result.as_json())
+            report.add(job, {"status": report.status_of(result), **result.as_json()})
+            made["done"] += 1
     finally:
         if works is not None:
             works.close()
-        if arguments.report is not None:
-            write_json(arguments.report, entries, "The report")
-    print(f"{count(len(jobs), 'film')}: {len(jobs) - failed} done{f', {failed} failed' if failed else ''}.")
-    return 1 if failed else 0
+        report.write(jobs)
+    counts = [f"{made[word]} {word}" for word in ("done", Status.EXISTS.value, Status.FAILED.value) if made[word]]
+    print(f"{count(len(jobs), 'film')}: {', '.join(counts)}.")
+    return 1 if made[Status.FAILED.value] else 0
+
+
+class _Report:
+    """The entries of the films; those that this run makes no result of keep their entry in an existing report.
+
+    path: None for no report. done: what the task does to faces, in a word.
+    """
+
+    def __init__(self, path: Path | None, done: str) -> None:
+        self._path = path
+        self._done = done
+        self._earlier = {} if path is None else earlier_entries(path)
+        self._new: dict[str, dict[str, Any]] = {}
+
+    def status_of(self, result: FilmResult) -> str:
+        """What became of a film, in a word."""
+        return self._done if result.outcome.restored else Status.UNCHANGED.value
+
+    def add(self, job: FilmJob, about: Mapping[str, Any]) -> None:
+        """Note what became of a film."""
+        self._new[str(job.film.path)] = {"path": str(job.film.path), "output": str(job.target), **about}
+
+    def exists(self, job: FilmJob) -> None:
+        """Note that the result of a film was there."""
+        before = self._earlier.get(str(job.film.path), {})
+        is_of_it = before.get("output") == str(job.target)
+        if not is_of_it or before.get("status") not in (self._done, Status.UNCHANGED.value):
+            self.add(job, {"status": Status.EXISTS.value})
+
+    def write(self, jobs: Sequence[FilmJob]) -> None:
+        """Write it, of an interrupted run too."""
+        if self._path is not None:
+            entries = {**self._earlier, **self._new}
+            paths = [str(job.film.path) for job in jobs]
+            write_json(self._path, [entries[path] for path in paths if path in entries], "The report")
 
 
 class _Works:

@@ -50,6 +50,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         from ..device import is_out_of_memory
 
+        if isinstance(error, OSError) and error.filename and error.strerror:
+            # Of a name that is too long, or in a folder that is closed to the user, any question about it.
+            print(f"gpen: {error.filename} cannot be used: {error.strerror}.", file=sys.stderr)
+            return FAILED
         if not is_out_of_memory(error):
             raise
         print("gpen: There is not enough memory. Close other programs; finished results stay.", file=sys.stderr)

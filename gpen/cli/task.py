@@ -183,7 +183,7 @@ def _track(config: RunConfig, jobs: Sequence[Job]) -> TrackedFaces:
     info = inspect(config.weights)
     if info.is_task_known:
         require_task(info, config.task_name)  # fail now rather than after the first pass
-    if not config.output.overwrite and all(job.target.is_file() for job in jobs):
+    if not config.output.overwrite and all(job.has_result for job in jobs):
         return TrackedFaces("", {}, "")
     needed = config.needs.detector
     loader = config.loader(str(pick_device(config.device)))

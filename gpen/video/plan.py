@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
-from ..batch.plan import PhotoFile, check_targets, distinct_targets, matching_files
+from ..batch.plan import LIKE_A_FILE, PhotoFile, check_targets, distinct_targets, is_result, matching_files
 from ..errors import PhotoError
 from ..filenames import fitting, folded
 from ..images import is_picture
@@ -48,6 +48,11 @@ class FilmJob:
 
     film: PhotoFile
     target: Path
+
+    @property
+    def has_result(self) -> bool:
+        """See :func:`~gpen.batch.plan.is_result`."""
+        return is_result(self.target)
 
 
 def split_inputs(inputs: Sequence[str], leave_out: Path | None) -> tuple[list[PhotoFile], list[str]]:
@@ -114,13 +119,29 @@ def plan_films(
 
 
 def _is_file(out: Path, is_only: bool) -> bool:
-    if out.is_dir() or not is_film(out):
+    if out.is_dir():
+        return False
+    if not is_film(out):
+        _check_folder(out, is_only)
         return False
     if not is_only:
         raise PhotoError(f"{out} is the name of one film, but there may be several results. Give an output folder.")
     if out.suffix.lower() not in CONTAINERS:
         raise PhotoError(f"Films cannot be written as {out.suffix}. Choose {', '.join(CONTAINERS)}.")
     return True
+
+
+def _check_folder(out: Path, is_only: bool) -> None:
+    """PhotoError where ``out`` is not there yet and looks like the name of another kind of file."""
+    if out.exists():
+        raise PhotoError(f"{out} is a file, but not a film. Give an output folder, or the name of a film.")
+    if is_only and LIKE_A_FILE.fullmatch(out.suffix):
+        raise PhotoError(
+            f"{out} is no folder, and films cannot be written as {out.suffix}. Choose {', '.join(CONTAINERS)}, or "
+            "create a folder of that name first."
+        )
+    if is_picture(out.suffix):
+        raise PhotoError(f"{out} is the name of a picture, and films cannot be written as one. Give an output folder.")
 
 
 def _beside(film: PhotoFile, done: str) -> Path:

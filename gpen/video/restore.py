@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import GpenError, PhotoError
+from ..errors import ChangedFilmError, GpenError
 from ..faces.source import ChosenFaces, FoundFace
 from ..faces.tracking.texture import LOOK_BACK, FrameTexture, SteadyTexture
 from ..images.picture import FloatImage
@@ -183,7 +183,7 @@ class FilmRestorer:
                     for _ in range(made.frames):
                         on_frame(True, None)
                 if made.frames != stop - start:
-                    raise changed(self._part.film)
+                    raise _changed(self._part.film)
                 outcome.add(made)
         return outcome
 
@@ -192,7 +192,7 @@ class FilmRestorer:
         number, first_needed = -1, 0
         for index, frame in enumerate(self._part.frames()):
             if index >= len(self._timestamps) or frame.pts != self._timestamps[index]:
-                raise changed(self._part.film)
+                raise _changed(self._part.film)
             if index // length != number:
                 number = index // length
                 first_needed = self._first_needed(work, number, length, wanted)
@@ -346,11 +346,8 @@ class FilmRestorer:
         return picture
 
 
-def changed(film: Film) -> PhotoError:
-    """The film is not the one that its faces were found in."""
-    return PhotoError(
-        f"{film.path} was read differently the second time. Has it changed? Start again with --overwrite."
-    )
+def _changed(film: Film) -> ChangedFilmError:
+    return ChangedFilmError(f"{film.path} was read differently the second time. Has it changed? Start again.")
 
 
 def _note(outcome: Outcome, worked: _WorkedFrame, time: float) -> None:

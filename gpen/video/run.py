@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ..atomic import atomic_path, make_folder
-from ..errors import FaceError, PhotoError
+from ..errors import ChangedFilmError, FaceError, PhotoError
 from ..faces.faces_file import FacesFromFile
 from ..faces.selection.select import FaceChoice
 from ..faces.source import FoundFace
@@ -223,7 +223,11 @@ def _restore(path: Path, target: Path, work: FilmWork, progress: FilmProgress) -
         target=target,
         protect=work.restorer.protect,
     )
-    outcome = _second_pass(second, work, folder, progress)
+    try:
+        outcome = _second_pass(second, work, folder, progress)
+    except ChangedFilmError:  # with what was found in it, no run would ever end
+        folder.remove()
+        raise
     _write(part, found, folder, target, settings)
     left_out += _losses(film, probe(target, limit))
     folder.remove()

@@ -99,4 +99,4 @@ class RememberJob(scripts.Script):
 
     def postprocess(self, p: Any, processed: Any, *args: Any) -> None:
         """Called after it."""
-        job.end()
+        job.end(p)

@@ -281,22 +281,29 @@ def _progress() -> Iterator[OnProgress]:
 
 
 class Job:
-    """The running generation, which the host does not pass to its face restorers."""
+    """The running generation, which the host does not pass to its face restorers.
+
+    Other extensions run one within another, between its pictures.
+    """
 
     def __init__(self) -> None:
-        self._processing: Callable[[], Any] = lambda: None
+        self._running: list[Callable[[], Any]] = []
 
     def begin(self, processing: Any) -> None:
-        """Remember it until :meth:`end`."""
-        self._processing = weakref.ref(processing)
+        """Remember a generation until :meth:`end`."""
+        self.end(processing)
+        # Of one that has failed, the host does not say that it has ended.
+        there = [running for running in self._running if running() is not None]
+        self._running = [*there, weakref.ref(processing)]
 
-    def end(self) -> None:
-        """Forget it."""
-        self._processing = lambda: None
+    def end(self, processing: Any) -> None:
+        """Forget it, and those that were begun within it and have failed."""
+        same = [place for place, running in enumerate(self._running) if running() is processing]
+        del self._running[same[0] if same else len(self._running) :]
 
     def note(self, facts: dict[str, Any]) -> None:
         """Write facts about a picture into its infotext, in place of those about the one before."""
-        processing = self._processing()
+        processing = self._running[-1]() if self._running else None
         if processing is not None:
             parameters = processing.extra_generation_params
             for name in (ERROR, *RESULT):

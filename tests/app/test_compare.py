@@ -5,6 +5,7 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -133,6 +134,7 @@ def test_a_background_model_enlarges_the_photo(
     page = AppPage(browser, enlarging.url)
     page.choose("weights", "small.pth")
     page.choose("background", "x2.pth")
+    page.click("refresh")
     page.drop(portrait)
     page.wait_for("5 faces found")
     page.click("run")
@@ -162,6 +164,19 @@ def test_a_background_model_enlarges_the_photos_of_a_batch(
     expected = from_command(portrait, "--model", "small.pth", "--background-model", with_upscaler / "x2.pth")
     with zipfile.ZipFile(made.path) as file:
         assert file.read("portrait.png") == expected
+
+
+def test_what_is_chosen_stays_when_the_models_are_listed_again(with_upscaler: Path) -> None:
+    actions = pytest.importorskip("gpen.app.model_actions", reason="needs gradio: run make test-app")
+    handlers = actions.ModelActions(Engine(ModelLocator((with_upscaler,)), "cpu"))
+
+    def listed(task: str, *chosen: Any) -> list[Any]:
+        return [update["value"] for update in handlers.list_models(task, *chosen)[:3]]
+
+    assert listed("restore", "small.pth", "x2.pth", ["small.pth", "gone.pth"]) == ["small.pth", "x2.pth", ["small.pth"]]
+    assert listed("restore", "gone.pth", "gone.pth", None) == ["GPEN-BFR-512.pth", "", []]
+    # It is hidden for a task without background, and there again for the next.
+    assert listed("inpaint", None, "x2.pth", [])[1] == "x2.pth"
 
 
 def test_upscalers_are_no_networks_for_faces(weights: Path, tmp_path: Path) -> None:

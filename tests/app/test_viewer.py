@@ -54,6 +54,18 @@ def test_keys_move_the_line_zoom_and_show_the_original(page: AppPage, portrait: 
     assert zoomed(page) == fitted
 
 
+def test_the_original_is_shown_only_while_the_button_is_held(page: AppPage, portrait: Path) -> None:
+    page.restore(portrait, "small.pth")
+    button, stage = (page.window.locator(at).bounding_box() for at in ("[data-do=hold]", ".gv-stage"))
+    original = page.window.get_by_text("Original", exact=True)
+    page.window.mouse.move(button["x"] + 5, button["y"] + 5)
+    page.window.mouse.down()
+    original.wait_for()
+    page.window.mouse.move(button["x"] + 5, stage["y"] + stage["height"] + 20)
+    page.window.mouse.up()
+    original.wait_for(state="hidden")
+
+
 def test_the_wheel_zooms_at_the_pointer_and_a_face_in_the_strip_is_looked_at(page: AppPage, portrait: Path) -> None:
     page.drop(portrait)
     page.wait_for("5 faces found")

@@ -161,6 +161,8 @@ def test_an_edited_faces_file_is_not_overwritten(gpen, group, detector_weights, 
     assert run.code == 1
     assert "Use --overwrite to replace it." in run.err
     assert listed.read_text() == "corrected"
+    run = gpen("detect", tmp_path / "lost.png", "--json", listed, "--overwrite", *folders)
+    assert (run.code, run.out, listed.read_text()) == (1, "", "corrected")
     assert gpen("detect", group, "--json", listed, "--overwrite", *folders).code == 0
     assert json.loads(listed.read_text(encoding="utf-8"))["format"] == "gpen-faces"
 

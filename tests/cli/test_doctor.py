@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tomllib
 import torch
 
 from demo.portrait import PORTRAIT, portrait
 from gpen.images import read_picture
 from gpen.network.synthetic import synthetic_weights
-from tests.commands import SPEC
+from tests.commands import ROOT, SPEC
 
 
 @pytest.fixture
@@ -85,6 +87,13 @@ def test_packages_that_are_missing_or_broken(gpen, models, monkeypatch, module, 
     monkeypatch.setitem(sys.modules, module, None)
     out = gpen("doctor", "--models-path", models).out
     assert any(line.split()[1] == module for line in lines(out, state)), out
+
+
+def test_every_package_of_an_extra_is_looked_for(gpen, models):
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    packages = {re.split(r"[\[<>=]", needed)[0] for extra in extras.values() for needed in extra}
+    out = gpen("doctor", "--models-path", models).out
+    assert {name for name in packages if f" {name} " not in out} == set()
 
 
 def test_a_device_that_cannot_be_used(gpen, models):

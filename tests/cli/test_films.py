@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from gpen.cli import detect
+from gpen.cli import detect, films
 from gpen.faces.faces_file import FacesFromFile, FilmFaces, FrameFaces, PhotoFaces, write_faces
 from gpen.images import Picture, read_picture, write_picture
 from gpen.restoration.components import ComponentLoader
@@ -260,7 +260,51 @@ def test_results_that_cannot_be(run, film, tmp_path):
     same = make(film.parent / "b" / "film.mp4", SHORT)
     assert "would both be written to" in run(film, same, "-o", tmp_path / "out").err
     assert "Films cannot be written as .avi" in run(film, "-o", tmp_path / "out.avi").err
+    assert "films cannot be written as .gif" in run(film, "-o", tmp_path / "out.gif").err
+    assert "the name of a picture" in run(film, other, "-o", tmp_path / "out.png").err
+    assert "a file, but not a film" in run(film, "-o", __file__).err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["films"]
+
+
+def test_folders_may_have_dots_in_their_names(run, film, tmp_path):
+    (tmp_path / "out.gif").mkdir()
+    for folder in ("out.gif", "films 12.5.2020"):
+        assert run(film, "-o", tmp_path / folder).code == 0
+        assert (tmp_path / folder / "film.mp4").is_file()
+
+
+def test_a_report_keeps_what_an_earlier_run_said(run, film, tmp_path):
+    other, report = make(film.with_name("other.mp4"), SHORT), tmp_path / "r.json"
+    assert run(film, "--report", report).code == 0
+    first = json.loads(report.read_text())
+    done = run(film, other, "--report", report)
+    assert "2 films: 1 done, 1 already there." in done.out
+    assert [entry["status"] for entry in json.loads(report.read_text())] == ["restored", "restored"]
+    assert json.loads(report.read_text())[:1] == first
+    # Another result is there, of which the report knows nothing.
+    assert run(film, "-o", tmp_path / "out.mp4").code == 0
+    assert run(film, "-o", tmp_path / "out.mp4", "--report", report).code == 0
+    assert [entry["status"] for entry in json.loads(report.read_text())] == ["already there"]
+
+
+def test_an_interrupted_run_keeps_the_entries_of_films_that_it_did_not_reach(run, film, tmp_path, monkeypatch):
+    other, report = make(film.with_name("other.mp4"), SHORT), tmp_path / "r.json"
+    assert run(film, other, "--report", report).code == 0
+    before = json.loads(report.read_text())
+
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(films, "restore_film", interrupted)
+    assert run(film, other, "--report", report, "--overwrite").code == 130
+    assert json.loads(report.read_text()) == before
+
+
+def test_an_empty_file_in_place_of_a_result_is_none(run, film, tmp_path):
+    target = tmp_path / "out.mp4"
+    target.touch()
+    assert run(film, "-o", target).code == 0
+    assert look(target).times == look(film).times
 
 
 def test_one_bad_film_stops_no_other(run, film, tmp_path):

@@ -201,6 +201,15 @@ def test_a_report_that_cannot_be_written_is_reported_before_the_work(refused, al
     assert "cannot be created" in err
 
 
+@pytest.mark.parametrize("flag", ["-o", "--report", "--faces", "--protect", "--models-path"])
+def test_names_that_the_system_does_not_take(gpen, album, networks, tmp_path, flag):
+    photo, name = album.add("a.png"), "long" * 80
+    made = [flag, tmp_path / name, *([] if flag == "-o" else ["-o", tmp_path / "out"])]
+    run = gpen("restore", photo, *made, "--model", networks / "negative.pth")
+    assert run.code == 1
+    assert name in run.err
+
+
 def test_a_folder_that_cannot_be_made(refused, album, tmp_path):
     photo = album.add("a.png")
     (tmp_path / "file").write_text("mine")

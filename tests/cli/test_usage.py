@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gpen import __version__
+from gpen.cli import models
 from gpen.cli.parser import make_parser
 from gpen.tasks import TASKS
 
@@ -90,6 +91,25 @@ def test_several_photos_beside_themselves(restore, album, assert_restored, files
     assert (album.folder / "a_restored_restored.png").is_file()
 
 
+def test_a_fault_of_the_program_itself_is_not_taken_for_one_of_a_file(gpen, monkeypatch):
+    def broken(*arguments: object) -> None:
+        raise OSError(9, "Bad file descriptor")
+
+    monkeypatch.setattr(models, "run", broken)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        gpen("models")
+
+
+def test_what_is_written_beside_results_is_not_restored_by_the_next_run(restore, album, files_in):
+    photos = [album.add("a.png"), album.add("a.jpg"), album.add("b.png"), album.add("b_compare.png")]
+    assert restore(*photos, "--compare", "--save-faces").code == 0
+    made = files_in(album.folder)
+    assert {"b_restored_compare.png", "b_restored_face00_before.png", "a_restored_jpg_compare.png"} <= set(made)
+    done = restore(album.folder / "*.*", "--compare", "--save-faces")
+    assert (done.code, files_in(album.folder)) == (0, made)
+    assert "4 photos: 4 already there" in done.out
+
+
 def test_photos_whose_results_would_have_one_name_keep_both(restore, album, files_in):
     photos = [album.add("a.png"), album.add("a.bmp.png")]
     photos[1] = photos[1].rename(album.folder / "a.bmp")
@@ -118,6 +138,7 @@ def test_where_the_results_go_has_to_be_said_for_several_folders_and_clusters(re
 
 def test_short_help_shows_what_most_people_need_and_full_help_all(gpen):
     short, full = (gpen("restore", flag).out for flag in ("--help", "--help-all"))
+    assert "(default: no, for films yes)" in " ".join(full.split())
     assert "show all options" in short
     for flag in ("--strength", "--model", "--output", "--overwrite", "--mask"):
         assert f"{flag} " in short

@@ -137,6 +137,16 @@ def test_faces_are_not_tracked_if_all_results_exist(restore, frames, tmp_path):
     assert "12 photos: 12 already there" in run.out
 
 
+def test_an_empty_file_in_place_of_a_result_is_none(restore, frames, tmp_path):
+    out = tmp_path / "out"
+    assert restore(frames.folder, "-o", out, "--video").code == 0
+    whole = (out / "frame5.png").read_bytes()
+    (out / "frame5.png").write_bytes(b"")
+    run = restore(frames.folder, "-o", out, "--video")
+    assert run.code == 0, run.err
+    assert (out / "frame5.png").read_bytes() == whole
+
+
 def test_a_frame_that_cannot_be_read_fails_alone(restore, frames, tmp_path):
     (frames.folder / "frame6.png").write_bytes(b"no picture")
     run = restore(frames.folder, "-o", tmp_path / "out", "--video", "--report", tmp_path / "r.json")

@@ -95,6 +95,11 @@ def test_what_cannot_be_converted(gpen, tmp_path, files_in):
     assert run.code == 1
     assert "lost.pth" in run.err
     assert files_in(tmp_path) == ["a.pth"]
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "c.safetensors").touch()
+    run = gpen("convert", tmp_path / "b")
+    assert (run.code, run.out) == (1, "")
+    assert "nothing to convert" in run.err
 
 
 def test_inspect(gpen, networks, tmp_path):

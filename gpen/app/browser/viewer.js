@@ -127,7 +127,10 @@ let moved = 0, dragsLine = false;
 const isTool = (event) => event.target.closest("button, a, label, .gv-brush");
 stage.addEventListener("pointerdown", (event) => {
   const button = event.target.closest("[data-do=hold]");
-  if (button) hold(true);
+  if (button) {
+    stage.setPointerCapture(event.pointerId); // it may be let go anywhere
+    hold(true);
+  }
   if (!state.photo || isTool(event)) return;
   stage.setPointerCapture(event.pointerId);
   pointers.set(event.pointerId, event);

@@ -138,6 +138,17 @@ def test_infotext_of_the_checkbox_is_read_back_into_settings(webui: WebUI, parts
     assert written["GPEN model"] in webui.opts.data_labels["gpen_model"].component_args()["choices"]
 
 
+def test_a_generation_within_another_has_an_infotext_of_its_own(webui: WebUI, parts: Parts, job: Any) -> None:
+    inner, runner = Generation(), webui.scripts.scripts_txt2img
+    runner.process(inner)
+    restore_faces(webui, parts.left)
+    runner.postprocess(inner, None)
+    assert inner.extra_generation_params["GPEN faces"] == 5
+    assert "GPEN faces" not in job.extra_generation_params
+    restore_faces(webui, parts.left)
+    assert job.extra_generation_params["GPEN faces"] == 5
+
+
 def test_infotext_of_the_running_job(webui: WebUI, parts: Parts, job: Any) -> None:
     restore_faces(webui, parts.left)
     first = {"Steps": 20, "GPEN model": "GPEN-BFR-256.safetensors", "GPEN mask": "ellipse", "GPEN strength": 1.0}
