@@ -11,6 +11,7 @@ import pytest
 
 from gpen.batch import resume
 from gpen.batch.resume import RECORD
+from gpen.errors import PhotoError
 from tests.cli.test_resume import report_of
 
 
@@ -166,6 +167,21 @@ def test_the_record_does_not_grow_for_ever(restore, album, results, monkeypatch)
     restore(album.folder / "a.png", "-o", results)
     lines = [json.loads(line) for line in (results / RECORD).read_text().splitlines() if line]
     assert [line.get("file") for line in lines] == [None, "a.png"]
+
+
+def test_a_record_that_cannot_be_made_shorter_stays_as_it_is(restore, album, results, monkeypatch, caplog):
+    for _ in range(2):
+        assert restore(album.folder, "-o", results, "--overwrite").code == 0
+    before = (results / RECORD).read_bytes()
+
+    def fails(path, text, what):
+        raise PhotoError(f"{what} cannot be written: no space.")
+
+    monkeypatch.setattr(resume, "_SPARE_LINES", 0)
+    monkeypatch.setattr(resume, "write_text", fails)
+    assert restore(album.folder, "-o", results, "--overwrite").code == 0
+    assert caplog.text.count("no space. Later runs will not know how these results were made.") == 1
+    assert (results / RECORD).read_bytes() == before
 
 
 def test_two_runs_may_share_a_folder(album, tmp_path, one_face):

@@ -42,6 +42,14 @@ def test_landmarks_lie_at_the_template_times_the_size(
     assert np.abs(landed - TEMPLATES[template] * size).max() <= 0.01
 
 
+def test_the_templates_are_of_one_face_at_two_sizes() -> None:
+    """So that a network for one gets, through the other, a face of the wrong size, but never one that leans."""
+    matrix = similarity(TEMPLATES["ffhq"], TEMPLATES["gpen"])
+    assert matrix[:, :2] == pytest.approx(0.89 * np.eye(2), abs=0.001)
+    assert np.abs(apply(matrix, TEMPLATES["ffhq"]) - TEMPLATES["gpen"]).max() < 0.015
+    assert TEMPLATES["gpen"].mean(axis=0) == pytest.approx((0.5, 0.59), abs=0.01)
+
+
 @given(angles, scales, offsets, offsets)
 def test_inverse_after_forward_is_the_identity(angle: float, scale: float, x: float, y: float) -> None:
     face = similar("gpen", 512, angle, scale, x, y)

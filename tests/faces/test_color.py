@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from gpen.faces.color import lab_of_rgb, rgb_of_lab
+from gpen.images.tensors import as_array, as_tensor
 from tests.arrays import match_colors
 
 pytestmark = pytest.mark.usefixtures("each_implementation")
@@ -105,6 +107,27 @@ def test_the_result_stays_within_the_range() -> None:
     for original in (dark, light):
         matched = match_colors("wavelet", checked, original, ANYWHERE)
         assert 0 <= matched.min() < matched.max() <= 1
+
+
+def test_lab_is_that_of_opencv_and_back() -> None:
+    """Dark colours included, for which the formulas have a part of their own."""
+    steps = np.concatenate([[0, 0.002, 0.01, 0.035, 0.045, 0.09], np.linspace(0.15, 1, 10)]).astype(np.float32)
+    colors = np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(len(steps), -1, 3)
+    lab = lab_of_rgb(as_tensor(colors))
+    # OpenCV interpolates in tables.
+    assert np.abs(as_array(lab) - cv2.cvtColor(colors, cv2.COLOR_RGB2LAB)).max() < 0.7
+    assert np.abs(as_array(rgb_of_lab(lab)) - colors).max() < 1e-5
+
+
+def test_lab_gives_the_face_the_mean_and_the_spread_of_what_the_mask_covers() -> None:
+    restored, original = clouds(64, 3), clouds(64, 5, seed=1) * np.float32((0.9, 1, 0.8))
+    restored[:, 32:], original[:, 32:] = (1, 0, 0), (0, 1, 0)
+    mask = np.zeros((16, 16), np.float32)
+    mask[:, :7] = 1
+    matched = match_colors("lab", restored, original, mask)
+    wanted, got = (cv2.cvtColor(picture[:, :28], cv2.COLOR_RGB2LAB) for picture in (original, matched))
+    assert got.mean(axis=(0, 1)) == pytest.approx(wanted.mean(axis=(0, 1)), abs=0.5)
+    assert got.std(axis=(0, 1)) == pytest.approx(wanted.std(axis=(0, 1)), rel=0.05)
 
 
 def test_without_matching_the_face_stays_as_it_is() -> None:

@@ -282,9 +282,10 @@ def test_where_faces_overlap_there_is_as_much_grain() -> None:
     photo = clean + grain(clean.shape[:2], 8)
     canvas = Canvas(photo, grain=1.0)
     for x in (CENTER - 40, CENTER + 40):
-        canvas.add(crop_face(clean, at(512, x), 512), at(512, x), disc())
-    result, _ = canvas.blend(1.0)
+        canvas.add(crop_face(clean, at(512, x), 512), at(512, x), disc(soft=0.3))
+    result, mask = canvas.blend(1.0)
     assert deviation(inside(result - clean, 100)) == pytest.approx(8, rel=0.05)
+    assert deviation((result - clean)[mask > 0.99]) == pytest.approx(8, rel=0.05)
 
 
 def test_a_face_larger_than_the_grain_s_period() -> None:

@@ -41,3 +41,16 @@ def test_the_very_name_wins(tmp_path: Path) -> None:
     if len(list((tmp_path / "m").iterdir())) < 3:
         pytest.skip("such names are the same here")
     assert [level(found, name) for name in ("a.jpg", "A.jpg", "a.tif")] == [0.4, 0.2, 0.6]
+
+
+def test_of_several_suffixes_the_first_wins(tmp_path: Path) -> None:
+    found = masks(tmp_path / "m", **{"a.webp": 0.8, "a.tif": 0.6, "a.png": 0.4, "a.jpg": 0.2})
+    assert level(found, "a.bmp") == 0.2
+
+
+def test_other_files_and_folders_are_no_masks(tmp_path: Path) -> None:
+    found = masks(tmp_path / "m", **{"A.png/deeper.png": 0.2})
+    (tmp_path / "m" / "B.txt").write_text("Notes about the photo B.jpg")
+    for name in ("a.jpg", "b.jpg"):
+        with pytest.raises(PhotoError, match="There is no damage mask for this photo"):
+            found.of(name)

@@ -50,7 +50,11 @@ def test_needs(task):
     switches = itertools.product([False, True], repeat=6)
     for aligned, faces_given, parsed, guarded, upscaled, damaged in switches:
         options = Options(
-            detector="yunet", mask="parsed" if parsed else "box", identity_guard=0.3 if guarded else 0, upscale=2
+            detector="yunet",
+            mask="parsed" if parsed else "box",
+            occlusion="xseg_2" if parsed else "none",
+            identity_guard=0.3 if guarded else 0,
+            upscale=2,
         )
 
         def needs(aligned=aligned, options=options, faces_given=faces_given, upscaled=upscaled, damaged=damaged):
@@ -72,6 +76,7 @@ def test_needs(task):
         assert needs() == Needs(
             detector="yunet" if "detector" in used else None,
             mask=options.mask if "mask" in TASKS[task].options and not aligned else None,
+            occlusion="xseg_2" if "parser" in used else "none",
             guard="guard" in used,
             upscaler=UPSCALER if "upscaler" in used else None,
             damage=DAMAGE if "damage" in used else None,
@@ -334,6 +339,8 @@ def test_a_check_loads_nothing(tmp_path, weights, helper_weights, detector_weigh
         (Needs(detector="yunet"), FilesError, "yunet"),
         (Needs(detector="auto"), FilesError, "yunet"),
         (Needs(mask="parsed"), FilesError, "parsenet"),
+        (Needs(occlusion="auto"), FilesError, "xseg"),
+        (Needs(people=(Path("lost.jpg"),)), FilesError, "sface"),
         (Needs(upscaler=Path("lost.pth")), CheckpointError, r"lost\.pth"),
         (Needs(damage=Path("lost.png")), PhotoError, r"lost\.png"),
     ],
@@ -348,6 +355,8 @@ def test_a_check_refuses_missing_files(tmp_path, weights, needs, error, says):
 def test_a_check_says_why_faces_are_restored_without_a_guard(tmp_path, weights, caplog):
     options = Options(identity_guard=0.3)
     with caplog.at_level(logging.WARNING):
+        ComponentLoader([tmp_path], "cpu").check(RESTORE, weights, options, Needs())
+        assert caplog.text == ""
         ComponentLoader([tmp_path], "cpu").check(RESTORE, weights, options, Needs(guard=True))
     assert "The identity guard is off." in caplog.text
 

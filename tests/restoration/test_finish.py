@@ -10,9 +10,10 @@ import pytest
 from PIL import Image, ImageCms
 
 from gpen.errors import PhotoError
-from gpen.images import read_picture
+from gpen.images import Picture, read_picture
+from gpen.images.metadata.metadata import Metadata
 from gpen.images.resize import resize
-from gpen.restoration.finish import finish
+from gpen.restoration.finish import FinishedPhoto, finish
 from gpen.restoration.result import Restoration, RestoredFace, SkippedFace
 from gpen.tasks import COLORIZE, INPAINT, RESTORE, SYNTHESIZE, TASKS
 from tests.images.made import made
@@ -211,3 +212,11 @@ def test_a_copy_that_fails_leaves_nothing_behind(source, tmp_path):
     with pytest.raises(PhotoError, match=r"out\.png cannot be written"):
         finished.write(tmp_path / "out.png", source)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_format_cannot_hold_is_said_and_not_logged_too(tmp_path, caplog):
+    picture = Picture(np.full((8, 8, 3), 0.5, np.float32), metadata=Metadata(comments=(b"a comment",)))
+    result = FinishedPhoto(picture, None, is_unchanged=False)
+    assert len(result.left_out(tmp_path / "a.webp", tmp_path / "a.jpg")) == 1
+    result.write(tmp_path / "a.webp", tmp_path / "a.jpg")
+    assert caplog.text == ""

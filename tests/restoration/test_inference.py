@@ -276,6 +276,17 @@ def test_without_memory_for_weights_in_float32_the_network_continues_in_bfloat16
     assert "it continues in bfloat16." in caplog.text
 
 
+def test_another_error_while_weights_become_float32_is_not_hidden(monkeypatch):
+    def fails(network):
+        raise RuntimeError("an illegal instruction")
+
+    monkeypatch.setattr(inference, "to_float32", fails)
+    model = HalfModel()
+    model.FACTOR = 1e5
+    with pytest.raises(RuntimeError, match="illegal instruction"):
+        restore_crops(model, [crop(1.0)])
+
+
 def test_a_damaged_network_is_an_error_whatever_its_dtype():
     for dtype in (torch.float32, torch.bfloat16, torch.float16):
         model = HalfModel(dtype)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from safetensors.torch import save_file
 
-from gpen.errors import GpenError
+from gpen.errors import CheckpointError, GpenError
 from gpen.faces.align import TEMPLATES
 from gpen.faces.detection.detector import FaceDetector
 from gpen.faces.face import Face
@@ -177,6 +177,22 @@ def test_others_make_room_where_memory_runs_out(files: dict[int, Path]) -> None:
     events.clear()
     with pytest.raises(MemoryError):
         NetworksBySize(parts.model, [files[256]], load, lambda path: None).for_face(200)
+    assert events == ["load GPEN-BFR-256"]
+
+
+def test_others_stay_where_a_network_cannot_be_loaded_for_another_reason(files: dict[int, Path]) -> None:
+    parts, smaller, unloaded = components([files[64]]), components([files[128]]).model, list[Path]()
+
+    def load(path: Path) -> Model:
+        if path == files[256]:
+            raise CheckpointError("It is damaged.")
+        return smaller
+
+    networks = NetworksBySize(parts.model, [files[128], files[256]], load, unloaded.append)
+    assert networks.for_face(100) is smaller
+    with pytest.raises(CheckpointError, match="damaged"):
+        networks.for_face(200)
+    assert unloaded == []
 
 
 def test_a_file_for_another_task_is_refused_before_anything_is_loaded(files: dict[int, Path], tmp_path: Path) -> None:

@@ -36,6 +36,10 @@ class Clip:
     subtitle: str = ""
     """Its codec."""
     attachment: bytes = b""
+    cover: bool = False
+    """Whether it has a picture for lists of films."""
+    metadata: dict[str, str] = field(default_factory=dict)
+    """Of the file, besides a title."""
     chapters: bool = False
     interlaced: bool = False
     cut: int | None = None
@@ -54,9 +58,11 @@ def pattern(number: int, shot: int = 0) -> np.ndarray:
 def make(path: Path, clip: Clip) -> Path:
     """Write a clip."""
     # The clock in which the beginnings of streams are written.
-    options = {"movie_timescale": "90000"} if path.suffix in (".mp4", ".mov") else {}
+    options = {"movie_timescale": "90000"} if path.suffix.lower() in (".mp4", ".mov") else {}
+    if clip.metadata:
+        options["movflags"] = "use_metadata_tags"
     with av.open(str(path), "w", container_options=options) as out:
-        out.metadata["title"] = "A clip"
+        out.metadata.update({"title": "A clip", **clip.metadata})
         video = out.add_stream(clip.codec, rate=25, options=clip.options)
         first = clip.picture(0) if clip.picture else pattern(0)
         video.height, video.width = first.shape[:2]
@@ -77,6 +83,8 @@ def make(path: Path, clip: Clip) -> Path:
             words = _subtitle_stream(out, clip.subtitle)
         if clip.attachment:
             out.add_attachment("font.ttf", "font/ttf", clip.attachment)
+        if clip.cover:
+            _add_cover(out)
         if clip.chapters:
             base = Fraction(1, 1000)
             chapter = {"time_base": base, "metadata": {"title": "One"}, "id": 1, "start": 0, "end": 500}
@@ -126,6 +134,15 @@ def _encode(out: Any, video: Any, sounds: list[Any], words: Any, clip: Clip) -> 
             _say(out, words, f"Line {number}", number, clip.subtitle)
 
 
+def _add_cover(out: Any) -> None:
+    cover = out.add_stream("mjpeg", rate=25)
+    cover.height, cover.width, cover.pix_fmt = HEIGHT, WIDTH, "yuvj420p"
+    cover.disposition = av.stream.Disposition.attached_pic
+    frame = av.VideoFrame.from_ndarray(pattern(0, 9), "rgb24").reformat(format="yuvj420p")
+    frame.pts = 0
+    out.mux([*cover.encode(frame), *cover.encode(None)])
+
+
 def _subtitle_stream(out: Any, codec: str) -> Any:
     stream = out.add_mux_stream(codec)
     stream.time_base = Fraction(1, 1000)
@@ -164,7 +181,7 @@ def look(path: Path, *, planes: bool = False) -> Seen:
     times, pictures = [], []
     with av.open(str(path)) as film:
         for packet in film.demux():
-            if packet.stream.type != "video" and packet.size:
+            if packet.stream != film.streams.video[0] and packet.size:
                 time, base = packet.pts, packet.time_base
                 packets.setdefault(packet.stream_index, []).append(
                     (None if time is None else time * base, packet.duration and packet.duration * base, bytes(packet))
@@ -178,7 +195,7 @@ def look(path: Path, *, planes: bool = False) -> Seen:
             if planes:
                 pictures.append(_planes(frame))
         about = {
-            "metadata": {k: v for k, v in film.metadata.items() if k in ("title", "artist")},
+            "metadata": {k: v for k, v in film.metadata.items() if k in ("title", "artist") or k.startswith("com.")},
             "streams": [(s.type, s.name, s.metadata.get("language"), int(s.disposition)) for s in film.streams],
             "attachments": [(s.name, s.mimetype, s.data) for s in film.streams if s.type == "attachment"],
             "chapters": [

@@ -19,6 +19,7 @@ from gpen.options import Options
 from gpen.video import detect, restore
 from gpen.video.pixels import FramePixels
 from gpen.video.source import probe
+from tests.commands import upright_face
 from tests.video.clips import Clip, look, make
 from tests.video.conftest import FACE
 
@@ -182,6 +183,33 @@ def test_a_frame_that_fails_is_kept_and_told(restore_clip, tmp_path, monkeypatch
     before, after = look(source, planes=True), look(tmp_path / "out.mkv", planes=True)
     same = [np.array_equal(a[0], b[0]) for a, b in zip(before.planes, after.planes, strict=True)]
     assert same == [False, False, True, False, False, False]
+
+
+def test_a_frame_whose_second_face_fails_is_kept_whole(restore_clip, told, tmp_path, monkeypatch):
+    """Neither the film nor what is shown of it has the first face alone."""
+    source, faces = make(tmp_path / "in.mkv", Clip(codec="ffv1", frames=2)), [upright_face(30, 30, 14)]
+    faces.append(upright_face(125, 85, 14))
+    told.looks = True
+    restore_clip(source, tmp_path / "plain.mkv", settings={"codec": "ffv1"}, faces=[])
+    plain, really, calls = told.shown, restore.run_task, []
+
+    def together(*arguments):
+        raise RuntimeError("a bug")
+
+    def alone(*arguments):
+        calls.append(arguments)
+        if len(calls) == 4:
+            raise FaceError("This face is bad.")
+        return really(*arguments)
+
+    monkeypatch.setattr(restore, "run_tasks", together)
+    monkeypatch.setattr(restore, "run_task", alone)
+    result = restore_clip(source, tmp_path / "out.mkv", settings={"codec": "ffv1"}, faces=faces)
+    assert (len(calls), result.outcome.failed) == (4, [(pytest.approx(0.04), "This face is bad.")])
+    before, after = look(source, planes=True), look(tmp_path / "out.mkv", planes=True)
+    same = [np.array_equal(a[0], b[0]) for a, b in zip(before.planes, after.planes, strict=True)]
+    assert same == [False, True]
+    assert np.array_equal(told.shown, plain)
 
 
 def test_interlaced_films(restore_clip, tmp_path):

@@ -47,6 +47,26 @@ def test_streams_of_a_quicktime_film(suffix, restore_clip, tmp_path):
     assert after.about["aspect"] == Fraction(4, 3)
 
 
+@pytest.mark.parametrize("settings", [{}, {"start": 0.5, "preview": 0.5}], ids=["whole", "part"])
+def test_a_cover_stays_a_cover(settings, restore_clip, tmp_path):
+    source = make(tmp_path / "in.mp4", Clip(cover=True))
+    restore_clip(source, tmp_path / "out.mp4", settings=settings)
+    before, after = look(source), look(tmp_path / "out.mp4")
+    assert before.about["streams"][-1] == ("video", "mjpeg", None, int(av.stream.Disposition.attached_pic))
+    assert after.about["streams"] == before.about["streams"]
+    assert [data for *_, data in after.packets[1]] == [data for *_, data in before.packets[1]]
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".MOV"])
+def test_what_a_phone_wrote_about_itself_stays(suffix, restore_clip, tmp_path):
+    said = {"com.apple.quicktime.make": "A maker", "com.apple.quicktime.location.ISO6709": "+47.1+011.2+574/"}
+    source = make(tmp_path / f"in{suffix}", Clip(metadata=said, frames=4, subtitle="mov_text"))
+    restore_clip(source, tmp_path / f"out{suffix}")
+    before, after = look(source), look(tmp_path / f"out{suffix}")
+    assert before.about["metadata"] == {"title": "A clip", **said}
+    assert (after.about, after.packets) == (before.about, before.packets)
+
+
 def test_films_that_say_little_or_are_of_full_range(restore_clip, tmp_path):
     for number, (form, tags) in enumerate([("yuv420p", (2, 2, 2, 0)), ("yuvj420p", (1, 1, 5, 2))]):
         source = make(tmp_path / f"{number}.mp4", Clip(frames=4, tags=tags, pixel_format=form))

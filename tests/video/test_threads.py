@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 
 import pytest
@@ -22,6 +23,8 @@ def test_reading_ahead():
         assert next(taken) == 0
         time.sleep(0.3)
         assert len(made) <= 6
+    # Whoever stops does not wait until the rest is read.
+    assert len(made) <= 7
     with read_ahead(iter([1, 2]), 5) as taken:
         assert list(taken) == [1, 2]
 
@@ -52,3 +55,23 @@ def test_a_sink_raises_what_its_function_raises():
         sink.close()
     with pytest.raises(PhotoError, match="disk full"):
         sink.put(2)
+
+
+def test_a_stopped_sink_takes_nothing_more():
+    done, begun, go_on = [], threading.Event(), threading.Event()
+
+    def take(number):
+        begun.set()
+        assert go_on.wait(10)
+        done.append(number)
+
+    sink = Sink(take, 5)
+    for number in range(4):
+        sink.put(number)
+    assert begun.wait(10)
+    stopping = threading.Thread(target=sink.stop)
+    stopping.start()
+    time.sleep(0.1)
+    go_on.set()
+    stopping.join(10)
+    assert done == [0]

@@ -155,6 +155,17 @@ def test_an_error_page_does_not_cost_the_part(site, tmp_path, published, failure
     assert site.requests[-1].sent == 300_004
 
 
+@pytest.mark.parametrize("status", [404, 429, 503])
+def test_a_server_that_refuses_for_now_does_not_cost_the_part(site, tmp_path, published, failure, status):
+    url = site.add("/f", BODY, cuts=[100_000, 0])
+    failure(published(url), tmp_path)
+    site.add("/f", b"", status=status, ranges=False)
+    assert f"answered {status}" in failure(published(url), tmp_path)
+    site.add("/f", BODY)
+    assert fetch(published(url), tmp_path).read_bytes() == BODY
+    assert site.requests[-1].sent == 300_004
+
+
 def test_a_part_is_not_continued_from_another_address(site, tmp_path, published, failure):
     first = site.add("/a", BODY, cuts=[100_000, 0])
     failure(published(first), tmp_path)

@@ -171,6 +171,15 @@ def test_pictures_without_detail_are_not_sharp() -> None:
     assert (sharpness(torch.rand(2, SIZE, SIZE, generator=torch.manual_seed(1))) < 0.1).all()
 
 
+def test_colours_count_as_they_are_seen(portraits: list[Portrait]) -> None:
+    """As sharp as the same in grey, even where one channel shows nothing."""
+    photo, face = portraits[0]
+    without_red = photo * np.float32((0, 1, 1)) + np.float32((0.5, 0, 0))
+    grey = np.repeat((without_red @ np.float32((0.299, 0.587, 0.114)))[..., None], 3, axis=2)
+    colored, plain = measured([(without_red, face), (grey, face)])
+    assert colored == pytest.approx(plain, abs=0.005)
+
+
 def test_several_at_once_are_measured_as_one(portraits: list[Portrait]) -> None:
     crops = [
         close_up(DevicePhoto(photo, torch.device("cpu")), face, is_luma=True)[..., 0] for photo, face in portraits[:3]

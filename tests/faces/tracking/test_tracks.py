@@ -103,6 +103,11 @@ def test_gaps_of_up_to_five_frames_are_bridged(missing: int) -> None:
     assert [face.bridged for faces in tracked for face in faces] == [10 <= f < 10 + missing for f in range(30)]
 
 
+def test_two_frames_are_enough_to_know_how_a_face_moves() -> None:
+    """It is found again five frames later, two widths further."""
+    assert numbers(track_faces(without(pan(20, 30), range(2, 6)))) == [[0]] * 20
+
+
 def test_a_gap_of_six_ends_a_track() -> None:
     tracked = track_faces(without(pan(30), range(10, 16)))
     assert numbers(tracked) == [[0]] * 10 + [[]] * 6 + [[1]] * 14

@@ -122,6 +122,16 @@ def test_exif_that_is_cut_short_is_read_as_far_as_it_goes(tmp_path: Path, order:
         assert 34665 not in again
 
 
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_a_lost_value_of_exif_costs_no_value_behind_it(tmp_path: Path, order: str) -> None:
+    head = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "I", 8)
+    entries = exif_entry(order, 271, 2, 8, 8 + 2 + 24 + 4) + exif_entry(order, 305, 2, 30, 5000)
+    block = head + struct.pack(order + "H", 2) + entries + bytes(4) + b"a maker\0"
+    (tmp_path / "a.jpg").write_bytes(saved("JPEG", smooth(3), exif=b"Exif\0\0" + block))
+    write_picture(tmp_path / "b.jpg", read_picture(tmp_path / "a.jpg", 1))
+    assert tags(tmp_path / "b.jpg") == {271: "a maker"}
+
+
 XMP = '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description {}</rdf:Description></x:xmpmeta>'
 
 

@@ -72,6 +72,12 @@ def test_damaged_xmp_is_kept_and_said(tmp_path: Path, packet: bytes, suffix: str
     )
 
 
+def test_so_many_resources_that_no_program_wrote_them(tmp_path: Path) -> None:
+    for number, said in ((10_000, 0), (10_001, 1)):
+        (tmp_path / "a.tif").write_bytes(tiff({34377: (1, resource(0x0425, b"") * number)}))
+        assert len(left_out(read_picture(tmp_path / "a.tif", 1), Path("b.tif"))) == said
+
+
 def test_damaged_photoshop_data_are_kept_as_far_as_they_go(tmp_path: Path) -> None:
     for stored in (RESOURCES[:-3], RESOURCES + b"8BIM\x04", RESOURCES + b"rubbish"):
         data = with_segments(saved("JPEG"), [(0xED, IRB_HEAD + stored)])

@@ -308,6 +308,12 @@ def test_resolution_turns_with_the_picture(tmp_path: Path) -> None:
     assert read_picture(tmp_path / "a.jpg", 1).dpi == (150, 300)
 
 
+@pytest.mark.parametrize(("suffix", "dpi"), [(".png", 0.3), (".bmp", 0.2), (".tif", 90_000)])
+def test_a_resolution_that_makes_no_sense_is_none(tmp_path: Path, suffix: str, dpi: float) -> None:
+    Image.new("RGB", (8, 4)).save(tmp_path / f"a{suffix}", dpi=(dpi, dpi))
+    assert read_picture(tmp_path / f"a{suffix}", 1).dpi is None
+
+
 def test_no_metadata_is_invented(tmp_path: Path) -> None:
     for suffix in SUFFIXES:
         write_picture(tmp_path / f"a{suffix}", picture())

@@ -113,6 +113,8 @@ def test_iptc_alone_gets_a_place_in_photoshops_data(tmp_path: Path) -> None:
     data = written(tmp_path, tiff({33723: (7, IPTC)}), ".tif", ".tif").read_bytes()
     assert tags(data)[33723] == IPTC
     assert 34377 not in tags(data)
+    (said,) = left_out(read_picture(tmp_path / "a.tif", 1), Path("b.webp"))
+    assert said == "Its IPTC and Photoshop data are left out, for which WebP has no place."
 
 
 def test_photoshops_thumbnails_are_dropped(tmp_path: Path) -> None:
@@ -256,6 +258,14 @@ def test_extended_xmp_is_kept_byte_for_byte(tmp_path: Path) -> None:
     found = written(tmp_path, data, ".jpg", ".jpg").read_bytes()
     assert bodies(found, 0xE1, XMP_HEAD) == [announced(LARGE)]
     assert pieces_in(found) == LARGE
+
+
+def test_pieces_of_another_packet_are_not_mixed_in(tmp_path: Path) -> None:
+    others = extended(LARGE.replace(b"QUJD", b"REVG"))
+    data = with_segments(saved("JPEG"), [(0xE1, XMP_HEAD + announced(LARGE)), *extended(LARGE), *others])
+    path = written(tmp_path, data, ".jpg", ".jpg")
+    assert pieces_in(path.read_bytes()) == LARGE
+    assert left_out(read_picture(tmp_path / "a.jpg", 1), path) == ()
 
 
 @pytest.mark.parametrize("after", [".png", ".webp", ".tif"])
