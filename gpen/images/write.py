@@ -39,9 +39,9 @@ def can_write(suffix: str) -> bool:
     return suffix.lower() in WRITABLE_SUFFIXES
 
 
-def left_out(picture: Picture, path: Path) -> tuple[str, ...]:
+def left_out(picture: Picture, path: Path | str) -> tuple[str, ...]:
     """In sentences, what of the file that a picture came from a file of the path's suffix will not hold."""
-    kind = _FORMATS.get(path.suffix.lower())
+    kind = _FORMATS.get(Path(path).suffix.lower())
     return () if kind is None else _described(picture, kind).metadata.notices
 
 
@@ -75,7 +75,7 @@ Sign = Callable[[bytes, str], bytes]
 
 
 def write_picture(
-    path: Path, picture: Picture, *, quality: int | None = None, warn: bool = True, sign: Sign | None = None
+    path: Path | str, picture: Picture, *, quality: int | None = None, warn: bool = True, sign: Sign | None = None
 ) -> None:
     """Write a picture in the format of the path's suffix, with its profile, resolution, EXIF block and metadata.
 

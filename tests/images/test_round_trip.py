@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from gpen.errors import PhotoError
-from gpen.images import WRITABLE_SUFFIXES, Picture, can_write, read_picture, write_picture
+from gpen.images import WRITABLE_SUFFIXES, Picture, can_write, left_out, read_picture, write_picture
 
 Samples = np.ndarray[Any, Any]
 # Names that OpenCV cannot open on every system.
@@ -288,3 +288,19 @@ def test_a_picture_with_inconsistent_fields() -> None:
         Picture(photo, np.zeros((5, 4), np.float32))
     with pytest.raises(ValueError, match="bits"):
         Picture(photo, bits=12)
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.int64, np.float16, np.float64])
+def test_other_numbers_than_float32_are_refused(kind: type[np.generic]) -> None:
+    """Of float16, 16 bits per channel would become black."""
+    with pytest.raises(ValueError, match=f"photo is {np.dtype(kind)}, which is not float32; its values go from 0 to 1"):
+        Picture(np.zeros((2, 2, 3), kind))
+    with pytest.raises(ValueError, match=f"alpha is {np.dtype(kind)}, which is not float32"):
+        Picture(np.zeros((2, 2, 3), np.float32), np.zeros((2, 2), kind))
+
+
+def test_paths_may_be_texts(tmp_path: Path) -> None:
+    picture = picture_of(made(4, 5, 3, 8))
+    write_picture(str(tmp_path / "a.png"), picture)
+    assert read_picture(str(tmp_path / "a.png"), 1).width == picture.width
+    assert left_out(picture, "a.jpg") == ()
