@@ -9,7 +9,7 @@ import pytest
 
 from gpen.errors import PhotoError
 from gpen.images import Picture, write_picture
-from gpen.images.masks import PhotoMasks
+from gpen.images.masks import PhotoMasks, read_mask
 
 
 def masks(folder: Path, **levels: float) -> PhotoMasks:
@@ -41,3 +41,13 @@ def test_the_very_name_wins(tmp_path: Path) -> None:
     if len(list((tmp_path / "m").iterdir())) < 3:
         pytest.skip("such names are the same here")
     assert [level(found, name) for name in ("a.jpg", "A.jpg", "a.tif")] == [0.4, 0.2, 0.6]
+
+
+def test_white_that_is_transparent_marks_nothing(tmp_path: Path) -> None:
+    """As editors leave it behind an eraser; of a region as of damage."""
+    alpha = np.array([(0, 0.5, 1), (0, 0, 1)], np.float32)
+    path = tmp_path / "mask.png"
+    write_picture(path, Picture(np.ones((2, 3, 3), np.float32), alpha))
+    for mask in (read_mask(path, 1), PhotoMasks(path, "damage mask", 1).of("a.jpg")):
+        assert mask.dtype == np.float32
+        np.testing.assert_allclose(mask, alpha, atol=0.5 / 255)
