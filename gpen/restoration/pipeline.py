@@ -364,8 +364,14 @@ def check_photo(photo: FloatImage, inputs: PhotoInputs, options: Options) -> Non
 
 
 def check_mask(mask: FloatImage | None, what: str, height: int, width: int) -> None:
-    """PhotoError where the mask of ``what`` is not as large as the photo."""
-    if mask is not None and mask.shape != (height, width):
+    """PhotoError where the mask of ``what`` is no array as large as the photo."""
+    if mask is None:
+        return
+    if not isinstance(mask, np.ndarray):
+        raise PhotoError(
+            f"The mask of {what} is of the type {type(mask).__name__}; it has to be a NumPy array, (H, W), 0 to 1."
+        )
+    if mask.shape != (height, width):
         shape = " x ".join(map(str, mask.shape[::-1]))
         raise PhotoError(
             f"The mask of {what} is {shape} pixels, the photo {width} x {height}. It has to be as large as the photo."

@@ -69,9 +69,7 @@ class NetworkDetector:
         if photo.ndim != 3 or photo.shape[2] != 3 or 0 in photo.shape:
             raise FaceError(f"The photo has the shape {tuple(photo.shape)}; it must be (H, W, 3). Pass an RGB photo.")
         if photo.dtype != (torch.float32 if isinstance(photo, Tensor) else np.float32):
-            raise FaceError(
-                f"The photo has the dtype {photo.dtype}; it must be float32, 0 to 1. Convert it first."
-            )
+            raise FaceError(f"The photo has the dtype {photo.dtype}; it must be float32, 0 to 1. Convert it first.")
         height, width = photo.shape[:2]
         with reporting_memory(self._network.device, width, height), torch.inference_mode():
             pixels = photo if isinstance(photo, Tensor) else as_tensor(photo)
