@@ -27,19 +27,19 @@ _SIGNS = (
 _log = logging.getLogger(__name__)
 
 
-def pick_device(name: str = "auto") -> torch.device:
-    """A device by name; "auto": the first GPU that PyTorch can use, else the CPU.
+def pick_device(name: torch.device | str = "auto") -> torch.device:
+    """A device, by its name for instance; "auto": the first GPU that PyTorch can use, else the CPU.
 
     Raises GpenError if PyTorch does not know the device or cannot use it here.
     """
-    if name == "auto":
+    if str(name) == "auto":
         return _best_device()
     try:
         device = torch.device(name)
         torch.zeros(1, device=device).item()
     except (RuntimeError, AssertionError, NotImplementedError, ValueError, ImportError) as error:
         raise GpenError(
-            f"PyTorch cannot use the device {name!r} here ({first_line(error)}). Use auto or cpu."
+            f"PyTorch cannot use the device {str(name)!r} here ({first_line(error)}). Use auto or cpu."
         ) from error
     return device
 

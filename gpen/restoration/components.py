@@ -14,7 +14,7 @@ from typing import TypeVar
 
 import torch
 
-from ..device import pick_dtype, release
+from ..device import pick_device, pick_dtype, release
 from ..errors import FaceError, FilesError, GpenError, PhotoError
 from ..faces.detection.detector import FaceDetector, find_detector, load_detector
 from ..faces.masks.occlusion import Occluder, OcclusionModel, find_occluder
@@ -336,21 +336,24 @@ def _further(path: Path) -> str:
     return f"{FURTHER_NETWORK} {path}"
 
 
-def make_guard(options: Options, folders: Sequence[Path] = (), device: str = "cpu") -> IdentityGuard | None:
+def make_guard(
+    options: Options, folders: Sequence[Path] = (), device: torch.device | str = "cpu"
+) -> IdentityGuard | None:
     """Return the guard that the options ask for; None where they ask for none.
 
     None as well where its weights are not there or facexlib does not import, with the reason in the log: faces are
-    restored without it. FaceError where there are weights that cannot be used.
+    restored without it. device: as PyTorch names it, or "auto". FaceError where there are weights that cannot be used,
+    GpenError where the device cannot.
     """
-    return ComponentLoader(folders, device).guard(options)[0] if options.identity_guard else None
+    return ComponentLoader(folders, pick_device(device)).guard(options)[0] if options.identity_guard else None
 
 
 def make_people(
-    photos: Sequence[Path], options: Options, folders: Sequence[Path] = (), device: str = "cpu"
+    photos: Sequence[Path], options: Options, folders: Sequence[Path] = (), device: torch.device | str = "cpu"
 ) -> People | None:
     """Return the people in photos, the largest face of each, for the argument ``people``; None for no photos.
 
-    options: its detector, detection threshold and largest picture count. GpenError where there is no recogniser, no
-    detector, or no face in a photo.
+    options: its detector, detection threshold and largest picture count. device: as PyTorch names it, or "auto".
+    GpenError where there is no recogniser, no detector, or no face in a photo, or the device cannot be used.
     """
-    return ComponentLoader(folders, device).people(photos, options)
+    return ComponentLoader(folders, pick_device(device)).people(photos, options)

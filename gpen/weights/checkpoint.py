@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..device import dtype_name, is_out_of_memory, without_autocast
+from ..device import dtype_name, is_out_of_memory, pick_device, without_autocast
 from ..errors import CheckpointError, GpenError, OptionError, OutOfMemoryError
 from ..network.gpen import GPEN
 from ..network.spec import Spec
@@ -25,7 +25,7 @@ from .headers import Header, read_header
 from .state_dict import Located, locate, standard_kernel
 from .tensors import read_tensors
 
-_DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
+_DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 _log = logging.getLogger(__name__)
 
 
@@ -168,6 +168,7 @@ def load_model(
 ) -> Model:
     """Load the GPEN network in a model file.
 
+    device: as PyTorch names it, or "auto": the first GPU that PyTorch can use, else the CPU.
     dtype: float32, bfloat16 or float16; None: float32 on a CPU, elsewhere the dtype in the file. If float16 cannot hold
     a weight, the network is loaded in float32, and the log says so.
     task: as for :func:`inspect`.
@@ -250,10 +251,10 @@ def _plain_metadata(tree: dict[str, Any]) -> dict[str, str]:
 
 def _device(device: torch.device | str) -> torch.device:
     try:
-        return torch.device(device)
+        return pick_device() if str(device) == "auto" else torch.device(device)
     except (RuntimeError, TypeError) as e:
         raise GpenError(
-            f"PyTorch does not know the device {str(device)!r}. Choose one such as cpu, cuda, cuda:1 or mps."
+            f"PyTorch does not know the device {str(device)!r}. Choose auto, or one such as cpu, cuda, cuda:1 or mps."
         ) from e
 
 
@@ -264,7 +265,9 @@ def _dtype(asked: torch.dtype | None, device: torch.device, stored: str) -> torc
         kept: torch.dtype = torch.float32 if cpu or stored == "float64" else getattr(torch, stored)
         return kept
     if asked not in _DTYPES:
-        raise GpenError(f"A GPEN network cannot compute in {asked}. Choose float32, bfloat16 or float16.")
+        raise GpenError(
+            f"A GPEN network cannot compute in {asked!r}. Choose torch.float32, torch.bfloat16 or torch.float16."
+        )
     if cpu and asked == torch.float16:
         raise GpenError(
             "float16 cannot be used on a CPU: its arithmetic is emulated there, slow and inexact. Choose float32, "

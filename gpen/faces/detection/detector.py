@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...device import is_out_of_memory
+from ...device import is_out_of_memory, pick_device
 from ...errors import FaceError, GpenError, OptionError, OutOfMemoryError
 from ...images.picture import FloatImage
 from ...images.staging import to_device
@@ -106,13 +106,15 @@ def reporting_memory(device: torch.device | str, width: int, height: int) -> Ite
 
 
 def make_detector(
-    name: str = "auto", folders: Sequence[Path] = (), device: str = "cpu", *, turn: bool = True
+    name: str = "auto", folders: Sequence[Path] = (), device: torch.device | str = "cpu", *, turn: bool = True
 ) -> FaceDetector:
     """Load a detector by name: "auto", or one of :data:`DETECTORS`.
 
-    Arguments and errors as for :func:`find_detector` and :func:`load_detector`.
+    device: as PyTorch names it, or "auto"; GpenError if it cannot be used. Otherwise, arguments and errors are as for
+    :func:`find_detector` and :func:`load_detector`.
     """
-    return load_detector(*find_detector(name, folders, device), device, turn=turn)
+    picked = str(pick_device(device))
+    return load_detector(*find_detector(name, folders, picked), picked, turn=turn)
 
 
 def find_detector(name: str, folders: Sequence[Path] = (), device: str = "cpu") -> tuple[str, Path]:

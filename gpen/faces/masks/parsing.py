@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...device import exact_float32
+from ...device import exact_float32, pick_device
 from ...errors import FaceError, FilesError
 from ...images.resize import resized_square
 from ...weights.catalog import find_published
@@ -119,9 +119,14 @@ def _bisenet_scores(network: Any, pictures: Tensor) -> Tensor:
     return F.interpolate(scores, (SIZE, SIZE), mode="bilinear", align_corners=True)
 
 
-def make_parser(folders: Sequence[Path] = (), device: str = "cpu") -> FaceParser:
-    """Load ParseNet if its weights are on disk, else BiSeNet. Arguments and errors as for :func:`find_parser`."""
-    return FaceParser(*find_parser(folders), device)
+def make_parser(folders: Sequence[Path] = (), device: torch.device | str = "cpu") -> FaceParser:
+    """Load ParseNet if its weights are on disk, else BiSeNet.
+
+    device: as PyTorch names it, or "auto"; GpenError if it cannot be used. Otherwise, arguments and errors are as for
+    :func:`find_parser` and :class:`FaceParser`.
+    """
+    picked = str(pick_device(device))
+    return FaceParser(*find_parser(folders), picked)
 
 
 def find_parser(folders: Sequence[Path] = ()) -> tuple[str, Path]:
