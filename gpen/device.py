@@ -6,6 +6,7 @@ import contextlib
 import errno
 import logging
 from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +26,8 @@ _SIGNS = (
     *("failed to allocate memory", "insufficient memory", "cannot allocate memory", "can't start new thread"),
 )
 _log = logging.getLogger(__name__)
+
+Network = TypeVar("Network", bound=nn.Module)
 
 
 def pick_device(name: torch.device | str = "auto") -> torch.device:
@@ -136,6 +139,15 @@ def exact_float32(device: torch.device) -> Iterator[None]:
             yield
         finally:
             setattr(matmul, name, before)
+
+
+def built(make: Callable[[], Network]) -> Network:
+    """The network that ``make`` returns, in float32 on the CPU, whatever PyTorch's default dtype and device are."""
+    with torch.device("cpu"):
+        network = make()
+    if torch.get_default_dtype() != torch.float32:
+        network.float()
+    return network
 
 
 def to_float32(network: nn.Module) -> None:
