@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import errno
 import logging
+import threading
 from collections.abc import Callable, Iterator
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -130,15 +131,46 @@ def exact_float32(device: torch.device) -> Iterator[None]:
         if device.type != "cuda":
             yield
             return
-        matmul = torch.backends.cuda.matmul
-        # PyTorch 2.9 renamed the setting, and refuses to mix the two names.
-        name, exact = ("fp32_precision", "ieee") if hasattr(matmul, "fp32_precision") else ("allow_tf32", False)
-        before = getattr(matmul, name)
-        setattr(matmul, name, exact)
+        _exact_products.begin()
         try:
             yield
         finally:
-            setattr(matmul, name, before)
+            _exact_products.end()
+
+
+class _ExactProducts:
+    """A setting of the whole process: changed when the first thread begins, and restored when the last one ends."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._users = 0
+        self._before: Any = None
+
+    def begin(self) -> None:
+        with self._lock:
+            if not self._users:
+                matmul, name, exact = self._setting()
+                self._before = getattr(matmul, name)
+                setattr(matmul, name, exact)
+            self._users += 1
+
+    def end(self) -> None:
+        with self._lock:
+            self._users -= 1
+            if not self._users:
+                matmul, name, _ = self._setting()
+                setattr(matmul, name, self._before)
+
+    @staticmethod
+    def _setting() -> tuple[Any, str, Any]:
+        matmul = torch.backends.cuda.matmul
+        # PyTorch 2.9 renamed it, and refuses to mix the two names.
+        return (
+            (matmul, "fp32_precision", "ieee") if hasattr(matmul, "fp32_precision") else (matmul, "allow_tf32", False)
+        )
+
+
+_exact_products = _ExactProducts()
 
 
 def built(make: Callable[[], Network]) -> Network:

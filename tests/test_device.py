@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import threading
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,7 +14,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import gpen
-from gpen.device import change_dtype, finite_output, is_out_of_memory, pick_device, pick_dtype
+from gpen.device import change_dtype, exact_float32, finite_output, is_out_of_memory, pick_device, pick_dtype
 from gpen.errors import FilesError, GpenError
 from gpen.network.spec import Spec
 from gpen.network.synthetic import synthetic_weights
@@ -80,6 +83,34 @@ def test_the_best_device_is_found_for_whatever_is_loaded_by_name(monkeypatch, tm
     spec = Spec(8, 8, 2, 1 / 64, 8, 1)
     torch.save(synthetic_weights(spec), tmp_path / "m.pth")
     assert gpen.load_model(tmp_path / "m.pth", "auto").device == torch.device("cpu")
+
+
+@pytest.mark.parametrize("name", ["fp32_precision", "allow_tf32"])
+def test_products_are_exact_while_any_thread_needs_it_and_the_hosts_afterwards(monkeypatch, name):
+    setting = SimpleNamespace(**{name: "the host's"})
+    monkeypatch.setattr(torch.backends.cuda, "matmul", setting)
+    cuda, begun, seen = torch.device("cuda"), threading.Event(), []
+    monkeypatch.setattr("gpen.device.without_autocast", lambda device: contextlib.nullcontext())
+
+    def outlasted():
+        with exact_float32(cuda):
+            begun.set()
+            ended.wait(20)
+
+    def lasting():
+        with exact_float32(cuda):
+            ended.set()
+            first.join(20)
+            seen.append(getattr(setting, name))
+
+    ended = threading.Event()
+    first, second = threading.Thread(target=outlasted), threading.Thread(target=lasting)
+    first.start()
+    assert begun.wait(20)
+    second.start()
+    second.join(20)
+    assert seen == [{"fp32_precision": "ieee", "allow_tf32": False}[name]]
+    assert getattr(setting, name) == "the host's"
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda", "mps", "xpu"])
