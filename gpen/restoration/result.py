@@ -165,7 +165,7 @@ class Restoration:
 
     @property
     def changed(self) -> bool:
-        """Whether anything but the size differs from the input."""
+        """Whether faces were pasted, at whatever strength, or there is a background."""
         return bool(self.faces) or self.has_background
 
     @property
