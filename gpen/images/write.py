@@ -39,9 +39,14 @@ def can_write(suffix: str) -> bool:
     return suffix.lower() in WRITABLE_SUFFIXES
 
 
+def written_format(path: Path) -> str | None:
+    """PNG, JPEG, WEBP or TIFF, as the suffix says; None for a file that cannot be written."""
+    return _FORMATS.get(path.suffix.lower())
+
+
 def left_out(picture: Picture, path: Path | str) -> tuple[str, ...]:
     """In sentences, what of the file that a picture came from a file of the path's suffix will not hold."""
-    kind = _FORMATS.get(Path(path).suffix.lower())
+    kind = written_format(Path(path))
     return () if kind is None else _described(picture, kind).metadata.notices
 
 
@@ -89,7 +94,7 @@ def write_picture(
     holds NaN or Inf or does not fit the format, or if the file cannot be written.
     """
     path = Path(path)
-    kind = _FORMATS.get(path.suffix.lower())
+    kind = written_format(path)
     if kind is None:
         raise PhotoError(f"{path} cannot be written: pictures are written as {_NAMES}. Change its suffix.")
     if quality is not None and not 1 <= quality <= 100:
