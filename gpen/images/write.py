@@ -6,6 +6,7 @@ import dataclasses
 import errno
 import io
 import logging
+import operator
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -97,8 +98,8 @@ def write_picture(
     kind = written_format(path)
     if kind is None:
         raise PhotoError(f"{path} cannot be written: pictures are written as {_NAMES}. Change its suffix.")
-    if quality is not None and not 1 <= quality <= 100:
-        raise PhotoError(f"The quality is {quality}; it has to lie between 1 and 100.")
+    if quality is not None:
+        quality = _checked_quality(quality)
     picture = _with_fitting_profile(picture, kind)
     samples = _samples(path, picture, kind)
     try:
@@ -119,6 +120,17 @@ def write_picture(
         raise PhotoError(f"{path} cannot be written: too little memory to encode it. {_FREE_MEMORY}") from None
     except ValueError as error:
         raise PhotoError(f"{path} cannot be written: {str(error).rstrip('.')}.") from error
+
+
+def _checked_quality(quality: int) -> int:
+    """The quality as Python's own whole number, as Pillow wants it."""
+    try:
+        whole = operator.index(quality)
+    except TypeError:
+        raise PhotoError(f"The quality is {quality!r}; it has to be a whole number from 1 to 100.") from None
+    if not 1 <= whole <= 100:
+        raise PhotoError(f"The quality is {whole}; it has to lie between 1 and 100.")
+    return whole
 
 
 def _with_fitting_profile(picture: Picture, kind: str) -> Picture:

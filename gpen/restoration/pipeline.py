@@ -358,7 +358,7 @@ def check_photo(photo: FloatImage, inputs: PhotoInputs, options: Options) -> Non
     if megapixels > options.max_megapixels:
         enlarged, advice = (" after enlarging", "a smaller upscale, or ") if options.upscale > 1 else ("", "")
         raise PhotoError(
-            f"The picture would have {megapixels:.1f} megapixels{enlarged}, more than the "
+            f"The picture would have {megapixels:.6g} megapixels{enlarged}, more than the "
             f"{options.max_megapixels:g} allowed. Choose {advice}a larger limit."
         )
 

@@ -88,7 +88,7 @@ class Upscaler:
         megapixels = height * width * max(factor, self.scale) ** 2 / 1e6
         if megapixels > options.max_megapixels:
             raise PhotoError(
-                f"{self.title} would make a picture of {megapixels:.1f} megapixels, more than the "
+                f"{self.title} would make a picture of {megapixels:.6g} megapixels, more than the "
                 f"{options.max_megapixels:g} allowed. Choose another background model, or a larger limit."
             )
         return resize(self(photo, on_tile), (round(width * factor), round(height * factor)))

@@ -280,6 +280,19 @@ def test_quality_outside_its_range(tmp_path: Path, quality: int) -> None:
         write_picture(tmp_path / "a.jpg", picture_of(made(4, 4, 3, 8)), quality=quality)
 
 
+@pytest.mark.parametrize("quality", [90.5, "90"])
+def test_a_quality_that_is_no_whole_number(tmp_path: Path, quality: Any) -> None:
+    with pytest.raises(PhotoError, match=f"The quality is {quality!r}; it has to be a whole number from 1 to 100"):
+        write_picture(tmp_path / "a.jpg", picture_of(made(4, 4, 3, 8)), quality=quality)
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".webp"])
+def test_a_quality_of_numpys_type(tmp_path: Path, suffix: str) -> None:
+    for quality in (np.int64(70), 70):
+        write_picture(tmp_path / f"{type(quality).__name__}{suffix}", picture_of(made(4, 4, 3, 8)), quality=quality)
+    assert (tmp_path / f"int64{suffix}").read_bytes() == (tmp_path / f"int{suffix}").read_bytes()
+
+
 def test_a_picture_with_inconsistent_fields() -> None:
     photo = np.zeros((4, 5, 3), np.float32)
     with pytest.raises(ValueError, match="height, width, 3"):

@@ -179,7 +179,7 @@ def test_a_background_that_is_too_large_is_refused_before_it_is_made(tmp_path, s
     upscaler = load_upscaler(known_upscaler(tmp_path / "known.pth", scale))
     upscaler.descriptor = None
     limits = Options(max_megapixels=0.1, upscale=factor)
-    with pytest.raises(PhotoError, match=r"would make a picture of 0\.2 megapixels, more than the 0\.1 allowed"):
+    with pytest.raises(PhotoError, match=r"would make a picture of 0\.16 megapixels, more than the 0\.1 allowed"):
         upscaler.background(noise(100, 100), limits)
 
 
