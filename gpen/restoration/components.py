@@ -68,11 +68,6 @@ class Components:
     """Whose faces are worked on; None for everybody's."""
 
     @property
-    def upscaler_path(self) -> Path | None:
-        """The file of the model that makes the background; None without one."""
-        return None if self.upscaler is None else self.upscaler.path
-
-    @property
     def title(self) -> str:
         """Which network works, or which networks."""
         sizes = () if self.networks is None else self.networks.sizes

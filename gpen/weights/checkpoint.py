@@ -20,7 +20,7 @@ from ..network.spec import Spec
 from ..tasks import find_task
 from ..wording import first_line
 from .catalog import published_by_file_name, published_in_onnx
-from .download import sha256_of
+from .download import FileVersion, file_version, sha256_of
 from .headers import Header, read_header
 from .state_dict import Located, locate, standard_kernel
 from .tensors import read_tensors
@@ -81,8 +81,12 @@ class Model:
     """The file that it was loaded from."""
     is_task_known: bool
     """Whether the file, its name or the caller named the task; otherwise it is assumed to be "restore"."""
+    version: FileVersion | None
+    """That of the file when it was loaded; None if it was made otherwise."""
 
-    def __init__(self, network: GPEN, task: str, path: Path, is_task_known: bool = True) -> None:
+    def __init__(
+        self, network: GPEN, task: str, path: Path, is_task_known: bool = True, version: FileVersion | None = None
+    ) -> None:
         row = find_task(task)
         self.network = network
         self.spec = network.spec
@@ -90,6 +94,7 @@ class Model:
         self.value_range = row.value_range
         self.path = path
         self.is_task_known = is_task_known
+        self.version = version
 
     def for_task(self, task: str) -> Model:
         """The same network for ``task``, which the user asks for, unless it is known to be for another.
@@ -99,7 +104,7 @@ class Model:
         if self.is_task_known:
             require_task(self, task)
             return self
-        return Model(self.network, task, self.path)
+        return Model(self.network, task, self.path, version=self.version)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -178,7 +183,9 @@ def load_model(
     CheckpointError when the file is not a GPEN model, GpenError for a device or dtype that cannot be used,
     OutOfMemoryError when the device has too little memory.
     """
-    header = read_header(Path(path))
+    path = Path(path)
+    version = file_version(path)
+    header = read_header(path)
     located = locate(header)
     info = info_of(header, located, task)
     device = _device(device)
@@ -189,7 +196,7 @@ def load_model(
         network.load_state_dict(_state_dict(header, located, device, dtype), assign=True)
         # Now rather than in the first call: what that frees would lie between the blocks that it needs.
         network.lay_out(in_place=True)
-    return Model(network.requires_grad_(False).eval(), info.task, info.path, info.is_task_known)
+    return Model(network.requires_grad_(False).eval(), info.task, info.path, info.is_task_known, version)
 
 
 def _state_dict(header: Header, located: Located, device: torch.device, dtype: torch.dtype) -> dict[str, Tensor]:
