@@ -113,6 +113,10 @@ def __getattr__(name: str) -> Any:
     return value
 
 
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
 def _version() -> str:
     """The version that pyproject.toml states: beside a checkout, which hosts load as it is, else as pip recorded it."""
     pyproject = Path(__file__).resolve().parents[1] / "pyproject.toml"

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import errno
 import logging
+import threading
 from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -26,20 +28,22 @@ _SIGNS = (
 )
 _log = logging.getLogger(__name__)
 
+Network = TypeVar("Network", bound=nn.Module)
 
-def pick_device(name: str = "auto") -> torch.device:
-    """A device by name; "auto": the first GPU that PyTorch can use, else the CPU.
+
+def pick_device(name: torch.device | str = "auto") -> torch.device:
+    """A device, by its name for instance; "auto": the first GPU that PyTorch can use, else the CPU.
 
     Raises GpenError if PyTorch does not know the device or cannot use it here.
     """
-    if name == "auto":
+    if str(name) == "auto":
         return _best_device()
     try:
         device = torch.device(name)
         torch.zeros(1, device=device).item()
     except (RuntimeError, AssertionError, NotImplementedError, ValueError, ImportError) as error:
         raise GpenError(
-            f"PyTorch cannot use the device {name!r} here ({first_line(error)}). Use auto or cpu."
+            f"PyTorch cannot use the device {str(name)!r} here ({first_line(error)}). Use auto or cpu."
         ) from error
     return device
 
@@ -127,15 +131,55 @@ def exact_float32(device: torch.device) -> Iterator[None]:
         if device.type != "cuda":
             yield
             return
-        matmul = torch.backends.cuda.matmul
-        # PyTorch 2.9 renamed the setting, and refuses to mix the two names.
-        name, exact = ("fp32_precision", "ieee") if hasattr(matmul, "fp32_precision") else ("allow_tf32", False)
-        before = getattr(matmul, name)
-        setattr(matmul, name, exact)
+        _exact_products.begin()
         try:
             yield
         finally:
-            setattr(matmul, name, before)
+            _exact_products.end()
+
+
+class _ExactProducts:
+    """A setting of the whole process: changed when the first thread begins, and restored when the last one ends."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._users = 0
+        self._before: Any = None
+
+    def begin(self) -> None:
+        with self._lock:
+            if not self._users:
+                matmul, name, exact = self._setting()
+                self._before = getattr(matmul, name)
+                setattr(matmul, name, exact)
+            self._users += 1
+
+    def end(self) -> None:
+        with self._lock:
+            self._users -= 1
+            if not self._users:
+                matmul, name, _ = self._setting()
+                setattr(matmul, name, self._before)
+
+    @staticmethod
+    def _setting() -> tuple[Any, str, Any]:
+        matmul = torch.backends.cuda.matmul
+        # PyTorch 2.9 renamed it, and refuses to mix the two names.
+        return (
+            (matmul, "fp32_precision", "ieee") if hasattr(matmul, "fp32_precision") else (matmul, "allow_tf32", False)
+        )
+
+
+_exact_products = _ExactProducts()
+
+
+def built(make: Callable[[], Network]) -> Network:
+    """The network that ``make`` returns, in float32 on the CPU, whatever PyTorch's default dtype and device are."""
+    with torch.device("cpu"):
+        network = make()
+    if torch.get_default_dtype() != torch.float32:
+        network.float()
+    return network
 
 
 def to_float32(network: nn.Module) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,8 +50,9 @@ class Option:
         if self.choices and checked not in self.choices:
             raise OptionError(f"{self.label} is {value!r}, which is not one of its choices: {', '.join(self.choices)}.")
         if self.minimum is not None and self.maximum is not None:
-            number = float(checked)
-            if not (math.isfinite(number) and self.minimum <= number <= self.maximum):
+            # NaN, too, is not between them.
+            between = isinstance(checked, int | float) and self.minimum <= checked <= self.maximum
+            if not between:
                 raise OptionError(
                     f"{self.label} is {value!r}; it has to lie between {self.minimum:g} and {self.maximum:g}."
                 )
@@ -74,10 +76,21 @@ class Option:
             return value
         if self.kind is str and isinstance(value, str):
             return value
-        if self.kind in (int, float) and isinstance(value, int | float) and not isinstance(value, bool):
+        # NumPy's numbers are numbers, too.
+        if self.kind in (int, float) and isinstance(value, numbers.Real) and not isinstance(value, bool):
             if self.kind is float:
-                return float(value)
-            if math.isfinite(value) and int(value) == value:
+                return _as_float(value)
+            if isinstance(value, numbers.Integral):
                 return int(value)
+            if _as_float(value).is_integer():
+                return int(_as_float(value))
         wanted = {bool: "yes or no", int: "a whole number", float: "a number", str: "text"}[self.kind]
         raise OptionError(f"{self.label} is {value!r}, which is not {wanted}.")
+
+
+def _as_float(number: Any) -> float:
+    """The number as a float, infinite where no float is as large."""
+    try:
+        return float(number)
+    except OverflowError:
+        return math.inf if number > 0 else -math.inf

@@ -27,7 +27,10 @@ def _option(default: Any, label: str, help: str, group: str, **more: Any) -> Any
 
 @dataclass(frozen=True)
 class Options:
-    """Values for every option. Building one checks each value and raises OptionError on a bad one."""
+    """Values for every option. Building one checks each value and raises OptionError on a bad one.
+
+    The numbers in ``only_faces`` are read, and refused, where faces are chosen: :func:`parse_face_numbers`.
+    """
 
     precision: str = _option(
         "auto",

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import threading
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from gpen.device import change_dtype, finite_output, is_out_of_memory, pick_device, pick_dtype
-from gpen.errors import GpenError
+import gpen
+from gpen.device import change_dtype, exact_float32, finite_output, is_out_of_memory, pick_device, pick_dtype
+from gpen.errors import FilesError, GpenError
+from gpen.network.spec import Spec
+from gpen.network.synthetic import synthetic_weights
+from gpen.options import Options
 from tests.memory_errors import OUT_OF_MEMORY
 
 
@@ -37,6 +45,7 @@ def test_the_best_device_is_chosen(monkeypatch, available, expected):
     elif expected == "xpu":
         pytest.skip("this PyTorch knows no xpu")
     assert pick_device() == torch.device(expected)
+    assert pick_device("auto") == torch.device(expected)
 
 
 @pytest.mark.parametrize("name", ["toaster", "", "cuda:99", "meta", "cpu:x", "hpu", "vulkan"])
@@ -47,6 +56,61 @@ def test_an_unusable_device_is_refused(name):
     assert text.startswith(f"PyTorch cannot use the device {name!r} here (")
     assert text.endswith("). Use auto or cpu.")
     assert "\n" not in text
+
+
+LOADING = {
+    "detector": lambda path, device: gpen.make_detector("yunet", [path], device),
+    "parser": lambda path, device: gpen.make_parser([path], device),
+    "guard": lambda path, device: gpen.make_guard(Options(identity_guard=0.3), [path], device),
+    "people": lambda path, device: gpen.make_people([], Options(), [path], device),
+}
+
+
+@pytest.mark.parametrize("what", LOADING)
+def test_what_is_loaded_by_name_refuses_an_unusable_device(what, tmp_path):
+    with pytest.raises(GpenError, match="PyTorch cannot use the device 'toaster' here"):
+        LOADING[what](tmp_path, "toaster")
+
+
+def test_the_best_device_is_found_for_whatever_is_loaded_by_name(monkeypatch, tmp_path, detector_weights):
+    monkeypatch.setattr("gpen.device._best_device", lambda: torch.device("cpu"))
+    detector = gpen.make_detector("yunet", [detector_weights], "auto")
+    assert detector.detect(np.zeros((40, 40, 3), np.float32)) == []
+    assert gpen.make_guard(Options(identity_guard=0.3), [tmp_path], "auto") is None
+    assert gpen.make_people([], Options(), [tmp_path], torch.device("cpu")) is None
+    with pytest.raises(FilesError, match="parsenet"):
+        gpen.make_parser([tmp_path], "auto")
+    spec = Spec(8, 8, 2, 1 / 64, 8, 1)
+    torch.save(synthetic_weights(spec), tmp_path / "m.pth")
+    assert gpen.load_model(tmp_path / "m.pth", "auto").device == torch.device("cpu")
+
+
+@pytest.mark.parametrize("name", ["fp32_precision", "allow_tf32"])
+def test_products_are_exact_while_any_thread_needs_it_and_the_hosts_afterwards(monkeypatch, name):
+    setting = SimpleNamespace(**{name: "the host's"})
+    monkeypatch.setattr(torch.backends.cuda, "matmul", setting)
+    cuda, begun, seen = torch.device("cuda"), threading.Event(), []
+    monkeypatch.setattr("gpen.device.without_autocast", lambda device: contextlib.nullcontext())
+
+    def outlasted():
+        with exact_float32(cuda):
+            begun.set()
+            ended.wait(20)
+
+    def lasting():
+        with exact_float32(cuda):
+            ended.set()
+            first.join(20)
+            seen.append(getattr(setting, name))
+
+    ended = threading.Event()
+    first, second = threading.Thread(target=outlasted), threading.Thread(target=lasting)
+    first.start()
+    assert begun.wait(20)
+    second.start()
+    second.join(20)
+    assert seen == [{"fp32_precision": "ieee", "allow_tf32": False}[name]]
+    assert getattr(setting, name) == "the host's"
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda", "mps", "xpu"])

@@ -52,6 +52,11 @@ def test_loading_a_network_loads_no_compiler(tmp_path):
     assert loaded_after(load, *compilers) == loaded_after("import torch", *compilers)
 
 
+def test_the_public_names_can_be_listed_before_they_are_used():
+    code = "import gpen; assert {*gpen.__all__} <= {*dir(gpen)}"
+    assert loaded_after(code, "torch", "numpy") == set()
+
+
 def test_only_what_needs_facexlib_loads_it():
     code = "import gpen; [getattr(gpen, name) for name in gpen.__all__]; import gpen.cli.task"
     assert loaded_after(code, "torch", "cv2", "facexlib", "torchvision") == {"torch", "cv2"}

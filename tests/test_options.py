@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from fractions import Fraction
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -79,6 +81,25 @@ def test_values_that_are_not_finite_numbers_are_refused(name, value):
         OPTIONS[name].check(value)
     with pytest.raises(OptionError):
         Options(**{name: value})
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+@pytest.mark.parametrize("value", [10**400, -(10**400)], ids=["large", "small"])
+def test_numbers_beyond_every_float_are_refused(name, value):
+    option = OPTIONS[name]
+    with pytest.raises(OptionError, match=f"{option.label} is -?10+[^;]*; it has to lie between"):
+        option.check(value)
+
+
+@pytest.mark.parametrize("number", [np.float32, np.float64, np.int64, np.uint8, Fraction])
+def test_numbers_of_any_type_are_taken(number):
+    options = Options(strength=number(1), min_face_size=number(20))
+    assert (options.strength, options.min_face_size) == (1, 20)
+    assert (type(options.strength), type(options.min_face_size)) == (float, int)
+    with pytest.raises(OptionError, match="which is not text"):
+        Options(only_faces=number(1))
+    with pytest.raises(OptionError, match="which is not yes or no"):
+        Options(video=number(1))
 
 
 @pytest.mark.parametrize("name", NUMBERS)

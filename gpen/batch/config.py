@@ -10,7 +10,7 @@ from ..faces.detection.detector import FaceDetector
 from ..faces.faces_file import FacesFromFile
 from ..faces.recognition.people import People
 from ..faces.selection.select import FaceChoice
-from ..images.masks import read_region_mask
+from ..images.masks import read_mask
 from ..images.metadata.content_credentials import ContentSigner
 from ..images.picture import FloatImage
 from ..options import Options, supported
@@ -143,7 +143,7 @@ class RunConfig:
 
     def region_mask(self) -> FloatImage | None:
         """The region, float32 (H, W); PhotoError if it cannot be read."""
-        return None if self.region is None else read_region_mask(self.region, self.options.max_megapixels)
+        return None if self.region is None else read_mask(self.region, self.options.max_megapixels)
 
     def check(self) -> None:
         """Raise a GpenError for what is wrong with the configuration itself, without loading anything."""

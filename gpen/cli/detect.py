@@ -10,7 +10,6 @@ from pathlib import Path
 
 from ..atomic import make_folder
 from ..batch.plan import PhotoFile, Problem, check_targets, find_photos, labels
-from ..device import pick_device
 from ..errors import FaceError, GpenError, OptionError, SalvageableError
 from ..faces.detection.detector import FaceDetector, make_detector
 from ..faces.drawing import draw_faces
@@ -41,7 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
         print_problems(problems)
         return 1
     options, names = options_from(arguments), Counter(file.name for file in given)
-    detector = make_detector(options.detector, arguments.models_path, str(pick_device(arguments.device)))
+    detector = make_detector(options.detector, arguments.models_path, arguments.device)
     search = _Search(detector, options, names, problems)
     drawings = _drawings(photos, arguments.output) if arguments.draw else [None] * len(photos)
     searched = [

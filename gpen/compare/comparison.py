@@ -120,7 +120,7 @@ def compare(
     megapixels = len(chosen) * (len(models) + 1) * cell**2 / 1e6
     if megapixels > options.max_megapixels:
         raise PhotoError(
-            f"A sheet of {count(len(chosen), 'face')} would have {megapixels:.1f} megapixels, more than the "
+            f"A sheet of {count(len(chosen), 'face')} would have {megapixels:.6g} megapixels, more than the "
             f"{options.max_megapixels:g} allowed. Choose fewer faces, smaller cells, or a larger limit."
         )
     views = [place(face, cell, VIEW).matrix for _, face in chosen]

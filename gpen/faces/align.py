@@ -31,6 +31,9 @@ MAX_REACH = 4
 MIN_ALLOWED_REACH = 2048
 """The same in pixels, for small photos: a box of this size is always allowed."""
 
+_SHORTEST = 1e-3
+"""The shortest distance from the eyes to the mouth, as a fraction of the crop; in the templates it is a quarter."""
+
 
 @dataclass(frozen=True, eq=False)
 class Placement:
@@ -62,10 +65,17 @@ def crop_matrix(face: Face, size: int, template: str) -> Matrix:
     """The 2 x 3 matrix that maps pixels of the photo to pixels of a ``size`` x ``size`` crop.
 
     It is the similarity that best fits the five landmarks to the template, a key of :data:`TEMPLATES`. A template
-    point t lies at t x size in the crop, the published convention. Raises FaceError if the landmarks coincide or are
-    NaN or Inf.
+    point t lies at t x size in the crop, the published convention. Raises FaceError if the landmarks, or the middles of
+    eyes and mouth, coincide, or they are NaN or Inf.
     """
-    return similarity(face.landmarks, TEMPLATES[template] * size)
+    matrix = similarity(face.landmarks, TEMPLATES[template] * size)
+    # Masks are measured in units of this distance.
+    down = face.landmarks[3:].mean(axis=0) - face.landmarks[:2].mean(axis=0)
+    if np.linalg.norm(matrix[:, :2] @ down) < _SHORTEST * size:
+        raise FaceError(
+            "A face's mouth lies between its eyes, so it cannot be aligned. Correct or remove it in the faces file."
+        )
+    return matrix
 
 
 def similarity(source: NDArray[np.float64], target: NDArray[np.float64]) -> Matrix:

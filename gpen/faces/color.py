@@ -91,7 +91,7 @@ def blurred(channels: Tensor, levels: int) -> Tensor:
 
 
 def _smoothed(channels: Tensor, step: int) -> Tensor:
-    """(3, H, W) with each row filtered by (1, 2, 1) / 4, whose taps are ``step`` pixels apart."""
+    """(N, H, W) with each row filtered by (1, 2, 1) / 4, whose taps are ``step`` pixels apart."""
     padded = F.pad(channels[None], (step, step, 0, 0), mode="replicate")[0]
     width = channels.shape[2]
     return (padded[..., :width] + padded[..., 2 * step :]).mul_(0.25).add_(channels, alpha=0.5)

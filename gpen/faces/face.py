@@ -21,6 +21,12 @@ class Face:
     landmarks: NDArray[np.float64]
     """(5, 2): left eye, right eye, nose, left and right mouth corner, as seen by a viewer, the face upright."""
 
+    def __post_init__(self) -> None:
+        landmarks = np.asarray(self.landmarks, np.float64)
+        if landmarks.shape != (5, 2):
+            raise ValueError(f"landmarks has the shape {landmarks.shape}, which is not (5, 2)")
+        object.__setattr__(self, "landmarks", landmarks)
+
     @property
     def width(self) -> float:
         """Of the box, in pixels."""

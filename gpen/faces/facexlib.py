@@ -6,6 +6,7 @@ facexlib's own helpers are not used: they download into the package's folder and
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -42,6 +43,16 @@ def facexlib_problem(name: str) -> str | None:
     except FaceError as error:
         return str(error)
     return None
+
+
+def load_network(make: Callable[[], Any], weights: Path, what: str) -> Any:
+    """The network that ``make`` returns, in float32 on the CPU, with the weights in a file, as :func:`load_weights`."""
+    # Imported here because it imports PyTorch.
+    from ..device import built
+
+    network = built(make)
+    load_weights(network, weights, what)
+    return network
 
 
 def load_weights(network: torch.nn.Module, weights: Path, what: str) -> None:

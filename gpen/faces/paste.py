@@ -15,7 +15,7 @@ from ..images import tensors
 from ..images.copying import PictureCopy
 from ..images.picture import FloatImage
 from ..images.staging import on_host, to_host
-from ..images.tensors import DevicePhoto, as_array, as_tensor
+from ..images.tensors import DevicePhoto, as_array, as_tensor, can_share
 from .grain import missing_grain
 from .masks.mask import SIZE as MASK_SIZE
 from .masks.mask import Area
@@ -153,14 +153,14 @@ class Canvas:
         """The photo with all faces (H, W, 3), and the mask (H, W) that they were blended with.
 
         Pixels where the mask is 0 are the photo's, bit for bit. strength: 0 to 1, multiplied into the mask. in_place:
-        write into the photo instead of a copy, unless it is read-only or flipped.
+        write into the photo instead of a copy, unless it is read-only or no tensor can share its memory.
         """
         # All before the first is written: rectangles may overlap, and the photo may be written to.
         blended = [(patch.rows, patch.columns, *self._blended(patch, strength)) for patch in self._patches]
         under, self._under = self._under, None
         photo = self._photo.array
         result = photo
-        if not (in_place and photo.flags.writeable and min(photo.strides) > 0):
+        if not (in_place and photo.flags.writeable and can_share(photo) and all(photo.strides)):
             under = under or PictureCopy(photo)
             result = under.picture
         # Zeroed pages that are never touched cost no memory.

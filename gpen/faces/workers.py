@@ -28,7 +28,11 @@ class Workers:
         if count > 1:
             self._pool = ThreadPoolExecutor(count, "gpen-worker")
             together = threading.Barrier(count)
-            list(self._pool.map(_use_one_cpu, [together] * count))
+            try:
+                list(self._pool.map(_use_one_cpu, [together] * count))
+            except BaseException:  # the system gives no more threads: those that wait would wait for ever
+                together.abort()
+                raise
             # What the workers have set is also what threads to come start with.
             torch.set_num_threads(count)
 

@@ -14,9 +14,17 @@ from .read import read_picture
 from .suffixes import KNOWN_SUFFIXES
 
 
-def read_region_mask(path: Path, max_megapixels: float) -> FloatImage:
-    """A region mask, float32 (H, W), [0, 1]: the brightness of a picture. Raises PhotoError if it cannot be read."""
-    return np.asarray(read_picture(path, max_megapixels).photo.mean(axis=2))
+def read_mask(path: Path, max_megapixels: float) -> FloatImage:
+    """A mask, float32 (H, W), [0, 1]: the brightness of a picture, 0 where it is transparent.
+
+    Raises PhotoError if it cannot be read.
+    """
+    picture = read_picture(path, max_megapixels)
+    mask = picture.photo.mean(axis=2)
+    if picture.alpha is not None:
+        # White on a transparent background: only opaque pixels count.
+        mask *= picture.alpha
+    return np.asarray(mask, dtype=np.float32)
 
 
 class PhotoMasks:
@@ -47,18 +55,10 @@ class PhotoMasks:
         or cannot be read.
         """
         if self._path.is_dir():
-            return self._read(self._in_folder(name))
+            return read_mask(self._in_folder(name), self._max_megapixels)
         if self._shared is None:
-            self._shared = self._read(self._path)
+            self._shared = read_mask(self._path, self._max_megapixels)
         return self._shared
-
-    def _read(self, path: Path) -> FloatImage:
-        picture = read_picture(path, self._max_megapixels)
-        mask = picture.photo.mean(axis=2)
-        if picture.alpha is not None:
-            # White on a transparent background: only opaque pixels count.
-            mask *= picture.alpha
-        return np.asarray(mask, dtype=np.float32)
 
     def _in_folder(self, name: str) -> Path:
         stem = self._path / PurePath(name).with_suffix("")

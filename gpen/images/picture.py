@@ -53,6 +53,9 @@ class Picture:
     """What of it is missing in the file that it came from, in a sentence; else empty. Its metadata say it, too."""
 
     def __post_init__(self) -> None:
+        for name, array in (("photo", self.photo), ("alpha", self.alpha)):
+            if array is not None and array.dtype != np.float32:
+                raise ValueError(f"{name} is {array.dtype}, which is not float32; its values go from 0 to 1")
         if self.photo.ndim != 3 or self.photo.shape[2] != 3 or 0 in self.photo.shape:
             raise ValueError(f"photo has the shape {self.photo.shape}, which is not (height, width, 3)")
         if self.alpha is not None and self.alpha.shape != self.photo.shape[:2]:

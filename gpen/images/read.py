@@ -42,7 +42,9 @@ OnSize = Callable[[int, int], None]
 """Called with the width and height that the file states, before its pixels are allocated; maybe twice."""
 
 
-def read_picture(path: Path, max_megapixels: float, on_size: OnSize | None = None, *, salvage: bool = False) -> Picture:
+def read_picture(
+    path: Path | str, max_megapixels: float, on_size: OnSize | None = None, *, salvage: bool = False
+) -> Picture:
     """Read a PNG, JPEG, WebP, TIFF, BMP or GIF file, whatever its suffix, and rotate it upright.
 
     With packages that may be missing, HEIC, AVIF, JPEG 2000, JPEG XL and cameras' raw files too: these are developed to

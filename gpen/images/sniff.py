@@ -64,7 +64,8 @@ def picture_format(head: bytes, path: Path) -> str:
     if not head:
         raise PhotoError(f"{path} is empty. Copy or download the picture again.")
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-    if b"<svg" in text:
+    # Not elsewhere: a picture's own texts may quote a drawing.
+    if text.startswith(b"<") and b"<svg" in text:
         raise PhotoError(f"{path} is an SVG drawing, which has no pixels. {_ASK}")
     if text.startswith((b"<!doctype", b"<html", b"<head", b"<?xml", b"<script")):
         raise PhotoError(

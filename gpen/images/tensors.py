@@ -17,13 +17,21 @@ _SAMPLES = 1 << 21
 
 
 def as_tensor(picture: FloatImage) -> Tensor:
-    """A tensor on the CPU that shares the picture's memory; if that is read-only, do not write to it."""
-    if any(stride < 0 for stride in picture.strides):
+    """A tensor on the CPU that shares the picture's memory where it :func:`can_share`, else a copy.
+
+    If the picture is read-only, do not write to it.
+    """
+    if not can_share(picture):
         picture = np.ascontiguousarray(picture)
     if not picture.flags.writeable:
         # PyTorch has no read-only tensors, and warns about each.
         picture = np.asarray(_Writable(picture))
     return torch.from_numpy(picture)
+
+
+def can_share(picture: FloatImage) -> bool:
+    """Whether a tensor can have the strides of a picture: not if it is flipped, or a field of a structured array."""
+    return all(stride >= 0 and stride % picture.itemsize == 0 for stride in picture.strides)
 
 
 def as_array(picture: Tensor) -> FloatImage:
@@ -32,10 +40,15 @@ def as_array(picture: Tensor) -> FloatImage:
 
 
 def check_picture(picture: FloatImage, what: str) -> None:
-    """Raise PhotoError unless ``picture`` is float32 (H, W, 3), with values from about 0 to 1.
+    """Raise PhotoError unless ``picture`` is an array, float32 (H, W, 3), with values from about 0 to 1.
 
     what: names it in the error.
     """
+    if not isinstance(picture, np.ndarray):
+        raise PhotoError(
+            f"The {what} is of the type {type(picture).__name__}; it has to be a NumPy array, float32 (H, W, 3), RGB, "
+            "0 to 1."
+        )
     if picture.dtype != np.float32 or picture.ndim != 3 or picture.shape[2] != 3 or 0 in picture.shape:
         raise PhotoError(
             f"The {what} is {picture.dtype} of the shape {picture.shape}; it has to be float32 (H, W, 3), RGB, 0 to 1."

@@ -6,6 +6,7 @@ import dataclasses
 import errno
 import io
 import logging
+import operator
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -39,9 +40,14 @@ def can_write(suffix: str) -> bool:
     return suffix.lower() in WRITABLE_SUFFIXES
 
 
-def left_out(picture: Picture, path: Path) -> tuple[str, ...]:
+def written_format(path: Path) -> str | None:
+    """PNG, JPEG, WEBP or TIFF, as the suffix says; None for a file that cannot be written."""
+    return _FORMATS.get(path.suffix.lower())
+
+
+def left_out(picture: Picture, path: Path | str) -> tuple[str, ...]:
     """In sentences, what of the file that a picture came from a file of the path's suffix will not hold."""
-    kind = _FORMATS.get(path.suffix.lower())
+    kind = written_format(Path(path))
     return () if kind is None else _described(picture, kind).metadata.notices
 
 
@@ -75,7 +81,7 @@ Sign = Callable[[bytes, str], bytes]
 
 
 def write_picture(
-    path: Path, picture: Picture, *, quality: int | None = None, warn: bool = True, sign: Sign | None = None
+    path: Path | str, picture: Picture, *, quality: int | None = None, warn: bool = True, sign: Sign | None = None
 ) -> None:
     """Write a picture in the format of the path's suffix, with its profile, resolution, EXIF block and metadata.
 
@@ -89,11 +95,11 @@ def write_picture(
     holds NaN or Inf or does not fit the format, or if the file cannot be written.
     """
     path = Path(path)
-    kind = _FORMATS.get(path.suffix.lower())
+    kind = written_format(path)
     if kind is None:
         raise PhotoError(f"{path} cannot be written: pictures are written as {_NAMES}. Change its suffix.")
-    if quality is not None and not 1 <= quality <= 100:
-        raise PhotoError(f"The quality is {quality}; it has to lie between 1 and 100.")
+    if quality is not None:
+        quality = _checked_quality(quality)
     picture = _with_fitting_profile(picture, kind)
     samples = _samples(path, picture, kind)
     try:
@@ -114,6 +120,17 @@ def write_picture(
         raise PhotoError(f"{path} cannot be written: too little memory to encode it. {_FREE_MEMORY}") from None
     except ValueError as error:
         raise PhotoError(f"{path} cannot be written: {str(error).rstrip('.')}.") from error
+
+
+def _checked_quality(quality: int) -> int:
+    """The quality as Python's own whole number, as Pillow wants it."""
+    try:
+        whole = operator.index(quality)
+    except TypeError:
+        raise PhotoError(f"The quality is {quality!r}; it has to be a whole number from 1 to 100.") from None
+    if not 1 <= whole <= 100:
+        raise PhotoError(f"The quality is {whole}; it has to lie between 1 and 100.")
+    return whole
 
 
 def _with_fitting_profile(picture: Picture, kind: str) -> Picture:

@@ -18,11 +18,12 @@ _TF32_BOUND = 2e-3
 
 def small_network(device: torch.device, dtype: torch.dtype) -> GPEN:
     """The network with random weights."""
-    network = GPEN(SMALL)
-    generator = torch.Generator().manual_seed(0)
-    for name, tensor in network.state_dict().items():
-        if not name.endswith(".kernel"):
-            tensor.copy_(torch.randn(tensor.shape, generator=generator))
+    generator = torch.Generator("cpu").manual_seed(0)
+    with torch.device("cpu"):  # whatever a host's default is
+        network = GPEN(SMALL)
+        for name, tensor in network.state_dict().items():
+            if not name.endswith(".kernel"):
+                tensor.copy_(torch.randn(tensor.shape, generator=generator, dtype=torch.float32))
     return network.requires_grad_(False).eval().to(device, dtype)
 
 
@@ -35,8 +36,9 @@ def difference(device: torch.device, dtype: torch.dtype, batch: int = 1) -> tupl
 
 def _difference(device: torch.device, dtype: torch.dtype, batch: int) -> tuple[float, float]:
     network = small_network(device, dtype)
-    generator = torch.Generator().manual_seed(1)
-    x = (2 * torch.rand((batch, 3, SMALL.in_size, SMALL.in_size), generator=generator) - 1).to(device, dtype)
+    generator = torch.Generator("cpu").manual_seed(1)
+    shape = (batch, 3, SMALL.in_size, SMALL.in_size)
+    x = (2 * torch.rand(shape, generator=generator, dtype=torch.float32, device="cpu") - 1).to(device, dtype)
     results = []
     for fused in (False, True):
         with using_fused(fused):

@@ -11,7 +11,10 @@ _T = TypeVar("_T")
 
 
 def weights_state(module: nn.Module) -> Hashable:
-    """A value that changes whenever a tensor of the module is moved, replaced or written to in place."""
+    """A value that changes whenever a tensor of the module is moved, replaced or written to in place.
+
+    Not when it is written to through ``tensor.data``, which PyTorch does not count.
+    """
     return _state_of(_weights_of(module))
 
 

@@ -118,7 +118,7 @@ def derive_style_weights(convs: Sequence[ModulatedWeight], to_rgbs: Sequence[Mod
 
 def _energies(convs: Sequence[ModulatedWeight]) -> Tensor:
     shape = (len(convs), convs[0].out_channels + 1, convs[0].in_channels)
-    energies = torch.full(shape, float(KERNEL_SIZE**2), device=convs[0].weight.device)
+    energies = torch.full(shape, float(KERNEL_SIZE**2), dtype=torch.float32, device=convs[0].weight.device)
     for energy, conv in zip(energies, convs, strict=True):
         norm = torch.linalg.vector_norm(conv.weight[0], dim=(2, 3), dtype=torch.float32)
         energy[:-1] = norm.square_().div_(LEAKY_GAIN**2)

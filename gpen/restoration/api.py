@@ -215,15 +215,18 @@ def face_source(
     """Where the faces of a photo come from: what finds them, or the faces themselves.
 
     None, or ``aligned``: the photo is one face. people: only their faces. choice: in place of :func:`face_choice`.
-    OptionError where the task has to find faces.
+    TypeError for anything else than a detector or a sequence.
     """
     if task.always_aligned:
         return WholePhoto(f"A {task.input}")
     if detector is None or aligned:
         return WholePhoto()
     choice = choice or face_choice(supported(options, task), people)
-    if isinstance(detector, Sequence):
+    if isinstance(detector, Sequence) and not isinstance(detector, str):
         return GivenFaces(detector, choice)
+    if not hasattr(detector, "detect"):
+        found = type(detector).__name__
+        raise TypeError(f"detector is a {found}; it has to be a face detector or a sequence of faces")
     return DetectedFaces(detector, choice, options.detection_threshold)
 
 

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 import torch
 
-from ..device import pick_dtype, release
+from ..device import pick_device, pick_dtype, release
 from ..errors import FaceError, FilesError, GpenError, PhotoError
 from ..faces.detection.detector import FaceDetector, find_detector, load_detector
 from ..faces.masks.occlusion import Occluder, OcclusionModel, find_occluder
@@ -66,11 +66,6 @@ class Components:
     """Where photos stay as they are; None for nowhere."""
     people: People | None = None
     """Whose faces are worked on; None for everybody's."""
-
-    @property
-    def upscaler_path(self) -> Path | None:
-        """The file of the model that makes the background; None without one."""
-        return None if self.upscaler is None else self.upscaler.path
 
     @property
     def title(self) -> str:
@@ -336,21 +331,24 @@ def _further(path: Path) -> str:
     return f"{FURTHER_NETWORK} {path}"
 
 
-def make_guard(options: Options, folders: Sequence[Path] = (), device: str = "cpu") -> IdentityGuard | None:
+def make_guard(
+    options: Options, folders: Sequence[Path] = (), device: torch.device | str = "cpu"
+) -> IdentityGuard | None:
     """Return the guard that the options ask for; None where they ask for none.
 
     None as well where its weights are not there or facexlib does not import, with the reason in the log: faces are
-    restored without it. FaceError where there are weights that cannot be used.
+    restored without it. device: as PyTorch names it, or "auto". FaceError where there are weights that cannot be used,
+    GpenError where the device cannot.
     """
-    return ComponentLoader(folders, device).guard(options)[0] if options.identity_guard else None
+    return ComponentLoader(folders, pick_device(device)).guard(options)[0] if options.identity_guard else None
 
 
 def make_people(
-    photos: Sequence[Path], options: Options, folders: Sequence[Path] = (), device: str = "cpu"
+    photos: Sequence[Path], options: Options, folders: Sequence[Path] = (), device: torch.device | str = "cpu"
 ) -> People | None:
     """Return the people in photos, the largest face of each, for the argument ``people``; None for no photos.
 
-    options: its detector, detection threshold and largest picture count. GpenError where there is no recogniser, no
-    detector, or no face in a photo.
+    options: its detector, detection threshold and largest picture count. device: as PyTorch names it, or "auto".
+    GpenError where there is no recogniser, no detector, or no face in a photo, or the device cannot be used.
     """
-    return ComponentLoader(folders, device).people(photos, options)
+    return ComponentLoader(folders, pick_device(device)).people(photos, options)

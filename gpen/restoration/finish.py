@@ -18,6 +18,7 @@ from ..images.metadata.metadata import C2PA, Metadata, without_notice
 from ..images.metadata.provenance import Provenance, with_provenance
 from ..images.picture import FloatImage
 from ..images.resize import resize
+from ..images.write import written_format
 from ..tasks import Task
 from .provenance import provenance
 from .result import Restoration
@@ -48,7 +49,8 @@ class FinishedPhoto:
         return () if self._is_copy(target, source) else left_out(self.opaque, target)
 
     def _is_copy(self, target: Path, source: Path) -> bool:
-        return self.is_unchanged and source.suffix.lower() == target.suffix.lower()
+        same = source.suffix.lower() == target.suffix.lower() or written_format(target) == self.opaque.format
+        return self.is_unchanged and same
 
     def write(
         self, target: Path, source: Path, quality: int | None = None, signer: ContentSigner | None = None

@@ -86,7 +86,7 @@ def restore_crops(model: Model, crops: Sequence[Tensor]) -> list[Tensor]:
     low, high = model.value_range
     pictures = torch.stack(list(crops)).mul_(high - low).add_(low).permute(0, 3, 1, 2)
     out = finite_output(lambda: run_within_memory(model, pictures), model.network, model.path.name, _widen)
-    restored = torch.empty((len(crops), *out.shape[2:], 3), device=out.device)
+    restored = torch.empty((len(crops), *out.shape[2:], 3), dtype=torch.float32, device=out.device)
     torch.sub(out.permute(0, 2, 3, 1), low, out=restored).div_(high - low).clamp_(0, 1)
     return list(restored)
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from ..faces.masks.occlusion import Occluder
     from ..faces.recognition.identity import GuardDecision
     from ..weights.checkpoint import Model
+    from ..weights.download import FileVersion
     from .components import Components
 
 _MOST_WAITING = 1 << 29
@@ -170,7 +171,7 @@ class _PhotoRun:
         self._skipped = {face.number: face.skip_reason for face in self._found if face.skip_reason}
         self._distances: dict[int, float] = {}
         self._restored: list[RestoredFace] = []
-        self._networks = dict[Path, None]()
+        self._networks = dict[Path, "FileVersion | None"]()
         self._cropped = self._pasted = 0
         self._ready: dict[int, tuple[_WaitingFace, Tensor]] = {}
         self._all_cropped = False
@@ -240,7 +241,7 @@ class _PhotoRun:
                 sharpness=found.sharpness,
                 network=self._network(waiting),
             )
-            self._networks[waiting.model.path] = None
+            self._networks[waiting.model.path] = waiting.model.version
             kept = crops.on_cpu() if self.work.keep.crops else None
             self._restored.append(replace(face, crops=kept))
         self._stopped = self._report(self._chosen.index(found) + 1, face)
@@ -280,7 +281,7 @@ class _PhotoRun:
             self._processor.note(mask, options),
             self._mask_shape,
             _cached_layers(canvas.on_cpu(), self._processor, options) if layers else None,
-            MadeWith(tuple(self._networks), options, None if background is None else self._components.upscaler_path),
+            MadeWith.of(self._networks, options, None if background is None else self._components.upscaler),
         )
 
     def _report(self, done: int, face: RestoredFace | None) -> bool:
@@ -358,13 +359,16 @@ def check_photo(photo: FloatImage, inputs: PhotoInputs, options: Options) -> Non
     if megapixels > options.max_megapixels:
         enlarged, advice = (" after enlarging", "a smaller upscale, or ") if options.upscale > 1 else ("", "")
         raise PhotoError(
-            f"The picture would have {megapixels:.1f} megapixels{enlarged}, more than the "
+            f"The picture would have {megapixels:.6g} megapixels{enlarged}, more than the "
             f"{options.max_megapixels:g} allowed. Choose {advice}a larger limit."
         )
 
 
 def check_mask(mask: FloatImage | None, what: str, height: int, width: int) -> None:
-    """PhotoError where the mask of ``what`` is not as large as the photo."""
+    """PhotoError where the mask of ``what`` is no array as large as the photo."""
+    if mask is not None and not isinstance(mask, np.ndarray):
+        found = type(mask).__name__
+        raise PhotoError(f"The mask of {what} is of the type {found}; it has to be a NumPy array, (H, W), 0 to 1.")
     if mask is not None and mask.shape != (height, width):
         shape = " x ".join(map(str, mask.shape[::-1]))
         raise PhotoError(

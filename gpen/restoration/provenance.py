@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,8 @@ from ..images import Picture
 from ..images.metadata.provenance import Provenance, UsedNetwork
 from ..options import Options
 from ..tasks import Task
-from ..weights.download import cached_sha256
-from .result import Restoration
+from ..weights.download import cached_sha256, file_version
+from .result import MadeWith, Restoration
 
 _LIMITS = ("max_megapixels",)
 
@@ -28,8 +29,8 @@ def provenance(task: Task, picture: Picture, restoration: Restoration) -> Proven
         software=f"GPEN Face Restore {__version__}",
         task=task.name,
         networks=(
-            *(_used(path, "faces") for path in made_with.networks),
-            *(() if made_with.upscaler is None else (_used(made_with.upscaler, "background"),)),
+            *(_used(made_with, path, "faces") for path in made_with.networks),
+            *(() if made_with.upscaler is None else (_used(made_with, made_with.upscaler, "background"),)),
         ),
         options=dict(sorted(decisive_options(task, made_with.options).items())),
         boxes=tuple(_share(face, picture.width, picture.height) for face in changed) if task.looks_for_faces else (),
@@ -43,11 +44,11 @@ def decisive_options(task: Task, options: Options) -> dict[str, Any]:
     return {name: getattr(options, name) for name in task.options if name not in spare}
 
 
-def _used(path: Path, part: str) -> UsedNetwork:
-    try:
-        digest = cached_sha256(path)
-    except OSError:  # it was there when the network was loaded
-        digest = None
+def _used(made_with: MadeWith, path: Path, part: str) -> UsedNetwork:
+    loaded, digest = made_with.versions.get(path), None
+    with suppress(OSError):  # it was there when the network was loaded
+        if loaded is None or loaded == file_version(path):
+            digest = cached_sha256(path)
     return UsedNetwork(path.name, part, digest)
 
 

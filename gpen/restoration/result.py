@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
@@ -15,7 +16,11 @@ from ..images.picture import FloatImage
 from ..images.staging import on_host
 from ..images.tensors import as_array
 from ..options import Options
+from ..weights.download import FileVersion
 from ..wording import count
+
+if TYPE_CHECKING:
+    from .upscaler import Upscaler
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,6 +124,15 @@ class MadeWith:
     """The options of the run, with the mask that "auto" became."""
     upscaler: Path | None = None
     """The file of the model that made the background; None where none did, or the background was given."""
+    versions: Mapping[Path, FileVersion | None] = field(default_factory=dict, compare=False)
+    """Of these files, when they were loaded: another one may have taken their place since."""
+
+    @classmethod
+    def of(cls, networks: Mapping[Path, FileVersion | None], options: Options, upscaler: Upscaler | None) -> MadeWith:
+        """networks: the version of each file. upscaler: None where none made the background."""
+        if upscaler is None:
+            return cls(tuple(networks), options, versions=dict(networks))
+        return cls(tuple(networks), options, upscaler.path, {**networks, upscaler.path: upscaler.version})
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,7 +179,7 @@ class Restoration:
 
     @property
     def changed(self) -> bool:
-        """Whether anything but the size differs from the input."""
+        """Whether faces were pasted, at whatever strength, or there is a background."""
         return bool(self.faces) or self.has_background
 
     @property

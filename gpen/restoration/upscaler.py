@@ -19,6 +19,7 @@ from ..images.picture import FloatImage
 from ..images.resize import resize
 from ..images.tensors import check_picture
 from ..options import Options
+from ..weights.download import FileVersion, file_version
 from ..weights.headers import Header, read_header
 from ..weights.other_networks import is_upscaler
 from ..weights.spandrel import Role, import_spandrel, kind_of, load_descriptor, refuse_code, repeatable
@@ -59,13 +60,16 @@ class Upscaler:
     """spandrel's ImageModelDescriptor, which holds the network."""
     tile: int
     """Edge of a tile, in pixels of the photo; halved where memory runs out."""
+    version: FileVersion | None
+    """That of the file when it was loaded; None if it was made otherwise."""
 
-    def __init__(self, descriptor: Any, path: Path, tile: int = TILE) -> None:
+    def __init__(self, descriptor: Any, path: Path, tile: int = TILE, version: FileVersion | None = None) -> None:
         self.scale = descriptor.scale
         self.title = f"{descriptor.architecture.name} x{self.scale} ({path.name})"
         self.path = path
         self.descriptor = descriptor
         self.tile = tile
+        self.version = version
 
     @property
     def device(self) -> torch.device:
@@ -88,7 +92,7 @@ class Upscaler:
         megapixels = height * width * max(factor, self.scale) ** 2 / 1e6
         if megapixels > options.max_megapixels:
             raise PhotoError(
-                f"{self.title} would make a picture of {megapixels:.1f} megapixels, more than the "
+                f"{self.title} would make a picture of {megapixels:.6g} megapixels, more than the "
                 f"{options.max_megapixels:g} allowed. Choose another background model, or a larger limit."
             )
         return resize(self(photo, on_tile), (round(width * factor), round(height * factor)))
@@ -166,7 +170,9 @@ def load_upscaler(path: Path | str, device: torch.device | str = "cpu", precisio
     Raises CheckpointError if the file is not an upscaler for colour pictures, is damaged or unsafe; GpenError if
     spandrel is missing or broken or the device cannot be used; OutOfMemoryError if the device has too little memory.
     """
-    header = _upscaler_header(Path(path))
+    path = Path(path)
+    version = file_version(path)
+    header = _upscaler_header(path)
 
     def check(descriptor: Any) -> None:
         what = kind_of(header, descriptor)
@@ -177,7 +183,7 @@ def load_upscaler(path: Path | str, device: torch.device | str = "cpu", precisio
             found = f"{what} with {channels[0]} channels in and {channels[1]} out instead of 3"
             raise CheckpointError(f"{found}. {_ROLE.wanted}")
 
-    return Upscaler(load_descriptor(header, _ROLE, check, str(device), precision), header.path)
+    return Upscaler(load_descriptor(header, _ROLE, check, str(device), precision), header.path, version=version)
 
 
 def check_upscaler(path: Path) -> None:

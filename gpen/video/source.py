@@ -96,7 +96,7 @@ def probe(path: Path, max_megapixels: float) -> Film:
         megapixels = stream.codec_context.width * stream.codec_context.height / 1e6
         if megapixels > max_megapixels:
             raise PhotoError(
-                f"The frames of {path} have {megapixels:.1f} megapixels, more than the {max_megapixels:g} allowed. "
+                f"The frames of {path} have {megapixels:.6g} megapixels, more than the {max_megapixels:g} allowed. "
                 "Choose a larger limit."
             )
         frames = first_frames(container, stream, _LOOKED_AT)

@@ -13,19 +13,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..device import dtype_name, is_out_of_memory, without_autocast
+from ..device import dtype_name, is_out_of_memory, pick_device, without_autocast
 from ..errors import CheckpointError, GpenError, OptionError, OutOfMemoryError
 from ..network.gpen import GPEN
 from ..network.spec import Spec
 from ..tasks import find_task
 from ..wording import first_line
 from .catalog import published_by_file_name, published_in_onnx
-from .download import sha256_of
+from .download import FileVersion, file_version, sha256_of
 from .headers import Header, read_header
 from .state_dict import Located, locate, standard_kernel
 from .tensors import read_tensors
 
-_DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
+_DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 _log = logging.getLogger(__name__)
 
 
@@ -81,8 +81,12 @@ class Model:
     """The file that it was loaded from."""
     is_task_known: bool
     """Whether the file, its name or the caller named the task; otherwise it is assumed to be "restore"."""
+    version: FileVersion | None
+    """That of the file when it was loaded; None if it was made otherwise."""
 
-    def __init__(self, network: GPEN, task: str, path: Path, is_task_known: bool = True) -> None:
+    def __init__(
+        self, network: GPEN, task: str, path: Path, is_task_known: bool = True, version: FileVersion | None = None
+    ) -> None:
         row = find_task(task)
         self.network = network
         self.spec = network.spec
@@ -90,6 +94,7 @@ class Model:
         self.value_range = row.value_range
         self.path = path
         self.is_task_known = is_task_known
+        self.version = version
 
     def for_task(self, task: str) -> Model:
         """The same network for ``task``, which the user asks for, unless it is known to be for another.
@@ -99,7 +104,7 @@ class Model:
         if self.is_task_known:
             require_task(self, task)
             return self
-        return Model(self.network, task, self.path)
+        return Model(self.network, task, self.path, version=self.version)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -168,6 +173,7 @@ def load_model(
 ) -> Model:
     """Load the GPEN network in a model file.
 
+    device: as PyTorch names it, or "auto": the first GPU that PyTorch can use, else the CPU.
     dtype: float32, bfloat16 or float16; None: float32 on a CPU, elsewhere the dtype in the file. If float16 cannot hold
     a weight, the network is loaded in float32, and the log says so.
     task: as for :func:`inspect`.
@@ -177,7 +183,9 @@ def load_model(
     CheckpointError when the file is not a GPEN model, GpenError for a device or dtype that cannot be used,
     OutOfMemoryError when the device has too little memory.
     """
-    header = read_header(Path(path))
+    path = Path(path)
+    version = file_version(path)
+    header = read_header(path)
     located = locate(header)
     info = info_of(header, located, task)
     device = _device(device)
@@ -188,7 +196,7 @@ def load_model(
         network.load_state_dict(_state_dict(header, located, device, dtype), assign=True)
         # Now rather than in the first call: what that frees would lie between the blocks that it needs.
         network.lay_out(in_place=True)
-    return Model(network.requires_grad_(False).eval(), info.task, info.path, info.is_task_known)
+    return Model(network.requires_grad_(False).eval(), info.task, info.path, info.is_task_known, version)
 
 
 def _state_dict(header: Header, located: Located, device: torch.device, dtype: torch.dtype) -> dict[str, Tensor]:
@@ -250,10 +258,10 @@ def _plain_metadata(tree: dict[str, Any]) -> dict[str, str]:
 
 def _device(device: torch.device | str) -> torch.device:
     try:
-        return torch.device(device)
+        return pick_device() if str(device) == "auto" else torch.device(device)
     except (RuntimeError, TypeError) as e:
         raise GpenError(
-            f"PyTorch does not know the device {str(device)!r}. Choose one such as cpu, cuda, cuda:1 or mps."
+            f"PyTorch does not know the device {str(device)!r}. Choose auto, or one such as cpu, cuda, cuda:1 or mps."
         ) from e
 
 
@@ -264,7 +272,9 @@ def _dtype(asked: torch.dtype | None, device: torch.device, stored: str) -> torc
         kept: torch.dtype = torch.float32 if cpu or stored == "float64" else getattr(torch, stored)
         return kept
     if asked not in _DTYPES:
-        raise GpenError(f"A GPEN network cannot compute in {asked}. Choose float32, bfloat16 or float16.")
+        raise GpenError(
+            f"A GPEN network cannot compute in {asked!r}. Choose torch.float32, torch.bfloat16 or torch.float16."
+        )
     if cpu and asked == torch.float16:
         raise GpenError(
             "float16 cannot be used on a CPU: its arithmetic is emulated there, slow and inexact. Choose float32, "

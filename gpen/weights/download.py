@@ -274,8 +274,21 @@ def sha256_of(path: Path) -> str:
     return digest.hexdigest()
 
 
+FileVersion = tuple[int, int]
+"""When a file was last changed, in nanoseconds, and its bytes: they differ where its content does."""
+
+
+def file_version(path: Path) -> FileVersion | None:
+    """The version of a file; None if there is none, or it cannot be read."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_size
+
+
 def cached_sha256(path: Path) -> str:
-    """The same, of a file that is read again only when it has changed. Raises OSError."""
+    """As :func:`sha256_of`, of a file that is read again only when it has changed. Raises OSError."""
     status = path.stat()
     return _sha256(path, status.st_mtime_ns, status.st_size)
 

@@ -87,8 +87,13 @@ class Downloads:
                     self._downloads[published.name] = Download(published, total=published.about)
             if self._thread is None:
                 # A host that is closed must not wait for it: the rest is fetched next time.
-                self._thread = threading.Thread(target=self._work, name="gpen-downloads", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._work, name="gpen-downloads", daemon=True)
+                try:
+                    thread.start()
+                except RuntimeError:  # the system gives no more threads
+                    self._downloads.clear()
+                    raise
+                self._thread = thread
         return wanted
 
     def stop(self) -> None:

@@ -171,9 +171,28 @@ def usable_dtype(precision: str, device: torch.device, descriptor: Any) -> torch
 def repeatable(device: torch.device) -> Iterator[None]:
     """Let a network compute in its own dtype and return the same result each time.
 
-    Some architectures add noise: the seed is fixed, and the host program's random state stays as it was.
+    Some architectures add noise: the seed is fixed, and the host program's random state stays as it was, on the CPU and
+    on the device.
     """
-    gpus = range(torch.cuda.device_count() if device.type == "cuda" else 0)
-    with without_autocast(device), torch.random.fork_rng(gpus):
-        torch.manual_seed(0)
+    module = None if device.type == "cpu" else getattr(torch, device.type, None)
+    with without_autocast(device), torch.random.fork_rng(devices=()), _forked(module, device):
+        # Not torch.manual_seed, which seeds all devices.
+        torch.default_generator.manual_seed(0)
         yield
+
+
+@contextlib.contextmanager
+def _forked(module: Any, device: torch.device) -> Iterator[None]:
+    """Seed the generator of a device, such as that of torch.cuda, and restore its state; None where it has none."""
+    if not hasattr(module, "get_rng_state"):
+        yield
+        return
+    # There is one of Apple's GPUs.
+    which = () if device.type == "mps" else (device,)
+    before = module.get_rng_state(*which)
+    with contextlib.nullcontext() if device.type == "mps" else module.device(device):
+        module.manual_seed(0)
+    try:
+        yield
+    finally:
+        module.set_rng_state(before, *which)

@@ -323,7 +323,7 @@ def enlarger(upscale_model: Any, images: Tensor, options: Options) -> Callable[[
     megapixels = height * width * max(factor, upscale_model.scale) ** 2 / 1e6
     if megapixels > options.max_megapixels:
         raise PhotoError(
-            f"The upscale model would make a photo of {megapixels:.1f} megapixels, more than the "
+            f"The upscale model would make a photo of {megapixels:.6g} megapixels, more than the "
             f"{options.max_megapixels:g} allowed. Choose another upscale model, or a larger limit."
         )
 

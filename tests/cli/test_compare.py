@@ -134,7 +134,7 @@ def test_a_sheet_that_would_be_too_large_is_refused_before_anything_runs(run, tm
     monkeypatch.setattr("gpen.compare.models.GpenModel.__call__", None)
     done = run("--with", "passthrough", "--cell", 512, "--max-megapixels", 2)
     assert done.code == 1
-    assert "A sheet of 3 faces would have 2.4 megapixels, more than the 2 allowed." in done.err
+    assert "A sheet of 3 faces would have 2.3593 megapixels, more than the 2 allowed." in done.err
     assert not (tmp_path / "sheet.png").exists()
 
 

@@ -87,6 +87,24 @@ def test_degenerate_landmarks_are_refused(landmarks: NDArray[np.float64]) -> Non
         crop_matrix(Face((0, 0, 1, 1), 1.0, landmarks), 512, "gpen")
 
 
+@pytest.mark.parametrize("apart", [0, 1e-5])
+def test_a_mouth_between_the_eyes_is_refused(apart: float) -> None:
+    """Though five different points: masks are measured by the distance from the eyes to the mouth."""
+    landmarks = np.array([(100, 100), (140, 100), (120, 100), (110, 100 + apart), (130, 100 + apart)])
+    with pytest.raises(FaceError, match="mouth lies between its eyes"):
+        crop_matrix(Face((90, 80, 150, 120), 1.0, landmarks), 512, "gpen")
+
+
+def test_landmarks_may_be_a_list_of_points() -> None:
+    points = [(100, 100), (140, 100), (120, 120), (105, 140), (135, 140)]
+    face = Face((90, 80, 150, 160), 1.0, points)  # type: ignore[arg-type]
+    assert face.landmarks.dtype == np.float64
+    assert face.landmarks.tolist() == [[x, y] for x, y in points]
+    for wrong in (points[:4], [value for point in points for value in point]):
+        with pytest.raises(ValueError, match=r"landmarks has the shape \(.*\), which is not \(5, 2\)"):
+            Face((90, 80, 150, 160), 1.0, wrong)  # type: ignore[arg-type]
+
+
 def test_scaling_keeps_pixel_centres() -> None:
     """Enlarged by 2, the centre of the first pixel lies half way between the first two: at 0.5."""
     assert apply(scaling(2), np.array([[0.0, 0.0]])) == pytest.approx(np.array([[0.5, 0.5]]))

@@ -16,6 +16,7 @@ from bench.measure import PeakMemory
 from gpen.faces.masks.mask import SIZE
 from gpen.faces.resampling.transforms import compose, invert, scaling
 from tests.arrays import Canvas, match_colors
+from tests.images.test_tensors import structured
 
 pytestmark = pytest.mark.usefixtures("each_implementation")
 
@@ -187,9 +188,10 @@ def test_blending_into_the_photo_itself_is_the_same(photo: Photo, strength: floa
     assert np.array_equal(results[0][1], results[1][1])
 
 
-@pytest.mark.parametrize("kind", ["read-only", "flipped"])
+@pytest.mark.parametrize("kind", ["read-only", "flipped", "of a structured array"])
 def test_a_photo_that_cannot_be_written_to_is_copied(photo: Photo, kind: str) -> None:
-    given = photo.copy() if kind == "read-only" else photo[:, ::-1].copy()[:, ::-1]
+    given = {"flipped": photo[:, ::-1].copy()[:, ::-1], "of a structured array": structured(photo)}.get(kind)
+    given = photo.copy() if given is None else given
     given.flags.writeable = kind != "read-only"
     results = []
     for under, in_place in ((photo, False), (given, True)):

@@ -9,7 +9,7 @@ import pytest
 
 from gpen.errors import PhotoError
 from gpen.images import Picture, write_picture
-from gpen.images.masks import PhotoMasks
+from gpen.images.masks import PhotoMasks, read_mask
 
 
 def masks(folder: Path, **levels: float) -> PhotoMasks:
@@ -54,3 +54,13 @@ def test_other_files_and_folders_are_no_masks(tmp_path: Path) -> None:
     for name in ("a.jpg", "b.jpg"):
         with pytest.raises(PhotoError, match="There is no damage mask for this photo"):
             found.of(name)
+
+
+def test_white_that_is_transparent_marks_nothing(tmp_path: Path) -> None:
+    """As editors leave it behind an eraser; of a region as of damage."""
+    alpha = np.array([(0, 0.5, 1), (0, 0, 1)], np.float32)
+    path = tmp_path / "mask.png"
+    write_picture(path, Picture(np.ones((2, 3, 3), np.float32), alpha))
+    for mask in (read_mask(path, 1), PhotoMasks(path, "damage mask", 1).of("a.jpg")):
+        assert mask.dtype == np.float32
+        np.testing.assert_allclose(mask, alpha, atol=0.5 / 255)

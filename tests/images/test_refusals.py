@@ -20,9 +20,11 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image, ImageFile
+from PIL.PngImagePlugin import PngInfo
 
 from gpen.errors import PhotoError
 from gpen.images import Picture, read_picture, write_picture
+from gpen.images.sniff import HEAD
 from gpen.options import OPTIONS
 from tests.images.made import made, tiff
 
@@ -250,6 +252,17 @@ FOREIGN = {
 def test_files_that_are_not_pictures(tmp_path: Path, name: str) -> None:
     data, expected = FOREIGN[name]
     assert expected in refused(tmp_path / "a.jpg", data)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+def test_a_picture_whose_text_quotes_a_drawing_is_a_picture(tmp_path: Path, kind: str) -> None:
+    text = FOREIGN["svg"][0]
+    notes = PngInfo()
+    notes.add_text("Source", text.decode())
+    data = saved(kind, pnginfo=notes) if kind == "PNG" else saved(kind, comment=text)
+    assert data.index(b"<svg") < HEAD
+    (tmp_path / "a").write_bytes(data)
+    assert read_picture(tmp_path / "a", 1).width == 60
 
 
 def test_missing_files_and_folders(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from gpen.errors import PhotoError
-from gpen.images import WRITABLE_SUFFIXES, Picture, can_write, read_picture, write_picture
+from gpen.images import WRITABLE_SUFFIXES, Picture, can_write, left_out, read_picture, write_picture
 
 Samples = np.ndarray[Any, Any]
 # Names that OpenCV cannot open on every system.
@@ -280,6 +280,19 @@ def test_quality_outside_its_range(tmp_path: Path, quality: int) -> None:
         write_picture(tmp_path / "a.jpg", picture_of(made(4, 4, 3, 8)), quality=quality)
 
 
+@pytest.mark.parametrize("quality", [90.5, "90"])
+def test_a_quality_that_is_no_whole_number(tmp_path: Path, quality: Any) -> None:
+    with pytest.raises(PhotoError, match=f"The quality is {quality!r}; it has to be a whole number from 1 to 100"):
+        write_picture(tmp_path / "a.jpg", picture_of(made(4, 4, 3, 8)), quality=quality)
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".webp"])
+def test_a_quality_of_numpys_type(tmp_path: Path, suffix: str) -> None:
+    for quality in (np.int64(70), 70):
+        write_picture(tmp_path / f"{type(quality).__name__}{suffix}", picture_of(made(4, 4, 3, 8)), quality=quality)
+    assert (tmp_path / f"int64{suffix}").read_bytes() == (tmp_path / f"int{suffix}").read_bytes()
+
+
 def test_a_picture_with_inconsistent_fields() -> None:
     photo = np.zeros((4, 5, 3), np.float32)
     with pytest.raises(ValueError, match="height, width, 3"):
@@ -288,3 +301,19 @@ def test_a_picture_with_inconsistent_fields() -> None:
         Picture(photo, np.zeros((5, 4), np.float32))
     with pytest.raises(ValueError, match="bits"):
         Picture(photo, bits=12)
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.int64, np.float16, np.float64])
+def test_other_numbers_than_float32_are_refused(kind: type[np.generic]) -> None:
+    """Of float16, 16 bits per channel would become black."""
+    with pytest.raises(ValueError, match=f"photo is {np.dtype(kind)}, which is not float32; its values go from 0 to 1"):
+        Picture(np.zeros((2, 2, 3), kind))
+    with pytest.raises(ValueError, match=f"alpha is {np.dtype(kind)}, which is not float32"):
+        Picture(np.zeros((2, 2, 3), np.float32), np.zeros((2, 2), kind))
+
+
+def test_paths_may_be_texts(tmp_path: Path) -> None:
+    picture = picture_of(made(4, 5, 3, 8))
+    write_picture(str(tmp_path / "a.png"), picture)
+    assert read_picture(str(tmp_path / "a.png"), 1).width == picture.width
+    assert left_out(picture, "a.jpg") == ()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
+import torch
 
 from gpen.errors import PhotoError
 from gpen.images.picture import FloatImage
-from gpen.images.tensors import check_picture
+from gpen.images.tensors import as_tensor, check_picture
 
 
 def large() -> FloatImage:
@@ -40,3 +43,25 @@ def test_the_error_names_the_range() -> None:
     photo[3, 4, 0], photo[-1, 0, 2] = -7, 255
     with pytest.raises(PhotoError, match="The background's values go from -7 to 255; they have to lie between 0 and 1"):
         check_picture(photo, "background")
+
+
+@pytest.mark.parametrize("photo", [[[[0.5] * 3]], "photo.png", torch.zeros((1, 1, 3))], ids=["list", "str", "Tensor"])
+def test_what_is_no_array_is_named(photo: Any) -> None:
+    name = type(photo).__name__
+    with pytest.raises(PhotoError, match=f"The photo is of the type {name}; it has to be a NumPy array, float32"):
+        check_picture(photo, "photo")
+
+
+def structured(photo: FloatImage) -> FloatImage:
+    """The photo as a field of pixels of 13 bytes."""
+    pixels = np.zeros(photo.shape[:2], [("kind", np.uint8), ("color", np.float32, 3)])
+    pixels["color"] = photo
+    return pixels["color"]
+
+
+def test_a_field_of_a_structured_array_is_a_picture() -> None:
+    photo = np.random.default_rng(0).random((5, 4, 3), np.float32)
+    field = structured(photo)
+    assert field.strides[1] == 13
+    check_picture(field, "photo")
+    assert np.array_equal(as_tensor(field).numpy(), photo)

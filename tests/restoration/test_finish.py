@@ -135,6 +135,17 @@ def test_an_unchanged_photo_is_copied_byte_for_byte(source, tmp_path, task, suff
     assert target.read_bytes() == source.read_bytes()
 
 
+@pytest.mark.parametrize(("name", "target"), [("a.jpeg", "b.jpg"), ("a.JPG", "b.jpeg"), ("a.jfif", "b.jpg")])
+def test_an_unchanged_photo_is_copied_under_another_suffix_of_its_format(tmp_path, name, target):
+    """Encoding it again would lose quality."""
+    noise = np.random.default_rng(0).integers(0, 256, (12, 20, 3), np.uint8)
+    Image.fromarray(noise).save(tmp_path / name, "JPEG", quality=60)
+    picture = read_picture(tmp_path / name, 1)
+    finished = finish(RESTORE, picture, unchanged(picture.photo))
+    finished.write(tmp_path / target, tmp_path / name)
+    assert (tmp_path / target).read_bytes() == (tmp_path / name).read_bytes()
+
+
 def test_an_unchanged_photo_is_written_in_another_format(source, tmp_path):
     picture = read_picture(source, 1)
     finish(RESTORE, picture, unchanged(picture.photo)).write(tmp_path / "out.tif", source)

@@ -57,6 +57,19 @@ def test_unknown_arguments_are_refused(photo: FloatImage, passthrough: Model) ->
         restore(photo, passthrough, [], keep_crop=False)
 
 
+@pytest.mark.parametrize("detector", ["yunet", face_at(210, 80), iter(())], ids=["name", "face", "iterator"])
+def test_a_detector_of_another_type_is_named(photo: FloatImage, passthrough: Model, detector: Any) -> None:
+    found = type(detector).__name__
+    with pytest.raises(TypeError, match=f"detector is a {found}; it has to be a face detector or a sequence of faces"):
+        restore(photo, passthrough, detector)
+
+
+@pytest.mark.parametrize("name", ["region", "protect"])
+def test_a_mask_of_another_type_is_named(photo: FloatImage, passthrough: Model, three: list[Face], name: str) -> None:
+    with pytest.raises(PhotoError, match="is of the type list; it has to be a NumPy array"):
+        restore(photo, passthrough, three, **{name: photo[..., 0].tolist()})  # type: ignore[arg-type]
+
+
 def test_the_input_is_not_changed(photo: FloatImage, make_model: Any, three: list[Face]) -> None:
     before = photo.copy()
     restoration = restore(photo, make_model(color_bias=(0.3, 0, 0)), three)

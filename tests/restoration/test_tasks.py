@@ -29,7 +29,7 @@ def test_a_map_is_limited_by_max_megapixels(make_model):
     labels = np.zeros((400, 400, 3), np.float32)
     model = make_model(256, "synthesize")
     assert run("segmentation", labels, model, None, Options(max_megapixels=0.2)).faces
-    with pytest.raises(PhotoError, match=r"0\.2 megapixels, more than the 0\.1 allowed\. Choose a larger limit\."):
+    with pytest.raises(PhotoError, match=r"0\.16 megapixels, more than the 0\.1 allowed\. Choose a larger limit\."):
         run("segmentation", labels, model, None, Options(max_megapixels=0.1))
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import builtins
+import contextlib
 import importlib
 import math
 import os
 import pickle
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -25,7 +27,7 @@ from gpen.network.synthetic import synthetic_weights
 from gpen.options import Options
 from gpen.restoration import upscaler as upscaler_module
 from gpen.restoration.upscaler import HALO, SMALLEST_TILE, Upscaler, load_upscaler, spans
-from gpen.weights.spandrel import usable_dtype
+from gpen.weights.spandrel import repeatable, usable_dtype
 from tests.restoration.upscalers import known_output, known_upscaler, published_names, random_upscaler
 
 
@@ -177,7 +179,7 @@ def test_a_background_that_is_too_large_is_refused_before_it_is_made(tmp_path, s
     upscaler = load_upscaler(known_upscaler(tmp_path / "known.pth", scale))
     upscaler.descriptor = None
     limits = Options(max_megapixels=0.1, upscale=factor)
-    with pytest.raises(PhotoError, match=r"would make a picture of 0\.2 megapixels, more than the 0\.1 allowed"):
+    with pytest.raises(PhotoError, match=r"would make a picture of 0\.16 megapixels, more than the 0\.1 allowed"):
         upscaler.background(noise(100, 100), limits)
 
 
@@ -192,6 +194,30 @@ def test_random_noise_is_repeatable_and_leaves_the_global_generator_alone(tmp_pa
     assert np.array_equal(first, second)
     assert not np.array_equal(first, known_output(noise(8, 8)))
     assert torch.equal(torch.rand(3), expected)
+
+
+def test_on_the_cpu_no_gpus_generator_is_seeded(monkeypatch):
+    for name in ("manual_seed", "manual_seed_all"):
+        monkeypatch.setattr(torch.cuda, name, lambda seed: pytest.fail("was seeded"))
+    with repeatable(torch.device("cpu")):
+        first = torch.rand(3)
+    with repeatable(torch.device("cpu")):
+        assert torch.equal(torch.rand(3), first)
+
+
+def test_the_devices_own_generator_is_seeded_and_left_alone(monkeypatch):
+    state = {"meta": "the host's"}
+    module = SimpleNamespace(
+        get_rng_state=lambda device: state[device.type],
+        set_rng_state=lambda new, device: state.update({device.type: new}),
+        manual_seed=lambda seed: state.update(meta=seed),
+        device=contextlib.nullcontext,
+    )
+    monkeypatch.setattr(torch, "meta", module, raising=False)
+    with contextlib.suppress(KeyError), repeatable(torch.device("meta")):
+        assert state == {"meta": 0}
+        raise KeyError
+    assert state == {"meta": "the host's"}
 
 
 def test_safetensors_and_wrapped_files(tmp_path):

@@ -7,6 +7,7 @@ import hashlib
 import json
 from collections import OrderedDict
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -274,6 +275,13 @@ def test_passthrough_weights_in_bfloat16(tmp_path: Path) -> None:
     out = model(x)
     assert (model.dtype, out.dtype) == (torch.bfloat16, torch.float32)
     assert 1e-5 < (out - x).abs().max() < 0.1
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.int8, "float32"])
+def test_a_dtype_in_which_no_network_computes_is_refused(dtype: Any, tmp_path: Path) -> None:
+    torch.save(STATE, tmp_path / "x.pth")
+    with pytest.raises(GpenError, match=f"cannot compute in {dtype!r}. Choose torch.float32, torch.bfloat16 or"):
+        load_model(tmp_path / "x.pth", dtype=dtype)
 
 
 @pytest.mark.parametrize("shape", [(3, 8, 8), (1, 4, 8, 8), (1, 3, 8, 16), (1, 3, 512, 512), (0, 3, 8, 8)])

@@ -62,6 +62,23 @@ def files_in(folder: Path) -> dict[str, bytes]:
     return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
 
 
+def test_a_thread_that_cannot_be_started_leaves_nothing_waiting(
+    site, tmp_path, downloads, published_at, monkeypatch
+) -> None:
+    published_at(DETECTOR, site.add("/detector", BODY))
+    with monkeypatch.context() as system:
+        system.setattr(threading.Thread, "start", lambda thread: raise_no_thread())
+        with pytest.raises(RuntimeError, match="can't start new thread"):
+            downloads.start([DETECTOR], accepted=True)
+    assert downloads.states() == []
+    downloads.start([DETECTOR], accepted=True)
+    assert ended(downloads) == {DETECTOR: "done"}
+
+
+def raise_no_thread() -> None:
+    raise RuntimeError("can't start new thread")
+
+
 def test_both_in_one_step(site, tmp_path, downloads, published_at):
     gate = threading.Event()
     published_at(NETWORK, site.add("/network", BODY, gate=gate))

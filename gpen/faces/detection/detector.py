@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...device import is_out_of_memory
+from ...device import is_out_of_memory, pick_device
 from ...errors import FaceError, GpenError, OptionError, OutOfMemoryError
 from ...images.picture import FloatImage
 from ...images.staging import to_device
@@ -39,7 +39,7 @@ class FaceDetector(Protocol):
     def detect(self, photo: FloatImage | Tensor, threshold: float = DEFAULT_THRESHOLD) -> list[Face]:
         """The faces of a photo (H, W, 3), float32, RGB, [0, 1], on any device, with a score of at least ``threshold``.
 
-        Each face once, from left to right; the result is deterministic. Raises FaceError for another shape.
+        Each face once, from left to right; the result is deterministic. Raises FaceError for another shape or dtype.
         """
         ...
 
@@ -68,6 +68,8 @@ class NetworkDetector:
 
         if photo.ndim != 3 or photo.shape[2] != 3 or 0 in photo.shape:
             raise FaceError(f"The photo has the shape {tuple(photo.shape)}; it must be (H, W, 3). Pass an RGB photo.")
+        if photo.dtype != (torch.float32 if isinstance(photo, Tensor) else np.float32):
+            raise FaceError(f"The photo has the dtype {photo.dtype}; it must be float32, 0 to 1. Convert it first.")
         height, width = photo.shape[:2]
         with reporting_memory(self._network.device, width, height), torch.inference_mode():
             pixels = photo if isinstance(photo, Tensor) else as_tensor(photo)
@@ -104,13 +106,15 @@ def reporting_memory(device: torch.device | str, width: int, height: int) -> Ite
 
 
 def make_detector(
-    name: str = "auto", folders: Sequence[Path] = (), device: str = "cpu", *, turn: bool = True
+    name: str = "auto", folders: Sequence[Path] = (), device: torch.device | str = "cpu", *, turn: bool = True
 ) -> FaceDetector:
     """Load a detector by name: "auto", or one of :data:`DETECTORS`.
 
-    Arguments and errors as for :func:`find_detector` and :func:`load_detector`.
+    device: as PyTorch names it, or "auto"; GpenError if it cannot be used. Otherwise, arguments and errors are as for
+    :func:`find_detector` and :func:`load_detector`.
     """
-    return load_detector(*find_detector(name, folders, device), device, turn=turn)
+    picked = str(pick_device(device))
+    return load_detector(*find_detector(name, folders, picked), picked, turn=turn)
 
 
 def find_detector(name: str, folders: Sequence[Path] = (), device: str = "cpu") -> tuple[str, Path]:

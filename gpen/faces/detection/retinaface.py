@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ...device import without_autocast
 from ...images.staging import on_host
-from ..facexlib import facexlib_module, load_weights
+from ..facexlib import facexlib_module, load_network
 from ..workers import in_one_thread
 from .network import Detections, batched, calls, in_order
 from .recorded import RecordedCalls
@@ -46,13 +46,15 @@ class RetinaFace:
         self.name = name
         self.device = device
         """Where it computes, as PyTorch names it."""
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # facexlib uses a deprecated argument of torchvision
-            network = module.RetinaFace(network_name, half=False, device="cpu")
-        load_weights(network, weights, what)
-        self.network = network.to(device)
+
+        def make() -> Any:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # facexlib uses a deprecated argument of torchvision
+                return module.RetinaFace(network_name, half=False, device="cpu")
+
+        self.network = load_network(make, weights, what).to(device)
         """The network, on the device."""
-        self._mean = torch.tensor(_MEAN_BGR).view(1, 3, 1, 1).to(device)
+        self._mean = torch.tensor(_MEAN_BGR, dtype=torch.float32, device=device).view(1, 3, 1, 1)
         self._recorded = RecordedCalls(device)
 
     def find(self, pictures: Sequence[Tensor], threshold: float) -> list[Detections]:
@@ -93,7 +95,7 @@ class RetinaFace:
         scores, boxes, landmarks = faces[:, :1], faces[:, 1:5], faces[:, 5:15]
         anchors = anchors[faces[:, 15].long()]
         variance = self.network.cfg["variance"]
-        sides = torch.tensor(size, dtype=torch.float32)
+        sides = torch.tensor(size, dtype=torch.float32, device="cpu")
         boxes = self._utils.decode(boxes, anchors, variance) * sides.repeat(2)
         landmarks = self._utils.decode_landm(landmarks, anchors, variance) * sides.repeat(5)
         rows = torch.cat([boxes, scores, landmarks], dim=1)[nms(boxes, scores[:, 0], _NMS_THRESHOLD)]
@@ -113,12 +115,15 @@ def _anchors(config: dict[str, Any], height: int, width: int) -> Tensor:
 
 @lru_cache(maxsize=32)
 def _cached_anchors(levels: tuple[tuple[int, tuple[int, ...]], ...], height: int, width: int) -> Tensor:
+    def middles(step: int, length: int) -> Tensor:
+        return (torch.arange(-(-length // step), dtype=torch.float32, device="cpu") + 0.5) * step / length
+
     parts = []
     for step, sizes in levels:
         y, x, side = torch.meshgrid(
-            (torch.arange(-(-height // step)) + 0.5) * step / height,
-            (torch.arange(-(-width // step)) + 0.5) * step / width,
-            torch.tensor(sizes, dtype=torch.float32),
+            middles(step, height),
+            middles(step, width),
+            torch.tensor(sizes, dtype=torch.float32, device="cpu"),
             indexing="ij",
         )
         parts.append(torch.stack([x, y, side / width, side / height], dim=-1).reshape(-1, 4))

@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ...device import built
 from ...errors import FaceError
 from ...weights.catalog import find_published
 from ...weights.limited import read_limited
@@ -61,7 +62,7 @@ def _network(graph: StoredGraph) -> YuNetNetwork:
     if any(outputs[number] is not walk.node(name) for number, name in zip(NECK_UNITS, maps, strict=True)):
         raise WireError("its neck takes other maps of its backbone")
     stem, _ = walk.convolution(at)
-    network = YuNetNetwork()
+    network = built(YuNetNetwork)
     tensors = [*stem, *_flat(units[::-1]), *_flat(laterals), *_flat(heads)]
     with torch.no_grad():
         for (name, parameter), tensor in zip(network.named_parameters(), tensors, strict=True):

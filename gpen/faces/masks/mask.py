@@ -103,7 +103,7 @@ class _Ellipse:
         """0 at the ellipse, rising to 1 over ``width`` pixels inward, times ``edge`` (SIZE) along both axes."""
         rows, columns = self.area
         by_row, by_column, near = uploaded_together([*self._squares(width), edge], device)
-        height, mask = rows.stop - rows.start, torch.zeros((SIZE, SIZE), device=device)
+        height, mask = rows.stop - rows.start, torch.zeros((SIZE, SIZE), dtype=torch.float32, device=device)
         # Rounding may lead below 0 near the centre, where the quotient would be undefined.
         squares = (by_row @ by_column).clamp_min_(1e-12)
         roots = squares.sqrt()

@@ -127,7 +127,7 @@ class _Memory:
             if len(free) >= needed:
                 self._free[number] = free[needed:]
                 return free[:needed].view(shape)
-        return torch.empty(shape)
+        return torch.empty(shape, dtype=torch.float32, device="cpu")
 
     def give(self, x: Tensor) -> None:
         """Take back a map that is not needed any more."""

@@ -11,12 +11,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...device import exact_float32
+from ...device import exact_float32, pick_device
 from ...errors import FaceError, FilesError
 from ...images.resize import resized_square
 from ...weights.catalog import find_published
 from ...weights.search import find_file, require_file, search_folders
-from ..facexlib import facexlib_module, load_weights
+from ..facexlib import facexlib_module, load_network
 from ..folding import fold_batch_norm
 from ..workers import in_one_thread
 from .parsenet import TiledParseNet, parsenet_scores
@@ -63,7 +63,7 @@ class FaceParser:
         face = [number for number, label in labels if label not in _NOT_FACE]
         self._face = torch.tensor(face, device=self._device)
         self._not_face = torch.tensor(sorted(set(range(len(_LABELS[name]))) - set(face)), device=self._device)
-        mean, deviation = torch.tensor(_NORMALIZED[name], device=self._device)
+        mean, deviation = torch.tensor(_NORMALIZED[name], dtype=torch.float32, device=self._device)
         self._mean, self._deviation = mean, deviation
 
     def parse(self, crop: Tensor) -> Tensor:
@@ -76,8 +76,8 @@ class FaceParser:
             raise FaceError(
                 f"The crop to parse has the shape {tuple(crop.shape)}; it must be (S, S, 3). Pass an RGB crop."
             )
-        pictures = torch.empty((1, SIZE, SIZE, 3), device=self._device).permute(0, 3, 1, 2)
-        mask = torch.empty((SIZE, SIZE), device=self._device)
+        pictures = torch.empty((1, SIZE, SIZE, 3), dtype=torch.float32, device=self._device).permute(0, 3, 1, 2)
+        mask = torch.empty((SIZE, SIZE), dtype=torch.float32, device=self._device)
         in_one_thread(self._device, lambda: pictures.copy_(self._normalized(crop.to(self._device))))
         with torch.inference_mode(), exact_float32(self._device):
             scores = self.network(pictures)
@@ -98,15 +98,15 @@ class FaceParser:
 def _load(name: str, weights: Path, device: torch.device) -> Callable[[Tensor], Tensor]:
     network: Any
     if name == "parsenet":
-        network = facexlib_module("parsing.parsenet").ParseNet(in_size=SIZE, out_size=SIZE, parsing_ch=19)
-        load_weights(network, weights, "ParseNet")
+        parsenet = facexlib_module("parsing.parsenet").ParseNet
+        network = load_network(lambda: parsenet(in_size=SIZE, out_size=SIZE, parsing_ch=19), weights, "ParseNet")
         fold_batch_norm(network)
         if device.type == "cpu":
             return TiledParseNet(network, SIZE)
         scores = parsenet_scores
     else:
-        network = facexlib_module("parsing.bisenet").BiSeNet(num_class=19)
-        load_weights(network, weights, "BiSeNet")
+        bisenet = facexlib_module("parsing.bisenet").BiSeNet
+        network = load_network(lambda: bisenet(num_class=19), weights, "BiSeNet")
         fold_batch_norm(network)
         scores = _bisenet_scores
     return functools.partial(scores, network.to(device, memory_format=torch.channels_last))
@@ -119,9 +119,14 @@ def _bisenet_scores(network: Any, pictures: Tensor) -> Tensor:
     return F.interpolate(scores, (SIZE, SIZE), mode="bilinear", align_corners=True)
 
 
-def make_parser(folders: Sequence[Path] = (), device: str = "cpu") -> FaceParser:
-    """Load ParseNet if its weights are on disk, else BiSeNet. Arguments and errors as for :func:`find_parser`."""
-    return FaceParser(*find_parser(folders), device)
+def make_parser(folders: Sequence[Path] = (), device: torch.device | str = "cpu") -> FaceParser:
+    """Load ParseNet if its weights are on disk, else BiSeNet.
+
+    device: as PyTorch names it, or "auto"; GpenError if it cannot be used. Otherwise, arguments and errors are as for
+    :func:`find_parser` and :class:`FaceParser`.
+    """
+    picked = str(pick_device(device))
+    return FaceParser(*find_parser(folders), picked)
 
 
 def find_parser(folders: Sequence[Path] = ()) -> tuple[str, Path]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from ...weights.catalog import find_published
 from ...weights.search import find_file, require_file, search_folders
 from ...wording import command
 from ..align import similarity
-from ..facexlib import facexlib_module, load_weights
+from ..facexlib import facexlib_module, load_network
 from ..folding import fold_batch_norm
 from ..resampling.resample import warp
 from ..workers import shared_workers
@@ -69,8 +69,8 @@ class FaceRecognizer:
     """TreB1eN's code, from which the weights are, takes a squared distance of at most 1.5 for one person's."""
 
     def __init__(self, weights: Path, device: str = "cpu") -> None:
-        network: Any = facexlib_module("recognition.arcface_arch").Backbone(50, 0.6, "ir_se")
-        load_weights(network, weights, "ArcFace")
+        module = facexlib_module("recognition.arcface_arch")
+        network = load_network(lambda: module.Backbone(50, 0.6, "ir_se"), weights, "ArcFace")
         fold_batch_norm(network)
         # facexlib's own cannot flatten a map that is channels last.
         network.output_layer[2] = nn.Flatten()

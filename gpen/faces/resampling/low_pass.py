@@ -53,7 +53,7 @@ class Scratch:
     """Memory on the CPU that results are computed in, and that the next result overwrites."""
 
     def __init__(self) -> None:
-        self._memory = torch.empty(0)
+        self._memory = _new_memory(0)
 
     def like(self, x: Tensor, *shape: int) -> Tensor:
         """The memory, or the beginning of it, in this shape; new memory on other devices, for pictures like ``x``."""
@@ -61,8 +61,13 @@ class Scratch:
             return x.new_empty(shape)
         size = math.prod(shape)
         if self._memory.numel() < size:
-            self._memory = torch.empty(size)
+            self._memory = _new_memory(size)
         return self._memory[:size].view(shape)
+
+
+def _new_memory(numel: int) -> Tensor:
+    # Whatever PyTorch's defaults are.
+    return torch.empty(numel, dtype=torch.float32, device="cpu")
 
 
 class LowPass:

@@ -40,7 +40,7 @@ class UsedNetwork:
     part: str
     """What it made: "faces" or "background"."""
     sha256: str | None = None
-    """Of its file, 64 hex digits; None if that cannot be read any more."""
+    """Of its file, 64 hex digits; None if that cannot be read any more, or has changed since."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -289,3 +289,11 @@ def test_colours_and_values_are_passed_as_they_are():
 def test_other_shapes_are_refused(yunet, shape):
     with pytest.raises(FaceError, match="shape"):
         yunet.detect(np.zeros(shape, np.float32))
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.float16, np.float64])
+@pytest.mark.parametrize("as_tensor", [False, True])
+def test_other_dtypes_are_refused(yunet, kind, as_tensor):
+    photo = np.zeros((50, 50, 3), kind)
+    with pytest.raises(FaceError, match=f"dtype (torch.)?{np.dtype(kind)}; it must be float32"):
+        yunet.detect(torch.from_numpy(photo) if as_tensor else photo)

@@ -101,6 +101,7 @@ def test_automatic_choice(monkeypatch, detector_weights, tmp_path):
     monkeypatch.setattr(
         "gpen.faces.detection.retinaface.RetinaFace", lambda name, weights, device: made.append((name, weights, device))
     )
+    monkeypatch.setattr("gpen.faces.detection.detector.pick_device", torch.device)  # there need not be a GPU
     shutil.copy(detector_weights / YUNET, tmp_path)
     assert find_detector("auto", [tmp_path], device="cuda:0") == ("yunet", tmp_path / YUNET)
     (tmp_path / RESNET).write_bytes(b"there")

@@ -238,9 +238,7 @@ def test_pictures_of_a_batch_and_repeated_calls_give_the_same_scores(trained):
 @pytest.mark.parametrize("name", FILES)
 def test_parsing_stays_on_the_device(monkeypatch, name, size):
     """On a pretended CUDA device: nothing is copied to or from the host, or waits for it."""
-    monkeypatch.setattr(
-        "gpen.faces.masks.parsing.load_weights", lambda network, *_: network.eval().requires_grad_(False)
-    )
+    monkeypatch.setattr("gpen.faces.facexlib.load_weights", lambda network, *_: network.eval().requires_grad_(False))
     with pretended.cuda():
         parser = FaceParser(name, Path("unread.pth"), "cuda")
         crop = torch.zeros(size, size, 3, device="cuda")

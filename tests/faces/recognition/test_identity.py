@@ -245,9 +245,7 @@ def test_the_guard_looks_at_what_would_be_pasted(arcface):
 def test_aligning_and_embedding_stay_on_the_device(monkeypatch):
     """On a pretended CUDA device; only the embedding itself is needed on the host."""
     pytest.importorskip("facexlib.recognition.arcface_arch", reason="facexlib does not import here")
-    monkeypatch.setattr(
-        "gpen.faces.recognition.identity.load_weights", lambda network, *_: network.eval().requires_grad_(False)
-    )
+    monkeypatch.setattr("gpen.faces.facexlib.load_weights", lambda network, *_: network.eval().requires_grad_(False))
     monkeypatch.setattr(
         "gpen.faces.recognition.identity.as_array", lambda vector: np.zeros(0) if vector.is_cuda else None
     )
