@@ -20,7 +20,6 @@ from random import Random
 
 import atheris
 
-from gpen.errors import GpenError
 from tests.fuzz.mutators import changed_inside
 from tests.fuzz.replay import calls_of, kept
 from tests.fuzz.runner import MOST_SHOWN, Runner
@@ -71,7 +70,7 @@ def _imported(target: Target, folder: Path) -> None:
     folder.mkdir()
     for number in range(_FIRST):
         for call in target.make(Random(f"{target.name} {number}"), folder):
-            with contextlib.suppress(GpenError):
+            with contextlib.suppress(Exception):  # the oracle is for later
                 call()
 
 
