@@ -15,15 +15,19 @@ from ..images import tensors
 from ..images.copying import PictureCopy
 from ..images.picture import FloatImage
 from ..images.staging import on_host, to_host
-from ..images.tensors import DevicePhoto, as_array, as_tensor, can_share
+from ..images.tensors import DevicePhoto, as_array, as_tensor, can_share, on_cpu
 from .grain import missing_grain
 from .masks.mask import SIZE as MASK_SIZE
 from .masks.mask import Area
 from .resampling.resample import warp, warp_mask
 from .resampling.transforms import Matrix, apply, compose, invert, scaling, translation
+from .workers import in_threads
 
 OVERLAP_SHARPNESS = 4
 """Where masks overlap, each face weighs as much as this power of its mask: the nearer face prevails, without a seam."""
+
+_PIXELS_IN_CACHE = 1 << 15
+"""Pixels that are blended at a time on a CPU."""
 
 PostBlend = Callable[[Tensor, Tensor], Tensor]
 """Given a part of the photo with faces pasted (h, w, 3), and the same part before, returns the final pixels."""
@@ -64,6 +68,20 @@ class _Patch:
             one.start < two.stop and two.start < one.stop
             for one, two in ((self.rows, other.rows), (self.columns, other.columns))
         )
+
+    def blend_into(self, out: Tensor, mask: Tensor, original: Tensor, strength: float) -> None:
+        """Write the rectangle with the face, but without grain, and its mask, (h, w, 3) and (h, w), on the CPU.
+
+        original: (h, w, 3), the photo there, which may be ``out``. strength: multiplied into the weights.
+        """
+        height, width = self.weights.shape
+
+        def blend(rows: slice) -> None:
+            over = torch.mul(self.weights[rows], strength, out=mask[rows])
+            torch.lerp(original[rows], self.colors[rows], _for_each_channel(over), out=out[rows])
+
+        step = max(1, _PIXELS_IN_CACHE // width)
+        in_threads(out.device, blend, [slice(start, start + step) for start in range(0, height, step)])
 
     def on_cpu(self) -> _Patch:
         """The same in host memory."""
@@ -155,8 +173,13 @@ class Canvas:
         Pixels where the mask is 0 are the photo's, bit for bit. strength: 0 to 1, multiplied into the mask. in_place:
         write into the photo instead of a copy, unless it is read-only or no tensor can share its memory.
         """
+        separate = [patch for patch in self._patches if self._is_separate(patch)]
         # All before the first is written: rectangles may overlap, and the photo may be written to.
-        blended = [(patch.rows, patch.columns, *self._blended(patch, strength)) for patch in self._patches]
+        blended = [
+            (patch.rows, patch.columns, *self._blended(patch, strength))
+            for patch in self._patches
+            if patch not in separate
+        ]
         under, self._under = self._under, None
         photo = self._photo.array
         result = photo
@@ -170,7 +193,19 @@ class Canvas:
         for rows, columns, colors, over in blended:
             copies += [(colors, there[rows, columns]), (over, mask_there[rows, columns])]
         to_host(copies, meanwhile=lambda: None if under is None else under.wait())
+        for patch in separate:
+            at = patch.rows, patch.columns
+            patch.blend_into(there[at], mask_there[at], self._photo.part(*at), strength)
         return result, mask
+
+    def _is_separate(self, patch: _Patch) -> bool:
+        """Whether ``patch`` can be written where it belongs as it is blended, which spares memory."""
+        return (
+            on_cpu(patch.colors)
+            and patch.grain is None
+            and self._post_blend is None
+            and not any(other.overlaps(patch) for other in self._patches if other is not patch)
+        )
 
     def _blended(self, patch: _Patch, strength: float) -> tuple[Tensor, Tensor]:
         """The rectangle of ``patch`` with all faces that overlap it, and the mask there."""
@@ -179,8 +214,7 @@ class Canvas:
         colors, weights = (patch.colors, patch.weights) if is_alone else _mixed(patch, overlapping)
         over = weights * strength
         original = self._photo.part(patch.rows, patch.columns)
-        # Contiguous: a factor that is broadcast over three channels takes twice as long on a CPU.
-        each = over[..., None].expand(-1, -1, 3).contiguous()
+        each = _for_each_channel(over)
         blended = torch.lerp(original, colors, each)
         if patch.grain is not None:
             grain = patch.grain if is_alone else _mixed_grain(patch, overlapping)
@@ -222,6 +256,12 @@ def _covered(mask: Tensor, area: Area | None) -> NDArray[np.float64] | None:
             return None
         top, bottom, left, right = seen_rows[0] - 1, seen_rows[-1] + 1, seen_columns[0] - 1, seen_columns[-1] + 1
     return np.array([[left, top], [right, top], [left, bottom], [right, bottom]], float)
+
+
+def _for_each_channel(over: Tensor) -> Tensor:
+    """A factor (h, w) for three channels, (h, w, 3)."""
+    # Contiguous: a factor that is broadcast over the channels takes twice as long on a CPU.
+    return over[..., None].expand(-1, -1, 3).contiguous()
 
 
 def _mixed(patch: _Patch, overlapping: list[_Patch]) -> tuple[Tensor, Tensor]:

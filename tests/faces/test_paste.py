@@ -175,14 +175,22 @@ def test_blending_takes_memory_for_the_faces_and_the_mask() -> None:
     assert peak <= 3000 * 4000 * 4 / 4  # a quarter of the mask, whose pages stay untouched
 
 
+def test_a_face_apart_is_blended_where_it_belongs() -> None:
+    photo = np.ones((2000, 2000, 3), np.float32)
+    canvas = Canvas(photo)
+    canvas.add(flat((1, 0, 0)), at(1000, 1000, 64, 1800), disc())
+    peak = peak_memory(lambda: canvas.blend(0.5, in_place=True))
+    assert peak <= 1.25 * 2000**2 * 4  # the mask; a copy of the face takes as much again
+
+
 @pytest.mark.parametrize("strength", [1.0, 0.6])
 def test_blending_into_the_photo_itself_is_the_same(photo: Photo, strength: float) -> None:
-    """Even where faces overlap, and shared pixels are computed more than once."""
+    """Even where faces overlap, and shared pixels are computed more than once; one is apart."""
     results = []
     for in_place in (False, True):
         canvas = Canvas(photo.copy())
-        for x, color in ((80, (1, 0, 0)), (110, (0, 0, 1)), (95, (0, 1, 0))):
-            canvas.add(flat(color), at(x, 60, 64, 60), disc())
+        for x, y, color in ((80, 60, (1, 0, 0)), (110, 60, (0, 0, 1)), (30, 25, (1, 1, 0)), (95, 60, (0, 1, 0))):
+            canvas.add(flat(color), at(x, y, 64, 60), disc())
         results.append(canvas.blend(strength, in_place=in_place))
     assert np.array_equal(results[0][0], results[1][0])
     assert np.array_equal(results[0][1], results[1][1])

@@ -6,6 +6,7 @@ Coordinates refer to pixel edges: 0 is the left edge of the first pixel, so that
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -23,6 +24,7 @@ Affine = NDArray[np.float64]
 
 _BLOCK_ON_CPU = 1 << 17
 """Pixels that are worked on at a time on a CPU, so that intermediate results stay in the caches."""
+_Result = TypeVar("_Result")
 _SHARPNESS = 1.5
 """How many pixels of a sample may fall on one pixel of the level it is taken from."""
 
@@ -123,11 +125,14 @@ class Pyramid:
 def reduced(image: Tensor, factor: int) -> Tensor:
     """The mean of each square of ``factor`` pixels of an image (H, W, 3), as OpenCV's INTER_AREA, clipped to [0, 1].
 
-    Along a side with fewer pixels, the mean of all of them.
+    Along a side with fewer pixels, the mean of all of them. On a CPU the image itself where it stays as it is: not to
+    be written to.
     """
     down, across = min(factor, image.shape[0]), min(factor, image.shape[1])
     height, width = image.shape[0] // down, image.shape[1] // across
     image = image[: height * down, : width * across]
+    if down == across == 1 and on_cpu(image) and image.is_contiguous() and _is_clean(image):
+        return image
     out = image.new_empty(height, width, 3)
 
     def reduce(rows: slice) -> None:
@@ -192,13 +197,24 @@ def scale_of(matrix: Affine) -> float:
     return float(np.sqrt(abs(np.linalg.det(matrix[:, :2]))))
 
 
-def _in_strips(work: Callable[[slice], object], height: int, row_pixels: int, device: torch.device) -> None:
+def _in_strips(work: Callable[[slice], _Result], height: int, row_pixels: int, device: torch.device) -> list[_Result]:
     """Call ``work`` with the rows of a picture: on a CPU with some at a time, in several threads.
 
-    row_pixels: the pixels that a row depends on.
+    row_pixels: the pixels that a row depends on. Returns what ``work`` returns.
     """
     step = max(1, _BLOCK_ON_CPU // row_pixels) if device.type == "cpu" else height
-    in_threads(device, work, [slice(start, min(start + step, height)) for start in range(0, height, step)])
+    return in_threads(device, work, [slice(start, min(start + step, height)) for start in range(0, height, step)])
+
+
+def _is_clean(image: Tensor) -> bool:
+    """Whether :func:`_clean_` would change nothing."""
+
+    def look(rows: slice) -> bool:
+        low, high = image[rows].aminmax()  # NaN if there is one
+        return bool(low >= 0) and bool(high <= 1)
+
+    height, width = image.shape[:2]
+    return all(_in_strips(look, height, width, image.device))
 
 
 def _clean_(pixels: Tensor) -> Tensor:

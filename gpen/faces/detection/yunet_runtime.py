@@ -34,26 +34,29 @@ def in_onnx_runtime(network: YuNetNetwork) -> Callable[[Tensor], list[Tensor]] |
         return None
 
     def run(batch: Tensor) -> list[Tensor]:
-        return [torch.from_numpy(out) for out in session.run(None, {"batch": batch.numpy()})]
+        found = session.run(None, {"batch": batch.numpy()})
+        return [torch.from_numpy(out).permute(0, 3, 1, 2) for out in found]
 
     return run
 
 
 def _model(network: YuNetNetwork) -> bytes:
-    """The network as an ONNX model."""
+    """The network as an ONNX model, whose maps are (N, H, W, C): so what belongs to a cell lies together."""
     traced = fx.symbolic_trace(network)
     tensors = {name: tensor.detach().numpy() for name, tensor in network.state_dict().items()}
     tensors["doubling"] = np.array([1, 1, 2, 2], np.float32)
     nodes, outputs = [], []
     for node in traced.graph.nodes:
         if node.op == "output":
-            outputs = [value.name for value in node.args[0]]
+            outputs = [f"{value.name} by cell" for value in node.args[0]]
+            for value, name in zip(node.args[0], outputs, strict=True):
+                nodes.append(Node("Transpose", (value.name,), (name,), {"perm": [0, 2, 3, 1]}))
         elif node.op != "placeholder":
             nodes.append(_node(node, network))
         else:
             node.name = "batch"
     inputs = {"batch": ("n", 3, "height", "width")}
-    shapes = {name: ("n", HEAD_CHANNELS, f"{name} height", f"{name} width") for name in outputs}
+    shapes = {name: ("n", f"{name} height", f"{name} width", HEAD_CHANNELS) for name in outputs}
     return write_model(nodes, tensors, inputs, shapes)
 
 

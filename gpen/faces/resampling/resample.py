@@ -174,12 +174,10 @@ class _Resampling:
             indices = [None if index is None else torch.from_numpy(index) for index in tile.mirrored(image.shape)]
             scratch = free.pop() if free else _Scratch()
             samples = self._samples(_part(image, tile, indices), tile, weights, scratch)
-            _interpolate_exchanged(samples, tile.matrix, out[area], scratch)
+            _interpolate_exchanged(samples, tile.matrix, out[area], scratch, clipped=clipped)
             free.append(scratch)
 
         shared_workers().run(fill, _squares(*self._size, _TILE_ON_CPU))
-        if clipped:
-            out.clamp_(0, 1)
 
     def _fill_at_once(self, out: Tensor, image: Tensor, position: tuple[int, int], clipped: bool) -> None:
         height, width, channels = out.shape
@@ -282,11 +280,14 @@ def _exchanged(x: Tensor, scratch: Scratch) -> Tensor:
     return out
 
 
-def _interpolate_exchanged(samples: Tensor, matrix: Matrix, out: Tensor, scratch: _Scratch) -> None:
-    """The same as :func:`_interpolate` with the axes of ``samples`` exchanged."""
+def _interpolate_exchanged(samples: Tensor, matrix: Matrix, out: Tensor, scratch: _Scratch, *, clipped: bool) -> None:
+    """The same as :func:`_interpolate` with the axes of ``samples`` exchanged. clipped: to [0, 1]."""
     # OpenCV is fast along rows only, and the result has the fewest pixels to exchange the axes of.
     exchanged = scratch.of_result.like(samples, out.shape[1], out.shape[0], out.shape[2])
     _interpolate(samples, np.ascontiguousarray(matrix[::-1, [1, 0, 2]]), exchanged)
+    if clipped:
+        # While it is in the caches.
+        exchanged.clamp_(0, 1)
     cv2.transpose(exchanged.numpy(), dst=out.numpy())
 
 

@@ -51,6 +51,17 @@ def test_nan_and_inf_become_valid_values(photo):
     assert 0 <= part.min() <= part.max() <= 1
 
 
+@pytest.mark.parametrize("value", [0.5, np.nan, -0.1, 1.1])
+def test_a_photo_is_copied_only_where_values_change(photo, value):
+    given = torch.from_numpy(photo.copy())
+    given[95, 131, 2] = value
+    before = given.clone()
+    level = reduced(given, 1)
+    assert (level.data_ptr() == given.data_ptr()) == (value == 0.5)
+    assert given.equal(before) or np.isnan(value)
+    assert level[95, 131, 2] == {-0.1: 0, 1.1: 1, 0.5: 0.5}.get(value, 0)
+
+
 def test_levels_of_levels(photo):
     pyramid = Pyramid(torch.from_numpy(photo), 2)
     assert pyramid.level(8).shape == (12, 16, 3)

@@ -99,6 +99,7 @@ def test_onnx_runtime_computes_the_network_itself(detector_weights, size):
     for ours, theirs in zip(network.network(batch), network._maps(batch), strict=True):
         assert theirs.shape == ours.shape
         assert (theirs - ours).abs().max() < 1e-4
+        assert theirs.is_contiguous(memory_format=torch.channels_last)  # as PyTorch's, for cells without a copy
 
 
 @pytest.mark.parametrize("installed", [None, ModuleType("onnxruntime")])
