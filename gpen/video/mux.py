@@ -45,6 +45,12 @@ def check_container(film: Film, target: Path, encoding: Encoding) -> list[str]:
         for stream in container.streams:
             if stream.index == film.stream or _is_made_anew(stream, target):
                 continue
+            if _is_displaced(container, stream, target):
+                left_out.append(
+                    f"The cover picture is not in the result: in {target.suffix} files, what the camera wrote about "
+                    "the film takes its place. A result that ends with .mkv holds both."
+                )
+                continue
             if _takes(target, partial(_add_copy, stream)):
                 continue
             what = f"{stream.type} stream {stream.index} ({stream.name or 'unknown codec'})"
@@ -116,6 +122,17 @@ def _is_made_anew(stream: Any, target: Path) -> bool:
     )
 
 
+def _has_keys(source: Any) -> bool:
+    """Whether its metadata have QuickTime's keys, which cameras write, besides those that every file may have."""
+    return any(key.startswith("com.") for key in source.metadata)
+
+
+def _is_displaced(source: Any, stream: Any, target: Path) -> bool:
+    """Whether it is a cover picture that FFmpeg leaves out without a word, because it writes QuickTime's keys."""
+    is_cover = stream.disposition & pyav().stream.Disposition.attached_pic
+    return bool(is_cover) and target.suffix.lower() in _MOV and _has_keys(source)
+
+
 def _options(film: Film, source: Any, target: Path) -> dict[str, str]:
     if target.suffix.lower() not in _MOV:
         return {}
@@ -123,8 +140,7 @@ def _options(film: Film, source: Any, target: Path) -> dict[str, str]:
     rates = [film.time_base.denominator, *(s.time_base.denominator for s in source.streams.audio)]
     ticks = math.lcm(*rates)
     options = {"movie_timescale": str(ticks)} if ticks < _MOST_TICKS else {}
-    if any(key.startswith("com.") for key in source.metadata):
-        # QuickTime's keys, which cameras write, besides those that every file may have.
+    if _has_keys(source):
         options["movflags"] = "use_metadata_tags"
     return options
 
@@ -145,7 +161,9 @@ def _add_streams(film: Film, source: Any, result: Any, encoded: Any, target: Pat
             video.disposition = stream.disposition
             kept = {k: v for k, v in stream.metadata.items() if not k.lower().startswith(_OF_VIDEO)}
             video.metadata.update(kept)
-        elif not _is_made_anew(stream, target) and _takes(target, partial(_add_copy, stream)):
+        elif _is_made_anew(stream, target) or _is_displaced(source, stream, target):
+            continue
+        elif _takes(target, partial(_add_copy, stream)):
             copies[stream.index] = _add_copy(stream, result)
     return video, copies
 

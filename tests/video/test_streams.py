@@ -67,6 +67,32 @@ def test_what_a_phone_wrote_about_itself_stays(suffix, restore_clip, tmp_path):
     assert (after.about, after.packets) == (before.about, before.packets)
 
 
+def test_a_cover_that_quicktime_s_keys_displace_is_named(restore_clip, tmp_path):
+    make(plain := tmp_path / "plain.mp4", Clip(cover=True, frames=4))
+    make(keyed := tmp_path / "keyed.mp4", Clip(metadata={"com.apple.quicktime.make": "A maker"}, frames=4))
+    data, keys = plain.read_bytes(), _box(keyed.read_bytes(), b"meta")
+    movie = _box(data, b"moov")
+    assert data.endswith(movie)
+    # FFmpeg writes one or the other; Apple's programs write both.
+    both = tmp_path / "both.mp4"
+    length = (len(movie) + len(keys)).to_bytes(4, "big")
+    both.write_bytes(data[: -len(movie)] + length + movie[4:] + keys)
+    assert {"com.apple.quicktime.make", "title"} <= set(look(both).about["metadata"])
+    assert len(look(both).about["streams"]) == 2
+    result = restore_clip(both, tmp_path / "out.mp4")
+    assert look(tmp_path / "out.mp4").about["metadata"] == look(both).about["metadata"]
+    assert len(look(tmp_path / "out.mp4").about["streams"]) == 1
+    assert ["cover picture" in text for text in result.left_out] == [True]
+    result = restore_clip(both, tmp_path / "out.mkv")
+    assert (len(look(tmp_path / "out.mkv").about["streams"]), result.left_out) == (2, [])
+
+
+def _box(data, name):
+    """The last box of this name in an MP4 file."""
+    at = data.rindex(name) - 4
+    return data[at : at + int.from_bytes(data[at : at + 4], "big")]
+
+
 def test_films_that_say_little_or_are_of_full_range(restore_clip, tmp_path):
     for number, (form, tags) in enumerate([("yuv420p", (2, 2, 2, 0)), ("yuvj420p", (1, 1, 5, 2))]):
         source = make(tmp_path / f"{number}.mp4", Clip(frames=4, tags=tags, pixel_format=form))
