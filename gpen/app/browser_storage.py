@@ -13,7 +13,11 @@ from .actions import CONTROLS
 
 
 def kept_settings(text: str | None) -> Mapping[str, Any] | None:
-    """The key, chosen faces, task, model and controls in it; None for nothing, or what another version kept."""
+    """What a JSON text holds; None for nothing, or what another version kept.
+
+    The key of the session, the numbers of the chosen faces, the task, the model, the model for the background, whether
+    the photo is one face ("aligned"), and the values of the controls.
+    """
     try:
         values = json.loads(text or "null")
         given = dict(zip(CONTROLS, values["controls"], strict=True))
@@ -22,4 +26,10 @@ def kept_settings(text: str | None) -> Mapping[str, Any] | None:
             return None
     except (ValueError, TypeError, KeyError, RecursionError, GpenError):
         return None
-    return {**values, "key": values.get("key"), "model": values.get("model")}
+    return {
+        **values,
+        "key": values.get("key"),
+        "model": values.get("model"),
+        "background": values.get("background"),
+        "aligned": values.get("aligned") is True,
+    }

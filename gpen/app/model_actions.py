@@ -36,11 +36,11 @@ class ModelActions:
         """Update the lists of models, the card about those that the task still needs, and "Get models".
 
         chosen, background, compared: what is chosen in the lists, which stays as far as it is there.
-        kept: where the page is loaded again, what the browser kept; its task and model count, whatever comes first.
+        kept: where the page is loaded again, what the browser kept; its task and models count, whatever comes first.
         """
         settings = kept_settings(kept)
         if settings is not None:
-            task, chosen = settings["task"], settings["model"]
+            task, chosen, background = settings["task"], settings["model"], settings["background"]
         row, locator = find_task(task), self._engine.locator
         available, missing = locator.networks(row), locator.missing(row)
         absent = [published for published in PUBLISHED if locator.path_of(published) is None]

@@ -18,9 +18,10 @@ from .viewer import viewer
 CHOOSING = ("detector", "detection_threshold", "select", "min_face_size", "max_face_size", "skip_sharp")
 """Options that decide which faces are ticked at first."""
 
-_KEEP = """(view, task, model, ...controls) => {
+_KEEP = """(view, task, model, background, aligned, ...controls) => {
     const { key, chosen } = view ?? {};
-    sessionStorage.setItem("gpen", JSON.stringify({ key, chosen: chosen ?? [], task, model, controls }));
+    const kept = { key, chosen: chosen ?? [], task, model, background, aligned, controls };
+    sessionStorage.setItem("gpen", JSON.stringify(kept));
 }"""
 """Keeps what is on the page while the tab is open, for when it is loaded again."""
 _KEPT = """() => [sessionStorage.getItem("gpen") ?? ""]"""
@@ -134,14 +135,16 @@ class OnePhoto:
 
     def keep(self, photos: PhotoActions, options: OptionsColumn, page: Any) -> None:
         """Bring back what was on the page when it is loaded again."""
-        settings = [options.task, options.weights, *options.controls.values()]
+        controls = options.controls.values()
+        settings = [options.task, options.weights, options.background, options.aligned, *controls]
         page.load(
             show_errors(photos.come_back),
             self.kept,
             [
                 *(self.key, self.viewer, self.message, self.save),
                 *(self.damage, self.protect, self.person),
-                *settings,
+                # The models come with their list.
+                *(options.task, options.aligned, *controls),
             ],
             js=_KEPT,
             **AT_ONCE,

@@ -12,7 +12,7 @@ from typing import Any
 import gradio as gr
 
 from ..errors import GpenError
-from ..options import OPTIONS, Options
+from ..options import ALIGNED, OPTIONS, Options
 from ..restoration.result import RestoredFace
 from ..tasks import RESTORE, find_task
 from ..video.plan import is_film
@@ -37,6 +37,7 @@ from .session import write_result as write
 from .texts import NOT_A_MAP, error_text
 from .viewer import EMPTY, View, chosen_faces, marked, seen, thumbnail
 
+_ONE_FACE = "The whole picture is one face."
 _AGAIN = "The options have changed: press the button again to see the difference."
 
 
@@ -161,7 +162,7 @@ class PhotoActions:
             if row.always_aligned and looks_like_photo(session.picture.photo):
                 gr.Warning(NOT_A_MAP)
                 return seen(key, session, [], row, with_faces=False), NOT_A_MAP
-            return seen(key, session, [], row, with_faces=False), "The whole picture is one face."
+            return seen(key, session, [], row, with_faces=False), _ONE_FACE
         chosen = actions.engine.call(find, actions.engine, session, options, shown)
         actions.sessions.evict()
         found = len(session.faces)
@@ -301,20 +302,19 @@ class PhotoActions:
     def come_back(self, saved: str | None) -> Any:
         """What was on the page before it was loaded again.
 
-        saved: JSON with the key, the chosen faces, the task, the model and the values of the controls. Returns the key,
-        the view, a sentence, the download, the masks and people, and those values.
+        saved: see :func:`kept_settings`. Returns the key, the view, a sentence, the download, the masks and people, the
+        task, whether the photo is one face, and the values of the controls.
         """
         nothing = [gr.skip()] * (7 + 2 + len(CONTROLS))
         values = kept_settings(saved)
         if values is None:
             return nothing
-        # What is as the page begins is left alone: a user may have changed it already. The model comes with the list.
-        begins = [RESTORE.name, *(OPTIONS[name].default for name in CONTROLS)]
+        # What is as the page begins is left alone: a user may have changed it already.
+        begins = [RESTORE.name, ALIGNED.default, *(OPTIONS[name].default for name in CONTROLS)]
         settings = [
             gr.skip() if value == start else value
-            for value, start in zip([values["task"], *values["controls"]], begins, strict=True)
+            for value, start in zip([values["task"], values["aligned"], *values["controls"]], begins, strict=True)
         ]
-        settings.insert(1, gr.skip())
         try:
             key = values["key"]
             session = self._actions.sessions.get(key)
@@ -323,9 +323,10 @@ class PhotoActions:
         uploads = self._uploads(session)
         chosen = [number for number in values["chosen"] if number < len(session.faces)]
         row = find_task(values["task"])
-        view = seen(key, session, chosen, row, with_faces=not row.always_aligned)
+        is_one_face = row.is_aligned(values["aligned"] and row.accepts_aligned)
+        view = seen(key, session, chosen, row, with_faces=not is_one_face)
         if session.after is None or session.said is None:
-            text = f"{count(len(session.faces), 'face')} found, {len(chosen)} chosen."
+            text = _ONE_FACE if is_one_face else f"{count(len(session.faces), 'face')} found, {len(chosen)} chosen."
             return [key, view, text, no_file(), *uploads, *settings]
         text, result = session.said
         return [key, view, text, gr.update(value=result, interactive=True), *uploads, *settings]

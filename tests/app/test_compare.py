@@ -166,6 +166,24 @@ def test_a_background_model_enlarges_the_photos_of_a_batch(
         assert file.read("portrait.png") == expected
 
 
+def test_background_and_aligned_portrait_are_still_chosen_after_a_reload(
+    enlarging: Served, browser: object, portrait: Path
+) -> None:
+    page = AppPage(browser, enlarging.url)
+    page.choose("background", "x2.pth")
+    page.window.reload()
+    page.window.wait_for_function("document.querySelector('#gpen-background input')?.value === 'x2.pth'")
+    page.window.locator("#gpen-task").get_by_text("Colorize").click()
+    page.window.locator("#gpen-aligned input").check()
+    page.drop(portrait)
+    page.wait_for("The whole picture is one face.")
+    page.window.reload()
+    page.wait_for("The whole picture is one face.")
+    page.window.wait_for_function("document.querySelector('#gpen-aligned input')?.checked")
+    page.close()
+    assert page.errors == []
+
+
 def test_what_is_chosen_stays_when_the_models_are_listed_again(with_upscaler: Path) -> None:
     actions = pytest.importorskip("gpen.app.model_actions", reason="needs gradio: run make test-app")
     handlers = actions.ModelActions(Engine(ModelLocator((with_upscaler,)), "cpu"))
