@@ -330,7 +330,7 @@ def test_nan_is_an_error(photo: FloatImage, make_model: Any) -> None:
             np.zeros((400, 400, 3), np.float32),
             {"options": Options(upscale=4, max_megapixels=1)},
             PhotoError,
-            "2.6 megapixels",
+            r"2\.56 megapixels",
         ),
     ],
 )
