@@ -84,7 +84,7 @@ def _begun(target: Target, corpus: Path) -> None:
 
 
 def _changed(target: Target, data: bytes, longest: int, seed: int) -> bytes:
-    rng, out = Random(seed), data
+    rng = Random(seed)
     kind = rng.random()
     if not isinstance(target.make, FileInput) or kind < 0.1:
         out = atheris.Mutate(data, longest)
