@@ -255,6 +255,8 @@ def test_masks_given_as_pictures_survive_a_reload(
     write_picture(protect, Picture(mask))
     write_picture(damage, Picture(mask[:, ::-1]))
     page.window.locator("#gpen-task").get_by_text("Fill in damage").click()
+    # The task's own models, whose list comes a little later.
+    page.window.wait_for_function("document.querySelector('#gpen-weights input').value !== 'Standard 512'")
     page.choose("weights", "small-colours.pth")
     page.drop(portrait)
     page.wait_for("5 faces found")

@@ -168,7 +168,6 @@ def test_stop_keeps_the_finished_faces(page: AppPage, photos: Path) -> None:
     page.wait_for("29 faces found")
     page.click("run")
     page.window.get_by_text("of 29 faces").first.wait_for(timeout=60_000)
-    page.window.wait_for_timeout(1500)
     started = time.monotonic()
     page.click("stop")
     message = page.wait_for("skipped")

@@ -224,7 +224,9 @@ def test_progress_and_previews(graph: GraphBuilder, clip: Clip, tmp_path: Path) 
     steps = [(data["value"], data["max"]) for kind, data in heard if kind == "progress" and data["node"] == node.id]
     assert steps[-1] == (24, 24)
     assert sorted(steps) == steps
-    assert len(steps) >= 24
+    # Of steps that follow each other quickly, the host sends the last one.
+    assert len(steps) >= 12
+    assert {value <= 12 for value, _ in steps} == {True, False}
     previews = [data for kind, data in heard if kind == "preview"]
     assert len(previews) >= 2
     # ComfyUI enlarges them.
