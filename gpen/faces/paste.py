@@ -173,13 +173,11 @@ class Canvas:
         Pixels where the mask is 0 are the photo's, bit for bit. strength: 0 to 1, multiplied into the mask. in_place:
         write into the photo instead of a copy, unless it is read-only or no tensor can share its memory.
         """
-        separate = [patch for patch in self._patches if self._is_separate(patch)]
+        separate, others = list[_Patch](), list[_Patch]()
+        for patch in self._patches:
+            (separate if self._is_separate(patch) else others).append(patch)
         # All before the first is written: rectangles may overlap, and the photo may be written to.
-        blended = [
-            (patch.rows, patch.columns, *self._blended(patch, strength))
-            for patch in self._patches
-            if patch not in separate
-        ]
+        blended = [(patch.rows, patch.columns, *self._blended(patch, strength)) for patch in others]
         under, self._under = self._under, None
         photo = self._photo.array
         result = photo

@@ -78,8 +78,7 @@ class Protection:
 
         def allowed(rows: slice, columns: slice) -> Tensor:
             size = (rows.stop - rows.start, columns.stop - columns.start)
-            everywhere = torch.ones(size, dtype=torch.float32, device=self._device)
-            mask = everywhere if other is None else other(rows, columns)
+            mask = torch.ones(size, dtype=torch.float32, device=self._device) if other is None else other(rows, columns)
             near_rows, near_columns = _near(rows, self._bounds[0], width), _near(columns, self._bounds[1], width)
             if near_rows.start < near_rows.stop and near_columns.start < near_columns.stop:
                 edge = soft_edge(self._marked, width, near_rows, near_columns)
