@@ -14,7 +14,7 @@ import gradio as gr
 from ..errors import GpenError
 from ..options import ALIGNED, OPTIONS, Options
 from ..restoration.result import RestoredFace
-from ..tasks import RESTORE, find_task
+from ..tasks import RESTORE, Task, find_task
 from ..video.plan import is_film
 from ..wording import count, time_left
 from .actions import CONTROLS, Actions
@@ -158,7 +158,7 @@ class PhotoActions:
         """The photo with its faces, and a sentence about them."""
         row, actions = find_task(task), self._actions
         session.given[PEOPLE] = shown = [Path(one) for one in people or ()]
-        if row.is_aligned(aligned and row.accepts_aligned):
+        if _is_one_face(row, aligned):
             if row.always_aligned and looks_like_photo(session.picture.photo):
                 gr.Warning(NOT_A_MAP)
                 return seen(key, session, [], row, with_faces=False), NOT_A_MAP
@@ -323,7 +323,7 @@ class PhotoActions:
         uploads = self._uploads(session)
         chosen = [number for number in values["chosen"] if number < len(session.faces)]
         row = find_task(values["task"])
-        is_one_face = row.is_aligned(values["aligned"] and row.accepts_aligned)
+        is_one_face = _is_one_face(row, values["aligned"])
         view = seen(key, session, chosen, row, with_faces=not is_one_face)
         if session.after is None or session.said is None:
             text = _ONE_FACE if is_one_face else f"{count(len(session.faces), 'face')} found, {len(chosen)} chosen."
@@ -360,6 +360,11 @@ def running(view: View) -> View:
 
 def _options(actions: Actions, task: str, values: Sequence[Any]) -> Options:
     return actions.options(find_task(task), dict(zip(CONTROLS, values, strict=True)))
+
+
+def _is_one_face(task: Task, aligned: bool) -> bool:
+    """Whether the whole photo is one face. aligned: of a control, which counts only where the task has it."""
+    return task.is_aligned(aligned and task.accepts_aligned)
 
 
 def no_file() -> Any:
