@@ -36,6 +36,8 @@ class Option:
     """Whether most users never need it."""
     switch: tuple[str, ...] = ()
     """The choices that False and True stand for, where it used to be a yes-or-no option."""
+    default_words: str = ""
+    """What a command's help says of the default, where that is not the value alone."""
 
     @property
     def kind(self) -> type:

@@ -217,6 +217,7 @@ class Options:
         "For the frames of one video, in order: follow faces from frame to frame, smooth their positions, and bridge "
         "gaps of up to 5 frames. A face keeps its number for as long as it is followed. Not for unrelated photos.",
         "video",
+        default_words="no, for films yes",
     )
     texture: float = _option(
         1.0,

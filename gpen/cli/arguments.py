@@ -295,9 +295,9 @@ def _value(option: Option) -> Callable[[str], object]:
 def _help(option: Option) -> str:
     span = "" if option.minimum is None else f"; {option.minimum:g} to {option.maximum:g}"
     default = {True: "yes", False: "no", "": "none"}.get(option.default, option.default)
-    if option.name == "video":
-        default = "no, for films yes"
-    if option.kind is not bool and isinstance(option.default, int | float):
+    if option.default_words:
+        default = option.default_words
+    elif option.kind is not bool and isinstance(option.default, int | float):
         default = f"{option.default:g}"
     alone = f"; without a value: {option.switch[True]}" if option.switch else ""
     return f"{option.help} (default: {default}{alone}{span})".replace("%", "%%")
