@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from gpen import restore as exported
-from gpen.errors import GpenError, OptionError, PhotoError
+from gpen.errors import GpenError, PhotoError
 from gpen.faces.align import TEMPLATES
 from gpen.faces.face import Face
 from gpen.faces.selection.select import FaceChoice
@@ -311,34 +311,6 @@ def test_nan_is_an_error(photo: FloatImage, make_model: Any) -> None:
     model = make_model(color_bias=(float("nan"), 0, 0))
     with pytest.raises(GpenError, match="returned NaN or Inf"):
         restore(photo, model, [face_at(210, 80)])
-
-
-@pytest.mark.parametrize(
-    ("bad", "more", "error", "says"),
-    [
-        (np.zeros((4, 4), np.float32), {}, PhotoError, "float32"),
-        (np.zeros((4, 4, 3), np.uint8), {}, PhotoError, "uint8"),
-        (np.full((4, 4, 3), 128, np.float32), {}, PhotoError, "from 128 to 128"),
-        (np.full((4, 4, 3), np.nan, np.float32), {}, PhotoError, "nan"),
-        (np.zeros((4, 4, 4), np.float32), {}, PhotoError, "shape"),
-        (np.zeros((0, 4, 3), np.float32), {}, PhotoError, "shape"),
-        (np.zeros((4, 4, 3), np.float32), {"region": np.zeros((4, 5), np.float32)}, PhotoError, "region"),
-        (np.zeros((4, 4, 3), np.float32), {"background": np.zeros((8, 12, 3), np.float32)}, PhotoError, "proportions"),
-        (np.zeros((4, 4, 3), np.float32), {"background": np.zeros((8, 8), np.float32)}, PhotoError, "background"),
-        (np.zeros((4, 4, 3), np.float32), {"options": Options(mask="parsed")}, OptionError, "parser"),
-        (
-            np.zeros((400, 400, 3), np.float32),
-            {"options": Options(upscale=4, max_megapixels=1)},
-            PhotoError,
-            r"2\.56 megapixels",
-        ),
-    ],
-)
-def test_invalid_input_is_refused_with_the_reason(
-    passthrough: Model, bad: Any, more: dict[str, Any], error: type[Exception], says: str
-) -> None:
-    with pytest.raises(error, match=says):
-        restore(bad, passthrough, [], **more)
 
 
 def test_the_parsed_mask_is_parsed_from_the_restored_face(photo: FloatImage, make_model: Any) -> None:
