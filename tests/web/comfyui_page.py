@@ -26,6 +26,14 @@ _RUN = "button[data-testid=queue-button], [data-testid=queue-button] button"
 _OURS = "/extensions/gpen-face-restore/"
 _READY = "Boolean(window.app?.extensionManager && window.LiteGraph?.registered_node_types?.GPENRestoreFaces)"
 
+_NO_ANIMATION = """
+    const sheet = new CSSStyleSheet();
+    sheet.replaceSync(".p-overlay-mask { animation: none !important }");
+    document.adoptedStyleSheets = [sheet];
+"""
+"""The page covers itself while it starts and while it loads a graph, and uncovers itself when an animation ends. Where
+that event is lost, nothing takes a click any more. Without an animation it uncovers itself at once."""
+
 _LISTEN = """() => {
     window.gpenRuns = [];
     for (const name of ["execution_success", "execution_error", "execution_interrupted"])
@@ -52,6 +60,7 @@ class ComfyUIPage(ChromiumPage):
         self._errors: list[str] = []
         self.window.on("console", self._heard)
         self.window.on("pageerror", lambda error: self._errors.append(f"{error} {getattr(error, 'stack', '')}"))
+        self.window.add_init_script(_NO_ANIMATION)
         self.window.goto(server.url)
         self._wait_for_start()
         self.version: str = self.window.evaluate("window.__COMFYUI_FRONTEND_VERSION__")
