@@ -54,6 +54,9 @@ SCRIPT = "gpen_webui.py"
 _OTHERS = ("gfpgan", "codeformer", "restoreformer")
 _FOLDERS = ("GPEN", "GFPGAN", "facerestore_models", "facedetection", "facexlib")
 
+# AUTOMATIC1111's and SD.Next's, Forge's and reForge's, and Forge Neo's.
+_FLOAT32_FLAGS = ("no_half", "all_in_fp32", "force_fp32")
+
 
 def restorer_lists() -> list[list[Any]]:
     """The host's lists of face restorers to choose from; none in SD.Next since July 2026."""
@@ -196,8 +199,7 @@ class Engine:
         task, options, device = request.task, request.options, _device()
         # The panel shows the checkbox, and the API has the field, for every task.
         aligned = task.is_aligned(request.aligned and task.accepts_aligned)
-        # The second flag is Forge's.
-        if any(getattr(shared.cmd_opts, flag, False) for flag in ("no_half", "all_in_fp32")):
+        if any(getattr(shared.cmd_opts, flag, False) for flag in _FLOAT32_FLAGS):
             options = dataclasses.replace(options, precision="fp32")
         hooks = HostHooks(before_model=lambda path, dtype: make_room(path, device, dtype))
         loader = ComponentLoader(folders(), device, cache=self.cache, hooks=hooks)

@@ -188,6 +188,7 @@ class ForgeNeo(Forge):
     """Forge Neo, which continues Forge and needs the same version of Gradio."""
 
     name = "forge-neo"
+    flags = ("--cpu", "--api")
     mocked = (*WebUI.mocked, "gguf")
 
 

@@ -45,7 +45,7 @@ def test_a_host_with_one_device_for_all(webui: WebUI, parts: Parts, monkeypatch:
     assert not np.array_equal(restore_faces(webui, parts.left), parts.left)
 
 
-@pytest.mark.parametrize("flag", ["no_half", "all_in_fp32"])
+@pytest.mark.parametrize("flag", ["no_half", "all_in_fp32", "force_fp32"])
 def test_flags_for_float32_override_the_setting(
     webui: WebUI, parts: Parts, caplog: pytest.LogCaptureFixture, flag: str
 ) -> None:

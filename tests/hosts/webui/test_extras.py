@@ -150,11 +150,12 @@ def batch(
     runner = webui.scripts.scripts_postproc
     webui.infotext_utils.quote = str
     given = runner.create_args_for_run({"GPEN": arguments})
-    # SD.Next takes a video after the folders, and gives one back after the pictures.
-    parameters = inspect.signature(webui.postprocessing.run_postprocessing).parameters
-    video = [None] if "video" in parameters else []
+    # SD.Next takes a video after the folders, and gives one back after the pictures. Forge Neo takes one after the
+    # choice whether results are shown.
+    parameters = list(inspect.signature(webui.postprocessing.run_postprocessing).parameters)
+    middle = parameters[parameters.index("output_dir") + 1 : parameters.index("args")]
     outputs, *_, infotext, _ = webui.postprocessing.run_postprocessing(
-        mode, None, images, folder, "", *video, True, *given, save_output=False
+        mode, None, images, folder, "", *(name == "show_extras_results" for name in middle), *given, save_output=False
     )
     return outputs, infotext
 
