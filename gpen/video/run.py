@@ -96,7 +96,7 @@ class FilmResult:
     """Seconds since the first frame, and the faces, tracked and chosen, of each frame."""
     tracks: int
     encoding: Encoding
-    seconds: float
+    seconds: float = 0.0
     """Spent on it by this run."""
     first_face: float = 0.0
     """Seconds from the first frame to the first with a face that was to be restored; 0 where there is none."""
@@ -171,9 +171,6 @@ def restore_film(path: Path, target: Path, work: FilmWork, progress: FilmProgres
         return _restore(path, target, work, progress)
     except pyav().FFmpegError as error:
         raise PhotoError(f"FFmpeg gave up on {path}: {reason(error)}.{_kept(work.settings)}") from error
-    finally:
-        if not work.settings.keep_unfinished:
-            WorkFolder(target).remove()
 
 
 def _restore(path: Path, target: Path, work: FilmWork, progress: FilmProgress) -> FilmResult:
@@ -194,6 +191,18 @@ def _restore(path: Path, target: Path, work: FilmWork, progress: FilmProgress) -
     part = _part(film, settings)
     make_folder(target.parent)
     folder = WorkFolder(target)
+    with folder.claimed():
+        try:
+            result = _work(part, encoding, folder, work, progress)
+        finally:
+            if not settings.keep_unfinished:
+                folder.remove()
+    return replace(result, left_out=left_out + result.left_out, seconds=time.perf_counter() - start)
+
+
+def _work(part: Part, encoding: Encoding, folder: WorkFolder, work: FilmWork, progress: FilmProgress) -> FilmResult:
+    """Both passes, and the result."""
+    film, target, settings = part.film, folder.target, work.settings
     find = ListedFaces(work.find, film) if isinstance(work.find, FacesFromFile) else work.find
     recipe = _recipe(work, film, encoding) | {"faces": find.digest if isinstance(find, ListedFaces) else None}
     folder.open(recipe, anew=settings.overwrite)
@@ -210,7 +219,7 @@ def _restore(path: Path, target: Path, work: FilmWork, progress: FilmProgress) -
         if isinstance(find, ListedFaces):  # nothing is worth going on with, and the corrected file is another one
             folder.remove()
         raise
-    tracked = found.clip.tracked((width, height), work.region, steady=work.restorer.options.video)
+    tracked = found.clip.tracked(film.size_shown, work.region, steady=work.restorer.options.video)
     unfit = {flaw.unfit for flaw in found.flaws}
     faces_of = [() if when in unfit else faces for when, faces in zip(found.timestamps, tracked.frames, strict=True)]
     progress.says(tracked.summary)
@@ -229,7 +238,7 @@ def _restore(path: Path, target: Path, work: FilmWork, progress: FilmProgress) -
         folder.remove()
         raise
     _write(part, found, folder, target, settings)
-    left_out += _losses(film, probe(target, limit))
+    left_out = _losses(film, probe(target, work.restorer.options.max_megapixels))
     folder.remove()
     chosen = (any(not face.skip_reason for face in faces) for faces in faces_of)
     first = next((when for when, is_shown in zip(found.timestamps, chosen, strict=True) if is_shown), film.start)
@@ -239,7 +248,6 @@ def _restore(path: Path, target: Path, work: FilmWork, progress: FilmProgress) -
         frames=[(film.time(when), faces) for when, faces in zip(found.timestamps, faces_of, strict=True)],
         tracks=tracked.tracks,
         encoding=encoding,
-        seconds=time.perf_counter() - start,
         first_face=film.time(first),
         flaws=found.flaws,
         left_out=left_out,

@@ -11,6 +11,7 @@ from typing import Any
 
 from ..atomic import atomic_path, make_folder, write_json
 from ..errors import OptionError, PhotoError
+from ..file_lock import Holder, file_lock
 from ..filenames import fitting
 
 _RECIPE, _FACES = "recipe.json", "faces.jsonl"
@@ -21,10 +22,20 @@ class WorkFolder:
     """What is done of a film. PhotoError where it cannot be written."""
 
     def __init__(self, target: Path) -> None:
+        self.target = target
         self.path = target.with_name(f".{fitting(target.name, '.' + _END)}{_END}")
-
         self.whole = self.path / f"whole{target.suffix}"
         """Where the result lies until it is complete."""
+
+    @contextlib.contextmanager
+    def claimed(self) -> Iterator[None]:
+        """Keep other runs away from it during the block. PhotoError where one is at work on the same result."""
+        with file_lock(self.path.with_suffix(".lock")) as holder:
+            if holder is Holder.ANOTHER:
+                raise PhotoError(
+                    f"Another run is at work on {self.target}. Wait for it, or choose another name for the result."
+                )
+            yield
 
     def open(self, recipe: Mapping[str, Any], *, anew: bool) -> None:
         """Begin the work, or go on with it.

@@ -6,7 +6,6 @@ import errno
 import json
 import os
 import secrets
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -14,11 +13,7 @@ from io import FileIO
 from pathlib import Path
 
 from ..atomic import process_tag, remove_left_over
-
-if sys.platform == "win32":
-    import msvcrt
-else:
-    import fcntl
+from ..file_lock import Holder, file_lock
 
 
 @dataclass(frozen=True)
@@ -111,19 +106,15 @@ def claim(folder: Path, name: str) -> Iterator[Part]:
     downloads succeed, and the slower one replaces equal bytes.
     """
     remove_left_over(folder)
-    lock = folder / f"{name}.part.lock"
-    descriptor = _lock(lock)
-    if descriptor is None:
+    with file_lock(folder / f"{name}.part.lock") as holder:
+        if holder is Holder.OURS:
+            yield Part(folder / f"{name}.part")
+            return
         own = Part(folder / f"{process_tag()}{secrets.token_hex(6)}.part")
         try:
             yield own
         finally:
             own.discard()
-        return
-    try:
-        yield Part(folder / f"{name}.part")
-    finally:
-        _unlock(descriptor, lock)
 
 
 def tidy(folder: Path, name: str) -> None:
@@ -132,40 +123,3 @@ def tidy(folder: Path, name: str) -> None:
         with claim(folder, name) as part:
             if not part.size():
                 part.discard()
-
-
-# The operating system drops these locks when their process dies, so none is ever stale. The lock file is removed as
-# well; whoever opened it before that notices that it is no longer the file of that name.
-
-
-def _lock(path: Path) -> int | None:
-    for _ in range(10):
-        try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        except OSError:
-            return None
-        try:
-            if sys.platform == "win32":
-                msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-                return descriptor
-            else:  # noqa: RET505 - for type checkers, which follow the platform and not the return
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if os.path.samestat(os.fstat(descriptor), path.stat()):
-                    return descriptor
-        except FileNotFoundError:
-            pass
-        except OSError:
-            os.close(descriptor)
-            return None
-        os.close(descriptor)
-    return None
-
-
-def _unlock(descriptor: int, path: Path) -> None:
-    # An open file cannot be removed on Windows; elsewhere it has to be removed while it is locked.
-    if sys.platform == "win32":
-        os.close(descriptor)
-    with suppress(OSError):
-        path.unlink()
-    if sys.platform != "win32":
-        os.close(descriptor)

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gpen.errors import OptionError
+from gpen import file_lock
+from gpen.errors import OptionError, PhotoError
 from gpen.video import restore, run
 from gpen.video.work import WorkFolder
 from tests.video.clips import Clip, look, make
@@ -152,6 +153,31 @@ def test_an_unfinished_run_with_other_options(restore_clip, tmp_path):
     assert len(asked) == 10  # the rest after the first fifty
     restore_clip(source, target, recipe={"strength": 0.5}, settings={"overwrite": True})
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.mkv", "out.mkv"]
+
+
+@pytest.mark.parametrize("keep_unfinished", [True, False])
+def test_two_runs_of_one_result(restore_clip, tmp_path, keep_unfinished):
+    """The second is refused, and takes nothing away from the first."""
+    source, target = make(tmp_path / "in.mkv", Clip(frames=60)), tmp_path / "out.mkv"
+    refused = []
+
+    def find(photo):
+        if not refused:
+            with pytest.raises(PhotoError, match=r"Another run is at work on .*out\.mkv. Wait for it") as other:
+                restore_clip(source, target, settings={"keep_unfinished": keep_unfinished, "overwrite": True})
+            refused.append(other)
+        return [FACE]
+
+    result = restore_clip(source, target, find=find, settings={"keep_unfinished": keep_unfinished})
+    assert refused
+    assert result.outcome.frames == 60
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.mkv", "out.mkv"]
+
+
+def test_where_the_file_system_has_no_locks(restore_clip, tmp_path, monkeypatch):
+    source, target = make(tmp_path / "in.mkv", Clip(frames=10)), tmp_path / "out.mkv"
+    monkeypatch.setattr(file_lock, "_lock", lambda path: file_lock.Holder.NOBODY)
+    assert restore_clip(source, target).outcome.frames == 10
 
 
 def test_a_cut_off_record_is_found_again(restore_clip, tmp_path):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import random
 import threading
 from pathlib import Path
@@ -13,7 +12,6 @@ import pytest
 
 from gpen.errors import FilesError
 from gpen.weights import download as module
-from gpen.weights import partial_download as part
 from gpen.weights.download import fetch
 
 BODY = b"PK\x03\x04" + random.Random(1).randbytes(400_000)
@@ -245,23 +243,3 @@ def test_a_download_works_without_a_lock(site, tmp_path, published, failure):
     assert names(tmp_path) == [f"{NAME}.part.lock"]
     assert fetch(published(url), tmp_path).read_bytes() == BODY
     assert names(tmp_path) == [NAME, f"{NAME}.part.lock"]
-
-
-@pytest.mark.skipif(os.name == "nt", reason="an open file cannot be removed there")
-def test_a_lock_on_a_file_that_was_just_removed_does_not_count(tmp_path, monkeypatch):
-    lock = tmp_path / "x.part.lock"
-    flock, calls = part.fcntl.flock, []
-
-    def removed_in_between(descriptor, operation):
-        calls.append(descriptor)
-        if len(calls) == 1:
-            lock.unlink()
-        flock(descriptor, operation)
-
-    monkeypatch.setattr(part.fcntl, "flock", removed_in_between)
-    with part.claim(tmp_path, "x") as claimed:
-        assert claimed.path == tmp_path / "x.part"
-        assert len(calls) == 2
-        with part.claim(tmp_path, "x") as other:
-            assert other.path != claimed.path
-    assert names(tmp_path) == []
