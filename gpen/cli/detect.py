@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ..atomic import make_folder
 from ..batch.plan import PhotoFile, Problem, check_targets, find_photos, labels
-from ..errors import FaceError, GpenError, OptionError, SalvageableError
+from ..errors import FaceError, GpenError, OptionError, PhotoError, SalvageableError
 from ..faces.detection.detector import FaceDetector, make_detector
 from ..faces.drawing import draw_faces
 from ..faces.face import Face
@@ -42,7 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
     options, names = options_from(arguments), Counter(file.name for file in given)
     detector = make_detector(options.detector, arguments.models_path, arguments.device)
     search = _Search(detector, options, names, problems)
-    drawings = _drawings(photos, arguments.output) if arguments.draw else [None] * len(photos)
+    drawings = _drawings(photos, arguments) if arguments.draw else [None] * len(photos)
     searched = [
         search.photo(photo, drawing, salvage=arguments.salvage) for photo, drawing in zip(photos, drawings, strict=True)
     ]
@@ -138,10 +138,13 @@ class _Search:
         self.problems.append(Problem(str(file.path), why, is_notice=is_notice))
 
 
-def _drawings(photos: Sequence[PhotoFile], folder: Path) -> Sequence[Path | None]:
-    paths = [folder / photo.name for photo in photos]
+def _drawings(photos: Sequence[PhotoFile], arguments: argparse.Namespace) -> Sequence[Path | None]:
+    paths = [arguments.output / photo.name for photo in photos]
     drawings = [path.with_name(f"{label}_faces.png") for path, label in zip(paths, labels(paths), strict=True)]
     check_targets(photos, drawings)
+    for drawing in drawings:
+        if drawing.exists() and not arguments.overwrite:
+            raise PhotoError(f"{drawing} already exists. Use --overwrite to replace it.")
     return drawings
 
 

@@ -193,7 +193,7 @@ def _add_detect(commands: Any) -> None:
     parser.add_argument(
         "--json", type=Path, metavar="FILE", help="write the faces to this file, for editing or for --faces"
     )
-    parser.add_argument("--overwrite", action="store_true", help="overwrite an existing faces file")
+    parser.add_argument("--overwrite", action="store_true", help="overwrite an existing faces file and drawings")
     parser.add_argument("--draw", action="store_true", help="write each photo with its faces numbered")
     parser.add_argument(
         "-o",

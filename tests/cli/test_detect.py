@@ -56,14 +56,20 @@ def test_a_faces_file_edited_by_hand(gpen, group, networks, detector_weights, tm
 def test_drawings(gpen, group, detector_weights, tmp_path, files_in):
     shutil.copytree(group.parent, tmp_path / "in" / "deep")
     out = tmp_path / "out"
-    for _ in range(2):
-        run = gpen("detect", tmp_path / "in", "--draw", "-o", out, "--models-path", detector_weights)
-        assert run.code == 0
-        assert files_in(out) == ["deep/group_faces.png"]
+    arguments = ["detect", tmp_path / "in", "--draw", "-o", out, "--models-path", detector_weights]
+    assert gpen(*arguments).code == 0
+    assert files_in(out) == ["deep/group_faces.png"]
     drawn, photo = (read_picture(path, 1).photo for path in (out / "deep" / "group_faces.png", group))
     assert drawn.shape == photo.shape
     changed = (drawn != photo).any(axis=2)
     assert 0.01 < changed.mean() < 0.4
+    (out / "deep" / "group_faces.png").write_bytes(b"something else")
+    run = gpen(*arguments)
+    assert run.code == 1
+    assert "group_faces.png already exists. Use --overwrite to replace it." in run.err
+    assert (out / "deep" / "group_faces.png").read_bytes() == b"something else"
+    assert gpen(*arguments, "--overwrite").code == 0
+    assert np.array_equal(read_picture(out / "deep" / "group_faces.png", 1).photo, drawn)
 
 
 def test_the_detection_threshold(gpen, group, detector_weights):
