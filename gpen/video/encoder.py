@@ -113,7 +113,7 @@ def _pixel_format(codec: Any, asked: str, layout: Layout) -> str:
         alternative = "ffv1" if asked != "ffv1" else "hevc"
         raise OptionError(
             f"The encoder {codec.name} cannot hold this film's {layout.name} without loss of "
-            f"{'transparency' if layout.has_alpha else 'depth or colour'}. Choose --codec {alternative}, in a .mkv."
+            f"{'transparency' if layout.has_alpha else 'depth or colour'}. Choose the codec {alternative}, in a .mkv."
         )
     return min(fitting)[1]
 
@@ -138,7 +138,7 @@ def _settings(name: str, film: Film, crf: float | None, layout: Layout) -> Setti
             mode = {"_nvenc": {"rc": "vbr"}, "_amf": {"rc": "qvbr"}}.get(end, {})
             return {**mode, option: f"{19 if crf is None else crf:g}"}
     if crf is not None:
-        raise OptionError(f"--crf says nothing to the encoder {name}: leave it out.")
+        raise OptionError(f"crf says nothing to the encoder {name}: leave it out.")
     return {}
 
 
@@ -187,7 +187,7 @@ def _prores(film: Film, crf: float | None, layout: Layout) -> Settings:
 
 def _refuse_crf(crf: float | None, title: str, why: str) -> None:
     if crf is not None:
-        raise OptionError(f"--crf says nothing to {title}: {why}. Leave it out.")
+        raise OptionError(f"crf says nothing to {title}: {why}. Leave it out.")
 
 
 def _number(crf: float | None, default: int) -> str:

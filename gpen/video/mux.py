@@ -38,7 +38,7 @@ def check_container(film: Film, target: Path, encoding: Encoding) -> list[str]:
     if not _takes(target, lambda file: add_encoder(file, film, encoding)):
         others = " or ".join(end for end in CONTAINERS if end != target.suffix.lower())
         raise OptionError(
-            f"{target.suffix} files cannot hold what {encoding.name} makes. Choose another --codec, or a name that "
+            f"{target.suffix} files cannot hold what {encoding.name} makes. Choose another codec, or a name that "
             f"ends with {others}."
         )
     with reading(film.path) as container:

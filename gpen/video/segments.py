@@ -73,7 +73,7 @@ def check_encoder(film: Film, encoding: Encoding) -> None:
         context.open()
     except (av.FFmpegError, ValueError) as error:
         raise OptionError(
-            f"The encoder {encoding.name} does not take this film here: {reason(error)}. Choose another --codec, or "
+            f"The encoder {encoding.name} does not take this film here: {reason(error)}. Choose another codec, or "
             "other values for it."
         ) from error
 

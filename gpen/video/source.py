@@ -214,7 +214,7 @@ def refusal(film: Film) -> OptionError:
     """Why an interlaced film is not worked on, and what to do."""
     return OptionError(
         f"{film.path} is interlaced: each of its frames holds two moments, on alternate lines, which faces cannot be "
-        "restored in. Deinterlace it (--deinterlace) to make whole frames of them, as many as before."
+        "restored in. The option deinterlace makes whole frames of them, as many as before."
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 import shutil
 import tempfile
 import time
@@ -18,7 +17,7 @@ import folder_paths
 from comfy_api.latest import InputImpl
 from torch import Tensor
 
-from ...gpen.errors import GpenError, PhotoError
+from ...gpen.errors import PhotoError
 from ...gpen.images.picture import FloatImage
 from ...gpen.options import Options
 from ...gpen.restoration.api import face_choice
@@ -45,7 +44,6 @@ _OTHERS = ".mkv"
 """What the result is where the video's own kind of file cannot be written, or does not hold the codec."""
 
 _SECONDS_BETWEEN_PREVIEWS = 1.0
-_FLAG = re.compile(r"--(?=codec|crf|deinterlace)")
 
 _log = logging.getLogger(__name__)
 
@@ -76,14 +74,10 @@ def restore_video(
     """
     pyav()  # before anything is written
     with _folder() as folder:
-        try:
-            film, settings = _film_of(video, folder, settings)
-            target = folder / f"{film.stem}_{RESTORE.done}{_suffix(film, settings)}"
-            work = _work(film, model, where, protect, options, settings)
-            result = restore_film(film, target, work, _Steps())
-        except GpenError as error:
-            # The package's messages are about the command, whose flags are this node's inputs.
-            raise type(error)(_FLAG.sub("", str(error))) from error
+        film, settings = _film_of(video, folder, settings)
+        target = folder / f"{film.stem}_{RESTORE.done}{_suffix(film, settings)}"
+        work = _work(film, model, where, protect, options, settings)
+        result = restore_film(film, target, work, _Steps())
         if film.parent == folder:
             film.unlink()
     return InputImpl.VideoFromFile(str(target)), result

@@ -235,7 +235,7 @@ def test_a_mask_of_what_is_protected(run, film, tmp_path):
         (["--upscale", "2"], "A film keeps its size"),
         (["--crf", "64"], "it has to be a number from 0 to 63"),
         (["--preview", "soon"], "it has to be one such as 10s"),
-        (["--codec", "ffv1", "--crf", "3"], "--crf says nothing to FFV1"),
+        (["--codec", "ffv1", "--crf", "3"], "crf says nothing to FFV1"),
     ],
 )
 def test_flags_that_do_not_fit(flags, why, run, film, tmp_path):

@@ -217,7 +217,7 @@ def test_interlaced_films(restore_clip, tmp_path):
     source = make(tmp_path / "in.mkv", Clip(**{**clip.__dict__, "steps": (1,)}))
     if not probe(source, 100).is_interlaced:
         pytest.skip("this encoder makes no interlaced films")
-    with pytest.raises(OptionError, match=r"is interlaced.*--deinterlace"):
+    with pytest.raises(OptionError, match=r"is interlaced.* option deinterlace makes"):
         restore_clip(source, tmp_path / "out.mkv")
     assert [path.name for path in tmp_path.iterdir()] == ["in.mkv"]
     restore_clip(source, tmp_path / "out.mkv", settings={"deinterlace": True})

@@ -279,7 +279,7 @@ def test_cancel_leaves_nothing(graph: GraphBuilder, clip: Clip, tmp_path: Path, 
 @pytest.mark.parametrize(
     ("more", "inputs", "sentence"),
     [
-        (INTERLACED, {}, r"is interlaced: .* Deinterlace it \(deinterlace\) to make whole frames"),
+        (INTERLACED, {}, r"is interlaced: .* The option deinterlace makes whole frames"),
         ({}, {"codec": "ffv1", "crf": 20.0}, r"^crf says nothing to FFV1"),
         ({}, {"only_faces": "x"}, r"^Only these faces"),
     ],
