@@ -11,13 +11,13 @@ import numpy as np
 import torch
 
 from ..device import dtype_name
-from ..errors import FaceError, OptionError, PhotoError
+from ..errors import FaceError, OptionError
 from ..faces.align import crop_face, place
 from ..faces.drawing import Drawing, NumberedFace, draw_faces, grid
 from ..faces.face import Face
 from ..faces.resampling.transforms import Matrix, apply
 from ..faces.source import FaceSource
-from ..images.picture import FloatImage
+from ..images.picture import FloatImage, check_megapixels
 from ..images.tensors import DevicePhoto, as_array, check_picture
 from ..options import Options
 from ..restoration.api import DEFAULTS, paste
@@ -117,12 +117,12 @@ def compare(
             f"The cells of the sheet are {cell} pixels; they have to be {SMALLEST_CELL} to {LARGEST_CELL} pixels."
         )
     chosen = _choose(photo, source)
-    megapixels = len(chosen) * (len(models) + 1) * cell**2 / 1e6
-    if megapixels > options.max_megapixels:
-        raise PhotoError(
-            f"A sheet of {count(len(chosen), 'face')} would have {megapixels:.6g} megapixels, more than the "
-            f"{options.max_megapixels:g} allowed. Choose fewer faces, smaller cells, or a larger limit."
-        )
+    check_megapixels(
+        len(chosen) * (len(models) + 1) * cell**2 / 1e6,
+        options.max_megapixels,
+        f"A sheet of {count(len(chosen), 'face')} would have",
+        "Choose fewer faces, smaller cells, or a larger limit.",
+    )
     views = [place(face, cell, VIEW).matrix for _, face in chosen]
     on_cpu = DevicePhoto(photo, torch.device("cpu"))
     before = [as_array(crop_face(on_cpu, view, cell)) for view in views]

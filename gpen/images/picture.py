@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..errors import PhotoError
 from .color.icc import ColorConversion, color_conversion
 from .metadata.metadata import Metadata
 
@@ -143,3 +144,12 @@ def _rounded(values: npt.NDArray[Any], top: int) -> npt.NDArray[np.floating[Any]
     whole *= top
     np.rint(whole, out=whole)
     return whole
+
+
+def check_megapixels(megapixels: float, limit: float, what: str, advice: str) -> None:
+    """PhotoError where there are more megapixels than the limit.
+
+    what: the beginning of its sentence, such as "The frames have". advice: a sentence.
+    """
+    if megapixels > limit:
+        raise PhotoError(f"{what} {megapixels:.6g} megapixels, more than the {limit:g} allowed. {advice}")

@@ -19,7 +19,7 @@ from ..faces.paste import Canvas
 from ..faces.resampling.transforms import compose, scaling
 from ..faces.source import FaceSource, FoundFace
 from ..faces.tracking.texture import FrameTexture
-from ..images.picture import FloatImage
+from ..images.picture import FloatImage, check_megapixels
 from ..images.tensors import DevicePhoto, check_picture
 from ..options import Options, supported
 from ..tasks import Task
@@ -355,13 +355,10 @@ def check_photo(photo: FloatImage, inputs: PhotoInputs, options: Options) -> Non
     if background is not None:
         _check_background(background, height, width)
         return
-    megapixels = height * width * options.upscale**2 / 1e6
-    if megapixels > options.max_megapixels:
-        enlarged, advice = (" after enlarging", "a smaller upscale, or ") if options.upscale > 1 else ("", "")
-        raise PhotoError(
-            f"The picture would have {megapixels:.6g} megapixels{enlarged}, more than the "
-            f"{options.max_megapixels:g} allowed. Choose {advice}a larger limit."
-        )
+    what, advice = "The picture would have", "Choose a larger limit."
+    if options.upscale > 1:
+        what, advice = "The enlarged picture would have", "Choose a smaller upscale, or a larger limit."
+    check_megapixels(height * width * options.upscale**2 / 1e6, options.max_megapixels, what, advice)
 
 
 def check_mask(mask: FloatImage | None, what: str, height: int, width: int) -> None:

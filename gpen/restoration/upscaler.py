@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from ..device import finite_output, is_out_of_memory, release
-from ..errors import CheckpointError, GpenError, OutOfMemoryError, PhotoError
-from ..images.picture import FloatImage
+from ..errors import CheckpointError, GpenError, OutOfMemoryError
+from ..images.picture import FloatImage, check_megapixels
 from ..images.resize import resize
 from ..images.tensors import check_picture
 from ..options import Options
@@ -90,11 +90,12 @@ class Upscaler:
         height, width = photo.shape[:2]
         factor = self.factor(options)
         megapixels = height * width * max(factor, self.scale) ** 2 / 1e6
-        if megapixels > options.max_megapixels:
-            raise PhotoError(
-                f"{self.title} would make a picture of {megapixels:.6g} megapixels, more than the "
-                f"{options.max_megapixels:g} allowed. Choose another background model, or a larger limit."
-            )
+        check_megapixels(
+            megapixels,
+            options.max_megapixels,
+            f"{self.title} would make a picture of",
+            "Choose another background model, or a larger limit.",
+        )
         return resize(self(photo, on_tile), (round(width * factor), round(height * factor)))
 
     def __call__(self, photo: FloatImage, on_tile: OnTile | None = None) -> FloatImage:

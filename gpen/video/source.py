@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import OptionError, PhotoError
+from ..images.picture import check_megapixels
 from .color import ColorTags
 from .decoding import BEFORE, OnFlaw, decoded_frames, first_frames
 from .ffmpeg import pyav, reading
@@ -94,11 +95,7 @@ def probe(path: Path, max_megapixels: float) -> Film:
         if stream is None:
             raise PhotoError(f"{path} holds no video that can be decoded. Is it a sound file?")
         megapixels = stream.codec_context.width * stream.codec_context.height / 1e6
-        if megapixels > max_megapixels:
-            raise PhotoError(
-                f"The frames of {path} have {megapixels:.6g} megapixels, more than the {max_megapixels:g} allowed. "
-                "Choose a larger limit."
-            )
+        check_megapixels(megapixels, max_megapixels, f"The frames of {path} have", "Choose a larger limit.")
         frames = first_frames(container, stream, _LOOKED_AT)
         if not frames:
             raise PhotoError(f"No frame of {path} can be decoded. Play it to see whether it is damaged.")

@@ -25,7 +25,7 @@ from ...gpen.device import dtype_name, pick_dtype
 from ...gpen.errors import FilesError, PhotoError
 from ...gpen.faces.detection.detector import FaceDetector
 from ...gpen.faces.recognition.people import People
-from ...gpen.images.picture import FloatImage
+from ...gpen.images.picture import FloatImage, check_megapixels
 from ...gpen.images.resize import resize
 from ...gpen.network.memory import memory_estimate
 from ...gpen.options import Options
@@ -321,11 +321,12 @@ def enlarger(upscale_model: Any, images: Tensor, options: Options) -> Callable[[
     height, width = images.shape[1:3]
     factor = options.upscale
     megapixels = height * width * max(factor, upscale_model.scale) ** 2 / 1e6
-    if megapixels > options.max_megapixels:
-        raise PhotoError(
-            f"The upscale model would make a photo of {megapixels:.6g} megapixels, more than the "
-            f"{options.max_megapixels:g} allowed. Choose another upscale model, or a larger limit."
-        )
+    check_megapixels(
+        megapixels,
+        options.max_megapixels,
+        "The upscale model would make a photo of",
+        "Choose another upscale model, or a larger limit.",
+    )
 
     def enlarge(index: int) -> FloatImage:
         frame = torch.from_numpy(photo_of(images[index]))[None]

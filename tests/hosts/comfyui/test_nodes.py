@@ -338,7 +338,10 @@ def test_other_detectors(graph: GraphBuilder, parts: Parts, detector: str | None
     [
         ({"mask": "parsed"}, r"needs a face-parsing model[\s\S]*put parsing_parsenet\.pth into .*facedetection"),
         ({"only_faces": "first"}, "Only these faces is 'first'; it has to be numbers"),
-        ({"upscale": 4.0, "max_megapixels": 0.5}, r"1\.2\d* megapixels after enlarging, more than the 0\.5 allowed"),
+        (
+            {"upscale": 4.0, "max_megapixels": 0.5},
+            r"enlarged picture would have 1\.2\d* megapixels, more than the 0\.5 allowed",
+        ),
     ],
     ids=["no parser", "no number", "too large"],
 )
