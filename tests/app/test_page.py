@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import socket
 import threading
-import time
 import zipfile
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -160,19 +159,6 @@ def test_several_visitors_queue(visit: Callable[[], AppPage], portrait: Path, tm
     assert np.array_equal(results[0], results[2])
     assert not np.array_equal(results[0], before)
     assert np.abs(results[0] - before).mean() < 0.02
-
-
-def test_stop_keeps_the_finished_faces(page: AppPage, photos: Path) -> None:
-    page.choose("weights", "passthrough.pth")
-    page.drop(photos / SOLVAY)
-    page.wait_for("29 faces found")
-    page.click("run")
-    page.window.get_by_text("of 29 faces").first.wait_for(timeout=60_000)
-    started = time.monotonic()
-    page.click("stop")
-    message = page.wait_for("skipped")
-    assert time.monotonic() - started < 15
-    assert "29 faces restored" not in message
 
 
 def test_a_batch_comes_back_as_a_zip(page: AppPage, portrait: Path, tmp_path: Path, screenshots: Path) -> None:
