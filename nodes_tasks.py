@@ -57,7 +57,7 @@ class GPENColorizeFaces(io.ComfyNode):
                 output(io.Image, "colorized_faces", "colorized faces", "Each face, as the model coloured it."),
                 output(io.Mask, "blend_mask", "mask", "How much of each pixel's colour comes from the model."),
             ],
-            search_aliases=["colorize", "colourise", "black and white", "DeOldify", "DDColor"],
+            search_aliases=["colorize", "colourise", "black and white", "old photo", "DeOldify", "DDColor"],
         )
 
     @classmethod

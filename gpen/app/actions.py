@@ -208,12 +208,10 @@ class Actions:
         people: Sequence[str] | None,
         aligned: bool,
     ) -> BatchRequest:
-        """A task for uploaded photos and films; GpenError if there are none, or masks or PyAV are missing."""
+        """A task for uploaded photos and films; GpenError if there are none, or masks are missing."""
         row = find_task(task)
         if not files:
             raise GpenError("There are no photos yet. Drop some, or films, or a zip of them, first.")
-        if any(is_film(Path(file)) for file in files):
-            pyav()  # before the rest of them is worked on
         if row.needs_damage_mask and not masks:
             raise GpenError("There are no masks. Inpainting needs one for each photo, white where it is damaged.")
         self.limits.check(*map(Path, [*files, *(masks or ()), *(protect or ()), *(people or ())]))

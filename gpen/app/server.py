@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..atomic import is_left_over, process_tag
+from ..errors import GpenError
 from ..packages import optional_package
 from .access.asgi import Server
 from .access.doors import Doors
@@ -51,7 +52,8 @@ def serve(
     port: None for the first free one from 7860. folders: searched first for models. max_upload_mb: of one file, in
     millions of bytes. provenance: note in results what was done to them. browser: open the page in the user's browser.
     reach: who can reach it.
-    GpenError where Gradio is missing or broken, the device cannot be used, or the port is taken.
+    GpenError where Gradio is missing or broken, the device cannot be used, the port is taken, or the page does not
+    start.
     """
     port = reach.free_port(port)
     print("Starting ...", flush=True)
@@ -86,27 +88,33 @@ def serve(
             def build_middleware_stack(self) -> Server:
                 return doors.in_front_of(super().build_middleware_stack())
 
-        page.launch(
-            server_name=reach.listens_on,
-            server_port=port,
-            share=False,
-            # Models and films are larger than photos, whose size the handlers check.
-            max_file_size=max(limits.film_bytes, _MODEL_BYTES),
-            allowed_paths=[str(results)],
-            inbrowser=False,
-            prevent_thread_lock=True,
-            quiet=True,
-            ssr_mode=False,
-            enable_monitoring=False,
-            state_session_capacity=_VISITS,
-            show_error=True,
-            theme=gradio.themes.Soft(
-                font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"], radius_size="sm"
-            ),
-            css=style(),
-            footer_links=["api"],
-            _app=GatedApp(default_response_class=ORJSONResponse),
-        )
+        try:
+            page.launch(
+                server_name=reach.listens_on,
+                server_port=port,
+                share=False,
+                # Models and films are larger than photos, whose size the handlers check.
+                max_file_size=max(limits.film_bytes, _MODEL_BYTES),
+                allowed_paths=[str(results)],
+                inbrowser=False,
+                prevent_thread_lock=True,
+                quiet=True,
+                ssr_mode=False,
+                enable_monitoring=False,
+                state_session_capacity=_VISITS,
+                show_error=True,
+                theme=gradio.themes.Soft(
+                    font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"], radius_size="sm"
+                ),
+                css=style(),
+                footer_links=["api"],
+                _app=GatedApp(default_response_class=ORJSONResponse),
+            )
+        except OSError as error:
+            raise GpenError(
+                f"The page did not start at port {port}: another program took the port meanwhile, or this computer is "
+                "very busy. Start it again."
+            ) from error
         doors.open()
         print(reach.told(port, engine.device), flush=True)
         if browser:

@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from ..atomic import make_folder, write_json
 from ..batch.config import RunConfig
+from ..batch.plan import Problem
 from ..batch.report import Status, earlier_entries
 from ..batch.resume import recipe
 from ..device import pick_device
@@ -32,17 +33,25 @@ from .outputs import check_output_file
 from .progress import OVERWRITE
 
 
-def films_among(arguments: argparse.Namespace) -> list[FilmJob]:
-    """The films among the paths, with their results; takes them out of the paths. GpenError where that cannot be."""
+def films_among(arguments: argparse.Namespace) -> tuple[list[FilmJob], list[Problem]]:
+    """The films among the paths, with their results, and what is left out; takes films out of the paths.
+
+    Where PyAV is missing, films do not stop the photos beside them. GpenError where nothing can be done.
+    """
     task = find_task(arguments.task)
     if not task.accepts_films:
-        return []
+        return [], []
     given = len(arguments.paths)
     films, arguments.paths = split_inputs(arguments.paths, arguments.output)
     if not films:
         _refuse(_FOR_FILMS, arguments, "is for films, and there is none among the paths.")
-        return []
-    pyav()  # before anything else is looked for
+        return [], []
+    try:
+        pyav()  # before anything else is looked for
+    except GpenError as error:
+        if not arguments.paths:
+            raise
+        return [], [Problem(str(films[0].path), f"{count(len(films), 'film')} left out. {error}")]
     is_only = given == len(films) == 1 and not arguments.paths and Path(films[0].path).name == films[0].name
     jobs = plan_films(films, arguments.output, task.done, is_only=is_only, preview=arguments.preview is not None)
     _refuse(_FOR_PHOTOS, arguments, "is for photos: leave it out for films.")
@@ -52,7 +61,7 @@ def films_among(arguments: argparse.Namespace) -> list[FilmJob]:
         given_files = [arguments.faces, *(path for job in jobs for path in (job.film.path, job.target))]
         check_output_file(arguments.report, "report", suffix=".json", given=given_files)
         make_folder(arguments.report.parent)  # fail now rather than after the work
-    return jobs
+    return jobs, []
 
 
 def run_films(jobs: Sequence[FilmJob], arguments: argparse.Namespace, config: RunConfig) -> int:

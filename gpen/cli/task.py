@@ -47,13 +47,15 @@ def run(arguments: argparse.Namespace) -> int:
     arguments.output = _output(arguments)
     if arguments.report is None:  # it would name them
         _require_one(arguments.paths)
-    films = films_among(arguments)
+    films, left_out = films_among(arguments)
     done = run_films(films, arguments, _config(arguments, options)) if films else 0
-    return max(done, _run_photos(arguments, options)) if arguments.paths else done
+    return max(done, _run_photos(arguments, options, left_out)) if arguments.paths else done
 
 
-def _run_photos(arguments: argparse.Namespace, options: Options) -> int:
+def _run_photos(arguments: argparse.Namespace, options: Options, left_out: Sequence[Problem]) -> int:
+    """left_out: what else was given and cannot be used."""
     jobs, problems = _plan(arguments, options.video)
+    problems = [*left_out, *problems]
     if not jobs:
         print_problems(problems)
         return 1

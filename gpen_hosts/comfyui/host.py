@@ -133,11 +133,12 @@ def best_network(task: Task) -> Path | None:
 
 def where_to_put() -> str:
     """What a user without a model has to do."""
-    advice = (
-        f"Put a model such as {find_published(RESTORE.example).saved_as} into {folders(NETWORKS)[0]}, then refresh "
-        "the node definitions (R)."
-    )
+    advice = f"{_put_one(RESTORE)}, then refresh the node definitions (R)."
     return advice if downloads_problem() else f"{advice} Or click Download on GPEN Load Model."
+
+
+def _put_one(task: Task) -> str:
+    return f"Put a model such as {find_published(task.example).saved_as} into {folders(NETWORKS)[0]}"
 
 
 def state_of(paths: Iterable[Path]) -> list[tuple[str, int, int]]:
@@ -215,8 +216,10 @@ def best_model(task: Task) -> ManagedModel:
     if path is None:
         files = network_files()
         choice = f" Or connect GPEN Load Model, and choose one of these in it: {', '.join(files)}." if files else ""
+        download = "" if downloads_problem() else " Or download it: Extensions → GPEN Face Restore in the menu."
         raise FilesError(
-            f"No model is connected, and no published one that {task.network_does} is on disk. {where_to_put()}{choice}"
+            f"No model is connected, and no published one that {task.network_does} is on disk. {_put_one(task)}."
+            f"{download}{choice}"
         )
     _log.info("No model is connected: %s is used.", path.name)
     return _cache.get("best network", tuple(state_of([path])), lambda: ManagedModel(path, "auto"))

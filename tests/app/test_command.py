@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from gpen.app.access.reach import Reach
 from gpen.cli import main
 
 
@@ -50,6 +51,17 @@ def test_a_missing_device_is_named(capsys):
     pytest.importorskip("gradio", reason="needs gradio: run make test-app")
     assert main(["app", "--device", "cuda:77"]) == 1
     assert "cuda:77" in capsys.readouterr().err
+
+
+def test_a_port_that_is_taken_while_the_page_is_built(capsys, monkeypatch):
+    pytest.importorskip("gradio", reason="needs gradio: run make test-app")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        monkeypatch.setattr(Reach, "free_port", lambda self, asked: port)
+        assert main(["app", "--no-browser"]) == 1
+    assert f"The page did not start at port {port}" in capsys.readouterr().err
 
 
 def test_a_taken_port_asks_for_another(capsys):

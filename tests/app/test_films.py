@@ -210,27 +210,46 @@ def test_a_still_is_the_frame_at_its_time(tmp_path: Path) -> None:
     assert still(clip, 9, 100).mean() * 255 == pytest.approx(5 * 39 + 20, abs=2)
 
 
-def test_limits_and_what_is_missing(clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def no_pyav(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """As where the package is not installed."""
+    monkeypatch.setitem(sys.modules, "av", None)
+    pyav.cache_clear()
+    yield
+    pyav.cache_clear()
+
+
+def test_without_pyav_photos_beside_a_film_are_restored_all_the_same(
+    engine: Engine, clips: Path, portrait: Path, tmp_path: Path, no_pyav: None
+) -> None:
+    actions = pytest.importorskip("gpen.app.actions", reason="needs gradio: run make test-app")
+    page = actions.Actions(engine, actions.Limits(10_000_000, 100), tmp_path)
+    files = [str(clips / "clip.mp4"), str(portrait)]
+    request = page.batch_request("restore", files, "small.pth", Options(), None, None, None, False)
+    table = BatchTable(tmp_path, "restored", 100)
+    assert run_batch(engine, request, tmp_path, table=table).summary.startswith("2 files: 1 restored, 1 failed.")
+    photo, film = table.value["rows"]
+    assert (photo["status"], film["status"]) == ("restored", "failed")
+    assert 'Install it with: pip install "gpen-face-restore[video]"' in film["why"]
+
+
+def test_limits_are_told(clips: Path) -> None:
     actions = pytest.importorskip("gpen.app.actions", reason="needs gradio: run make test-app")
     size = (clips / "clip.mp4").stat().st_size
     actions.Limits(size // 20 + 1, 100).check(clips / "clip.mp4")
     with pytest.raises(PhotoError, match=r"clip\.mp4 is larger than the 0 MB.*for a film.*gpen restore"):
         actions.Limits(size // 20 - 1, 100).check(clips / "clip.mp4")
-    monkeypatch.setitem(sys.modules, "av", None)
-    pyav.cache_clear()
+
+
+def test_a_film_that_is_opened_where_photos_are_needs_pyav(clips: Path, tmp_path: Path, no_pyav: None) -> None:
+    actions = pytest.importorskip("gpen.app.actions", reason="needs gradio: run make test-app")
     engine = Engine(ModelLocator((tmp_path,)), "cpu")
+    page = actions.Actions(engine, actions.Limits(10_000_000, 100), tmp_path)
     try:
-        page = actions.Actions(engine, actions.Limits(10_000_000, 100), tmp_path)
-        files = [str(clips / "clip.mp4")]
-        for call in (
-            lambda: page.take_film(files[0], None),
-            lambda: page.batch_request("restore", files, "", Options(), None, None, None, False),
-        ):
-            with pytest.raises(GpenError, match=r'Install it with: pip install "gpen-face-restore\[video\]"'):
-                call()
+        with pytest.raises(GpenError, match=r'Install it with: pip install "gpen-face-restore\[video\]"'):
+            page.take_film(str(clips / "clip.mp4"), None)
     finally:
         engine.close()
-        pyav.cache_clear()
 
 
 def test_programs_may_have_films_deinterlaced(app: Served, clips: Path, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from fractions import Fraction
 
 import av
@@ -15,6 +16,7 @@ from gpen.cli import detect, films
 from gpen.faces.faces_file import FacesFromFile, FilmFaces, FrameFaces, PhotoFaces, write_faces
 from gpen.images import Picture, read_picture, write_picture
 from gpen.restoration.components import ComponentLoader
+from gpen.video.ffmpeg import pyav
 from tests.commands import upright_face
 from tests.video.clips import HEIGHT, WIDTH, Clip, look, make
 
@@ -338,3 +340,29 @@ def test_with_the_real_detector(gpen, networks, photos, detector_weights, tmp_pa
         for first, second in zip(one.decode(video=0), other.decode(video=0), strict=True):
             difference = first.to_ndarray(format="gray").astype(int) - second.to_ndarray(format="gray")
             assert np.abs(difference).mean() < 3
+
+
+@pytest.fixture
+def no_pyav(monkeypatch):
+    """As where the package is not installed."""
+    monkeypatch.setitem(sys.modules, "av", None)
+    pyav.cache_clear()
+    yield
+    pyav.cache_clear()
+
+
+def test_without_pyav_a_sentence_says_what_to_install(gpen, tmp_path, no_pyav):
+    (tmp_path / "film.mp4").touch()
+    run = gpen("restore", tmp_path / "film.mp4", "-o", tmp_path / "out.mp4")
+    assert run.code == 1
+    assert run.err.startswith("gpen: A film needs the Python package av, which is not installed.")
+
+
+def test_without_pyav_photos_beside_films_are_restored_all_the_same(restore, album, tmp_path, no_pyav):
+    folder = album.add("a.png").parent
+    for name in ("one.mp4", "two.mov"):
+        (folder / name).touch()
+    run = restore(folder, "-o", tmp_path / "out")
+    assert run.code == 1
+    assert "2 films left out. A film needs the Python package av" in run.err
+    assert (tmp_path / "out/a.png").is_file()

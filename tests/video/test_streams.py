@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import subprocess
-import sys
 from fractions import Fraction
 
 import av
@@ -206,13 +204,3 @@ def test_decoding_times():
     assert all(decoded <= at for decoded, at in zip(times, shown, strict=True))
     assert decoding_times([3, 4, 9]) == [3, 4, 9]
     assert decoding_times([]) == []
-
-
-def test_without_pyav_a_sentence_says_what_to_install(tmp_path):
-    (tmp_path / "film.mp4").touch()
-    code = "import sys; sys.modules['av'] = None\nfrom gpen.cli import main\nsys.exit(main(['restore', *sys.argv[1:]]))"
-    arguments = [str(tmp_path / "film.mp4"), "-o", str(tmp_path / "out.mp4")]
-    run = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
-    assert run.returncode == 1
-    assert "A film needs the Python package av" in run.stderr
-    assert "Traceback" not in run.stderr

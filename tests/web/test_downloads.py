@@ -21,7 +21,10 @@ from tests.web.conftest import Parts
 from tests.web.test_workflows import FILES as WORKFLOWS
 from tests.weights.conftest import Site
 
-RESTORE = next(file for file in WORKFLOWS if file.stem == "Restore a portrait")
+RESTORE, ONE_NODE = (
+    next(file for file in WORKFLOWS if file.stem == name)
+    for name in ("Restore a portrait", "Restore a photo with one node")
+)
 
 
 class Clicks:
@@ -241,6 +244,19 @@ def test_a_run_without_models_offers_them(open_empty: OpenEmpty, screenshots: Pa
     accept(page).click()
     dialog(page).wait_for(state="detached")
     assert files_of(page) == [FILES[DETECTOR], FILES[NETWORK]]
+
+
+def test_a_failed_run_of_one_node_offers_all_that_it_lacks(open_empty: OpenEmpty, screenshots: Path) -> None:
+    page = open_empty()
+    page.drop(ONE_NODE)
+    assert page.run()["name"] == "execution_error"
+    dialog(page).wait_for()
+    page.window.screenshot(path=screenshots / "one node without models.png")
+    assert accept(page).inner_text().startswith("Accept and download both")
+    accept(page).click()
+    dialog(page).wait_for(state="detached")
+    assert files_of(page) == [FILES[DETECTOR], FILES[NETWORK]]
+    page.run_to_end()
 
 
 def test_a_failed_run_offers_what_its_error_names(open_empty: OpenEmpty, network: bytes, tmp_path: Path) -> None:

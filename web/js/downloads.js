@@ -49,9 +49,13 @@ export async function chooseDownloads() {
 /** What a node needs and is not there: a model, then what restoring needs besides. */
 function lackingFor(node) {
   const chosen = node.widgets?.find(({ name }) => name === LOADERS[node.comfyClass])?.value;
-  const named = catalogue.models.filter(({ file, name }) => chosen === file || chosen === name);
-  const own = named.filter(({ here }) => !here);
-  const kinds = new Set(named.map(({ kind }) => kind));
+  return completed(catalogue.models.filter(({ file, name }) => chosen === file || chosen === name));
+}
+
+/** Those of the models that are not there, then what restoring lacks of other kinds. */
+function completed(models) {
+  const own = models.filter(({ here }) => !here);
+  const kinds = new Set(models.map(({ kind }) => kind));
   const missing = catalogue.missing.map(modelCalled).filter(({ kind }) => !kinds.has(kind));
   return [...own, ...missing].sort((a, b) => (a.kind !== "network") - (b.kind !== "network"));
 }
@@ -107,11 +111,13 @@ async function useDownloaded(models) {
 
 /** After a run that failed for want of models, offer those that the error names. */
 async function offerNamed(message) {
-  const names = [...message.matchAll(NAMED_IN_ERRORS)].map(([, name]) => name);
-  if (!names.length) return;
   await updateDownloads();
-  const absent = catalogue.models.filter(({ name, here }) => names.includes(name) && !here);
-  if (absent.length) open(absent);
+  const names = [...message.matchAll(NAMED_IN_ERRORS)].map(([, name]) => name);
+  const isNamed = ({ name, file }) => names.includes(name) || message.includes(file);
+  const absent = catalogue.models.filter((model) => !model.here && isNamed(model));
+  // Who lacks a network has not been told yet that a detector is missing, too.
+  const wanted = absent.some(({ kind }) => kind === "network") ? completed(absent) : absent;
+  if (wanted.length) open(wanted);
 }
 
 /** After a prompt that was refused for want of a model, offer what the loaders need. */
