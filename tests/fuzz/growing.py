@@ -15,7 +15,9 @@ from tests.weights.test_budgets import (
     as_zip,
     doubling,
     long_arguments,
+    many_under_a_long_name,
     namespace_copies,
+    one_dict_under_many_names,
     ordered_dict_copies,
     persistent_id,
     text,
@@ -29,7 +31,7 @@ def _pickle(data: Callable[[int], bytes]) -> Callable[[int, Path], Call]:
         from gpen.weights.checkpoint import inspect
 
         path = folder / "a.pth"
-        path.write_bytes(as_zip(data(size), **{"0": b""}))
+        path.write_bytes(as_zip(data(size), **{"0": bytes(4)}))
         return lambda: inspect(path)
 
     return make
@@ -174,6 +176,8 @@ GROWING: dict[str, tuple[int, Callable[[int, Path], Call]]] = {
     "copies of a namespace": (300, _pickle(lambda size: namespace_copies(500, size))),
     "persistent ids": (2000, _pickle(lambda size: persistent_id(size, size))),
     "arguments": (2000, _pickle(lambda size: long_arguments(size, size))),
+    "one dict under many names": (2000, _pickle(lambda size: one_dict_under_many_names(size, size))),
+    "tensors under a long name": (4000, _pickle(lambda size: many_under_a_long_name(size, 100 * size))),
     "nested tuples": (20, _pickle(lambda size: doubling(size) + text("b") + b"\x93.")),
     "tensors": (2000, _safetensors(lambda size: dict(item for n in range(size) for item in _empty(f"t{n}").items()))),
     "long names of tensors": (4000, _safetensors(_long_names)),
