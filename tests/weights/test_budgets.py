@@ -219,11 +219,21 @@ def test_numbers_that_are_hashed_are_no_larger_than_any_that_model_files_have(tm
             inspect(tmp_path / "x.pth")
 
 
+def test_a_long_name_of_many_tensors_counts_as_often(tmp_path: Path) -> None:
+    from gpen.weights.checkpoint import inspect
+
+    start = b"}" + text("t") + tensor() + b"s" + text("k" * 1_000_000) + b"q\x01}h\x01h\x00ss"
+    more = b"".join(text(str(number)) + b"}h\x01h\x00ss" for number in range(20))
+    (tmp_path / "names.pth").write_bytes(as_zip(start + more + b".", **{"0": bytes(4)}))
+    with pytest.raises(CheckpointError, match="refers to the same parts of itself far more often"):
+        inspect(tmp_path / "names.pth")
+
+
 def test_a_long_name_over_many_tensors_is_joined_for_none(tmp_path: Path) -> None:
     from gpen.weights.checkpoint import inspect
 
     path = tmp_path / "names.pth"
-    path.write_bytes(as_zip(many_under_a_long_name(50_000, 1_000_000), **{"0": bytes(4)}))
+    path.write_bytes(as_zip(many_under_a_long_name(50_000, 6_000_000), **{"0": bytes(4)}))
     begin = time.process_time()
     with pytest.raises(CheckpointError):
         inspect(path)
@@ -232,12 +242,12 @@ def test_a_long_name_over_many_tensors_is_joined_for_none(tmp_path: Path) -> Non
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs Linux's limits")
 def test_a_tower_in_the_legacy_format(tmp_path: Path) -> None:
-    """The list of storages, after the pickle, holds tuples whose text has 2^40 parts."""
+    """The list of storages, after the pickle, holds two tuples of 2^40 parts, as long to write as to compare."""
     import pickle
 
     magic, protocol, system = 0x1950A86A20F9469CFC6C, 1001, {"little_endian": True}
     parts = [pickle.dumps(part, 2) for part in (magic, protocol, system, {})]
-    (tmp_path / "tower.pth").write_bytes(b"".join(parts) + b"\x80\x02](" + doubling(40) + b"e.")
+    (tmp_path / "tower.pth").write_bytes(b"".join(parts) + b"\x80\x02](" + doubling(40) + doubling(40) + b"e.")
     said, used = inspected(tmp_path / "tower.pth")
     assert said.startswith("CheckpointError: ")
     assert used < 300
@@ -305,6 +315,18 @@ def test_few_tensors_that_stand_for_very_many_layers(tmp_path: Path) -> None:
     save_file({name: torch.zeros(12, 3, 3, 3) for name in names}, tmp_path / "deep.safetensors")
     with pytest.raises(CheckpointError, match="stands for far more layers"):
         upscaler.load_upscaler(tmp_path / "deep.safetensors", "cpu")
+
+
+def test_tensors_without_numbers_stand_for_no_network(tmp_path: Path) -> None:
+    """Their other dimensions may be any number, by which spandrel would size what it builds."""
+    torch, upscaler = pytest.importorskip("torch"), pytest.importorskip("gpen.restoration.upscaler")
+    pytest.importorskip("spandrel")
+    from safetensors.torch import save_file
+
+    shapes = {"body.0.weight": (1 << 40, 3, 0, 3), "body.1.weight": (512,), "body.2.weight": (12, 512, 3, 3)}
+    save_file({name: torch.zeros(shape) for name, shape in shapes.items()}, tmp_path / "empty.safetensors")
+    with pytest.raises(CheckpointError, match="stands for far more layers or numbers"):
+        upscaler.load_upscaler(tmp_path / "empty.safetensors", "cpu")
 
 
 def test_few_tensors_that_stand_for_very_many_numbers(tmp_path: Path) -> None:
