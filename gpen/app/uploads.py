@@ -40,10 +40,11 @@ def gather(uploads: Sequence[Path], folder: Path, most_bytes: int) -> None:
     with more bytes than it claims.
     """
     left = most_bytes
+    names = _FreeNames()
     for upload in uploads:
         if upload.suffix.lower() == ".zip":
             # Pictures in several archives may have the same names.
-            into = folder if len(uploads) == 1 else _free(folder / upload.stem)
+            into = folder if len(uploads) == 1 else names.free(folder / upload.stem)
             with named(upload):
                 left -= unpack(upload, into, left)
         else:
@@ -51,7 +52,7 @@ def gather(uploads: Sequence[Path], folder: Path, most_bytes: int) -> None:
                 left -= upload.stat().st_size
             if left < 0:
                 raise _too_large(most_bytes)
-            target = _free(folder / upload.name)
+            target = names.free(folder / upload.name)
             target.parent.mkdir(parents=True, exist_ok=True)
             _copy(upload, target)
     found = sum(path.is_file() for path in folder.rglob("*"))
@@ -77,8 +78,9 @@ def unpack(archive: Path, folder: Path, most_bytes: int) -> int:
             if sum(entry.file_size for _, entry in wanted) > most_bytes:
                 raise _too_large(most_bytes)
             written = 0
+            names = _FreeNames()
             for path, entry in wanted:
-                target = _free(folder / path)
+                target = names.free(folder / path)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 with file.open(entry) as source, target.open("xb") as out:
                     while chunk := source.read(_CHUNK):
@@ -150,14 +152,26 @@ def _method(number: int) -> str:
     return known.get(number, f"method {number}")
 
 
-def _free(path: Path) -> Path:
-    """The path, or if it exists the same name in a numbered folder."""
-    number = 1
-    free = path
-    while free.exists():
-        number += 1
-        free = path.parent / str(number) / path.name
-    return free
+class _FreeNames:
+    """Names for files that do not exist yet."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[Path, int] = {}
+
+    def free(self, path: Path) -> Path:
+        """The path, or if it exists the same name in a numbered folder."""
+        number = self._numbers.get(path, 1)
+        free = path if number == 1 else _numbered(path, number)
+        while free.exists():
+            number += 1
+            free = _numbered(path, number)
+        # All files of an archive may have the same name: the numbers are not tried from the first again.
+        self._numbers[path] = number
+        return free
+
+
+def _numbered(path: Path, number: int) -> Path:
+    return path.parent / str(number) / path.name
 
 
 def _too_large(most_bytes: int) -> PhotoError:

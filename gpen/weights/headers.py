@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 from ..errors import CheckpointError
 from . import headers_safetensors, headers_torch, other_formats
 from .limited import too_little_memory
+from .pickle_limits import MAX_STEPS, TEXT_ITEM
 from .pickle_scanner import ScanResult
 from .pickle_types import ITEM_SIZES, NamespaceRef, TensorRef
 
@@ -122,32 +123,49 @@ class _Tree:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.seen: dict[int, Any] = {}
+        self.seen: dict[int, tuple[Any, int]] = {}
+        self.entries = 0
+        """In all dicts, those that are reached in several ways counted as often; a long name counts as several."""
 
     def plain(self, value: Any, keys: tuple[str, ...]) -> Any:
         """``value`` as dicts, TensorInfo and plain values; None for anything else."""
         if isinstance(value, TensorRef):
-            return self._tensor(value, ".".join(keys))
+            return self._tensor(value, keys)
         if isinstance(value, NamespaceRef):
             value = value.values
         if isinstance(value, dict):
             # A dict can be reached in many ways, even from itself: visit each once.
-            if id(value) not in self.seen:
-                self.seen[id(value)] = None
-                if len(keys) < MAX_NESTING:
-                    children = {k: v for k, v in value.items() if isinstance(k, str)}
-                    self.seen[id(value)] = {k: self.plain(v, (*keys, k)) for k, v in children.items()}
-            return self.seen[id(value)]
+            if id(value) in self.seen:
+                tree, entries = self.seen[id(value)]
+                self._count(entries)
+                return tree
+            before = self.entries
+            self.seen[id(value)] = None, 0
+            if len(keys) < MAX_NESTING:
+                children = {k: v for k, v in value.items() if isinstance(k, str)}
+                self._count(sum(1 + len(k) // TEXT_ITEM for k in children))
+                tree = {k: self.plain(v, (*keys, k)) for k, v in children.items()}
+                self.seen[id(value)] = tree, self.entries - before
+            return self.seen[id(value)][0]
         return value if isinstance(value, str | int | float | bool) else None
 
-    def _tensor(self, tensor: TensorRef, name: str) -> TensorInfo:
+    def _count(self, entries: int) -> None:
+        """CheckpointError once whoever follows every way through the tree would take far longer than to read it."""
+        self.entries += entries
+        if self.entries > MAX_STEPS:
+            raise CheckpointError(
+                f"{self.path.name} is damaged or malicious: it refers to the same parts of itself far more often than "
+                "any model file. It was not loaded; get it again from a source you trust."
+            )
+
+    def _tensor(self, tensor: TensorRef, keys: tuple[str, ...]) -> TensorInfo:
         storage = tensor.storage
         info = TensorInfo(tensor.shape, tensor.dtype)
         has = storage.length * ITEM_SIZES[storage.dtype] // ITEM_SIZES[tensor.dtype]
         last = tensor.offset + sum((n - 1) * s for n, s in zip(tensor.shape, tensor.stride, strict=True))
         if info.numel > has or (info.numel and last >= has):
             raise CheckpointError(
-                f"{self.path.name} declares the tensor {name!r} with the shape {show_shape(tensor.shape)}, "
+                f"{self.path.name} declares the tensor {'.'.join(keys)!r} with the shape {show_shape(tensor.shape)}, "
                 f"but holds only {has} numbers for it. The file is damaged or malicious; it was not "
                 f"loaded. Get it again from a source you trust."
             )

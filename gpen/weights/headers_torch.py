@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from ..errors import CheckpointError
-from .pickle_scanner import MAX_PICKLE_BYTES, PickleError, ScanResult, scan
+from .pickle_limits import PickleError
+from .pickle_scanner import MAX_PICKLE_BYTES, ScanResult, scan
 from .pickle_types import ITEM_SIZES, StorageRef
 from .zip_directory import strict_directory
 

@@ -13,13 +13,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from .pickle_limits import MAX_STEPS, CopyBudget, PickleError, check_key
 from .pickle_types import ITEM_SIZES, NAMES, STORAGES, Name, NamespaceRef, Opaque, StorageRef, TensorRef
 
 MAX_PICKLE_BYTES = 16 << 20
 """The pickle of a model file has some 100 bytes per tensor; this is room for a hundred thousand."""
-
-MAX_STEPS = 500_000
-"""Some 30 per tensor; this is room for fifteen thousand, and takes seconds."""
 
 MAX_DIMENSIONS = 8
 
@@ -35,10 +33,6 @@ _READABLE = frozenset(
     "EMPTY_DICT EMPTY_LIST EMPTY_TUPLE EMPTY_SET TUPLE TUPLE1 TUPLE2 TUPLE3 APPEND APPENDS SETITEM SETITEMS "
     "BINGET LONG_BINGET BINPUT LONG_BINPUT GLOBAL REDUCE NEWOBJ BUILD BINPERSID".split()
 )
-
-
-class PickleError(Exception):
-    """The pickle is damaged, or holds what no model file holds. The text continues "the file …"."""
 
 
 class Stream(Protocol):
@@ -96,8 +90,7 @@ class _Machine:
         self.stack: list[Any] = []
         self.marks: list[int] = []
         self.memo: dict[int, Any] = {}
-        self.copied = 0
-        """Items copied from values that stay: a few bytes of a pickle can ask for each copy."""
+        self.budget = CopyBudget()
 
     def step(self, name: str, argument: Any) -> None:
         if name not in _READABLE and self.result.unreadable is None:
@@ -135,7 +128,11 @@ class _Machine:
     # Memo
 
     def _put(self, index: Any) -> None:
-        self.memo[int(index)] = self.stack[-1]
+        number = int(index)
+        # Larger ones could be chosen so that all have the same hash.
+        if not 0 <= number < 1 << 32:
+            raise ValueError
+        self.memo[number] = self.stack[-1]
 
     _binput = _long_binput = _put
 
@@ -234,12 +231,6 @@ class _Machine:
         # Of a pickle that names more code than is collected, any may be refused.
         return name is not None and (name in self.result.code or len(self.result.code) == MAX_NAMES)
 
-    def _charge(self, items: int) -> None:
-        """Count items that are copied; PickleError once they are more than a pickle could hold."""
-        self.copied += items
-        if self.copied > MAX_STEPS:
-            raise PickleError("has a table of contents that copies parts of itself far more often than any model file")
-
     def _setitem(self, _: Any) -> None:
         value, key = self.stack.pop(), self.stack.pop()
         self._set([key, value])
@@ -253,10 +244,7 @@ class _Machine:
             self._refuse_change(target)
             return
         for key, value in zip(items[::2], items[1::2], strict=True):
-            # Hashing a tuple nested a million deep overflows the C stack: keys are plain, or pairs of plain.
-            parts = key if isinstance(key, tuple) else (key,)
-            if not all(isinstance(part, str | int | float | bytes | None) for part in parts):
-                raise PickleError("has a table of contents with keys that no model file has")
+            check_key(key)
             target[key] = value
 
     # Names, and what would be calls
@@ -305,10 +293,12 @@ class _Machine:
     def _build(self, _: Any) -> None:
         state, target = self.stack.pop(), self.stack[-1]
         if isinstance(target, NamespaceRef) and isinstance(state, dict):
-            self._charge(len(state))
+            self.budget.charge(len(state))
             target.values.update(state)
-        # The attributes of an OrderedDict, such as a state dict's _metadata, are ignored.
-        elif not (isinstance(target, dict) and (isinstance(state, dict) or self._is_refused(state))):
+        # The attributes of an OrderedDict, such as a state dict's _metadata, are ignored here, but copied by PyTorch.
+        elif isinstance(target, dict) and isinstance(state, dict):
+            self.budget.charge(len(state))
+        elif not (isinstance(target, dict) and self._is_refused(state)):
             self._refuse_change(target)
 
     def _binpersid(self, _: Any) -> None:
@@ -331,6 +321,7 @@ class _Machine:
         self.stack.append(self._describe(called, arguments))
 
     def _describe(self, called: Any, arguments: Any) -> Any:
+        self.budget.charge_call(arguments)
         name = called.full if isinstance(called, Name) else getattr(called, "name", "?")
         if name in ("torch._utils._rebuild_tensor_v2", "torch._utils._rebuild_tensor"):
             storage, offset, shape, stride = self._first(arguments, 4)
@@ -349,6 +340,8 @@ class _Machine:
             return NamespaceRef()
         if name == "torch.Size":
             return arguments[0]
+        if name == "builtins.set":
+            self._check_set(*arguments)
         harmless = name in ("torch.device", "builtins.set", "builtins.complex")
         if harmless or (name == "_codecs.encode" and arguments[1:] == ("latin1",)):
             return Opaque(name)
@@ -361,9 +354,12 @@ class _Machine:
             raise ValueError
         return arguments[:count]
 
+    def _check_set(self, items: Any = ()) -> None:
+        for item in items:
+            check_key(item)
+
     def _ordered_dict(self, items: Any = ()) -> dict[Any, Any]:
         result: dict[Any, Any] = {}
-        self._charge(len(items))
         pairs = items.items() if isinstance(items, dict) else items
         self.stack.append(result)
         self._set([part for key, value in pairs for part in (key, value)])

@@ -5,8 +5,10 @@ from __future__ import annotations
 import io
 import json
 import struct
+import warnings
 import zipfile
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 
 from gpen.weights.onnx.constants import Node
@@ -15,7 +17,9 @@ from tests.weights.test_budgets import (
     as_zip,
     doubling,
     long_arguments,
+    many_under_a_long_name,
     namespace_copies,
+    one_dict_under_many_names,
     ordered_dict_copies,
     persistent_id,
     text,
@@ -29,7 +33,7 @@ def _pickle(data: Callable[[int], bytes]) -> Callable[[int, Path], Call]:
         from gpen.weights.checkpoint import inspect
 
         path = folder / "a.pth"
-        path.write_bytes(as_zip(data(size), **{"0": b""}))
+        path.write_bytes(as_zip(data(size), **{"0": bytes(4)}))
         return lambda: inspect(path)
 
     return make
@@ -127,15 +131,19 @@ def _numbers(size: int, folder: Path) -> Call:
     return lambda: parse_face_numbers(",".join([f"0-{1000 * size}"] * size))
 
 
-def _zip(size: int, folder: Path) -> Call:
-    from gpen.app.uploads import gather
+def _zip(name: Callable[[int], str]) -> Callable[[int, Path], Call]:
+    def make(size: int, folder: Path) -> Call:
+        from gpen.app.uploads import gather
 
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w") as file:
-        for number in range(size):
-            file.writestr(f"a/{number}.png", b"a picture")
-    (folder / "a.zip").write_bytes(packed.getvalue())
-    return lambda: gather([folder / "a.zip"], folder / f"unpacked{size}", 1 << 30)
+        packed = io.BytesIO()
+        with zipfile.ZipFile(packed, "w") as file, warnings.catch_warnings(action="ignore"):
+            for number in range(size):
+                file.writestr(name(number), b"a picture")
+        (folder / "a.zip").write_bytes(packed.getvalue())
+        tries = count()
+        return lambda: gather([folder / "a.zip"], folder / f"unpacked{next(tries)}", 1 << 30)
+
+    return make
 
 
 def _picture(data: Callable[[int], bytes]) -> Callable[[int, Path], Call]:
@@ -174,6 +182,8 @@ GROWING: dict[str, tuple[int, Callable[[int, Path], Call]]] = {
     "copies of a namespace": (300, _pickle(lambda size: namespace_copies(500, size))),
     "persistent ids": (2000, _pickle(lambda size: persistent_id(size, size))),
     "arguments": (2000, _pickle(lambda size: long_arguments(size, size))),
+    "one dict under many names": (2000, _pickle(lambda size: one_dict_under_many_names(size, size))),
+    "tensors under a long name": (4000, _pickle(lambda size: many_under_a_long_name(size, 100 * size))),
     "nested tuples": (20, _pickle(lambda size: doubling(size) + text("b") + b"\x93.")),
     "tensors": (2000, _safetensors(lambda size: dict(item for n in range(size) for item in _empty(f"t{n}").items()))),
     "long names of tensors": (4000, _safetensors(_long_names)),
@@ -183,7 +193,8 @@ GROWING: dict[str, tuple[int, Callable[[int, Path], Call]]] = {
     "a tensor byte by byte": (10_000, _wire),
     "photos of a faces file": (1500, _faces),
     "ranges of faces": (60, _numbers),
-    "pictures in a zip": (500, _zip),
+    "pictures in a zip": (500, _zip(lambda number: f"a/{number}.png")),
+    "pictures of the same name in a zip": (700, _zip(lambda _: "a.png")),
     "chunks of a PNG": (20_000, _picture(_chunks)),
     "segments of a JPEG": (5000, _picture(_segments)),
     "an unfinished XMP packet": (2000, _picture(_xmp)),

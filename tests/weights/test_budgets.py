@@ -10,6 +10,7 @@ import json
 import struct
 import subprocess
 import sys
+import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from gpen.errors import LONGEST, CheckpointError, GpenError, presentable
+from gpen.weights.state_dict import WRAPPERS
 
 ROOT = Path(__file__).resolve().parents[2]
 SECONDS, MEMORY = 30, 2 << 30
@@ -71,6 +73,63 @@ def namespace_copies(size: int, copies: int) -> bytes:
     return b"}q\x00(" + items + b"u0" + one * copies + b"}."
 
 
+def tensor() -> bytes:
+    """One of a single number, which is kept as 0."""
+    storage = b"(" + text("storage") + b"ctorch\nFloatStorage\n" + text("0") + text("cpu") + b"K\x01tQ"
+    return b"ctorch._utils\n_rebuild_tensor_v2\n(" + storage + b"K\x00K\x01\x85K\x01\x85\x89}tRq\x00"
+
+
+def dict_of(tensors: int, kept_as: int) -> bytes:
+    """Tensors of different names, all of which are the one that is kept as 0."""
+    return b"}q%c(" % kept_as + b"".join(text(str(number)) + b"h\x00" for number in range(tensors)) + b"u"
+
+
+def one_dict_under_many_names(size: int, names: int) -> bytes:
+    start = b"}" + text("t") + tensor() + b"s" + text("d") + dict_of(size, 1) + b"s("
+    return start + b"".join(text(str(number)) + b"h\x01" for number in range(names)) + b"u."
+
+
+def wrappers(size: int, names: int) -> bytes:
+    """A dict that is reached through a wrapper of one of several names, in five steps: in names^5 ways."""
+    packed = dict_of(size, 5)
+    for kept_as in (4, 3, 2, 1):
+        rest = b"".join(text(name) + b"h%c" % (kept_as + 1) for name in WRAPPERS[1:names])
+        packed = b"}q%c" % kept_as + text(WRAPPERS[0]) + packed + b"s(" + rest + b"u"
+    rest = b"".join(text(name) + b"h\x01" for name in WRAPPERS[1:names])
+    return b"}" + text("t") + tensor() + b"s" + text(WRAPPERS[0]) + packed + b"s(" + rest + b"u."
+
+
+def many_under_a_long_name(tensors: int, length: int) -> bytes:
+    return (
+        b"}"
+        + text("t")
+        + tensor()
+        + b"s"
+        + text("k" * length)
+        + b"}"
+        + text("k" * length)
+        + dict_of(tensors, 1)
+        + b"ss."
+    )
+
+
+def long_integer(number: int) -> bytes:
+    packed = number.to_bytes(number.bit_length() // 8 + 1, "little")
+    return b"\x8a%c" % len(packed) + packed
+
+
+def colliding(count: int) -> list[int]:
+    """Numbers of the same hash."""
+    return [number * sys.hash_info.modulus + 5 for number in range(1, count + 1)]
+
+
+def calls(start: bytes, name: bytes, arguments: bytes, count: int) -> bytes:
+    """What is kept as 0, and a list of what a call returns for it, again and again."""
+    return (
+        b"}" + text("x") + b"](" + start + b"q\x00c" + name + b"q\x01" + (b"h\x01" + arguments + b"R") * count + b"es."
+    )
+
+
 def long_arguments(size: int, copies: int) -> bytes:
     many = b"(" + b"N" * size + b"tq\x000"
     return many + b"ctorch._utils\n_rebuild_tensor_v2\nq\x01h\x00R" + b"h\x01h\x00R" * copies + b"."
@@ -86,6 +145,14 @@ BOMBS: dict[str, Callable[[], bytes]] = {
     "copies of one namespace": lambda: as_zip(namespace_copies(2000, 60_000)),
     "a persistent id of 150,000 items": lambda: as_zip(persistent_id(150_000, 100_000), **{"0": b""}),
     "arguments of 150,000 items": lambda: as_zip(long_arguments(150_000, 100_000)),
+    "one dict under 120,000 names": lambda: as_zip(one_dict_under_many_names(60_000, 120_000), **{"0": bytes(4)}),
+    "one dict in 7776 ways": lambda: as_zip(wrappers(60_000, 6), **{"0": bytes(4)}),
+    "100,000 keys of the same hash": lambda: as_zip(
+        b"}(" + b"".join(long_integer(number) + b"N" for number in colliding(100_000)) + b"u."
+    ),
+    "160,000 values kept under numbers of the same hash": lambda: as_zip(
+        b"}" + b"".join(b"p%d\n" % number for number in colliding(160_000)) + b"."
+    ),
     "120,000 names of code": lambda: as_zip(b"".join(b"ca\nb%d\n" % number for number in range(120_000)) + b"."),
 }
 
@@ -112,14 +179,75 @@ def test_what_asks_for_more_than_the_file_holds_is_refused(tmp_path: Path, bomb:
     assert len(said) < LONGEST
 
 
+_NUMBERS = b"(" + b"".join(b"M" + struct.pack("<H", number) for number in range(5000)) + b"t"
+_ATTRIBUTES = b"}(" + b"".join(text(f"a{number}") + b"N" for number in range(5000)) + b"u"
+
+COPIES = {
+    "sets": calls(_NUMBERS, b"__builtin__\nset\n", b"h\x00\x85", 200),
+    "sizes": calls(_NUMBERS, b"torch\nSize\n", b"h\x00\x85", 200),
+    "texts": calls(text("a" * 100_000), b"_codecs\nencode\n", b"h\x00" + text("latin1") + b"\x86", 200),
+    "attributes": calls(_ATTRIBUTES, b"collections\nOrderedDict\n", b")Rh\x00b)", 200),
+    "states of parameters": calls(
+        _ATTRIBUTES, b"torch._utils\n_rebuild_parameter_with_state\n", b"(N\x88)h\x00N\x86t", 200
+    ),
+}
+
+
+@pytest.mark.parametrize("what", COPIES)
+def test_what_pytorch_would_copy_again_and_again_is_refused_before_it_does(tmp_path: Path, what: str) -> None:
+    from gpen.weights.checkpoint import inspect
+
+    path = tmp_path / "copies.pth"
+    path.write_bytes(as_zip(COPIES[what]))
+    with pytest.raises(CheckpointError, match="copies parts of itself far more often"):
+        inspect(path)
+
+
+@pytest.mark.parametrize("shown", ["key", "item of a set"])
+def test_numbers_that_are_hashed_are_no_larger_than_any_that_model_files_have(tmp_path: Path, shown: str) -> None:
+    """Larger ones, and tuples of numbers, can be chosen so that all have the same hash."""
+    from gpen.weights.checkpoint import inspect
+
+    for value in (long_integer(1 << 63), b"K\x01K\x02\x86"):
+        pickled = (
+            b"}" + value + b"Ns."
+            if shown == "key"
+            else b"}" + text("x") + b"c__builtin__\nset\n](" + value + b"e\x85Rs."
+        )
+        (tmp_path / "x.pth").write_bytes(as_zip(pickled))
+        with pytest.raises(CheckpointError, match="keys that no model file has"):
+            inspect(tmp_path / "x.pth")
+
+
+def test_a_long_name_of_many_tensors_counts_as_often(tmp_path: Path) -> None:
+    from gpen.weights.checkpoint import inspect
+
+    start = b"}" + text("t") + tensor() + b"s" + text("k" * 1_000_000) + b"q\x01}h\x01h\x00ss"
+    more = b"".join(text(str(number)) + b"}h\x01h\x00ss" for number in range(20))
+    (tmp_path / "names.pth").write_bytes(as_zip(start + more + b".", **{"0": bytes(4)}))
+    with pytest.raises(CheckpointError, match="refers to the same parts of itself far more often"):
+        inspect(tmp_path / "names.pth")
+
+
+def test_a_long_name_over_many_tensors_is_joined_for_none(tmp_path: Path) -> None:
+    from gpen.weights.checkpoint import inspect
+
+    path = tmp_path / "names.pth"
+    path.write_bytes(as_zip(many_under_a_long_name(50_000, 6_000_000), **{"0": bytes(4)}))
+    begin = time.process_time()
+    with pytest.raises(CheckpointError):
+        inspect(path)
+    assert time.process_time() - begin < 10
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="needs Linux's limits")
 def test_a_tower_in_the_legacy_format(tmp_path: Path) -> None:
-    """The list of storages, after the pickle, holds tuples whose text has 2^40 parts."""
+    """The list of storages, after the pickle, holds two tuples of 2^40 parts, as long to write as to compare."""
     import pickle
 
     magic, protocol, system = 0x1950A86A20F9469CFC6C, 1001, {"little_endian": True}
     parts = [pickle.dumps(part, 2) for part in (magic, protocol, system, {})]
-    (tmp_path / "tower.pth").write_bytes(b"".join(parts) + b"\x80\x02](" + doubling(40) + b"e.")
+    (tmp_path / "tower.pth").write_bytes(b"".join(parts) + b"\x80\x02](" + doubling(40) + doubling(40) + b"e.")
     said, used = inspected(tmp_path / "tower.pth")
     assert said.startswith("CheckpointError: ")
     assert used < 300
@@ -187,6 +315,18 @@ def test_few_tensors_that_stand_for_very_many_layers(tmp_path: Path) -> None:
     save_file({name: torch.zeros(12, 3, 3, 3) for name in names}, tmp_path / "deep.safetensors")
     with pytest.raises(CheckpointError, match="stands for far more layers"):
         upscaler.load_upscaler(tmp_path / "deep.safetensors", "cpu")
+
+
+def test_tensors_without_numbers_stand_for_no_network(tmp_path: Path) -> None:
+    """Their other dimensions may be any number, by which spandrel would size what it builds."""
+    torch, upscaler = pytest.importorskip("torch"), pytest.importorskip("gpen.restoration.upscaler")
+    pytest.importorskip("spandrel")
+    from safetensors.torch import save_file
+
+    shapes = {"body.0.weight": (1 << 40, 3, 0, 3), "body.1.weight": (512,), "body.2.weight": (12, 512, 3, 3)}
+    save_file({name: torch.zeros(shape) for name, shape in shapes.items()}, tmp_path / "empty.safetensors")
+    with pytest.raises(CheckpointError, match="stands for far more layers or numbers"):
+        upscaler.load_upscaler(tmp_path / "empty.safetensors", "cpu")
 
 
 def test_few_tensors_that_stand_for_very_many_numbers(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from gpen.errors import CheckpointError
-from gpen.weights import pickle_scanner
+from gpen.weights import pickle_limits, pickle_scanner
 from gpen.weights.checkpoint import inspect, load_model
 from gpen.weights.headers import read_header
 from gpen.weights.headers_torch import LEGACY_MAGIC, LEGACY_PROTOCOL
@@ -95,7 +95,7 @@ def test_instances_of_unknown_classes(data: bytes, tmp_path: Path) -> None:
 
 
 def test_a_pickle_of_too_many_steps(tmp_path: Path) -> None:
-    (tmp_path / "x.pth").write_bytes(as_zip(b"N0" * (pickle_scanner.MAX_STEPS // 2) + b"}."))
+    (tmp_path / "x.pth").write_bytes(as_zip(b"N0" * (pickle_limits.MAX_STEPS // 2) + b"}."))
     refused(tmp_path / "x.pth", "far longer than any model file's")
 
 
