@@ -22,6 +22,8 @@ from .zip_names import names_of
 MOST_FILES = 2000
 """The most pictures of one batch."""
 
+_DEEPEST = 64
+"""Folders within folders; each is made in a call within a call."""
 _CHUNK = 1 << 20
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, NotImplementedError, RuntimeError, EOFError, ValueError)
@@ -134,6 +136,8 @@ def _checked(archive: Path, name: str, entry: zipfile.ZipInfo) -> PurePath:
     path = PureWindowsPath(name)  # knows more ways out of a folder than others
     if path.anchor or ".." in path.parts or not path.parts:
         raise PhotoError(f"{archive} contains {name!r}, a path outside its own folder. Create the zip again.")
+    if len(path.parts) > _DEEPEST:
+        raise PhotoError(f"{archive} contains folders more than {_DEEPEST} deep. Create the zip again, with fewer.")
     if stat.S_ISLNK(entry.external_attr >> 16):
         raise PhotoError(f"{archive} contains a link, {name!r}. Create the zip again, from the pictures themselves.")
     if entry.compress_type not in _METHODS:

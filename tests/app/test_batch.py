@@ -122,6 +122,16 @@ def test_pictures_of_the_same_name_do_not_replace_one_another(tmp_path: Path, pi
     assert names(tmp_path / "out") == ["2/a.png", "3/a.png", "a.png", "more/a.png"]
 
 
+def test_folders_of_any_depth(tmp_path: Path, picture: bytes) -> None:
+    """Or a sentence, before anything is unpacked."""
+    gather([make_zip(tmp_path / "a.zip", {"d/" * 40 + "a.png": picture})], tmp_path / "out", MOST)
+    assert names(tmp_path / "out") == ["d/" * 40 + "a.png"]
+    archive = make_zip(tmp_path / "b.zip", {"good.png": picture, "d/" * 2000 + "a.png": picture})
+    with pytest.raises(PhotoError, match="folders more than 64 deep"):
+        gather([archive], tmp_path / "deep", MOST)
+    assert not list(tmp_path.rglob("good.png"))
+
+
 @pytest.mark.parametrize(
     "name",
     ["../evil.png", "a/../../evil.png", "/evil.png", "..\\evil.png", "C:\\evil.png", "C:evil.png", "\\\\server\\a.png"],
