@@ -314,7 +314,7 @@ def test_parts_of_another_network(tmp_path: Path) -> None:
         {"shape": [-1, -8]},
         {"shape": [8.0]},
         {"shape": [True] * 8},
-        {"shape": [1] * 9},
+        {"shape": [8] + [1] * 8},
         {"dtype": "F99"},
         {"data_offsets": [0, 10**15]},
         {"data_offsets": [4, 36]},
