@@ -149,17 +149,22 @@ def browser() -> Iterator[Any]:
 @pytest.fixture
 def visit(app: Served, browser: Any) -> Iterator[Callable[[], AppPage]]:
     """Opens the page for another visitor. At the end, no script has failed, and no other host was contacted."""
+    yield from visits(app, browser)
+
+
+def visits(served: Served, browser: Any) -> Iterator[Callable[[], AppPage]]:
+    """What :func:`visit` gives, for any server."""
     pages: list[AppPage] = []
 
     def open_page() -> AppPage:
-        pages.append(AppPage(browser, app.url))
+        pages.append(AppPage(browser, served.url))
         return pages[-1]
 
     yield open_page
     for page in pages:
         page.close()
         assert page.errors == []
-        assert [url for url in page.requests if not url.startswith((app.url, "data:", "blob:"))] == []
+        assert [url for url in page.requests if not url.startswith((served.url, "data:", "blob:"))] == []
 
 
 @pytest.fixture

@@ -139,28 +139,6 @@ def test_a_file_that_is_too_large_is_refused(page: AppPage, tmp_path: Path, scre
     page.window.screenshot(path=screenshots / "too large.png")
 
 
-def test_several_visitors_queue(visit: Callable[[], AppPage], portrait: Path, tmp_path: Path) -> None:
-    pages = [visit() for _ in range(3)]
-    for one in pages:
-        one.choose("weights", "passthrough.pth")
-        one.drop(portrait)
-    for one in pages:
-        one.wait_for("faces found")
-    # One of them sets another strength: everybody gets their own result.
-    pages[1].set("strength", 0.0)
-    for one in pages:
-        one.click("run")
-    pages[2].window.get_by_text("queue").first.wait_for(timeout=20_000)
-    for one in pages:
-        one.wait_for("faces restored", timeout=240_000)
-    before = read_picture(portrait, 10).photo
-    results = [read_picture(one.download(tmp_path), 10).photo for one in pages]
-    assert np.array_equal(results[1], before)
-    assert np.array_equal(results[0], results[2])
-    assert not np.array_equal(results[0], before)
-    assert np.abs(results[0] - before).mean() < 0.02
-
-
 def test_a_batch_comes_back_as_a_zip(page: AppPage, portrait: Path, tmp_path: Path, screenshots: Path) -> None:
     archive = tmp_path / "holiday.zip"
     with zipfile.ZipFile(archive, "w") as file:
