@@ -77,26 +77,6 @@ def test_each_photo_has_its_row(page: AppPage, portrait: Path, tmp_path: Path, s
     assert page.download(tmp_path, "#gpen-zip").name == "gpen_restored.zip"
 
 
-def test_a_stopped_batch_says_which_photos_are_not_done(page: AppPage, portrait: Path, tmp_path: Path) -> None:
-    for number in range(12):
-        (tmp_path / f"{number:02d}.png").write_bytes(portrait.read_bytes())
-    page.choose("weights", "passthrough.pth")
-    page.window.get_by_role("tab", name="Many photos").click()
-    page.window.locator("#gpen-files input[type=file]").first.set_input_files(sorted(tmp_path.glob("*.png")))
-    page.window.get_by_text("11").first.wait_for()
-    page.click("run-all")
-    page.window.locator('.gb [data-kind="done"]').first.wait_for(timeout=60_000)
-    assert "of 12 photos, about" in page.window.locator("#gpen-batch-said").inner_text()
-    page.click("stop-all")
-    assert "Stopped: the others are not in the zip." in page.wait_for("Stopped", "batch-said")
-    kinds = [row.get_attribute("data-kind") for row in page.window.locator(".gb tbody tr").all()]
-    statuses = page.window.locator(".gb-status").all_inner_texts()
-    assert len(kinds) == 12
-    assert "working" not in kinds
-    assert statuses == ["restored"] * kinds.count("done") + ["stopped"] * kinds.count("waiting")
-    assert kinds.count("waiting")
-
-
 def test_the_table_is_still_there_after_a_reload(page: AppPage, portrait: Path, tmp_path: Path) -> None:
     for name in ("one.png", "two.png"):
         (tmp_path / name).write_bytes(portrait.read_bytes())

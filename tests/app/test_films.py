@@ -298,18 +298,3 @@ def test_several_files_with_a_film_are_taken(page: AppPage, clips: Path, portrai
     )
     for name in ("portrait", "clip"):
         page.window.locator("#gpen-files").get_by_text(name).first.wait_for()
-
-
-def test_stop_ends_a_film(page: AppPage, clips: Path, tmp_path: Path) -> None:
-    long = make(tmp_path / "long.mp4", Clip(frames=200, picture=lambda number: face(number + FACE_FROM)))
-    page.choose("weights", "small.pth")
-    page.window.get_by_role("tab", name="Many photos").click()
-    page.window.locator("#gpen-files input[type=file]").first.set_input_files([long, clips / "letter.mov"])
-    page.window.get_by_text("letter").first.wait_for()
-    page.click("run-all")
-    page.window.locator(".gb").get_by_text("frames per second").first.wait_for()
-    page.click("stop-all")
-    assert "Stopped" in page.toast()
-    statuses = page.window.locator(".gb-status").all_inner_texts()
-    assert "stopped" in statuses
-    assert "restored" not in statuses
