@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ..atomic import make_folder
 from ..batch.plan import PhotoFile, Problem, check_targets, find_photos, labels
-from ..errors import FaceError, GpenError, OptionError, PhotoError, SalvageableError
+from ..errors import FaceError, GpenError, OptionError, SalvageableError
 from ..faces.detection.detector import FaceDetector, make_detector
 from ..faces.drawing import draw_faces
 from ..faces.face import Face
@@ -143,8 +143,7 @@ def _drawings(photos: Sequence[PhotoFile], arguments: argparse.Namespace) -> Seq
     drawings = [path.with_name(f"{label}_faces.png") for path, label in zip(paths, labels(paths), strict=True)]
     check_targets(photos, drawings)
     for drawing in drawings:
-        if drawing.exists() and not arguments.overwrite:
-            raise PhotoError(f"{drawing} already exists. Use --overwrite to replace it.")
+        check_output_file(drawing, "drawing", suffix=".png", given=[], overwrite=arguments.overwrite)
     return drawings
 
 
