@@ -126,6 +126,16 @@ def dialog(page: ComfyUIPage) -> Any:
     return page.window.locator("dialog.gpen-downloads")
 
 
+def download_both(page: ComfyUIPage, screenshot: Path) -> None:
+    """In the window that a run opens, accept a network and a detector, which are there then."""
+    dialog(page).wait_for()
+    page.window.screenshot(path=screenshot)
+    assert accept(page).inner_text().startswith("Accept and download both")
+    accept(page).click()
+    dialog(page).wait_for(state="detached")
+    assert files_of(page) == [FILES[DETECTOR], FILES[NETWORK]]
+
+
 def test_three_clicks_from_nothing_to_a_restored_picture(
     open_empty: OpenEmpty, site: Site, parts: Parts, network: bytes, screenshots: Path
 ) -> None:
@@ -238,24 +248,14 @@ def test_a_run_without_models_offers_them(open_empty: OpenEmpty, screenshots: Pa
     page.drop(RESTORE)
     wait_for_button(page, "GPENLoadModel")
     page.press_run()
-    dialog(page).wait_for()
-    page.window.screenshot(path=screenshots / "run without models.png")
-    assert accept(page).inner_text().startswith("Accept and download both")
-    accept(page).click()
-    dialog(page).wait_for(state="detached")
-    assert files_of(page) == [FILES[DETECTOR], FILES[NETWORK]]
+    download_both(page, screenshots / "run without models.png")
 
 
 def test_a_failed_run_of_one_node_offers_all_that_it_lacks(open_empty: OpenEmpty, screenshots: Path) -> None:
     page = open_empty()
     page.drop(ONE_NODE)
     assert page.run()["name"] == "execution_error"
-    dialog(page).wait_for()
-    page.window.screenshot(path=screenshots / "one node without models.png")
-    assert accept(page).inner_text().startswith("Accept and download both")
-    accept(page).click()
-    dialog(page).wait_for(state="detached")
-    assert files_of(page) == [FILES[DETECTOR], FILES[NETWORK]]
+    download_both(page, screenshots / "one node without models.png")
     page.window.keyboard.press("Escape")  # older versions of the page show the error in a window
     page.run_to_end()
 
