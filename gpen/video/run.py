@@ -193,14 +193,16 @@ def _restore(path: Path, target: Path, work: FilmWork, progress: FilmProgress) -
     folder = WorkFolder(target)
     with folder.claimed():
         try:
-            result = _work(part, encoding, folder, work, progress)
+            result = _both_passes(part, encoding, folder, work, progress)
         finally:
             if not settings.keep_unfinished:
                 folder.remove()
     return replace(result, left_out=left_out + result.left_out, seconds=time.perf_counter() - start)
 
 
-def _work(part: Part, encoding: Encoding, folder: WorkFolder, work: FilmWork, progress: FilmProgress) -> FilmResult:
+def _both_passes(
+    part: Part, encoding: Encoding, folder: WorkFolder, work: FilmWork, progress: FilmProgress
+) -> FilmResult:
     """Both passes, and the result."""
     film, target, settings = part.film, folder.target, work.settings
     find = ListedFaces(work.find, film) if isinstance(work.find, FacesFromFile) else work.find
